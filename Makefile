@@ -1,0 +1,43 @@
+# Targets for people and for CI. Each does the set-up it needs; `make setup` is quiet when all is there.
+# PYTHON chooses the interpreter that .venv is made from; PYTEST_ARGS and DEMO_ARGS are passed on.
+
+PYTHON ?= python3
+PYTEST_ARGS ?= -n auto --maxprocesses 4
+DEMO_ARGS ?=
+BIN := .venv/bin
+
+.PHONY: help setup demo test test-all lint format clean
+
+help:
+	@echo 'make setup     create .venv, install vel2 into it, make sure of QEMU'
+	@echo 'make demo      boot Linux at virtual EL2 and a guest of its own inside it'
+	@echo 'make test      all tests but the slow ones'
+	@echo 'make test-all  all tests'
+	@echo 'make lint      ruff and mypy'
+	@echo 'make format    let ruff rewrite the files'
+	@echo 'make clean     remove .venv and every cache in the checkout'
+
+setup:
+	@$(PYTHON) tools/setup
+
+demo: setup
+	@$(BIN)/vel2 demo $(DEMO_ARGS)
+
+test: setup
+	@$(BIN)/python -m pytest -m 'not slow' $(PYTEST_ARGS)
+
+test-all: setup
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: setup
+	@$(BIN)/ruff check . tools/setup
+	@$(BIN)/ruff format --check . tools/setup
+	@$(BIN)/mypy
+
+format: setup
+	@$(BIN)/ruff check --fix . tools/setup
+	@$(BIN)/ruff format . tools/setup
+
+clean:
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis src/vel2.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,106 @@
+"""What every test shares: no QEMU of ours survives a test, and a failed boot shows its console.
+
+Each test runs with its own value of `VEL2_TEST_TOKEN` in the environment. A QEMU started by the
+test, by whatever way, inherits it, so `/proc` tells whose process it is even when its parent is
+gone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import hypothesis
+import pytest
+
+TOKEN = "VEL2_TEST_TOKEN"
+CONSOLE_LINES = 40
+
+# Two cores that also run QEMU make a wall-clock deadline on each example a coin toss.
+hypothesis.settings.register_profile("vel2", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("vel2")
+
+
+class HasTail(Protocol):
+    """A console that remembers its last lines, such as `vel2.machine.console.Console`."""
+
+    def tail(self, n: int) -> object:
+        """Give the last `n` lines."""
+
+
+ShowConsole = Callable[[str, HasTail], None]
+CONSOLES = pytest.StashKey[list[tuple[str, HasTail]]]()
+
+
+def qemu_processes(token: str) -> dict[int, str]:
+    """Find living QEMU processes that carry `token`, as {pid: command name}."""
+    wanted = f"{TOKEN}={token}".encode()
+    found = {}
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            name = (process / "comm").read_text().strip()
+            if name.startswith("qemu-system") and wanted in (
+                (process / "environ").read_bytes().split(b"\0")
+            ):
+                found[int(process.name)] = name
+        except OSError:  # it ended while we looked, or is not ours to look into
+            continue
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_qemu_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a QEMU process behind, and end that process."""
+    token = f"{os.getpid()}:{request.node.nodeid}"
+    before = os.environ.get(TOKEN)
+    os.environ[TOKEN] = token
+    yield
+    if before is None:
+        del os.environ[TOKEN]
+    else:
+        os.environ[TOKEN] = before
+    left = qemu_processes(token)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    if left:
+        listed = ", ".join(f"{name} (pid {pid})" for pid, name in left.items())
+        pytest.fail(f"the test left {listed} running")
+
+
+@pytest.fixture
+def show_console(request: pytest.FixtureRequest) -> ShowConsole:
+    """Give the function by which a test names a console to be printed should the test fail."""
+    consoles = request.node.stash.setdefault(CONSOLES, [])
+
+    def show(title: str, console: HasTail) -> None:
+        consoles.append((title, console))
+
+    return show
+
+
+def tail_text(tail: object) -> str:
+    """Turn what `tail` gave, text, bytes or lines, into one text."""
+    if isinstance(tail, bytes):
+        return tail.decode(errors="replace")
+    return "\n".join(map(str, tail)) if isinstance(tail, list | tuple) else str(tail)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the consoles of a failed test, and of a failed launch, to its report."""
+    report = yield
+    if report.failed and call.when == "call":
+        for title, console in item.stash.get(CONSOLES, []):
+            heading = f"console of {title}, last {CONSOLE_LINES} lines"
+            report.sections.append((heading, tail_text(console.tail(CONSOLE_LINES))))
+        launch_tail = getattr(call.excinfo.value, "console_tail", None) if call.excinfo else None
+        if launch_tail:
+            report.sections.append(("console of the failed launch", tail_text(launch_tail)))
+    return report
