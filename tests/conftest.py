@@ -27,8 +27,8 @@ hypothesis.settings.load_profile("vel2")
 class HasTail(Protocol):
     """A console that remembers its last lines, such as `vel2.machine.console.Console`."""
 
-    def tail(self, n: int) -> object:
-        """Give the last `n` lines."""
+    def tail(self, count: int) -> str:
+        """Give the last `count` lines."""
 
 
 ShowConsole = Callable[[str, HasTail], None]
@@ -83,24 +83,14 @@ def show_console(request: pytest.FixtureRequest) -> ShowConsole:
     return show
 
 
-def tail_text(tail: object) -> str:
-    """Turn what `tail` gave, text, bytes or lines, into one text."""
-    if isinstance(tail, bytes):
-        return tail.decode(errors="replace")
-    return "\n".join(map(str, tail)) if isinstance(tail, list | tuple) else str(tail)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the consoles of a failed test, and of a failed launch, to its report."""
+    """Add the consoles of a failed test to its report."""
     report = yield
     if report.failed and call.when == "call":
         for title, console in item.stash.get(CONSOLES, []):
             heading = f"console of {title}, last {CONSOLE_LINES} lines"
-            report.sections.append((heading, tail_text(console.tail(CONSOLE_LINES))))
-        launch_tail = getattr(call.excinfo.value, "console_tail", None) if call.excinfo else None
-        if launch_tail:
-            report.sections.append(("console of the failed launch", tail_text(launch_tail)))
+            report.sections.append((heading, console.tail(CONSOLE_LINES)))
     return report
