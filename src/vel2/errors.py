@@ -1,0 +1,52 @@
+"""What a user did wrong, or what the machine below could not do, said in one sentence.
+
+Every room may import this module; it imports nothing of ours. The command line prints
+`str(error)` and leaves with `error.exit_code`, without a traceback.
+"""
+
+import shlex
+from collections.abc import Sequence
+
+__all__ = ("LaunchError", "UserError")
+
+
+class UserError(Exception):
+    """Report a mistake or a missing thing that the user can put right.
+
+    The text is one sentence (or two short ones): what was given, what is allowed, what to try.
+    """
+
+    exit_code: int = 2
+
+
+class LaunchError(UserError):
+    """Report that the machine did not come up.
+
+    :param summary: one sentence about what happened.
+    :param command: the argument vector that was run.
+    :param exit_status: as `subprocess.Popen.returncode`; None when the process was still there.
+    :param tail: the last lines that QEMU wrote to standard error and to the console.
+    """
+
+    exit_code = 3
+
+    def __init__(
+        self,
+        summary: str,
+        command: Sequence[str],
+        exit_status: int | None,
+        tail: str = "",
+    ) -> None:
+        self.summary = summary
+        self.command = tuple(command)
+        self.exit_status = exit_status
+        self.tail = tail.rstrip()
+        super().__init__(summary)
+
+    def __str__(self) -> str:
+        ended = "still running" if self.exit_status is None else f"exit status {self.exit_status}"
+        text = f"{self.summary} ({ended})\ncommand: {shlex.join(self.command)}"
+        if self.tail:
+            indented = "\n".join(f"  {line}" for line in self.tail.splitlines())
+            text += f"\nlast output:\n{indented}"
+        return text

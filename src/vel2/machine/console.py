@@ -1,0 +1,211 @@
+"""The guest's serial console.
+
+Bytes arrive on the machine's service thread through `feed`, which appends them to the history and
+the log file, hands them to the listeners, and wakes whoever waits for a pattern. Waiting is driven
+by arrivals: nothing here polls.
+"""
+
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from vel2.errors import UserError
+
+__all__ = ("Console", "ConsoleClosed", "ConsoleTimeout", "Line")
+
+HISTORY_LIMIT = 16 << 20
+"""Bytes kept for `text` and `wait_for`; a log file keeps all."""
+
+LINE_LIMIT = 64 << 10
+"""Longest line kept whole; a guest that never ends a line must not eat the host's memory."""
+
+
+MATCH_LIMIT = 4096
+"""Longest match over several lines that `wait_for` is sure to see when it comes in pieces."""
+
+
+class Line(NamedTuple):
+    """One console line; `time` is the host's `time.monotonic()` when its end arrived."""
+
+    time: float
+    text: str
+
+
+class ConsoleClosed(Exception):
+    """The machine ended, so what was waited for can no longer come."""
+
+
+class ConsoleTimeout(Exception):
+    """What was waited for did not come in time."""
+
+
+class Console:
+    """Everything the guest writes to serial 0, and a way to write to it.
+
+    :param log: file that receives every byte as it arrives.
+    """
+
+    def __init__(self, log: Path | None = None) -> None:
+        self._changed = threading.Condition()
+        self._history = bytearray()
+        self._dropped = 0
+        self._partial = bytearray()
+        self._lines: deque[Line] = deque(maxlen=100_000)
+        self._byte_listeners: list[Callable[[bytes, float], None]] = []
+        self._line_listeners: list[Callable[[Line], None]] = []
+        self._send: Callable[[bytes], None] | None = None
+        self._closed = False
+        self._log: BinaryIO | None = None
+        if log is not None:
+            try:
+                self._log = log.open("wb", buffering=0)
+            except OSError as error:
+                raise UserError(
+                    f"the console log {log} cannot be written ({error.strerror}); choose another."
+                ) from error
+
+    # What users call.
+
+    def on_bytes(self, listener: Callable[[bytes, float], None]) -> None:
+        """Call `listener(data, time)` for each arrival, on the machine's service thread."""
+        self._byte_listeners.append(listener)
+
+    def on_line(self, listener: Callable[[Line], None]) -> None:
+        """Call `listener(line)` for each complete line, on the machine's service thread."""
+        self._line_listeners.append(listener)
+
+    def remove(self, listener: Callable[..., None]) -> None:
+        """Stop calling a listener."""
+        for listeners in (self._byte_listeners, self._line_listeners):
+            if listener in listeners:
+                listeners.remove(listener)
+
+    def write(self, data: bytes | str) -> None:
+        """Send input to the guest; dropped when the machine is not running."""
+        encoded = data.encode() if isinstance(data, str) else data
+        with self._changed:
+            send = self._send
+        if send is not None:
+            send(encoded)
+
+    @property
+    def text(self) -> str:
+        """Everything received (the last 16 MiB of it), with bare line feeds."""
+        with self._changed:
+            return bytes(self._history).decode("utf-8", "replace").replace("\r\n", "\n")
+
+    @property
+    def data(self) -> bytes:
+        """Everything received (the last 16 MiB of it), as it came."""
+        with self._changed:
+            return bytes(self._history)
+
+    @property
+    def lines(self) -> list[Line]:
+        """The complete lines received, oldest first."""
+        with self._changed:
+            return list(self._lines)
+
+    def tail(self, count: int = 20) -> str:
+        """Return the last lines, the unfinished one included."""
+        with self._changed:
+            lines = [line.text for line in list(self._lines)[-count:]]
+            if self._partial:
+                lines.append(self._partial.decode("utf-8", "replace"))
+        return "\n".join(lines[-count:])
+
+    def wait_for(
+        self, pattern: str | re.Pattern[str], timeout: float, start: int = 0
+    ) -> re.Match[str]:
+        """Wait until the console text holds `pattern`, past or future.
+
+        :param pattern: regular expression; `^` and `$` match at lines, a match over several lines
+            is found when it is at most 4 KiB long.
+        :param start: count of received bytes before which nothing is looked at (see `position`).
+        :raises ConsoleTimeout: after `timeout` seconds.
+        :raises ConsoleClosed: when the machine ended without writing it.
+        """
+        compiled = re.compile(pattern, re.MULTILINE) if isinstance(pattern, str) else pattern
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while True:
+                received = bytes(self._history[max(0, start - self._dropped) :])
+                # Look at each byte about once, however small the pieces come in.
+                start += max(0, received.rfind(b"\n", 0, max(0, len(received) - MATCH_LIMIT)) + 1)
+                match = compiled.search(received.decode("utf-8", "replace").replace("\r\n", "\n"))
+                if match is not None:
+                    return match
+                if self._closed:
+                    raise ConsoleClosed(f"the machine ended before it wrote {compiled.pattern!r}")
+                remaining = deadline - time.monotonic()
+                if remaining <= 0 or not self._changed.wait(remaining):
+                    raise ConsoleTimeout(f"no {compiled.pattern!r} within {timeout:g} s")
+
+    @property
+    def position(self) -> int:
+        """How many bytes have been received so far."""
+        with self._changed:
+            return self._dropped + len(self._history)
+
+    @property
+    def closed(self) -> bool:
+        """True once no more bytes can come."""
+        with self._changed:
+            return self._closed
+
+    # What the machine calls.
+
+    def connect(self, send: Callable[[bytes], None]) -> None:
+        """Tell where input goes."""
+        with self._changed:
+            self._send = send
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes that the guest wrote."""
+        now = time.monotonic()
+        if self._log is not None:
+            self._log.write(data)
+        with self._changed:
+            self._history += data
+            excess = len(self._history) - HISTORY_LIMIT
+            if excess > HISTORY_LIMIT // 4:
+                del self._history[:excess]
+                self._dropped += excess
+            lines = self._split(data, now)
+            self._lines.extend(lines)
+            self._changed.notify_all()
+        for listener in tuple(self._byte_listeners):
+            listener(data, now)
+        for line in lines:
+            for line_listener in tuple(self._line_listeners):
+                line_listener(line)
+
+    def _split(self, data: bytes, now: float) -> list[Line]:
+        self._partial += data
+        *complete, rest = bytes(self._partial).split(b"\n")
+        if len(rest) > LINE_LIMIT:
+            complete, rest = [*complete, rest], b""
+        self._partial = bytearray(rest)
+        return [Line(now, part.rstrip(b"\r").decode("utf-8", "replace")) for part in complete]
+
+    def close(self) -> None:
+        """Say that no more bytes will come, and wake everyone who waits."""
+        last: list[Line] = []
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            self._send = None
+            if self._partial:
+                last = self._split(b"\n", time.monotonic())
+                self._lines.extend(last)
+            self._changed.notify_all()
+        for line in last:
+            for listener in tuple(self._line_listeners):
+                listener(line)
+        if self._log is not None:
+            self._log.close()

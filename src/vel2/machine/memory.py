@@ -1,0 +1,123 @@
+"""The machine's RAM as host memory.
+
+RAM is an anonymous file (memfd) that both sides map shared. It has no name in any file system, so
+the kernel frees it with the last process that holds it, however that process ends. It is sparse:
+a page costs memory once somebody writes it (or reads it through the mapping).
+
+QEMU opens the file again through `/proc/self/fd/N`, N being a descriptor it inherits.
+"""
+
+import contextlib
+import mmap
+import os
+from types import TracebackType
+
+from vel2.errors import UserError
+
+__all__ = ("RAM_BASE", "GuestMemory", "format_bytes")
+
+RAM_BASE = 0x4000_0000
+"""Physical address of RAM on QEMU's `virt` board."""
+
+PAGE_BYTES = 4096
+MIB = 1 << 20
+
+
+def format_bytes(count: int) -> str:
+    """Write a byte count as people do: `512 MiB`, `2 GiB`, `1.5 MiB`, `300 bytes`."""
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if count >= unit:
+            return f"{count // unit} {name}" if count % unit == 0 else f"{count / unit:.1f} {name}"
+    return f"{count} bytes"
+
+
+class GuestMemory:
+    """RAM of one machine, addressed by physical address.
+
+    Use it as a context manager, or call `close`. A view taken from it keeps the mapping alive, so
+    views may outlive `close`; reads and writes by address may not.
+
+    :param size: bytes, a whole number of MiB.
+    :raises UserError: when the size is not allowed or the host cannot give it.
+    """
+
+    def __init__(self, size: int) -> None:
+        if size <= 0 or size % MIB:
+            raise UserError(
+                f"a machine cannot have {size} bytes of memory; give a whole number of MiB."
+            )
+        self.size = size
+        self.base = RAM_BASE
+        self.fd = os.memfd_create("vel2-guest-ram", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(self.fd, size)
+            self._map = mmap.mmap(self.fd, size)
+        except (OSError, OverflowError) as error:
+            os.close(self.fd)
+            raise UserError(
+                f"the host could not map {format_bytes(size)} of guest memory ({error}); "
+                "use a smaller --memory."
+            ) from error
+        self.view = memoryview(self._map)
+        self._closed = False
+
+    @property
+    def end(self) -> int:
+        """First physical address after RAM."""
+        return self.base + self.size
+
+    def _offset(self, pa: int, length: int) -> int:
+        if self._closed:
+            raise ValueError("this guest memory is closed")
+        if length < 0 or not self.base <= pa <= self.end - length:
+            raise ValueError(
+                f"pa={pa:#x} length={length:#x} is outside RAM [{self.base:#x}, {self.end:#x})"
+            )
+        return pa - self.base
+
+    def window(self, pa: int, length: int) -> memoryview:
+        """Return a writable view of `length` bytes at `pa`."""
+        offset = self._offset(pa, length)
+        return self.view[offset : offset + length]
+
+    def read(self, pa: int, length: int) -> bytes:
+        """Return a copy of `length` bytes at `pa`."""
+        offset = self._offset(pa, length)
+        return self._map[offset : offset + length]
+
+    def write(self, pa: int, data: bytes | bytearray | memoryview) -> None:
+        """Store bytes at `pa`.
+
+        Code that already ran stays in QEMU's translation cache, and a store by the host does not
+        evict it: replace running code through a resident copy, not through this.
+        """
+        offset = self._offset(pa, len(data))
+        self._map[offset : offset + len(data)] = data
+
+    @property
+    def used_bytes(self) -> int:
+        """Host memory that the sparse file occupies now."""
+        return os.fstat(self.fd).st_blocks * 512
+
+    def close(self) -> None:
+        """Give back the descriptor, and the mapping once no view of it is left."""
+        if self._closed:
+            return
+        self._closed = True
+        # Somebody's view is still alive: the mapping goes with it.
+        with contextlib.suppress(BufferError):
+            self.view.release()
+        with contextlib.suppress(BufferError):
+            self._map.close()
+        os.close(self.fd)
+
+    def __enter__(self) -> "GuestMemory":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,129 @@
+"""A blocking face on QEMU's machine protocol (QMP).
+
+The protocol itself is the QEMU project's `qemu.qmp`, which is asynchronous; it runs on the
+machine's service thread. `Monitor` may be used from every other thread.
+"""
+
+import asyncio
+import concurrent.futures
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from qemu.qmp import EventListener, ExecInterruptedError, ExecuteError, QMPClient, QMPError
+
+__all__ = ("Event", "Monitor", "MonitorError")
+
+Event = Mapping[str, Any]
+
+COMMAND_TIMEOUT_S = 30.0
+
+
+class MonitorError(Exception):
+    """QEMU refused a QMP command, or is not there to take it."""
+
+
+class Monitor:
+    """Send QMP commands to a running machine and see its events."""
+
+    def __init__(self, client: QMPClient, loop: asyncio.AbstractEventLoop) -> None:
+        self._client = client
+        self._loop = loop
+        self._changed = threading.Condition()
+        self._events: list[Event] = []
+        self._listeners: list[Callable[[Event], None]] = []
+        self._closed = False
+
+    def execute(
+        self,
+        command: str,
+        arguments: Mapping[str, object] | None = None,
+        timeout: float = COMMAND_TIMEOUT_S,
+    ) -> Any:
+        """Run one command and return what it returns.
+
+        :raises MonitorError: when QEMU refuses it, ends, or does not answer in time.
+        """
+        call = self._client.execute(command, dict(arguments) if arguments else None)
+        try:
+            future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        except RuntimeError:  # the loop is closed: the machine ended
+            call.close()
+            raise MonitorError(f"QMP {command}: the machine has ended") from None
+        try:
+            return future.result(timeout)
+        except ExecuteError as error:
+            raise MonitorError(f"QMP {command}: {error}") from error
+        except concurrent.futures.TimeoutError:
+            future.cancel()
+            raise MonitorError(f"QMP {command}: no answer within {timeout:g} s") from None
+        except (ExecInterruptedError, QMPError, EOFError, OSError) as error:
+            raise MonitorError(f"QMP {command}: the machine has ended") from error
+        except concurrent.futures.CancelledError:
+            raise MonitorError(f"QMP {command}: the machine has ended") from None
+
+    def pause(self) -> None:
+        """Stop all vCPUs (`stop`)."""
+        self.execute("stop")
+
+    def resume(self) -> None:
+        """Let all vCPUs run (`cont`)."""
+        self.execute("cont")
+
+    def status(self) -> str:
+        """Return QEMU's run state: `running`, `paused`, `prelaunch`, `shutdown`, ..."""
+        return str(self.execute("query-status")["status"])
+
+    @property
+    def events(self) -> list[Event]:
+        """All events so far, oldest first."""
+        with self._changed:
+            return list(self._events)
+
+    def on_event(self, listener: Callable[[Event], None]) -> None:
+        """Call `listener(event)` for each event, on the machine's service thread."""
+        self._listeners.append(listener)
+
+    def wait_event(self, name: str, timeout: float) -> Event:
+        """Return the first event of that name, past or future.
+
+        :raises MonitorError: when none comes in time, or the machine ends without it.
+        """
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while True:
+                for event in self._events:
+                    if event["event"] == name:
+                        return event
+                if self._closed:
+                    raise MonitorError(f"the machine ended without a {name} event")
+                remaining = deadline - time.monotonic()
+                if remaining <= 0 or not self._changed.wait(remaining):
+                    raise MonitorError(f"no {name} event within {timeout:g} s")
+
+    # What the service thread calls.
+
+    async def collect(self, listener: EventListener) -> None:
+        """Take events until cancelled."""
+        async for message in listener:
+            self._take(dict(message))
+
+    def drain(self, listener: EventListener) -> None:
+        """Take what is queued, after QEMU has gone."""
+        while not listener.empty():
+            for message in listener.clear():
+                self._take(dict(message))
+
+    def _take(self, event: Event) -> None:
+        with self._changed:
+            self._events.append(event)
+            self._changed.notify_all()
+        for listener in tuple(self._listeners):
+            listener(event)
+
+    def close(self) -> None:
+        """Say that no more events will come."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
