@@ -9,8 +9,9 @@ imports is a table that covers each bit exactly once.
 from __future__ import annotations
 
 import difflib
+import types
 from enum import IntEnum
-from typing import ClassVar, NamedTuple, Self, overload
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar, cast, overload
 
 
 class Field:
@@ -122,6 +123,66 @@ class Unknown(Reserved):
 
 class Ignored(Reserved):
     """Bits hardware does not look at and leaves to software (translation tables)."""
+
+
+def _adopt_fields(cls: type[Layout]) -> None:
+    """Collect the fields of `cls`, its own and copies of inherited ones, highest bits first."""
+    found = {name: x for name, x in vars(cls).items() if isinstance(x, Field)}
+    for base in cls.__mro__[1:]:
+        for name, x in vars(base).items():
+            if isinstance(x, Field) and name not in found:
+                twin = x.copy()
+                twin.register = cls
+                setattr(cls, name, twin)
+                found[name] = twin
+    cls.fields = tuple(sorted(found.values(), key=lambda f: -f.msb))
+
+
+def _check_cover(cls: type[Layout]) -> None:
+    """Require every bit of `cls` to be declared exactly once."""
+    for field in cls.fields:
+        if not 0 <= field.lsb <= field.msb < cls.width:
+            raise TypeError(
+                f"{field.full_name}: bits {field.msb}:{field.lsb} are out of range;"
+                f" {cls.name} has bits {cls.width - 1}:0, highest first."
+            )
+    top = cls.width - 1
+    above: Field | None = None
+    for field in cls.fields:
+        if above is not None and field.msb > top:
+            low = max(above.lsb, field.lsb)
+            raise TypeError(
+                f"{cls.name}: bits {field.msb}:{low} are declared twice,"
+                f" by {above.name} and {field.name}."
+            )
+        if field.msb < top:
+            raise _gap(cls, top, field.msb + 1)
+        above, top = field, field.lsb - 1
+    if top >= 0:
+        raise _gap(cls, top, 0)
+
+
+def _gap(cls: type[Layout], msb: int, lsb: int) -> TypeError:
+    return TypeError(
+        f"{cls.name}: bits {msb}:{lsb} are not declared; name them or write Res0({msb}, {lsb})."
+    )
+
+
+def _check_enum(field: Field) -> None:
+    """Require the names of a field's values to be distinct and to fit the field."""
+    if field.enum is None:
+        return
+    for name, member in field.enum.__members__.items():
+        if name != member.name:
+            raise TypeError(
+                f"{field.full_name}: {field.enum.__name__}.{name} and .{member.name} are both"
+                f" {member.value:#x}; keep one."
+            )
+        if not 0 <= member.value <= field.ones:
+            raise TypeError(
+                f"{field.full_name}: {field.enum.__name__}.{name} = {member.value:#x} does not fit"
+                f" bits {field.bits}."
+            )
 
 
 class Layout:
@@ -264,112 +325,6 @@ def encoding_from_trap_key(key: int) -> Encoding:
     return Encoding(key >> 14 & 3, key >> 8 & 7, key >> 4 & 15, key & 15, key >> 11 & 7)
 
 
-class Register(Layout):
-    """A 64-bit AArch64 system register.
-
-    :param vncr: offset of its slot in the page VNCR_EL2 points to, with `vncr_class`
-        "A" (redirected whenever HCR_EL2.{NV,NV2} is {1,1}) or "P" (the name redirected
-        depends on HCR_EL2.NV1).
-    :param e2h: register this name reaches from EL2 while HCR_EL2.E2H is 1.
-    :param alias_of: register whose state this name accesses (the `_EL12`, `_EL02` names).
-    :param layout_of: register that has the same encoding; this class is only its other layout.
-    :param access: "RW", "RO" or "WO": which of MRS and MSR exist.
-    """
-
-    encoding: ClassVar[Encoding]
-    trap_key: ClassVar[int]
-    vncr: ClassVar[int | None]
-    vncr_class: ClassVar[str | None]
-    e2h: ClassVar[str | None]
-    alias_of: ClassVar[str | None]
-    layout_of: ClassVar[str | None]
-    access: ClassVar[str]
-
-    def __init_subclass__(
-        cls,
-        *,
-        op0: int,
-        op1: int,
-        CRn: int,
-        CRm: int,
-        op2: int,
-        vncr: int | None = None,
-        vncr_class: str | None = None,
-        e2h: str | None = None,
-        alias_of: str | None = None,
-        layout_of: str | None = None,
-        access: str = "RW",
-        name: str | None = None,
-    ) -> None:
-        super().__init_subclass__(width=64, name=name)
-        cls.encoding = Encoding(op0, op1, CRn, CRm, op2)
-        cls.encoding.check(cls.name)
-        cls.trap_key = cls.encoding.trap_key
-        cls.vncr, cls.vncr_class = vncr, vncr_class
-        cls.e2h, cls.alias_of, cls.layout_of, cls.access = e2h, alias_of, layout_of, access
-        _check_register(cls)
-
-
-def _adopt_fields(cls: type[Layout]) -> None:
-    """Collect the fields of `cls`, its own and copies of inherited ones, highest bits first."""
-    found = {name: x for name, x in vars(cls).items() if isinstance(x, Field)}
-    for base in cls.__mro__[1:]:
-        for name, x in vars(base).items():
-            if isinstance(x, Field) and name not in found:
-                twin = x.copy()
-                twin.register = cls
-                setattr(cls, name, twin)
-                found[name] = twin
-    cls.fields = tuple(sorted(found.values(), key=lambda f: -f.msb))
-
-
-def _check_cover(cls: type[Layout]) -> None:
-    """Require every bit of `cls` to be declared exactly once."""
-    for field in cls.fields:
-        if not 0 <= field.lsb <= field.msb < cls.width:
-            raise TypeError(
-                f"{field.full_name}: bits {field.msb}:{field.lsb} are out of range;"
-                f" {cls.name} has bits {cls.width - 1}:0, highest first."
-            )
-    top = cls.width - 1
-    above: Field | None = None
-    for field in cls.fields:
-        if above is not None and field.msb > top:
-            low = max(above.lsb, field.lsb)
-            raise TypeError(
-                f"{cls.name}: bits {field.msb}:{low} are declared twice,"
-                f" by {above.name} and {field.name}."
-            )
-        if field.msb < top:
-            raise _gap(cls, top, field.msb + 1)
-        above, top = field, field.lsb - 1
-    if top >= 0:
-        raise _gap(cls, top, 0)
-
-
-def _gap(cls: type[Layout], msb: int, lsb: int) -> TypeError:
-    return TypeError(
-        f"{cls.name}: bits {msb}:{lsb} are not declared; name them or write Res0({msb}, {lsb})."
-    )
-
-
-def _check_enum(field: Field) -> None:
-    """Require the names of a field's values to be distinct and to fit the field."""
-    if field.enum is None:
-        return
-    for name, member in field.enum.__members__.items():
-        if name != member.name:
-            raise TypeError(
-                f"{field.full_name}: {field.enum.__name__}.{name} and .{member.name} are both"
-                f" {member.value:#x}; keep one."
-            )
-        if not 0 <= member.value <= field.ones:
-            raise TypeError(
-                f"{field.full_name}: {field.enum.__name__}.{name} = {member.value:#x} does not fit"
-                f" bits {field.bits}."
-            )
-
-
 def _check_register(cls: type[Register]) -> None:
     """Require what a register says about itself to make sense."""
     if not cls.fields:
@@ -386,3 +341,71 @@ def _check_register(cls: type[Register]) -> None:
         )
     if cls.vncr_class not in ("A", "P"):
         raise TypeError(f"{cls.name}: vncr_class={cls.vncr_class!r} is unknown; it is A or P.")
+
+
+class Register(Layout):
+    """A 64-bit AArch64 system register.
+
+    :param vncr: offset of its slot in the page VNCR_EL2 points to, with `vncr_class`
+        "A" (redirected whenever HCR_EL2.{NV,NV2} is {1,1}) or "P" (the name redirected
+        depends on HCR_EL2.NV1).
+    :param e2h: register this name reaches from EL2 while HCR_EL2.E2H is 1.
+    :param alias_of: register whose state this name accesses (the `_EL12`, `_EL02` names).
+    :param layout_of: register that has the same encoding; this class is only its other layout.
+    :param access: "RW", "RO" or "WO": which of MRS and MSR exist.
+    :param family: a layout that several registers share; it has no encoding itself.
+    """
+
+    encoding: ClassVar[Encoding]
+    trap_key: ClassVar[int]
+    vncr: ClassVar[int | None]
+    vncr_class: ClassVar[str | None]
+    e2h: ClassVar[str | None]
+    alias_of: ClassVar[str | None]
+    layout_of: ClassVar[str | None]
+    access: ClassVar[str]
+
+    def __init_subclass__(
+        cls,
+        *,
+        op0: int = -1,
+        op1: int = -1,
+        CRn: int = -1,
+        CRm: int = -1,
+        op2: int = -1,
+        vncr: int | None = None,
+        vncr_class: str | None = None,
+        e2h: str | None = None,
+        alias_of: str | None = None,
+        layout_of: str | None = None,
+        access: str = "RW",
+        name: str | None = None,
+        family: bool = False,
+    ) -> None:
+        super().__init_subclass__(width=64, name=name)
+        if family:
+            return
+        cls.encoding = Encoding(op0, op1, CRn, CRm, op2)
+        cls.encoding.check(cls.name)
+        cls.trap_key = cls.encoding.trap_key
+        cls.vncr, cls.vncr_class = vncr, vncr_class
+        cls.e2h, cls.alias_of, cls.layout_of, cls.access = e2h, alias_of, layout_of, access
+        _check_register(cls)
+
+
+R = TypeVar("R", bound=type[Register])
+
+
+def derive(register: R, name: str, encoding: Encoding, **attributes: Any) -> R:
+    """Make another register with the fields of `register`.
+
+    For the members of a family and for aliases; the result is typed as `register` is, so that
+    its fields are known to type checkers.
+    """
+    keywords = encoding._asdict() | attributes | {"name": name}
+
+    def body(namespace: dict[str, Any]) -> None:
+        namespace["__module__"] = register.__module__
+        namespace["__doc__"] = f"{name}: laid out as {register.name}."
+
+    return cast(R, types.new_class(name, (register,), keywords, body))
