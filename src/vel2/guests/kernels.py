@@ -1,0 +1,300 @@
+"""The guests on offer, which of them are at hand, and fetching them."""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from debian.debian_support import Version
+
+from vel2.errors import UserError
+from vel2.guests.apt import AptError, AptRoot, Progress
+from vel2.guests.cache import cache_root, locked, new_directory
+from vel2.guests.packages import Package, download, extract, find_package
+
+__all__ = (
+    "OFFERS",
+    "Guest",
+    "GuestKernel",
+    "Offer",
+    "busybox",
+    "fetch",
+    "guest_kernel",
+    "list_guests",
+)
+
+DESCRIPTION = "guest.json"
+REAL_PACKAGE_BYTES = 1 << 18
+"""Packages smaller than this only depend on others."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One guest that can be fetched.
+
+    :ivar metapackage: the package that depends on the newest version, or holds the file itself.
+    :ivar sources: (release, suite) pairs to look in; the highest version wins.
+    :ivar follow: which dependencies may hold the file; empty when the package itself does.
+    :ivar wanted: path of the file inside its package.
+    :ivar upstream: what the version must begin with.
+    """
+
+    name: str
+    kind: str
+    summary: str
+    metapackage: str
+    sources: tuple[tuple[str, str | None], ...]
+    wanted: str
+    follow: str = ""
+    upstream: str = ""
+
+
+# Until 6.19 Debian's linux-image-VERSION held /boot/vmlinuz-VERSION; from 7.0 on it only depends on
+# linux-binary-VERSION, which holds /usr/lib/modules/VERSION/vmlinuz.
+KERNEL_PATH = r"(boot/vmlinuz-[^/]+|(usr/)?lib/modules/[^/]+/vmlinuz)"
+KERNEL_PACKAGES = r"linux-(image|binary)-\d.*-cloud-arm64(-unsigned)?"
+
+
+def _kernel(name: str, summary: str, *sources: tuple[str, str | None]) -> Offer:
+    return Offer(
+        name=name,
+        kind="kernel",
+        summary=summary,
+        metapackage="linux-image-cloud-arm64",
+        sources=sources,
+        wanted=KERNEL_PATH,
+        follow=KERNEL_PACKAGES,
+        upstream=f"{name}.",
+    )
+
+
+OFFERS: dict[str, Offer] = {
+    offer.name: offer
+    for offer in (
+        _kernel("6.1", "Linux of Debian 12", ("bookworm", None)),
+        _kernel("6.12", "Linux of Debian 13", ("trixie", None)),
+        _kernel(
+            "7",
+            "newest Linux 7 in Debian",
+            ("trixie", "trixie-backports"),
+            ("sid", None),
+        ),
+        Offer(
+            name="busybox",
+            kind="program",
+            summary="user space of the small guests, static",
+            metapackage="busybox-static",
+            sources=(("trixie", None),),
+            wanted=r"(usr/)?bin/busybox",
+        ),
+    )
+}
+KERNEL_NAMES = tuple(offer.name for offer in OFFERS.values() if offer.kind == "kernel")
+
+
+@dataclass(frozen=True)
+class GuestKernel:
+    """A kernel in the cache.
+
+    :ivar name: as offered: `6.1`, `6.12`, `7`.
+    :ivar version: the kernel's own, as `uname -r` prints it.
+    :ivar package: the Debian package and version it is from.
+    """
+
+    name: str
+    version: str
+    image_path: Path
+    package: str
+
+
+@dataclass(frozen=True)
+class Guest:
+    """One guest on offer, and what is at hand of it.
+
+    :ivar version: of the newest one in the cache; None when it was never fetched.
+    """
+
+    name: str
+    kind: str
+    summary: str
+    version: str | None
+    path: Path | None
+    package: str | None
+
+
+def list_guests() -> list[Guest]:
+    """Return everything on offer with what the cache has of it; asks no network."""
+    return [_at_hand(cache_root(), offer) for offer in OFFERS.values()]
+
+
+def guest_kernel(name: str) -> GuestKernel:
+    """Return a fetched kernel.
+
+    :raises UserError: when the name is not offered, or was not fetched yet.
+    """
+    if name not in KERNEL_NAMES:
+        raise UserError(f"there is no kernel {name!r} on offer; use {_listing(KERNEL_NAMES)}.")
+    guest = _at_hand(cache_root(), OFFERS[name])
+    if guest.path is None or guest.version is None or guest.package is None:
+        raise UserError(
+            f"kernel {name} has not been fetched; run `vel2 guests fetch {name}` first."
+        )
+    return GuestKernel(name, guest.version, guest.path, guest.package)
+
+
+def busybox() -> Path:
+    """Return the fetched static busybox.
+
+    :raises UserError: when it was not fetched yet.
+    """
+    guest = _at_hand(cache_root(), OFFERS["busybox"])
+    if guest.path is None:
+        raise UserError("busybox has not been fetched; run `vel2 guests fetch busybox` first.")
+    return guest.path
+
+
+def fetch(names: Sequence[str] = (), progress: Progress | None = None) -> list[Guest]:
+    """Bring guests into the cache in their newest version.
+
+    What is already the newest is left alone. When the mirror cannot be reached, what the cache has
+    is good enough.
+
+    :param names: as in `OFFERS`; all of them when empty.
+    :raises UserError: when a name is not offered, or a guest is neither fetched nor reachable.
+    """
+    for name in names:
+        if name not in OFFERS:
+            raise UserError(f"there is no guest {name!r} on offer; use {_listing(tuple(OFFERS))}.")
+    cache = cache_root()
+    with locked(cache):
+        return [_fetch_one(cache, OFFERS[name], progress) for name in names or OFFERS]
+
+
+def _listing(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _folder(cache: Path, offer: Offer) -> Path:
+    return cache / f"{offer.kind}s" / offer.name
+
+
+def _versions(cache: Path, offer: Offer) -> Iterator[tuple[Version, Path]]:
+    """Yield the Debian versions that the cache has, with their folders."""
+    for description in _folder(cache, offer).glob(f"*/{DESCRIPTION}"):
+        yield Version(json.loads(description.read_text())["debian_version"]), description.parent
+
+
+def _at_hand(cache: Path, offer: Offer) -> Guest:
+    newest = max(_versions(cache, offer), default=None, key=lambda pair: pair[0])
+    if newest is None:
+        return Guest(offer.name, offer.kind, offer.summary, None, None, None)
+    known = json.loads((newest[1] / DESCRIPTION).read_text())
+    return Guest(
+        offer.name,
+        offer.kind,
+        offer.summary,
+        known["version"],
+        newest[1] / known["file"],
+        f"{known['package']} {known['debian_version']}",
+    )
+
+
+def _fetch_one(cache: Path, offer: Offer, progress: Progress | None) -> Guest:
+    have = _at_hand(cache, offer)
+    roots = [AptRoot.open(cache / "apt", release) for release, _ in offer.sources]
+    if have.path is not None and _checked_since_update(have.path, roots):
+        return have
+    try:
+        root, package = _newest(offer, roots, progress)
+        if package.version not in {str(version) for version, _ in _versions(cache, offer)}:
+            _install(cache, offer, root, package, progress)
+    except AptError as error:
+        if have.path is None:
+            raise AptError(f"{offer.name} is not in the cache, and {error}") from error
+        return have
+    found = _at_hand(cache, offer)
+    assert found.path is not None
+    (found.path.parent / DESCRIPTION).touch()
+    return found
+
+
+def _checked_since_update(path: Path, roots: Sequence[AptRoot]) -> bool:
+    """Tell whether the package lists, still fresh, have been asked about this file already."""
+    checked = (path.parent / DESCRIPTION).stat().st_mtime
+    return all(root.fresh and checked >= root.updated for root in roots)
+
+
+def _newest(
+    offer: Offer, roots: Sequence[AptRoot], progress: Progress | None
+) -> tuple[AptRoot, Package]:
+    """Find the newest version of an offer's package among its sources."""
+    found: list[tuple[AptRoot, Package]] = []
+    failures: list[AptError] = []
+    for root, (_, suite) in zip(roots, offer.sources, strict=True):
+        try:
+            root.update(progress)
+        except AptError as error:
+            failures.append(error)
+            continue
+        package = find_package(root, offer.metapackage, suite)
+        if package is not None and package.version.startswith(offer.upstream):
+            found.append((root, package))
+    if found:
+        return max(found, key=lambda pair: Version(pair[1].version))
+    if failures:
+        raise failures[0]
+    raise AptError(
+        f"Debian has no {offer.metapackage} {offer.upstream}x for arm64 any more; "
+        "use another version, or give a kernel as a file."
+    )
+
+
+def _install(
+    cache: Path, offer: Offer, root: AptRoot, package: Package, progress: Progress | None
+) -> None:
+    """Download what holds an offer's file and put the file into the cache."""
+    target = _folder(cache, offer) / package.version.replace(":", "%3a")
+    for candidate in _candidates(offer, root, package):
+        with tempfile.TemporaryDirectory(prefix="vel2-") as folder:
+            wanted = [(candidate.name, candidate.version)]
+            (deb,) = download(root, wanted, Path(folder), progress)
+            files = extract(deb, lambda path: bool(re.fullmatch(offer.wanted, path)), Path(folder))
+            if not files:
+                continue
+            known = {
+                "version": _own_version(offer, candidate),
+                "file": files[0].name,
+                "package": candidate.name,
+                "debian_version": package.version,
+            }
+            with new_directory(target) as work:
+                shutil.copyfile(files[0], work / files[0].name)
+                (work / DESCRIPTION).write_text(json.dumps(known, indent=1) + "\n")
+            return
+    raise AptError(f"{offer.metapackage} {package.version} leads to no package with the file.")
+
+
+def _candidates(offer: Offer, root: AptRoot, package: Package) -> Iterator[Package]:
+    """Yield the packages that may hold an offer's file, nearest first."""
+    queue = [package]
+    seen = {package.name}
+    while queue:
+        current = queue.pop(0)
+        if current.bytes >= REAL_PACKAGE_BYTES:
+            yield current
+        for name in current.depends:
+            if name not in seen and offer.follow and re.fullmatch(offer.follow, name):
+                seen.add(name)
+                found = find_package(root, name, package.suite)
+                queue += [found] if found else []
+
+
+def _own_version(offer: Offer, package: Package) -> str:
+    """Return the version as the guest itself calls it."""
+    match = re.fullmatch(r"linux-(?:image|binary)-(.+?)(?:-unsigned)?", package.name)
+    if offer.kind == "kernel" and match:
+        return match.group(1)
+    return Version(package.version).upstream_version or package.version

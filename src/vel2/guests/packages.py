@@ -1,0 +1,176 @@
+"""Look up, download and unpack Debian packages, without root and without installing anything."""
+
+import hashlib
+import re
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vel2.errors import UserError
+from vel2.guests.apt import RELEASES, AptError, AptRoot, Progress
+from vel2.guests.cache import cache_root, locked, new_directory
+
+__all__ = ("Package", "download", "extract", "fetch_closure", "find_package", "unpack")
+
+# Debian's merged /usr: packages of Debian 12 still ship files below both names.
+MERGED_USR = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib"}
+
+
+@dataclass(frozen=True)
+class Package:
+    """One version of a package as the lists describe it.
+
+    :ivar suite: where it was asked for; None for the release's default.
+    :ivar bytes: size of the `.deb`.
+    :ivar depends: names of the packages it depends on, first alternatives only.
+    """
+
+    name: str
+    version: str
+    suite: str | None
+    bytes: int
+    depends: tuple[str, ...]
+
+
+def find_package(root: AptRoot, name: str, suite: str | None = None) -> Package | None:
+    """Return a package's candidate version; None when the release does not have it."""
+    record = root.show(name, suite)
+    if record is None:
+        return None
+    depends = []
+    for clause in record.get("Depends", "").split(","):
+        match = re.match(r"\s*([a-z0-9][a-z0-9+.-]*)", clause)
+        if match is not None:
+            depends.append(match.group(1))
+    return Package(name, record["Version"], suite, int(record["Size"]), tuple(depends))
+
+
+def download(
+    root: AptRoot, packages: Sequence[tuple[str, str]], into: Path, progress: Progress | None
+) -> list[Path]:
+    """Download packages, given as (name, version); apt checks each against the signed lists.
+
+    :return: the `.deb` files, by name.
+    :raises AptError: when one cannot be had.
+    """
+    names = [f"{name}={version}" for name, version in packages]
+    doing = f"fetching {packages[0][0]}"
+    doing += f" and {len(packages) - 1} more" if len(packages) > 1 else ""
+    # apt-get download writes to the current folder.
+    root.run(["apt-get", "download", *names], doing, progress, cwd=into)
+    found = sorted(into.glob("*.deb"))
+    if len(found) != len(packages):
+        raise AptError(f"{doing} failed: apt gave {len(found)} files for {len(packages)} packages.")
+    return found
+
+
+def extract(deb: Path, wanted: Callable[[str], bool], into: Path) -> list[Path]:
+    """Write the regular files of a package whose path is `wanted`, by their last name.
+
+    :param wanted: asked with the path inside the package, without a leading `./`.
+    :return: the files written.
+    :raises UserError: when the package is damaged.
+    """
+    written = []
+    with subprocess.Popen(
+        ["dpkg-deb", "--fsys-tarfile", str(deb)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        try:
+            with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+                for member in archive:
+                    path = member.name.removeprefix("./")
+                    content = archive.extractfile(member) if member.isreg() else None
+                    if content is None or not wanted(path):
+                        continue
+                    target = into / Path(path).name
+                    target.write_bytes(content.read())
+                    written.append(target)
+        except tarfile.TarError as error:
+            raise UserError(
+                f"the package {deb.name} cannot be unpacked ({error}); fetch it again."
+            ) from error
+        complaint = process.stderr.read().decode("utf-8", "replace").strip()
+    if process.returncode != 0:
+        raise UserError(f"the package {deb.name} cannot be unpacked ({complaint}); fetch it again.")
+    return written
+
+
+def unpack(debs: Iterable[Path], tree: Path) -> None:
+    """Unpack packages over each other into a tree with Debian's merged /usr.
+
+    :raises UserError: when one is damaged.
+    """
+    for name, target in MERGED_USR.items():
+        (tree / target).mkdir(parents=True, exist_ok=True)
+        link = tree / name
+        if not link.is_symlink():
+            link.symlink_to(target)
+    for deb in debs:
+        result = subprocess.run(
+            ["dpkg-deb", "--extract", str(deb), str(tree)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if result.returncode != 0:
+            raise UserError(
+                f"the package {deb.name} cannot be unpacked ({result.stderr.strip()}); "
+                "fetch it again."
+            )
+
+
+def resolve_closure(root: AptRoot, package: str, suite: str | None) -> list[tuple[str, str]]:
+    """Return the package and all it depends on, as (name, version), in apt's order.
+
+    :raises AptError: when the release does not have it.
+    """
+    target = ["-t", suite] if suite else []
+    command = ["apt-get", "install", "--simulate", "--no-install-recommends", *target, package]
+    output = root.run(command, f"resolving the dependencies of {package}")
+    return re.findall(r"^Inst (\S+?)(?::\S+)? \((\S+)", output, re.MULTILINE)
+
+
+def fetch_closure(
+    package: str,
+    release: str = "trixie",
+    suite: str | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Unpack a package and everything it depends on into one tree, from Debian's arm64 archive.
+
+    The tree is for an initramfs: no maintainer script is run. It is kept in the cache under the
+    exact versions, so the same versions are fetched once.
+
+    :param release: one of `RELEASES`; `suite` may prefer one of its suites, such as a backport.
+    :return: the tree's root; treat it as read-only.
+    :raises UserError: when it cannot be had.
+    """
+    if release not in RELEASES:
+        raise UserError(
+            f"there is no Debian release {release!r} here; use one of {', '.join(RELEASES)}."
+        )
+    cache = cache_root()
+    with locked(cache):
+        root = AptRoot.open(cache / "apt", release)
+        root.update(progress)
+        closure = resolve_closure(root, package, suite)
+        if not closure:
+            raise UserError(f"Debian {release} offers no package {package} for arm64.")
+        key = hashlib.sha256(repr(closure).encode()).hexdigest()[:16]
+        target = cache / "closures" / f"{package}-{release}-{key}"
+        if not target.exists():
+            with (
+                new_directory(target) as tree,
+                tempfile.TemporaryDirectory(prefix="vel2-") as folder,
+            ):
+                unpack(download(root, closure, Path(folder), progress), tree)
+    return target
