@@ -1,0 +1,88 @@
+"""What the small guests do as process 1, as busybox shell scripts.
+
+The kernel passes words of its command line that it does not know, such as `job=l2`, to init as
+environment variables: that is how the host selects the work.
+"""
+
+__all__ = ("L1_INIT", "L1_JOBS", "L2_INIT")
+
+L1_JOBS = ("l2", "shell", "command", "none")
+"""What `job=` may be in L1: start L2, a shell on the console, run `command=`, or nothing."""
+
+COMMON = """\
+#!/bin/sh
+export PATH=/bin HOME=/ TERM="${TERM:-vt100}"
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev 2>/dev/null
+mark() { echo "##vel2 $1=$2"; }
+uptime() { cut -d ' ' -f 1 /proc/uptime; }
+# The kernel's messages share the console with ours and could break a line in two.
+dmesg -n 1
+"""
+
+# The kernel names the mode in one of these ways: "VHE mode", "Hyp mode", "Hyp nVHE mode",
+# "Protected nVHE mode", "Protected hVHE mode", each "initialized successfully".
+L1_INIT = (
+    COMMON
+    + r"""
+mark l1.uptime "$(uptime)"
+mark l1.kernel "$(uname -r)"
+mark l1.machine "$(uname -m)"
+mark l1.cpus "$(grep -c ^processor /proc/cpuinfo)"
+mark l1.memory_kib "$(awk '/^MemTotal/ { print $2 }' /proc/meminfo)"
+mark l1.el "$(dmesg | sed -n 's/.*CPU(s) started at \(EL[12]\).*/\1/p' | head -n 1)"
+mode=$(dmesg | sed -n 's/.*kvm \[1\]: \(.*\) mode initialized successfully.*/\1/p' | head -n 1)
+mark l1.kvm_mode "${mode:-none}"
+[ -c /dev/kvm ] && mark l1.kvm_device yes || mark l1.kvm_device no
+case "${job:-l2}" in
+l2)
+    mark l1.l2_start "$(uptime)"
+    /vmm --kernel /l2/Image --initrd /l2/initrd --dtb /l2/dtb --memory "$(cat /l2/memory)"
+    mark l1.vmm_status $?
+    mark l1.l2_end "$(uptime)"
+    ;;
+shell)
+    mark l1.shell ready
+    setsid cttyhack sh
+    mark l1.shell_status $?
+    ;;
+command)
+    sh -c "$command"
+    mark l1.command_status $?
+    ;;
+none) ;;
+*) mark l1.error "job=$job is not one of l2, shell, command, none" ;;
+esac
+mark l1.end "$(uptime)"
+sync
+poweroff -f
+"""
+)
+
+L2_INIT = (
+    COMMON
+    + r"""
+mark l2.userspace ok
+mark l2.uptime "$(uptime)"
+mark l2.kernel "$(uname -r)"
+mark l2.el "$(dmesg | sed -n 's/.*CPU(s) started at \(EL[12]\).*/\1/p' | head -n 1)"
+mark l2.memory_kib "$(awk '/^MemTotal/ { print $2 }' /proc/meminfo)"
+case "${job:-check}" in
+check)
+    uname -a
+    mark l2.sum "$(seq 1 1000 | awk '{ sum += $1 } END { print sum }')"
+    ;;
+shell) setsid cttyhack sh ;;
+command)
+    sh -c "$command"
+    mark l2.command_status $?
+    ;;
+none) ;;
+*) mark l2.error "job=$job is not one of check, shell, command, none" ;;
+esac
+mark l2.end "$(uptime)"
+sync
+poweroff -f
+"""
+)

@@ -1,0 +1,80 @@
+"""The initramfs images of the small guests.
+
+`base` is busybox and an init. L2's is a base with L2's init; L1's is a base with L1's init, the VMM
+and everything it needs to start L2.
+"""
+
+from pathlib import Path
+
+from vel2.guests.init_scripts import L1_INIT, L2_INIT
+from vel2.guests.initramfs import Initramfs
+from vel2.guests.kernels import busybox
+from vel2.guests.l2tree import DEFAULT_BOOTARGS, l2_device_tree, l2_layout
+
+__all__ = ("APPLETS", "base_tree", "l1_tree", "l2_tree")
+
+APPLET_NAMES = """
+[ awk basename cat chmod clear cp cttyhack cut date dd df dirname dmesg echo env expr false find
+free grep gunzip gzip head hexdump hostname id kill ln ls lsmod md5sum mkdir mknod mktemp
+modprobe more mount mv od poweroff printf ps pwd reboot rm rmdir sed seq setsid sh sha256sum
+sleep sort stat strings stty sync tail tar taskset tee test time timeout top touch tr true tty
+umount uname uniq uptime usleep vi wc which xargs yes
+"""
+APPLETS = tuple(APPLET_NAMES.split())
+"""Names that lead to busybox, made here so that the guest need not spend its start on them."""
+
+
+def base_tree(init: str, busybox_path: Path | None = None) -> Initramfs:
+    """Return the smallest tree a kernel can start: busybox, `/dev/console` and `/init`.
+
+    :param init: text of `/init`.
+    :param busybox_path: a static arm64 busybox; the fetched one when None.
+    :raises UserError: when busybox has not been fetched.
+    """
+    tree = Initramfs()
+    for folder in ("dev", "proc", "sys", "tmp", "root"):
+        tree.directory(folder)
+    # Process 1 gets it as its standard streams, before anything could mount devtmpfs.
+    tree.character_device("dev/console", 5, 1)
+    tree.character_device("dev/null", 1, 3, 0o666)
+    tree.file("bin/busybox", (busybox_path or busybox()).read_bytes(), 0o755)
+    for applet in APPLETS:
+        tree.link(f"bin/{applet}", "busybox")
+    tree.file("init", init, 0o755)
+    return tree
+
+
+def l2_tree(busybox_path: Path | None = None) -> Initramfs:
+    """Return the tree of L2."""
+    return base_tree(L2_INIT, busybox_path)
+
+
+def l1_tree(
+    vmm: bytes | None = None,
+    l2_kernel: bytes | None = None,
+    l2_initrd: bytes | None = None,
+    *,
+    l2_image_bytes: int = 0,
+    l2_memory_bytes: int = 256 << 20,
+    l2_bootargs: str = DEFAULT_BOOTARGS,
+    busybox_path: Path | None = None,
+) -> Initramfs:
+    """Return the tree of L1, with L2 in it when a VMM is given.
+
+    :param vmm: static arm64 program, started as `/vmm --kernel --initrd --dtb --memory`.
+    :param l2_kernel: a plain arm64 `Image`.
+    :param l2_image_bytes: `image_size` of that kernel's header.
+    :raises UserError: when L2's memory is too small for what it boots.
+    """
+    tree = base_tree(L1_INIT, busybox_path)
+    if vmm is None:
+        return tree
+    kernel, initrd = l2_kernel or b"", l2_initrd or b""
+    place = l2_layout(l2_memory_bytes, max(l2_image_bytes, len(kernel)), len(initrd))
+    initrd_range = (place.initrd_address, place.initrd_end) if initrd else None
+    tree.file("vmm", vmm, 0o755)
+    tree.file("l2/Image", kernel)
+    tree.file("l2/initrd", initrd)
+    tree.file("l2/memory", f"{l2_memory_bytes >> 20}M\n")
+    tree.file("l2/dtb", l2_device_tree(l2_memory_bytes, l2_bootargs, initrd_range))
+    return tree
