@@ -12,18 +12,22 @@ from collections.abc import Iterable
 from types import ModuleType
 
 from vel2.arch.bits import Register
-from vel2.arch.sysregs import el1, el2, el12, gic, id, timer
+from vel2.arch.sysregs import debug, el1, el2, el12, ext, gic, id, pmu, spe, timer
 
 # Star imports are refused everywhere but here: this is the one place whose purpose is to gather
 # all names, and a list of 800 of them would be a second table to keep right.
+from vel2.arch.sysregs.debug import *  # noqa: F403
 from vel2.arch.sysregs.el1 import *  # noqa: F403
 from vel2.arch.sysregs.el2 import *  # noqa: F403
 from vel2.arch.sysregs.el12 import *  # noqa: F403
+from vel2.arch.sysregs.ext import *  # noqa: F403
 from vel2.arch.sysregs.gic import *  # noqa: F403
 from vel2.arch.sysregs.id import *  # noqa: F403
+from vel2.arch.sysregs.pmu import *  # noqa: F403
+from vel2.arch.sysregs.spe import *  # noqa: F403
 from vel2.arch.sysregs.timer import *  # noqa: F403
 
-_MODULES: tuple[ModuleType, ...] = (id, el1, el2, el12, gic, timer)
+_MODULES: tuple[ModuleType, ...] = (id, el1, el2, el12, ext, gic, timer, debug, pmu, spe)
 
 
 def collect(modules: Iterable[ModuleType]) -> tuple[type[Register], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vel2.arch.bits import R, derive
-from vel2.arch.sysregs import el1, timer
+from vel2.arch.sysregs import el1, ext, spe, timer
 
 
 def alias(register: R) -> R:
@@ -53,3 +53,14 @@ CNTP_CVAL_EL02 = alias(timer.CNTP_CVAL_EL0)
 CNTV_TVAL_EL02 = alias(timer.CNTV_TVAL_EL0)
 CNTV_CTL_EL02 = alias(timer.CNTV_CTL_EL0)
 CNTV_CVAL_EL02 = alias(timer.CNTV_CVAL_EL0)
+
+PMSCR_EL12 = alias(spe.PMSCR_EL1)
+TRFCR_EL12 = alias(spe.TRFCR_EL1)
+TRCITECR_EL12 = alias(spe.TRCITECR_EL1)
+BRBCR_EL12 = alias(spe.BRBCR_EL1)
+TFSR_EL12 = alias(ext.TFSR_EL1)
+GCSCR_EL12 = alias(ext.GCSCR_EL1)
+GCSPR_EL12 = alias(ext.GCSPR_EL1)
+MPAM1_EL12 = alias(ext.MPAM1_EL1)
+ZCR_EL12 = alias(ext.ZCR_EL1)
+SMCR_EL12 = alias(ext.SMCR_EL1)
