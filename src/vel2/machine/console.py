@@ -57,6 +57,7 @@ class Console:
         self._lines: deque[Line] = deque(maxlen=100_000)
         self._byte_listeners: list[Callable[[bytes, float], None]] = []
         self._line_listeners: list[Callable[[Line], None]] = []
+        self._close_listeners: list[Callable[[], None]] = []
         self._send: Callable[[bytes], None] | None = None
         self._closed = False
         self._log: BinaryIO | None = None
@@ -78,9 +79,17 @@ class Console:
         """Call `listener(line)` for each complete line, on the machine's service thread."""
         self._line_listeners.append(listener)
 
+    def on_close(self, listener: Callable[[], None]) -> None:
+        """Call `listener()` once when no more bytes can come; at once when that is so already."""
+        with self._changed:
+            if not self._closed:
+                self._close_listeners.append(listener)
+                return
+        listener()
+
     def remove(self, listener: Callable[..., None]) -> None:
         """Stop calling a listener."""
-        for listeners in (self._byte_listeners, self._line_listeners):
+        for listeners in (self._byte_listeners, self._line_listeners, self._close_listeners):
             if listener in listeners:
                 listeners.remove(listener)
 
@@ -207,5 +216,7 @@ class Console:
         for line in last:
             for listener in tuple(self._line_listeners):
                 listener(line)
+        for close_listener in tuple(self._close_listeners):
+            close_listener()
         if self._log is not None:
             self._log.close()
