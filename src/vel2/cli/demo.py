@@ -1,0 +1,128 @@
+"""`vel2 demo`: Linux at virtual EL2, and a Linux guest of its own inside it."""
+
+from pathlib import Path
+
+import click
+
+from vel2.cli.consoles import LabelledLines
+from vel2.cli.exits import ExitCode, exit_code_of
+from vel2.cli.guests import progress_bars
+from vel2.cli.kernels import find_kernel, kernel_names
+from vel2.cli.options import check_supported, vm_options
+from vel2.cli.report import Report, print_guests, print_traps, write_json
+from vel2.cli.session import Request, Session, make_session, vmm_program
+from vel2.cli.terminal import Terminal
+from vel2.guests.kernels import fetch, list_guests
+from vel2.guests.recipes import l1_tree, l2_tree
+from vel2.machine.loader import load_kernel
+from vel2.machine.outcome import MachineExit
+
+__all__ = ("demo",)
+
+TIMEOUT_S = 600.0
+L1_BOOTARGS = "console=ttyAMA0 panic=-1"
+L2_BOOTARGS = "console=ttyS0 panic=-1"
+
+
+@click.command()
+@click.option("--l1", default="6.12", show_default=True, help="L1's kernel: a name or a file.")
+@click.option("--l2", default="6.12", show_default=True, help="L2's kernel: a name or a file.")
+@click.option("--verbose", is_flag=True, help="Show L2's kernel messages too; takes longer.")
+@vm_options(default_timeout=TIMEOUT_S)
+@click.pass_context
+def demo(
+    context: click.Context,
+    l1: str,
+    l2: str,
+    verbose: bool,
+    memory: int,
+    el2: str,
+    nv: str,
+    deterministic: bool,
+    native: bool,
+    timeout: float | None,
+    json_file: Path | None,
+) -> None:
+    r"""Boot Linux at virtual EL2 and let its KVM start a Linux guest.
+
+    Fetches the kernels on first use. Shows both consoles, line by line with the time in seconds,
+    then what trapped to EL2 and how long each level took.
+
+    \b
+    Examples:
+      vel2 demo
+      vel2 demo --l1 7 --l2 6.1 --json result.json
+      vel2 demo --deterministic          count instructions; every run is the same
+      vel2 demo --native                 the same guests without vel2, to compare
+    """
+    check_supported("--el2", el2)
+    check_supported("--nv", nv)
+    fetch_missing([l1, l2])
+    request = Request(
+        kernel=load_kernel(find_kernel(l1)),
+        initrd=l1_initrd(find_kernel(l2), verbose),
+        append=L1_BOOTARGS,
+        memory_bytes=memory,
+        deterministic=deterministic,
+        native=native,
+    )
+    report = Report()
+    session = make_session(request)
+    to_stderr = str(json_file) == "-"
+    ended = watch(session, report, timeout, to_stderr)
+    code = exit_code_of(ended)
+    if code is ExitCode.OK and report.get("l2.userspace") is not True:
+        code = ExitCode.GUEST_FAILED
+    report.finish(ended, code, session.traps(), session.sysreg_traps())
+    show(Terminal(to_stderr), report, session, deterministic)
+    click.echo(f"vel2: {ended} after {ended.seconds:.1f} s", err=True)
+    if json_file is not None:
+        write_json(report, json_file)
+    context.exit(code)
+
+
+def fetch_missing(kernels: list[str]) -> None:
+    """Fetch what the demo needs and the cache has not; what is there is not asked about again."""
+    at_hand = {guest.name for guest in list_guests() if guest.path}
+    needed = {"busybox", *(name for name in kernels if name in kernel_names())}
+    if missing := sorted(needed - at_hand):
+        with progress_bars() as progress:
+            fetch(missing, progress)
+
+
+def l1_initrd(l2_kernel: Path, verbose: bool) -> bytes:
+    """Pack L1's initramfs, with the VMM and L2 in it."""
+    kernel = load_kernel(l2_kernel)
+    tree = l1_tree(
+        vmm_program(),
+        kernel.data,
+        l2_tree().pack(),
+        l2_image_bytes=kernel.image_size,
+        l2_bootargs=L2_BOOTARGS if verbose else f"{L2_BOOTARGS} quiet",
+    )
+    return tree.pack()
+
+
+def watch(session: Session, report: Report, timeout: float | None, to_stderr: bool) -> MachineExit:
+    """Run the machine to its end, showing the consoles of both levels.
+
+    :raises BrokenPipeError: when the reader of our output has left.
+    """
+    lines = LabelledLines(report.began, session.stop, to_stderr)
+    session.console.on_line(report.take)
+    session.console.on_line(lines)
+    with session:
+        ended = session.wait(timeout)
+    if lines.broken:
+        raise BrokenPipeError
+    return ended
+
+
+def show(terminal: Terminal, report: Report, session: Session, deterministic: bool) -> None:
+    """Print what the run showed."""
+    terminal.print()
+    print_guests(terminal, report, deterministic)
+    if traps := session.traps():
+        terminal.print()
+        print_traps(terminal, traps, session.sysreg_traps())
+    terminal.print()

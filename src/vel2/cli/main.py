@@ -1,0 +1,106 @@
+"""The `vel2` command: joins the commands, and turns what goes wrong into a sentence and a code."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from vel2 import __version__
+from vel2.cli.completion import completion
+from vel2.cli.demo import demo
+from vel2.cli.doctor import doctor
+from vel2.cli.exits import EXIT_CODES_HELP, ExitCode
+from vel2.cli.guests import guests
+from vel2.cli.run import run
+from vel2.errors import UserError
+
+__all__ = ("main", "vel2")
+
+DEBUG = "VEL2_DEBUG"
+
+
+class Sentences(click.Group):
+    """A group whose failures are one sentence on standard error and a documented exit code."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; end as a program does whose reader has left, when it has."""
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:
+            # Python would complain once more when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            context.exit(ExitCode.BROKEN_PIPE)
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command and leave with its exit code; `VEL2_DEBUG=1` shows tracebacks."""
+        try:
+            code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        except (Exception, KeyboardInterrupt) as error:
+            if not standalone_mode:
+                raise
+            if os.environ.get(DEBUG) and not isinstance(error, click.ClickException):
+                raise
+            code = explain(error)
+        if not standalone_mode:
+            return code
+        sys.exit(code or ExitCode.OK)
+
+
+def explain(error: BaseException) -> int:
+    """Print what went wrong and give the exit code; a bug of ours is raised again."""
+    match error:
+        case click.exceptions.Abort() | KeyboardInterrupt():
+            click.echo("vel2: interrupted", err=True)
+            return ExitCode.INTERRUPTED
+        case click.ClickException():
+            error.show()
+            return error.exit_code
+        case UserError():
+            click.echo(f"vel2: {error}", err=True)
+            return error.exit_code
+    raise error
+
+
+def on_terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """Leave by way of every `finally`, so that machines are ended and the terminal is put right."""
+    sys.exit(128 + number)
+
+
+@click.group(
+    cls=Sentences,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES_HELP,
+)
+@click.version_option(__version__, prog_name="vel2")
+def vel2() -> None:
+    r"""Run guest hypervisors at virtual EL2 of Armv8-A, on any machine.
+
+    \b
+    Examples:
+      vel2 doctor                        is this machine able to run vel2?
+      vel2 demo                          Linux at virtual EL2, with a guest of its own
+      vel2 guests fetch 6.12             get a Debian kernel
+      vel2 run --kernel 6.12             boot it at virtual EL2
+    """
+
+
+for command in (completion, demo, doctor, guests, run):
+    vel2.add_command(command)
+
+
+def main() -> None:
+    """Be the console script."""
+    signal.signal(signal.SIGTERM, on_terminate)
+    signal.signal(signal.SIGHUP, on_terminate)
+    vel2(prog_name="vel2")

@@ -1,0 +1,128 @@
+"""Options that `run` and `demo` share, and the values they may have."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from vel2.errors import UserError
+
+__all__ = ("SIZE", "check_supported", "parse_size", "vm_options")
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+SIZE_FORM = re.compile(r"([0-9]+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+# What the design knows and this version does not do yet: value -> what it means.
+PLANNED = {
+    "--el2": {"nvhe": "guest hypervisors that run without FEAT_VHE"},
+    "--nv": {
+        "nv": "FEAT_NV without the VNCR page, as in Armv8.3",
+        "none": "Armv8.0 without FEAT_NV",
+    },
+}
+
+
+def parse_size(text: str) -> int:
+    """Read a size such as `2G`, `512M` or `1536MiB`; units are powers of 1024.
+
+    :raises UserError: when it is not a size.
+    """
+    found = SIZE_FORM.fullmatch(text.strip())
+    if not found or not int(found[1]):
+        raise UserError(f"{text!r} is not a size: give a number and K, M or G, such as 512M or 2G.")
+    return int(found[1]) * UNITS[found[2].upper()]
+
+
+class SizeType(click.ParamType[int]):
+    """A size in bytes, given as `2G` or `512M`."""
+
+    name = "size"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        """Read the size; a bad one is a usage error of this option."""
+        try:
+            return value if isinstance(value, int) else parse_size(value)
+        except UserError as error:
+            self.fail(str(error), param, context)
+
+
+SIZE = SizeType()
+
+
+def check_supported(option: str, value: str) -> None:
+    """Refuse a value that is planned and not done.
+
+    :raises UserError: naming the value, what it means and what works.
+    """
+    planned = PLANNED[option]
+    if value in planned:
+        works = {"--el2": "vhe", "--nv": "nv2"}[option]
+        raise UserError(
+            f"{option} {value} ({planned[value]}) is not supported yet;"
+            f" leave {option} out, or give {option} {works}."
+        )
+
+
+def vm_options(default_timeout: float | None) -> Callable[[Command], Command]:
+    """Add the options of one virtual machine's run to a command."""
+    limit = f"{default_timeout:g} s" if default_timeout else "none"
+    options = [
+        click.option(
+            "--memory",
+            type=SIZE,
+            default="2G",
+            show_default=True,
+            help="L1's memory, such as 512M or 2G.",
+        ),
+        click.option(
+            "--el2",
+            type=click.Choice(["vhe", "nvhe"]),
+            default="vhe",
+            show_default=True,
+            help="What virtual EL2 is like: with or without FEAT_VHE.",
+        ),
+        click.option(
+            "--nv",
+            type=click.Choice(["nv2", "nv", "none"]),
+            default="nv2",
+            show_default=True,
+            help="Which nested-virtualization hardware to use.",
+        ),
+        click.option(
+            "--deterministic",
+            is_flag=True,
+            help="Count time in instructions: a run repeats bit for bit.",
+        ),
+        click.option(
+            "--native",
+            is_flag=True,
+            help="Without vel2: boot at the machine's real EL2, to compare.",
+        ),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            default=default_timeout,
+            metavar="SECONDS",
+            help=f"End the machine after this time (default: {limit}).",
+        ),
+        click.option(
+            "--json",
+            "json_file",
+            type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+            metavar="FILE",
+            help="Write the result as JSON; `-` is standard output.",
+        ),
+    ]
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add

@@ -1,0 +1,198 @@
+"""What a run showed, gathered from marker lines and counters, written as JSON or as tables.
+
+A guest's init prints lines such as `##vel2 l1.kernel=6.12.48 l1.el=EL2`. A dotted name is a place
+in the report; what a guest does not say stays out, so the report never claims what was not seen.
+"""
+
+import json
+import re
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.table import Table
+
+from vel2.cli.terminal import Terminal
+from vel2.errors import UserError
+from vel2.guests.markers import parse_marker
+from vel2.machine.console import Line
+from vel2.machine.outcome import MachineExit
+
+__all__ = ("L2_PREFIX", "Report", "TrapCount", "print_guests", "print_traps", "write_json")
+
+L2_PREFIX = "L2| "
+"""What the VMM inside L1 puts before each line of its guest."""
+
+WORDS: dict[str, bool] = {"yes": True, "ok": True, "no": False}
+INTEGER = re.compile(r"-?[0-9]{1,18}")
+DECIMAL = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")
+
+Value = bool | int | float | str
+Tree = dict[str, "Value | Tree"]
+
+
+@dataclass(frozen=True)
+class TrapCount:
+    """How often one kind of trap came from one context.
+
+    :ivar kind: exception class, number and name, as `trace` prints it.
+    :ivar context: who ran when it trapped, such as `vEL2`.
+    """
+
+    kind: str
+    context: str
+    count: int
+
+
+def to_value(name: str, text: str) -> Value:
+    """Read a marker's value; what is a name, such as a kernel's version, stays text."""
+    if name.endswith(".kernel"):
+        return text
+    if INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if DECIMAL.fullmatch(text) else WORDS.get(text, text)
+
+
+@dataclass
+class Report:
+    """The result of one run, as a tree of named values."""
+
+    tree: Tree = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
+    times: dict[str, float] = field(default_factory=dict)
+
+    def take(self, line: Line) -> None:
+        """Take what a console line says, if it is a marker; L2 may speak of L2 only."""
+        marker = parse_marker(line.text)
+        if marker is None:
+            return
+        name, text = marker
+        if line.text.startswith(L2_PREFIX) and not name.startswith("l2."):
+            return
+        self.times.setdefault(name, line.time)
+        self.put(name, to_value(name, text))
+
+    def put(self, name: str, value: Value) -> None:
+        """Set the value at a dotted name; the first value said of a name stands.
+
+        A guest speaks before whatever runs in it, and must not be overruled from inside.
+        """
+        *places, last = name.split(".")
+        node = self.tree
+        for place in places:
+            below = node.setdefault(place, {})
+            if not isinstance(below, dict):
+                return
+            node = below
+        node.setdefault(last, value)
+
+    def get(self, name: str) -> "Value | Tree | None":
+        """Give the value at a dotted name; None when nothing was said."""
+        node: Value | Tree = self.tree
+        for place in name.split("."):
+            if not isinstance(node, dict) or place not in node:
+                return None
+            node = node[place]
+        return node
+
+    def finish(
+        self, ended: MachineExit, code: int, traps: list[TrapCount], by_sysreg: dict[str, int]
+    ) -> None:
+        """Add how the machine ended, and the counters of EL2."""
+        self.put_boot_times()
+        self.put("l2.userspace", False)
+        self.put("exit_code", int(code))
+        self.put("ended", str(ended))
+        self.put("seconds", round(ended.seconds, 3))
+        by_ec: Counter[str] = Counter()
+        by_context: Counter[str] = Counter()
+        for trap in traps:
+            by_ec[trap.kind] += trap.count
+            by_context[trap.context] += trap.count
+        self.tree["traps"] = {
+            "total": by_ec.total(),
+            "by_ec": dict(by_ec.most_common()),
+            "by_context": dict(by_context.most_common()),
+            "by_sysreg": dict(Counter(by_sysreg).most_common()),
+        }
+
+    def put_boot_times(self) -> None:
+        """Say how long each level took from its start to its first word, by the host's clock."""
+        starts = {"l1": self.began, "l2": self.times.get("l1.l2_start")}
+        for level, start in starts.items():
+            ready = min(
+                (at for name, at in self.times.items() if name.startswith(f"{level}.")),
+                default=None,
+            )
+            if start is not None and ready is not None:
+                self.put(f"{level}.boot_seconds", round(ready - start, 3))
+
+
+def write_json(report: Report, path: Path) -> None:
+    """Write the report; `-` is standard output.
+
+    :raises UserError: when the file cannot be written.
+    """
+    text = json.dumps(report.tree, indent=2) + "\n"
+    if str(path) == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise UserError(
+            f"the JSON result cannot be written to {path} ({error.strerror}); name another file."
+        ) from error
+
+
+def plain_table(*columns: str) -> Table:
+    """Make a table whose first column is text and whose others are numbers."""
+    table = Table(*columns, box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
+
+
+def print_traps(console: Terminal, traps: list[TrapCount], by_sysreg: dict[str, int]) -> None:
+    """Print the traps by exception class and context, then the registers trapped most often."""
+    contexts = sorted({trap.context for trap in traps})
+    counts = Counter({(trap.kind, trap.context): 0 for trap in traps})
+    for trap in traps:
+        counts[trap.kind, trap.context] += trap.count
+    sums: Counter[str] = Counter()
+    for (kind, _), count in counts.items():
+        sums[kind] += count
+    table = plain_table("traps to EL2", *contexts, "total")
+    for kind, total in sums.most_common():
+        table.add_row(kind, *(f"{counts[kind, at]:,}" for at in contexts), f"{total:,}")
+    columns = (sum(counts[kind, at] for kind in sums) for at in contexts)
+    table.add_row("all", *(f"{n:,}" for n in columns), f"{sums.total():,}", style="bold")
+    console.print(table)
+    if by_sysreg:
+        registers = plain_table("system registers trapped most", "count")
+        for name, count in Counter(by_sysreg).most_common(8):
+            registers.add_row(name, f"{count:,}")
+        console.print()
+        console.print(registers)
+
+
+def print_guests(console: Terminal, report: Report, deterministic: bool) -> None:
+    """Print a row for each level: its kernel, where it runs, how long it took to user space.
+
+    :param deterministic: guest time counts instructions, one each nanosecond.
+    """
+    table = plain_table("guest", "kernel", "runs at", "KVM", "boot", "guest clock")
+    for level in ("l1", "l2"):
+        boot, uptime = report.get(f"{level}.boot_seconds"), report.get(f"{level}.uptime")
+        if boot is None:
+            table.add_row(level.upper(), "never reached user space")
+            continue
+        clock = f"{uptime} s"
+        if deterministic and isinstance(uptime, float):
+            clock = f"{uptime:.2f} G instructions"
+        known = (report.get(f"{level}.{name}") for name in ("kernel", "el", "kvm_mode"))
+        cells = ("-" if value is None else str(value) for value in known)
+        table.add_row(level.upper(), *cells, f"{boot} s", clock)
+    console.print(table)

@@ -1,0 +1,169 @@
+"""`vel2 run --native` with a kernel of a few instructions: ends, time limits, output, interruption.
+
+The whole program runs as a user starts it, so exit codes and what is left behind are the real ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vel2.cli.exits import ExitCode
+
+pytestmark = pytest.mark.qemu
+
+VEL2 = Path(sys.executable).parent / "vel2"
+POWER_OFF = (0xD2B08000, 0xF2800100, 0xD4000003)  # x0 = PSCI SYSTEM_OFF; smc #0
+RESET = (0xD2B08000, 0xF2800120, 0xD4000003)  # x0 = PSCI SYSTEM_RESET; smc #0
+HANG = (0xD503207F, 0x17FFFFFF)  # wfi; b .-4
+WAIT_FOR_KEY = (
+    0xB9401843,  # ldr  w3, [x2, #0x18]   ; UARTFR
+    0x3727FFE3,  # tbnz w3, #4, .-4       ; RXFE
+)
+
+
+def say(text: str) -> tuple[int, ...]:
+    """Give the code that writes to the UART, and leaves its address in x2."""
+    words = [0xD2A12002]  # movz x2, #0x0900, lsl #16
+    for byte in text.encode():
+        words += [0x52800001 | byte << 5, 0x39000041]  # movz w1, #byte; strb w1, [x2]
+    return tuple(words)
+
+
+def branch(words: int) -> int:
+    """Give the branch that goes so many instructions on, or back."""
+    return 0x14000000 | words & 0x3FFFFFF
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """Name the file that `write_image` makes."""
+    return tmp_path / "Image"
+
+
+def write_image(path: Path, *parts: tuple[int, ...]) -> None:
+    """Write an arm64 Image: the 64-byte header begins with a branch to the code after it."""
+    code = [word for part in parts for word in part]
+    header = struct.pack("<IIQQQQQQ4sI", 0x14000010, 0, 0, 0x10000, 0b1010, 0, 0, 0, b"ARM\x64", 0)
+    path.write_bytes(header + struct.pack(f"<{len(code)}I", *code))
+
+
+def run(image: Path, *options: str, **keywords: object) -> subprocess.CompletedProcess[str]:
+    command = [VEL2, "run", "--native", "--kernel", image, "--memory", "128M", *options]
+    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, **keywords
+    )
+
+
+def test_a_guest_that_powers_off(image: Path, tmp_path: Path) -> None:
+    write_image(image, say("hello\r\n##vel2 l1.el=EL2\r\n"), POWER_OFF)
+    done = run(image, "--json", str(tmp_path / "out.json"))
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert done.stdout == "hello\n##vel2 l1.el=EL2\n"
+    assert done.stderr.startswith("vel2: the guest powered off after ")
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert (result["l1"]["el"], result["exit_code"]) == ("EL2", 0)
+
+
+def test_json_has_standard_output_to_itself(image: Path) -> None:
+    write_image(image, say("hello\n"), POWER_OFF)
+    done = run(image, "--json", "-")
+    assert json.loads(done.stdout)["ended"] == "the guest powered off"
+    assert done.stderr.startswith("hello\n")
+
+
+def test_a_guest_that_resets(image: Path) -> None:
+    write_image(image, RESET)
+    done = run(image)
+    assert done.returncode == ExitCode.GUEST_FAILED
+    assert done.stderr.startswith("vel2: the guest asked for a reset after ")
+
+
+def test_a_guest_that_panics(image: Path) -> None:
+    write_image(image, say("[    1.0] Kernel panic - not syncing: no root\n"), RESET)
+    done = run(image)
+    assert done.returncode == ExitCode.GUEST_FAILED
+    assert done.stderr.startswith("vel2: the guest kernel panicked (no root) after ")
+
+
+def test_the_time_limit(image: Path) -> None:
+    write_image(image, HANG)
+    done = run(image, "--timeout", "1")
+    assert done.returncode == ExitCode.TIMEOUT
+    assert done.stderr.startswith("vel2: the time limit was reached after 1.")
+
+
+def test_a_qemu_that_does_not_start(image: Path) -> None:
+    write_image(image, HANG)
+    done = run(image, "--", "-no-such-option")
+    assert done.returncode == ExitCode.UNABLE
+    assert done.stderr.startswith("vel2: QEMU did not start (exit status 1)\ncommand: ")
+    assert "-no-such-option: invalid option" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (signal.SIGINT, ExitCode.INTERRUPTED, "\nvel2: interrupted\n"),
+        (signal.SIGTERM, ExitCode.TERMINATED, ""),
+    ],
+)
+def test_being_interrupted(image: Path, number: int, code: ExitCode, said: str) -> None:
+    """The fixture that every test has then looks for a QEMU that was left behind."""
+    write_image(image, say("up\n"), HANG)
+    command = [VEL2, "run", "--native", "--kernel", image, "--memory", "128M"]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout and process.stderr
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(number)
+        assert process.stderr.read() == said
+    assert process.returncode == code
+
+
+def test_a_reader_that_leaves(image: Path) -> None:
+    line = say("line\n")
+    write_image(image, line, (branch(-len(line)),))
+    command = [VEL2, "run", "--native", "--kernel", image, "--memory", "128M"]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout and process.stderr
+        assert process.stdout.readline() == b"line\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == ExitCode.BROKEN_PIPE
+
+
+def test_a_key_reaches_the_guest_and_an_escape_ends_it(image: Path) -> None:
+    """On a terminal: the guest waits for a key, answers, hangs; Ctrl-A X leaves."""
+    write_image(image, say("key?"), WAIT_FOR_KEY, say("thanks\n"), HANG)
+    near, far = pty.openpty()
+    command = [VEL2, "run", "--native", "--kernel", image, "--memory", "128M"]
+    with subprocess.Popen(command, stdin=far, stdout=far, stderr=far, start_new_session=True) as it:
+        os.close(far)
+        read_until(near, b"key?")
+        os.write(near, b"k")
+        read_until(near, b"thanks")
+        os.write(near, b"\x01x")
+        assert b"vel2: it was stopped from the host after" in read_until(near, b" s")
+        assert it.wait(30) == ExitCode.OK
+    os.close(near)
+
+
+def read_until(terminal: int, wanted: bytes) -> bytes:
+    """Read what the program writes until `wanted` has come."""
+    got = b""
+    while wanted not in got:
+        got += os.read(terminal, 4096)
+    return got
