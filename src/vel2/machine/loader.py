@@ -30,6 +30,12 @@ NESTING_LIMIT = 3  # compressed zboot holding a compressed Image is the deepest 
 MACHINE_NAMES = {3: "32-bit x86", 40: "32-bit Arm", 62: "x86-64", 183: "AArch64", 243: "RISC-V"}
 PAGE_SIZES = {1: "4 KiB", 2: "16 KiB", 3: "64 KiB"}
 
+# What pyelftools raises on damaged files goes far beyond its own ELFError.
+ELF_FAILURES = (
+    *(ELFError, ArithmeticError, LookupError, ValueError),
+    *(TypeError, AttributeError, OSError, struct.error),
+)
+
 
 @dataclass(frozen=True)
 class KernelImage:
@@ -171,7 +177,11 @@ def _pe_file_end(data: bytes) -> int:
     The boot header gives the size in memory only, so this is the one way to see a file cut short.
     """
     (pe,) = struct.unpack_from("<I", data, 60)
-    if data[:2] != b"MZ" or pe + 24 > len(data) or data[pe : pe + 4] != b"PE\0\0":
+    if data[:2] != b"MZ" or pe == 0:
+        return 0
+    if pe + 24 > len(data):
+        return int(pe + 24)
+    if data[pe : pe + 4] != b"PE\0\0":
         return 0
     sections, optional_bytes = struct.unpack_from("<H12xH", data, pe + 6)
     table = pe + 24 + optional_bytes
@@ -200,7 +210,7 @@ def _parse_elf(data: bytes, origin: str, packing: tuple[str, ...]) -> KernelImag
         contents = [s.data() for s in loadable]
         segments = [dict(s.header) for s in loadable]
         entry = elf["e_entry"]
-    except (ELFError, ValueError, KeyError, OSError, struct.error) as error:
+    except ELF_FAILURES as error:
         raise UserError(
             f"{origin} is a damaged ELF file ({error}); fetch or build it again."
         ) from error
@@ -219,7 +229,7 @@ def _flatten(
     packing: tuple[str, ...],
 ) -> KernelImage:
     base = min(s["p_paddr"] for s in segments)
-    end = max(s["p_paddr"] + s["p_memsz"] for s in segments)
+    end = max(s["p_paddr"] + max(s["p_memsz"], s["p_filesz"]) for s in segments)
     if end - base > 1 << 30:
         raise UserError(
             f"{origin} has ELF segments spread over {end - base:#x} bytes; "
@@ -232,7 +242,7 @@ def _flatten(
         at = segment["p_paddr"] - base
         flat[at : at + len(content)] = content
         # The entry point is a virtual address when the kernel is linked at one.
-        if segment["p_vaddr"] <= entry < segment["p_vaddr"] + segment["p_memsz"]:
+        if segment["p_vaddr"] <= entry < segment["p_vaddr"] + len(content):
             entry_offset = at + entry - segment["p_vaddr"]
     if entry_offset is None:
         raise UserError(
