@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from types import ModuleType
 
 from vel2.arch.bits import Register
-from vel2.arch.sysregs import debug, el1, el2, el12, ext, gic, id, pmu, spe, timer
+from vel2.arch.sysregs import debug, el1, el2, el12, ext, fgt, gic, id, pmu, spe, timer, trace
 
 # Star imports are refused everywhere but here: this is the one place whose purpose is to gather
 # all names, and a list of 800 of them would be a second table to keep right.
@@ -21,13 +21,28 @@ from vel2.arch.sysregs.el1 import *  # noqa: F403
 from vel2.arch.sysregs.el2 import *  # noqa: F403
 from vel2.arch.sysregs.el12 import *  # noqa: F403
 from vel2.arch.sysregs.ext import *  # noqa: F403
+from vel2.arch.sysregs.fgt import *  # noqa: F403
 from vel2.arch.sysregs.gic import *  # noqa: F403
 from vel2.arch.sysregs.id import *  # noqa: F403
 from vel2.arch.sysregs.pmu import *  # noqa: F403
 from vel2.arch.sysregs.spe import *  # noqa: F403
 from vel2.arch.sysregs.timer import *  # noqa: F403
+from vel2.arch.sysregs.trace import *  # noqa: F403
 
-_MODULES: tuple[ModuleType, ...] = (id, el1, el2, el12, ext, gic, timer, debug, pmu, spe)
+_MODULES: tuple[ModuleType, ...] = (
+    id,
+    el1,
+    el2,
+    el12,
+    fgt,
+    ext,
+    gic,
+    timer,
+    debug,
+    pmu,
+    spe,
+    trace,
+)
 
 
 def collect(modules: Iterable[ModuleType]) -> tuple[type[Register], ...]:

@@ -6,13 +6,13 @@ from vel2.arch.bits import Encoding, Field, Register, Res0, derive
 from vel2.arch.sysregs.el1 import Value_ELx
 
 
-class MDSCR_EL1(Register, op0=2, op1=0, CRn=0, CRm=2, op2=2, vncr=344, vncr_class="A"):
+class MDSCR_EL1(Register, op0=2, op1=0, CRn=0, CRm=2, op2=2, vncr=0x158, vncr_class="A"):
     """Monitor debug control."""
 
     _63 = Res0(63, 36)
     EHBWE = Field(35)
-    EnSTEPOP = Field(34)
-    _33 = Res0(33)
+    EnSPM = Field(34)
+    TTA = Field(33)
     EMBWE = Field(32)
     TFO = Field(31)
     RXfull = Field(30)
@@ -198,10 +198,10 @@ class DBGBCR_EL1(Register, family=True):
     LBN = Field(19, 16)
     SSC = Field(15, 14)
     HMC = Field(13)
-    BT2 = Field(12)
-    _11 = Res0(11, 9)
+    _12 = Res0(12, 9)
     BAS = Field(8, 5)
-    _4 = Res0(4, 3)
+    _4 = Res0(4)
+    BT2 = Field(3)
     PMC = Field(2, 1)
     E = Field(0)
 

@@ -160,7 +160,16 @@ class SCTLR2_EL1(
 ):
     """System control, extended (FEAT_SCTLR2)."""
 
-    _63 = Res0(63, 13)
+    _63 = Res0(63, 27)
+    TLBOSNIS = Field(26)
+    FDIT = Field(25)
+    BTD = Field(24)
+    BTD0 = Field(23)
+    EnIA2 = Field(22)
+    EnIB2 = Field(21)
+    EnDA2 = Field(20)
+    EnDB2 = Field(19)
+    _18 = Res0(18, 13)
     CPTM0 = Field(12)
     CPTM = Field(11)
     CPTA0 = Field(10)
@@ -317,7 +326,10 @@ class TCR2_EL1(
 ):
     """Translation control, extended (FEAT_TCR2)."""
 
-    _63 = Res0(63, 16)
+    _63 = Res0(63, 19)
+    FNG1 = Field(18)
+    FNG0 = Field(17)
+    A2 = Field(16)
     DisCH1 = Field(15)
     DisCH0 = Field(14)
     _13 = Res0(13, 12)

@@ -105,14 +105,17 @@ class NVHCR_EL2(HCR_ELx, op0=3, op1=4, CRn=1, CRm=5, op2=0):
 class HCRX_EL2(Register, op0=3, op1=4, CRn=1, CRm=2, op2=2, vncr=0xA0, vncr_class="A"):
     """Hypervisor configuration, extended."""
 
-    _63 = Res0(63, 35)
+    _63 = Res0(63, 37)
+    FNB = Field(36)
+    VTLBIDOSEn = Field(35)
     NVnTTLBOS = Field(34)
     NVnTTLBIS = Field(33)
     NVnTTLB = Field(32)
-    _31 = Res0(31, 28)
+    FDIT = Field(31)
+    _30 = Res0(30, 28)
     NVTGE = Field(27)
     SRMASKEn = Field(26, negative=True)
-    _25 = Res0(25)
+    VTLBIDEn = Field(25)
     PACMEn = Field(24, negative=True)
     EnFPM = Field(23, negative=True)
     GCSEn = Field(22, negative=True)
@@ -298,7 +301,16 @@ SCTLR_EL2_RES1_E2H0 = SCTLR_EL2.compose(
 class SCTLR2_EL2(Register, op0=3, op1=4, CRn=1, CRm=0, op2=3):
     """System control, extended (FEAT_SCTLR2)."""
 
-    _63 = Res0(63, 13)
+    _63 = Res0(63, 27)
+    TLBOSNIS = Field(26)
+    FDIT = Field(25)
+    BTD = Field(24)
+    BTD0 = Field(23)
+    EnIA2 = Field(22)
+    EnIB2 = Field(21)
+    EnDA2 = Field(20)
+    EnDB2 = Field(19)
+    _18 = Res0(18, 13)
     CPTM0 = Field(12)
     CPTM = Field(11)
     CPTA0 = Field(10)
@@ -459,7 +471,10 @@ class TCR_EL2_E2H(TCR_ELx, op0=3, op1=4, CRn=2, CRm=0, op2=2, layout_of="TCR_EL2
 class TCR2_EL2(Register, op0=3, op1=4, CRn=2, CRm=0, op2=3):
     """Translation control, extended (FEAT_TCR2)."""
 
-    _63 = Res0(63, 16)
+    _63 = Res0(63, 19)
+    FNG1 = Field(18)
+    FNG0 = Field(17)
+    A2 = Field(16)
     DisCH1 = Field(15)
     DisCH0 = Field(14)
     AMEC1 = Field(13)

@@ -94,7 +94,7 @@ class TFSR_ELx(Register, family=True):
 
 
 class TFSR_EL1(
-    TFSR_ELx, op0=3, op1=0, CRn=5, CRm=6, op2=0, vncr=400, vncr_class="P", e2h="TFSR_EL2"
+    TFSR_ELx, op0=3, op1=0, CRn=5, CRm=6, op2=0, vncr=0x190, vncr_class="P", e2h="TFSR_EL2"
 ):
     """Tag fault status, EL1."""
 
@@ -106,7 +106,8 @@ class TFSR_EL2(TFSR_ELx, op0=3, op1=4, CRn=5, CRm=6, op2=0):
 class TFSRE0_EL1(Register, op0=3, op1=0, CRn=5, CRm=6, op2=1):
     """Tag fault status, EL0."""
 
-    _63 = Res0(63, 1)
+    _63 = Res0(63, 2)
+    TF1 = Field(1)
     TF0 = Field(0)
 
 
@@ -131,13 +132,13 @@ class GCSPR_ELx(Register, family=True):
 
 
 class GCSCR_EL1(
-    GCSCR_ELx, op0=3, op1=0, CRn=2, CRm=5, op2=0, vncr=2256, vncr_class="P", e2h="GCSCR_EL2"
+    GCSCR_ELx, op0=3, op1=0, CRn=2, CRm=5, op2=0, vncr=0x8D0, vncr_class="P", e2h="GCSCR_EL2"
 ):
     """Guarded control stack control, EL1."""
 
 
 class GCSPR_EL1(
-    GCSPR_ELx, op0=3, op1=0, CRn=2, CRm=5, op2=1, vncr=2240, vncr_class="P", e2h="GCSPR_EL2"
+    GCSPR_ELx, op0=3, op1=0, CRn=2, CRm=5, op2=1, vncr=0x8C0, vncr_class="P", e2h="GCSPR_EL2"
 ):
     """Guarded control stack pointer, EL1."""
 
@@ -187,7 +188,7 @@ class MPAMIDR_EL1(Register, op0=3, op1=0, CRn=10, CRm=4, op2=4, access="RO"):
 
 
 class MPAM1_EL1(
-    Register, op0=3, op1=0, CRn=10, CRm=5, op2=0, vncr=2304, vncr_class="P", e2h="MPAM2_EL2"
+    Register, op0=3, op1=0, CRn=10, CRm=5, op2=0, vncr=0x900, vncr_class="P", e2h="MPAM2_EL2"
 ):
     """MPAM, EL1."""
 
@@ -243,7 +244,7 @@ class MPAM2_EL2(Register, op0=3, op1=4, CRn=10, CRm=5, op2=0):
     PARTID_I = Field(15, 0)
 
 
-class MPAMHCR_EL2(Register, op0=3, op1=4, CRn=10, CRm=4, op2=0, vncr=2352, vncr_class="A"):
+class MPAMHCR_EL2(Register, op0=3, op1=4, CRn=10, CRm=4, op2=0, vncr=0x930, vncr_class="A"):
     """MPAM hypervisor control."""
 
     _63 = Res0(63, 32)
@@ -255,7 +256,7 @@ class MPAMHCR_EL2(Register, op0=3, op1=4, CRn=10, CRm=4, op2=0, vncr=2352, vncr_
     EL0_VPMEN = Field(0)
 
 
-class MPAMVPMV_EL2(Register, op0=3, op1=4, CRn=10, CRm=4, op2=1, vncr=2360, vncr_class="A"):
+class MPAMVPMV_EL2(Register, op0=3, op1=4, CRn=10, CRm=4, op2=1, vncr=0x938, vncr_class="A"):
     """MPAM virtual PARTID valid."""
 
     _63 = Res0(63, 32)
@@ -271,35 +272,35 @@ class MPAMVPM_EL2(Register, family=True):
     PARTID_0 = Field(15, 0)
 
 
-class MPAMVPM0_EL2(MPAMVPM_EL2, op0=3, op1=4, CRn=10, CRm=6, op2=0, vncr=2368, vncr_class="A"):
+class MPAMVPM0_EL2(MPAMVPM_EL2, op0=3, op1=4, CRn=10, CRm=6, op2=0, vncr=0x940, vncr_class="A"):
     """MPAM virtual PARTID map 0."""
 
 
-class MPAMVPM1_EL2(MPAMVPM_EL2, op0=3, op1=4, CRn=10, CRm=6, op2=1, vncr=2376, vncr_class="A"):
+class MPAMVPM1_EL2(MPAMVPM_EL2, op0=3, op1=4, CRn=10, CRm=6, op2=1, vncr=0x948, vncr_class="A"):
     """MPAM virtual PARTID map 1."""
 
 
-class MPAMVPM2_EL2(MPAMVPM_EL2, op0=3, op1=4, CRn=10, CRm=6, op2=2, vncr=2384, vncr_class="A"):
+class MPAMVPM2_EL2(MPAMVPM_EL2, op0=3, op1=4, CRn=10, CRm=6, op2=2, vncr=0x950, vncr_class="A"):
     """MPAM virtual PARTID map 2."""
 
 
-class MPAMVPM3_EL2(MPAMVPM_EL2, op0=3, op1=4, CRn=10, CRm=6, op2=3, vncr=2392, vncr_class="A"):
+class MPAMVPM3_EL2(MPAMVPM_EL2, op0=3, op1=4, CRn=10, CRm=6, op2=3, vncr=0x958, vncr_class="A"):
     """MPAM virtual PARTID map 3."""
 
 
-class MPAMVPM4_EL2(MPAMVPM_EL2, op0=3, op1=4, CRn=10, CRm=6, op2=4, vncr=2400, vncr_class="A"):
+class MPAMVPM4_EL2(MPAMVPM_EL2, op0=3, op1=4, CRn=10, CRm=6, op2=4, vncr=0x960, vncr_class="A"):
     """MPAM virtual PARTID map 4."""
 
 
-class MPAMVPM5_EL2(MPAMVPM_EL2, op0=3, op1=4, CRn=10, CRm=6, op2=5, vncr=2408, vncr_class="A"):
+class MPAMVPM5_EL2(MPAMVPM_EL2, op0=3, op1=4, CRn=10, CRm=6, op2=5, vncr=0x968, vncr_class="A"):
     """MPAM virtual PARTID map 5."""
 
 
-class MPAMVPM6_EL2(MPAMVPM_EL2, op0=3, op1=4, CRn=10, CRm=6, op2=6, vncr=2416, vncr_class="A"):
+class MPAMVPM6_EL2(MPAMVPM_EL2, op0=3, op1=4, CRn=10, CRm=6, op2=6, vncr=0x970, vncr_class="A"):
     """MPAM virtual PARTID map 6."""
 
 
-class MPAMVPM7_EL2(MPAMVPM_EL2, op0=3, op1=4, CRn=10, CRm=6, op2=7, vncr=2424, vncr_class="A"):
+class MPAMVPM7_EL2(MPAMVPM_EL2, op0=3, op1=4, CRn=10, CRm=6, op2=7, vncr=0x978, vncr_class="A"):
     """MPAM virtual PARTID map 7."""
 
 
@@ -491,7 +492,9 @@ class ZCR_ELx(Register, family=True):
     LEN = Field(3, 0)
 
 
-class ZCR_EL1(ZCR_ELx, op0=3, op1=0, CRn=1, CRm=2, op2=0, vncr=480, vncr_class="P", e2h="ZCR_EL2"):
+class ZCR_EL1(
+    ZCR_ELx, op0=3, op1=0, CRn=1, CRm=2, op2=0, vncr=0x1E0, vncr_class="P", e2h="ZCR_EL2"
+):
     """SVE vector length, EL1."""
 
 
@@ -510,7 +513,7 @@ class SMCR_ELx(Register, family=True):
 
 
 class SMCR_EL1(
-    SMCR_ELx, op0=3, op1=0, CRn=1, CRm=2, op2=6, vncr=496, vncr_class="P", e2h="SMCR_EL2"
+    SMCR_ELx, op0=3, op1=0, CRn=1, CRm=2, op2=6, vncr=0x1F0, vncr_class="P", e2h="SMCR_EL2"
 ):
     """SME control, EL1."""
 
@@ -526,7 +529,7 @@ class SMPRI_EL1(Register, op0=3, op1=0, CRn=1, CRm=2, op2=4):
     Priority = Field(3, 0)
 
 
-class SMPRIMAP_EL2(Register, op0=3, op1=4, CRn=1, CRm=2, op2=5, vncr=504, vncr_class="A"):
+class SMPRIMAP_EL2(Register, op0=3, op1=4, CRn=1, CRm=2, op2=5, vncr=0x1F8, vncr_class="A"):
     """Streaming priority map."""
 
     P15 = Field(63, 60)

@@ -191,7 +191,7 @@ ICC_AP1R2_EL1 = derive(AP1R_ELx, "ICC_AP1R2_EL1", Encoding(3, 0, 12, 9, 2))
 ICC_AP1R3_EL1 = derive(AP1R_ELx, "ICC_AP1R3_EL1", Encoding(3, 0, 12, 9, 3))
 
 
-class ICH_HCR_EL2(Register, op0=3, op1=4, CRn=12, CRm=11, op2=0, vncr=1216, vncr_class="A"):
+class ICH_HCR_EL2(Register, op0=3, op1=4, CRn=12, CRm=11, op2=0, vncr=0x4C0, vncr_class="A"):
     """Virtual CPU interface control."""
 
     _63 = Res0(63, 32)
@@ -260,7 +260,7 @@ class ICH_ELRSR_EL2(ICH_LR_STATUS, op0=3, op1=4, CRn=12, CRm=11, op2=5, access="
     """List registers that are free."""
 
 
-class ICH_VMCR_EL2(Register, op0=3, op1=4, CRn=12, CRm=11, op2=7, vncr=1224, vncr_class="A"):
+class ICH_VMCR_EL2(Register, op0=3, op1=4, CRn=12, CRm=11, op2=7, vncr=0x4C8, vncr_class="A"):
     """The guest's view of the CPU interface."""
 
     _63 = Res0(63, 32)

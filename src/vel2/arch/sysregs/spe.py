@@ -7,7 +7,7 @@ from vel2.arch.sysregs.el1 import Value_ELx
 
 
 class PMSCR_EL1(
-    Register, op0=3, op1=0, CRn=9, CRm=9, op2=0, vncr=2088, vncr_class="P", e2h="PMSCR_EL2"
+    Register, op0=3, op1=0, CRn=9, CRm=9, op2=0, vncr=0x828, vncr_class="P", e2h="PMSCR_EL2"
 ):
     """Sampling control, EL1."""
 
@@ -35,11 +35,11 @@ class PMSCR_EL2(Register, op0=3, op1=4, CRn=9, CRm=9, op2=0):
     E0HSPE = Field(0)
 
 
-class PMSNEVFR_EL1(Value_ELx, op0=3, op1=0, CRn=9, CRm=9, op2=1, vncr=2128, vncr_class="A"):
+class PMSNEVFR_EL1(Value_ELx, op0=3, op1=0, CRn=9, CRm=9, op2=1, vncr=0x850, vncr_class="A"):
     """Inverted event filter."""
 
 
-class PMSICR_EL1(Register, op0=3, op1=0, CRn=9, CRm=9, op2=2, vncr=2104, vncr_class="A"):
+class PMSICR_EL1(Register, op0=3, op1=0, CRn=9, CRm=9, op2=2, vncr=0x838, vncr_class="A"):
     """Interval counter."""
 
     ECOUNT = Field(63, 56)
@@ -47,7 +47,7 @@ class PMSICR_EL1(Register, op0=3, op1=0, CRn=9, CRm=9, op2=2, vncr=2104, vncr_cl
     COUNT = Field(31, 0)
 
 
-class PMSIRR_EL1(Register, op0=3, op1=0, CRn=9, CRm=9, op2=3, vncr=2112, vncr_class="A"):
+class PMSIRR_EL1(Register, op0=3, op1=0, CRn=9, CRm=9, op2=3, vncr=0x840, vncr_class="A"):
     """Interval reload."""
 
     _63 = Res0(63, 32)
@@ -80,11 +80,11 @@ class PMSFCR_EL1(Register, op0=3, op1=0, CRn=9, CRm=9, op2=4):
     FE = Field(0)
 
 
-class PMSEVFR_EL1(Value_ELx, op0=3, op1=0, CRn=9, CRm=9, op2=5, vncr=2096, vncr_class="A"):
+class PMSEVFR_EL1(Value_ELx, op0=3, op1=0, CRn=9, CRm=9, op2=5, vncr=0x830, vncr_class="A"):
     """Event filter."""
 
 
-class PMSLATFR_EL1(Register, op0=3, op1=0, CRn=9, CRm=9, op2=6, vncr=2120, vncr_class="A"):
+class PMSLATFR_EL1(Register, op0=3, op1=0, CRn=9, CRm=9, op2=6, vncr=0x848, vncr_class="A"):
     """Latency filter."""
 
     _63 = Res0(63, 16)
@@ -115,7 +115,7 @@ class PMSIDR_EL1(Register, op0=3, op1=0, CRn=9, CRm=9, op2=7, access="RO"):
     FE = Field(0)
 
 
-class PMBLIMITR_EL1(Register, op0=3, op1=0, CRn=9, CRm=10, op2=0, vncr=2048, vncr_class="A"):
+class PMBLIMITR_EL1(Register, op0=3, op1=0, CRn=9, CRm=10, op2=0, vncr=0x800, vncr_class="A"):
     """Buffer limit and enable."""
 
     LIMIT = Field(63, 12)
@@ -128,13 +128,13 @@ class PMBLIMITR_EL1(Register, op0=3, op1=0, CRn=9, CRm=10, op2=0, vncr=2048, vnc
     E = Field(0)
 
 
-class PMBPTR_EL1(Register, op0=3, op1=0, CRn=9, CRm=10, op2=1, vncr=2064, vncr_class="A"):
+class PMBPTR_EL1(Register, op0=3, op1=0, CRn=9, CRm=10, op2=1, vncr=0x810, vncr_class="A"):
     """Buffer write pointer."""
 
     PTR = Field(63, 0)
 
 
-class PMBSR_EL1(Register, op0=3, op1=0, CRn=9, CRm=10, op2=3, vncr=2080, vncr_class="A"):
+class PMBSR_EL1(Register, op0=3, op1=0, CRn=9, CRm=10, op2=3, vncr=0x820, vncr_class="A"):
     """Buffer status."""
 
     _63 = Res0(63, 56)
@@ -148,7 +148,7 @@ class PMBSR_EL1(Register, op0=3, op1=0, CRn=9, CRm=10, op2=3, vncr=2080, vncr_cl
     MSS = Field(15, 0)
 
 
-class PMSDSFR_EL1(Value_ELx, op0=3, op1=0, CRn=9, CRm=10, op2=4, vncr=2136, vncr_class="A"):
+class PMSDSFR_EL1(Value_ELx, op0=3, op1=0, CRn=9, CRm=10, op2=4, vncr=0x858, vncr_class="A"):
     """Data source filter."""
 
 
@@ -258,7 +258,7 @@ class TRBIDR_EL1(Register, op0=3, op1=0, CRn=9, CRm=11, op2=7, access="RO"):
 
 
 class TRFCR_EL1(
-    Register, op0=3, op1=0, CRn=1, CRm=2, op2=1, vncr=2176, vncr_class="P", e2h="TRFCR_EL2"
+    Register, op0=3, op1=0, CRn=1, CRm=2, op2=1, vncr=0x880, vncr_class="P", e2h="TRFCR_EL2"
 ):
     """Trace filter, EL1."""
 
@@ -298,7 +298,7 @@ class TRCITECR_EL2(Register, op0=3, op1=4, CRn=1, CRm=2, op2=3):
 
 
 class BRBCR_EL1(
-    Register, op0=2, op1=1, CRn=9, CRm=0, op2=0, vncr=2272, vncr_class="P", e2h="BRBCR_EL2"
+    Register, op0=2, op1=1, CRn=9, CRm=0, op2=0, vncr=0x8E0, vncr_class="P", e2h="BRBCR_EL2"
 ):
     """Branch records, EL1."""
 

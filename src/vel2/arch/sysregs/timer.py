@@ -61,13 +61,21 @@ class CNTP_TVAL_EL0(CNT_TVAL_ELx, op0=3, op1=3, CRn=14, CRm=2, op2=0, e2h="CNTHP
 
 
 class CNTP_CTL_EL0(
-    CNT_CTL_ELx, op0=3, op1=3, CRn=14, CRm=2, op2=1, vncr=384, vncr_class="P", e2h="CNTHP_CTL_EL2"
+    CNT_CTL_ELx, op0=3, op1=3, CRn=14, CRm=2, op2=1, vncr=0x180, vncr_class="P", e2h="CNTHP_CTL_EL2"
 ):
     """EL1 physical timer: control."""
 
 
 class CNTP_CVAL_EL0(
-    CNT_CVAL_ELx, op0=3, op1=3, CRn=14, CRm=2, op2=2, vncr=376, vncr_class="P", e2h="CNTHP_CVAL_EL2"
+    CNT_CVAL_ELx,
+    op0=3,
+    op1=3,
+    CRn=14,
+    CRm=2,
+    op2=2,
+    vncr=0x178,
+    vncr_class="P",
+    e2h="CNTHP_CVAL_EL2",
 ):
     """EL1 physical timer: compare."""
 
@@ -77,13 +85,21 @@ class CNTV_TVAL_EL0(CNT_TVAL_ELx, op0=3, op1=3, CRn=14, CRm=3, op2=0, e2h="CNTHV
 
 
 class CNTV_CTL_EL0(
-    CNT_CTL_ELx, op0=3, op1=3, CRn=14, CRm=3, op2=1, vncr=368, vncr_class="P", e2h="CNTHV_CTL_EL2"
+    CNT_CTL_ELx, op0=3, op1=3, CRn=14, CRm=3, op2=1, vncr=0x170, vncr_class="P", e2h="CNTHV_CTL_EL2"
 ):
     """EL1 virtual timer: control."""
 
 
 class CNTV_CVAL_EL0(
-    CNT_CVAL_ELx, op0=3, op1=3, CRn=14, CRm=3, op2=2, vncr=360, vncr_class="P", e2h="CNTHV_CVAL_EL2"
+    CNT_CVAL_ELx,
+    op0=3,
+    op1=3,
+    CRn=14,
+    CRm=3,
+    op2=2,
+    vncr=0x168,
+    vncr_class="P",
+    e2h="CNTHV_CVAL_EL2",
 ):
     """EL1 virtual timer: compare."""
 
@@ -149,13 +165,19 @@ class CNTPS_CVAL_EL1(CNT_CVAL_ELx, op0=3, op1=7, CRn=14, CRm=2, op2=2):
 
 
 class CNTKCTL_EL1(Register, op0=3, op1=0, CRn=14, CRm=1, op2=0, e2h="CNTHCTL_EL2"):
-    """Timer access from EL0; CNTPMASK and CNTVMASK are there with FEAT_NV2p1 only."""
+    """Timer access from EL0; bits 19:18 and 16:10 hold CNTHCTL_EL2's with FEAT_NV2p1 only."""
 
     _63 = Res0(63, 20)
     CNTPMASK = Field(19)
     CNTVMASK = Field(18)
     EVNTIS = Field(17)
-    _16 = Res0(16, 10)
+    EL1NVVCT = Field(16)
+    EL1NVPCT = Field(15)
+    EL1TVCT = Field(14)
+    EL1TVT = Field(13)
+    ECV = Field(12)
+    EL1PTEN = Field(11, negative=True)
+    EL1PCTEN = Field(10, negative=True)
     EL0PTEN = Field(9, negative=True)
     EL0VTEN = Field(8, negative=True)
     EVNTI = Field(7, 4)
@@ -208,13 +230,13 @@ class CNTHCTL_EL2_E2H(Register, op0=3, op1=4, CRn=14, CRm=1, op2=0, layout_of="C
     EL0PCTEN = Field(0, negative=True)
 
 
-class CNTVOFF_EL2(Register, op0=3, op1=4, CRn=14, CRm=0, op2=3, vncr=96, vncr_class="A"):
+class CNTVOFF_EL2(Register, op0=3, op1=4, CRn=14, CRm=0, op2=3, vncr=0x60, vncr_class="A"):
     """Offset of the virtual count below the physical one."""
 
     VOffset = Field(63, 0)
 
 
-class CNTPOFF_EL2(Register, op0=3, op1=4, CRn=14, CRm=0, op2=6, vncr=424, vncr_class="A"):
+class CNTPOFF_EL2(Register, op0=3, op1=4, CRn=14, CRm=0, op2=6, vncr=0x1A8, vncr_class="A"):
     """Offset of EL1's and EL0's physical count (FEAT_ECV)."""
 
-    POffset = Field(63, 0)
+    PhysicalOffset = Field(63, 0)
