@@ -1,0 +1,219 @@
+"""The work list: from the roots to every function they reach."""
+
+from __future__ import annotations
+
+import ast
+import enum
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from types import FunctionType
+from typing import Any, Never, NoReturn
+
+from vel2.lang import ir
+from vel2.lang.lower.scope import Scope
+from vel2.lang.lower.statements import Statements
+from vel2.lang.lower.values import Type
+from vel2.lang.structs import StructMeta
+from vel2.lang.subset import SubsetError, mark_of
+from vel2.lang.types import U64, Scalar
+
+
+class Source:
+    """A Python function as the compiler sees it: its syntax, its names, its declared types."""
+
+    def __init__(self, function: FunctionType) -> None:
+        self.python = function
+        self.name = function.__name__
+        self.file = function.__code__.co_filename
+        self.mark, self.symbol = mark_of(function)
+        self.never_returns = False
+        self.parameters, self.result = self._declared()
+
+    @cached_property
+    def node(self) -> ast.FunctionDef:
+        """Parse the function."""
+        try:
+            lines, self._first_line = inspect.getsourcelines(self.python)
+        except OSError:
+            raise SubsetError(
+                f"the source of {self.name}() cannot be read from {self.file}"
+            ) from None
+        text = "".join(lines)
+        dedented = textwrap.dedent(text)
+        self._indent = len(lines[0]) - len(lines[0].lstrip())
+        tree = ast.parse(dedented).body[0]
+        if not isinstance(tree, ast.FunctionDef):
+            raise SubsetError(f"{self.name} is not a def: only plain functions are resident")
+        return tree
+
+    @cached_property
+    def environment(self) -> dict[str, object]:
+        """Give the names the function can see outside itself."""
+        found = dict(self.python.__globals__)
+        names = self.python.__code__.co_freevars
+        for name, cell in zip(names, self.python.__closure__ or (), strict=True):
+            try:
+                found[name] = cell.cell_contents
+            except ValueError:
+                continue
+        return found
+
+    def location(self, line: int, column: int, end: int) -> ir.Location:
+        """Turn a place in the parsed text into one in the file."""
+        assert self.node
+        return ir.Location(
+            self.file,
+            self._first_line + line - 1,
+            column + self._indent,
+            end + self._indent,
+            self.name,
+        )
+
+    def head(self) -> ir.Location:
+        """Give the place of the def line."""
+        node = self.node
+        column = node.col_offset
+        return self.location(node.lineno, column, column + len("def ") + len(self.name))
+
+    def refuse(self, sentence: str) -> SubsetError:
+        """Make a refusal about the function as a whole."""
+        return SubsetError(sentence, self.head())
+
+    def _declared(self) -> tuple[list[tuple[str, Type]], Type | None]:
+        signature = inspect.signature(self.python)
+        parameters = []
+        for name, parameter in signature.parameters.items():
+            if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
+                raise self.refuse(f"{self.name}() must take plain parameters, not *{name}")
+            if parameter.annotation is parameter.empty:
+                raise self.refuse(f"parameter `{name}` of {self.name}() needs a type")
+            type_ = self._type(parameter.annotation, f"parameter `{name}` of {self.name}()")
+            if type_ is None:
+                raise self.refuse(f"parameter `{name}` of {self.name}() cannot be None")
+            parameters.append((name, type_))
+        if signature.return_annotation is signature.empty:
+            raise self.refuse(f"{self.name}() needs a return type: write -> None if it has none")
+        return parameters, self._type(signature.return_annotation, f"the result of {self.name}()")
+
+    def _type(self, annotation: Any, what: str) -> Type | None:
+        if isinstance(annotation, str):
+            try:
+                annotation = eval(annotation, self.environment)
+            except Exception:
+                raise self.refuse(
+                    f"{what} has the type `{annotation}`, which is not known at run time: import it "
+                    "outside TYPE_CHECKING"
+                ) from None
+        if annotation in (NoReturn, Never):
+            self.never_returns = True
+            return None
+        if annotation is None:
+            return None
+        if isinstance(annotation, Scalar | StructMeta) or annotation is bool:
+            return Type(annotation)
+        if isinstance(annotation, type) and issubclass(annotation, enum.IntEnum):
+            return Type(U64)  # mypy sees the members, the machine a number
+        name = getattr(annotation, "__name__", repr(annotation))
+        raise self.refuse(
+            f"{what} has the type {name}: use u8..u64, bool, VA, L2IPA, L1IPA, PA or a Struct"
+        )
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a call needs to know of a function."""
+
+    function: ir.Function
+    parameters: list[tuple[str, Type]]
+    result: Type | None
+    never_returns: bool
+
+
+class ModuleLowering:
+    """Lowers roots and all they call into one module."""
+
+    def __init__(self) -> None:
+        self.module = ir.Module()
+        self._signatures: dict[FunctionType, Signature] = {}
+        self._work: list[tuple[Source, ir.Function]] = []
+        self._tables: dict[tuple[int, ...], ir.Table] = {}
+        self._blobs: dict[bytes, ir.Blob] = {}
+
+    def run(self, roots: Iterable[Callable[..., Any]]) -> ir.Module:
+        """Lower everything."""
+        for root in roots:
+            if not isinstance(root, FunctionType):
+                raise SubsetError(f"a root must be a function, not {root!r}")
+            signature = self._declare(root)
+            if signature.function.name != root.__name__:
+                raise SubsetError(
+                    f"two roots are named {root.__name__}: an assembler could not tell them apart"
+                )
+            signature.function.exported = True
+        while self._work:
+            source, function = self._work.pop(0)
+            Statements(self, source, function).lower()
+        return self.module
+
+    def signature(self, target: FunctionType, node: ast.AST, caller: Scope) -> Signature:
+        """Declare a callee; refusals in its head are its own."""
+        return self._signatures.get(target) or self._declare(target)
+
+    def _declare(self, target: FunctionType) -> Signature:
+        source = Source(target)
+        name = source.symbol or self._unique_name(target)
+        if source.symbol in self.module.functions:
+            raise source.refuse(f"two functions use the symbol {name}: declare it once")
+        function = ir.Function(
+            name,
+            [ir.Local(name, type_.kind, type_.name) for name, type_ in source.parameters],
+            None if source.result is None else source.result.kind,
+            "None" if source.result is None else source.result.name,
+            external=source.mark == "extern",
+            inline=source.mark == "inline",
+        )
+        self.module.functions[name] = function
+        signature = Signature(function, source.parameters, source.result, source.never_returns)
+        self._signatures[target] = signature
+        if not function.external:
+            self._work.append((source, function))
+        return signature
+
+    def _unique_name(self, target: FunctionType) -> str:
+        name = target.__name__
+        if name not in self.module.functions:
+            return name
+        module = target.__module__.rpartition(".")[2]
+        base = name = f"{module}.{target.__qualname__.replace('<locals>.', '')}"
+        number = 1
+        while name in self.module.functions:
+            number += 1
+            name = f"{base}.{number}"
+        return name
+
+    def table(self, values: tuple[int, ...]) -> ir.Table:
+        """Give the constant table with these values."""
+        if values not in self._tables:
+            table = ir.Table(f"table.{len(self._tables)}", values)
+            self._tables[values] = table
+            self.module.tables.append(table)
+        return self._tables[values]
+
+    def blob(self, data: bytes) -> ir.Blob:
+        """Give the constant bytes."""
+        if data not in self._blobs:
+            blob = ir.Blob(f"bytes.{len(self._blobs)}", data)
+            self._blobs[data] = blob
+            self.module.blobs.append(blob)
+        return self._blobs[data]
+
+
+def lower_module(*roots: Callable[..., Any]) -> ir.Module:
+    """Lower `roots` and every function they call to the IR.
+
+    :raises SubsetError: the source is not in the subset.
+    """
+    return ModuleLowering().run(roots)
