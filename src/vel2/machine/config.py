@@ -77,7 +77,9 @@ def machine_arguments(config: MachineConfig) -> list[str]:
 
 def run_arguments(config: MachineConfig) -> list[str]:
     """Return the options that decide how the machine starts and runs."""
-    arguments = ["-no-reboot"]
+    # The service thread lets the guest go once it listens: a guest that ends at once would
+    # otherwise take the reason with it.
+    arguments = ["-no-reboot", "-S"]
     if config.deterministic:
         arguments += ["-icount", "shift=0,sleep=off", "-rtc", DETERMINISTIC_RTC, "-seed", "1"]
     else:
@@ -89,8 +91,6 @@ def run_arguments(config: MachineConfig) -> list[str]:
         arguments += ["-kernel", str(config.kernel)]
         arguments += ["-initrd", str(config.initrd)] if config.initrd else []
         arguments += ["-append", config.append] if config.append else []
-    if config.start_paused:
-        arguments.append("-S")
     return arguments
 
 

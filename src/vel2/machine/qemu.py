@@ -31,7 +31,7 @@ from vel2.machine.version import require_qemu
 __all__ = ("Machine", "MachineConfig")
 
 LAUNCH_TIMEOUT_S = 60.0
-QUIT_TIMEOUT_S = 5.0
+QUIT_TIMEOUT_S = 3.0
 STDERR_LIMIT = 64 << 10
 READ_BYTES = 64 << 10
 
@@ -143,9 +143,12 @@ class Machine:
         if not self._ended.is_set():
             self._forced = self._forced or reason
             # A quit lets QEMU finish its own logs. It may be unable to: then it is killed.
-            with contextlib.suppress(MonitorError):
+            try:
                 self.monitor.execute("quit", timeout=QUIT_TIMEOUT_S)
-            if not self._ended.wait(QUIT_TIMEOUT_S):
+                killing = not self._ended.wait(QUIT_TIMEOUT_S)
+            except MonitorError:
+                killing = True
+            if killing:
                 self._kill()
         self._thread.join()
 
@@ -243,6 +246,9 @@ class Machine:
             return
         self._monitor = Monitor(client, asyncio.get_running_loop())
         collecting = asyncio.create_task(self._monitor.collect(listener))
+        if not self.config.start_paused:
+            with contextlib.suppress(QMPError, EOFError, OSError):  # its end is seen below
+                await client.execute("cont")
         self._started.set_result(None)
         exit_status = await ending
         await asyncio.gather(*readers)

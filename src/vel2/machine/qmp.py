@@ -6,6 +6,7 @@ machine's service thread. `Monitor` may be used from every other thread.
 
 import asyncio
 import concurrent.futures
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,10 @@ __all__ = ("Event", "Monitor", "MonitorError")
 Event = Mapping[str, Any]
 
 COMMAND_TIMEOUT_S = 30.0
+
+# The library logs each lost connection as an error; that QEMU went away, `MachineExit` and
+# `LaunchError` tell. Without a handler of their own such records would be printed.
+logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
 
 
 class MonitorError(Exception):

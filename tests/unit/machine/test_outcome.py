@@ -1,0 +1,100 @@
+"""Why a machine ended is told from QEMU's events, its exit status and the console."""
+
+from __future__ import annotations
+
+import pytest
+
+from vel2.errors import LaunchError, UserError
+from vel2.machine.config import MachineConfig, run_arguments
+from vel2.machine.console import Line
+from vel2.machine.outcome import ExitReason, classify, find_panic
+
+MIB = 1 << 20
+
+
+def shutdown(reason: str) -> dict[str, object]:
+    return {"event": "SHUTDOWN", "data": {"guest": True, "reason": reason}}
+
+
+@pytest.mark.parametrize(
+    ("said", "panic", "forced", "status", "text"),
+    [
+        ("guest-shutdown", None, None, 0, "the guest powered off"),
+        ("guest-reset", None, None, 0, "the guest asked for a reset"),
+        ("guest-reset", "Oops", None, 0, "the guest kernel panicked (Oops)"),
+        ("guest-panic", None, None, 0, "the guest kernel panicked"),
+        ("host-qmp-quit", None, ExitReason.TIMEOUT, 0, "the time limit was reached"),
+        ("host-qmp-quit", "Oops", ExitReason.TIMEOUT, 0, "the time limit was reached (Oops)"),
+        ("host-qmp-quit", None, ExitReason.STOPPED, 0, "it was stopped from the host"),
+        ("host-qmp-quit", None, None, 0, "it was stopped from the host"),
+        (None, None, ExitReason.TIMEOUT, -9, "the time limit was reached"),
+        (None, None, None, -11, "QEMU ended on its own (signal 11)"),
+        (None, None, None, 1, "QEMU ended on its own (exit status 1)"),
+        ("host-signal", None, None, 0, "QEMU ended on its own (host-signal, exit status 0)"),
+        # The guest was quicker than the host's stop.
+        ("guest-shutdown", None, ExitReason.TIMEOUT, 0, "the guest powered off"),
+    ],
+)
+def test_classify(
+    said: str | None, panic: str | None, forced: ExitReason | None, status: int, text: str
+) -> None:
+    events = [{"event": "RESUME", "data": {}}] + ([shutdown(said)] if said else [])
+    ended = classify(events, panic, forced, status, 1.5)
+    assert str(ended) == text
+    assert ended.clean is (ended.reason is ExitReason.SHUTDOWN)
+    assert (ended.exit_status, ended.seconds) == (status, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("Kernel panic - not syncing: VFS: no root", "VFS: no root"),
+        ("[    1.234567] Kernel panic - not syncing: Oops", "Oops"),
+        ("[    1.234567][    T1] Kernel panic - not syncing: Oops", "Oops"),
+        ("L2| [    1.234567] Kernel panic - not syncing: not ours", None),
+        ("echo Kernel panic - not syncing: quoted", None),
+    ],
+)
+def test_only_l1s_own_panic_counts(line: str, said: str | None) -> None:
+    assert find_panic([Line(0, "booting"), Line(0, line)]) == said
+
+
+def test_deterministic_machines_have_no_source_of_chance() -> None:
+    arguments = run_arguments(MachineConfig(64 * MIB, deterministic=True))
+    assert arguments[arguments.index("-icount") + 1] == "shift=0,sleep=off"
+    assert arguments[arguments.index("-seed") + 1] == "1"
+    assert "clock=vm" in arguments[arguments.index("-rtc") + 1]
+    assert "-accel" not in arguments
+    assert "-icount" not in run_arguments(MachineConfig(64 * MIB))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            {"memory_bytes": 5},
+            "a machine cannot have 5 bytes of memory; give a whole number of MiB.",
+        ),
+        (
+            {"memory_bytes": MIB, "smp": 0},
+            "a machine cannot have 0 cpus; give 1 to 512.",
+        ),
+        (
+            {"memory_bytes": MIB, "entry": 0x80000},
+            "the entry point 0x80000 is outside RAM, which has 1 MiB from 0x40000000.",
+        ),
+    ],
+)
+def test_bad_configurations_are_refused(arguments: dict[str, int], sentence: str) -> None:
+    with pytest.raises(UserError) as caught:
+        MachineConfig(**arguments)  # type: ignore[arg-type]
+    assert str(caught.value) == sentence
+
+
+def test_launch_error_shows_command_status_and_tail() -> None:
+    error = LaunchError("QEMU did not start", ["qemu", "-M", "a b"], 1, "bad\nworse\n")
+    assert str(error) == (
+        "QEMU did not start (exit status 1)\ncommand: qemu -M 'a b'\nlast output:\n  bad\n  worse"
+    )
+    assert error.exit_code == 3
+    assert str(LaunchError("Slow", ["qemu"], None)) == "Slow (still running)\ncommand: qemu"
