@@ -383,7 +383,8 @@ AMEVCNTR0n_EL0 = tuple(
 ) = AMEVCNTR0n_EL0
 
 AMEVTYPER0n_EL0 = tuple(
-    derive(Value_ELx, f"AMEVTYPER0{n}_EL0", Encoding(3, 3, 13, 6 + n // 8, n % 8)) for n in range(4)
+    derive(Value_ELx, f"AMEVTYPER0{n}_EL0", Encoding(3, 3, 13, 6 + n // 8, n % 8), access="RO")
+    for n in range(4)
 )
 (
     AMEVTYPER00_EL0,
