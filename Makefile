@@ -30,13 +30,15 @@ test-all: setup
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: setup
-	@$(BIN)/ruff check . tools/setup
-	@$(BIN)/ruff format --check . tools/setup
+	@$(BIN)/ruff check . tools/setup tools/sizes
+	@$(BIN)/ruff format --check . tools/setup tools/sizes
 	@$(BIN)/mypy
+	@$(BIN)/mypy --strict --no-error-summary tools/setup
+	@$(BIN)/mypy --strict --no-error-summary tools/sizes
 
 format: setup
-	@$(BIN)/ruff check --fix . tools/setup
-	@$(BIN)/ruff format . tools/setup
+	@$(BIN)/ruff check --fix . tools/setup tools/sizes
+	@$(BIN)/ruff format . tools/setup tools/sizes
 
 clean:
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis src/vel2.egg-info
