@@ -1,10 +1,11 @@
 """Room `lang`: the typed Python subset and its compiler.
 
-Here lives everything between a resident function and machine code: types and structures, the marks and
-intrinsics that resident code is written with, the lowering to the IR, the IR and its verifier, the LLVM
-back ends, the assembler, the linker, and the simulated machine. No hypervisor logic and no knowledge of
-the Arm ARM beyond instruction encodings may live here; registers come from `vel2.arch`, the only room this
-one imports. `hyp`, `guests`, `control` and `check` may import it.
+Here lives everything between a resident function and machine code: types and structures, the
+marks and intrinsics that resident code is written with, the lowering to the IR, the IR and its
+verifier, the LLVM back ends, the assembler, the linker, and the simulated machine. No hypervisor
+logic and no knowledge of the Arm ARM beyond instruction encodings may live here; registers come
+from `vel2.arch`, the only room this one imports. `hyp`, `guests`, `control` and `check` may
+import it.
 """
 
 from vel2.lang.asm import SP, XZR, Assembler, AssemblyError

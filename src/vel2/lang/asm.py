@@ -6,9 +6,10 @@
     a.mrs(0, ESR_EL2)
     a.bl("trap")
 
-General registers are numbers 0 to 30 (64-bit), or `SP` and `XZR`. Labels may be used before they are
-defined and from other assemblers; a label that starts with "." is private to its assembler. Every
-operand is checked, and an instruction that cannot carry it is refused with a sentence.
+General registers are numbers 0 to 30 (64-bit), or `SP` and `XZR`. A third operand is an immediate;
+a register there is `rm=`. Labels may be used before they are defined and from other assemblers; a
+label that starts with "." is private to its assembler. Every operand is checked, and an
+instruction that cannot carry it is refused with a sentence.
 """
 
 from __future__ import annotations
@@ -162,7 +163,7 @@ class Assembler:
         self.data += (value & 0xFFFF_FFFF).to_bytes(4, "little")
 
     def quad(self, value: int | Text) -> None:
-        """Place 64 bits: a number, or the address of a label (the image is then tied to its base)."""
+        """Place 64 bits: a number, or the address of a label."""
         if isinstance(value, Text):
             self._relocate(R_ABS64, value)
             value = 0

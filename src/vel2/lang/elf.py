@@ -15,7 +15,7 @@ SHF_ALLOC = 2
 
 @dataclass
 class Relocation:
-    """A place to patch: `type` is an R_AARCH64_* number, `section` is None for an outside symbol."""
+    """A place to patch: `type` is an R_AARCH64_* number; no `section` means an outside symbol."""
 
     offset: int
     type: int

@@ -1,9 +1,9 @@
 """The intermediate representation: what the subset means, in few and regular operations.
 
-A module holds functions, constant tables and constant bytes. A function holds basic blocks; a block
-holds instructions, of which the last is a terminator. All integers are 64 bits and unsigned; booleans
-are one bit; a reference points to a structure. Local variables are slots (`get`, `set`), so there are
-no phi nodes; every other value is defined once, before its uses.
+A module holds functions, constant tables and constant bytes. A function holds basic blocks; a
+block holds instructions, of which the last is a terminator. All integers are 64 bits and unsigned;
+booleans are one bit; a reference points to a structure. Local variables are slots (`get`, `set`),
+so there are no phi nodes; every other value is defined once, before its uses.
 
 Operations are total, so that a machine, CPython and a solver agree: a shift by 64 or more gives 0,
 a division by 0 gives 0 and its remainder is the dividend (as UDIV and MSUB do).
@@ -265,7 +265,7 @@ class Function:
             yield from block.instructions
 
     def renumber(self) -> None:
-        """Number the results in order, for printing."""
+        """Give the results numbers in order, for printing."""
         number = 0
         for instruction in self.instructions():
             if instruction.kind is not None:

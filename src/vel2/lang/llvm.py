@@ -32,14 +32,14 @@ _COMPARE = {"eq": "eq", "ne": "ne", "lt": "ult", "le": "ule", "gt": "ugt", "ge":
 _COUNT = {"clz": "ctlz", "ctz": "cttz", "rbit": "bitreverse"}
 _ATOMIC = {"swap": "xchg", "fetch_add": "add"}
 
-# No floating-point or vector register, no call of memset or memcpy made out of a loop, no unwinding.
+# No floating-point or vector register, no memset or memcpy made out of a loop, no unwinding.
 _ATTRIBUTES = 'nounwind noimplicitfloat "no-builtins"'
 
 
 class HardwareWriter:
     """Writes a module for the machine itself.
 
-    :param check_bounds: stop at a BRK when an index that is not provably inside its array is outside.
+    :param check_bounds: stop at a BRK when an index is outside its array.
     """
 
     def __init__(self, module: Module, *, check_bounds: bool = False) -> None:

@@ -1,6 +1,7 @@
 """Structures over shared memory, with one layout for CPython and for machine code.
 
-The order of definition is the layout, fields are naturally aligned as in C, integers are little-endian:
+The order of definition is the layout, fields are naturally aligned as in C, integers are
+little-endian:
 
     class Context(Struct):
         sctlr = scalar(u64)
@@ -270,6 +271,7 @@ class StructMeta(type):
     def __new__(
         mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any
     ) -> StructMeta:
+        """Make the class; instances have no `__dict__`, so a misspelt field is an error."""
         if any(isinstance(base, StructMeta) and base.fields for base in bases):
             raise TypeError(
                 f"{name} cannot extend {bases[0].__name__}: use a nested() field instead"
@@ -296,8 +298,8 @@ class StructMeta(type):
             if field.wanted_offset is not None:
                 if field.wanted_offset < end or field.wanted_offset % field.alignment:
                     raise TypeError(
-                        f"{name}.{field_name} cannot be at {field.wanted_offset:#x}: give a multiple "
-                        f"of {field.alignment} that is at least {start:#x}"
+                        f"{name}.{field_name} cannot be at {field.wanted_offset:#x}: give a "
+                        f"multiple of {field.alignment} that is at least {start:#x}"
                     )
                 start = field.wanted_offset
             field.offset = start

@@ -1,8 +1,8 @@
 """Scalar and address types of the subset.
 
-To mypy they are `int` (and, for addresses, distinct subclasses of `int`), so resident code checks as
-plain Python. At run time each is a `Scalar`: calling it wraps a value into the type, which is all that
-CPython needs to compute what the machine computes.
+To mypy they are `int` (and, for addresses, distinct subclasses of `int`), so resident code checks
+as plain Python. At run time each is a `Scalar`: calling it wraps a value into the type, which is
+all that CPython needs to compute what the machine computes.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Scalar:
         self.is_address = is_address
 
     def __call__(self, value: int) -> int:
+        """Wrap a value into the type."""
         return value & self.mask
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Calls: conversions, intrinsics, methods of `arch` objects, resident functions, compile-time calls."""
+"""Calls: conversions, intrinsics, methods of fields, resident functions, compile-time calls."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ class Calls(Expressions):
             return self._resident(node, target)
         self.refuse(
             node,
-            f"`{self.text(node.func)}` cannot be called from resident code: call a resident function, "
-            "an intrinsic or a @constexpr function",
+            f"`{self.text(node.func)}` cannot be called from resident code: call a resident "
+            "function, an intrinsic or a @constexpr function",
         )
 
     # -- conversions

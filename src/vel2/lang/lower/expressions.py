@@ -339,8 +339,8 @@ class Expressions(Scope):
     def _expr_BoolOp(self, node: ast.BoolOp) -> Value:
         """Lower `and`/`or` as a value.
 
-        In Python `a or b` gives an operand, not a truth value; for bools it is the same, so at run time
-        only bools are accepted. Leading compile-time operands are folded as Python folds them.
+        In Python `a or b` gives an operand, not a truth value; for bools it is the same, so at run
+        time only bools are accepted. Leading compile-time operands are folded as Python folds them.
         """
         is_and = isinstance(node.op, ast.And)
         operands = list(node.values)

@@ -19,6 +19,7 @@ from vel2.lang.lower.values import Type
 from vel2.lang.structs import StructMeta
 from vel2.lang.subset import SubsetError, mark_of
 from vel2.lang.types import U64, Scalar
+from vel2.lang.verify import verify_module
 
 
 class Source:
@@ -104,8 +105,8 @@ class Source:
                 annotation = eval(annotation, self.environment)
             except Exception:
                 raise self.refuse(
-                    f"{what} has the type `{annotation}`, which is not known at run time: import it "
-                    "outside TYPE_CHECKING"
+                    f"{what} has the type `{annotation}`, which is not known at run time: "
+                    "import it outside TYPE_CHECKING"
                 ) from None
         if annotation in (NoReturn, Never):
             self.never_returns = True
@@ -216,4 +217,6 @@ def lower_module(*roots: Callable[..., Any]) -> ir.Module:
 
     :raises SubsetError: the source is not in the subset.
     """
-    return ModuleLowering().run(roots)
+    module = ModuleLowering().run(roots)
+    verify_module(module)
+    return module

@@ -161,8 +161,8 @@ class Scope:
     def region(self, *bodies: list[ast.stmt], loop: bool = False) -> Iterator[None]:
         """Enclose code that may run or not, or many times.
 
-        A compile-time binding made inside is forgotten at its end; one that a loop's body would change
-        is forgotten at its start.
+        A compile-time binding made inside is forgotten at its end; one that a loop's body would
+        change is forgotten at its start.
         """
         if loop:
             for name in _assigned_names(bodies):
@@ -213,7 +213,7 @@ class Scope:
             return immediate(value.object)
         self.refuse(
             node,
-            f"a bool is wanted, `{self.text(node)}` is {value.describe()}: compare it with something",
+            f"a bool is wanted, `{self.text(node)}` is {value.describe()}: write a comparison",
         )
 
     def convert(self, node: ast.expr, value: Value, type_: Type, use: str) -> Operand:
@@ -250,8 +250,8 @@ class Scope:
         if found.address is not wanted_address:
             self.refuse(
                 node,
-                f"{wanted.name} is wanted, `{self.text(node)}` is {found.describe()}: convert it on "
-                f"purpose with {wanted.name}(...)",
+                f"{wanted.name} is wanted, `{self.text(node)}` is {found.describe()}: convert it "
+                f"on purpose with {wanted.name}(...)",
             )
         if found.is_wide:
             self.refuse_wide(node, use)

@@ -171,7 +171,7 @@ class Statements(Calls):
     def _refuse_rebinding(self, target: ast.Name) -> None:
         self.refuse(
             target,
-            f"`{target.id}` stands for a compile-time value here: use another name for the variable",
+            f"`{target.id}` stands for a compile-time value here: use another name",
         )
 
     def _declare(self, name: str, type_: Type) -> Variable:
@@ -219,8 +219,8 @@ class Statements(Calls):
             return Type(found)
         self.refuse(
             node,
-            f"`{self.text(node)}` is not a type of the subset: use u8..u64, bool, VA, L2IPA, L1IPA, "
-            "PA or a Struct",
+            f"`{self.text(node)}` is not a type of the subset: use u8..u64, bool, VA, L2IPA, "
+            "L1IPA, PA or a Struct",
         )
 
     def _stmt_AugAssign(self, node: ast.AugAssign) -> None:
@@ -446,9 +446,8 @@ class Statements(Calls):
                 self.enter(following)
             else:
                 break
-        if reached or loop.broken:
-            if items:
-                self.enter(end)
+        if items and (reached or loop.broken):
+            self.enter(end)
         for name in {n.id for n in ast.walk(node.target) if isinstance(n, ast.Name)}:
             self.bound.pop(name, None)
 

@@ -1,8 +1,8 @@
 """What an expression can be while it is lowered, and the ranges of integers.
 
-An integer carries the range of its *Python* value. The machine computes modulo 2**64, so both agree
-as long as only values inside 0..2**64-1 are compared, divided, shifted right, stored or passed. A value
-whose range leaves that is called wide, and must be wrapped first.
+An integer carries the range of its *Python* value. The machine computes modulo 2**64, so both
+agree as long as only values inside 0..2**64-1 are compared, divided, shifted right, stored or
+passed. A value whose range leaves that is called wide, and must be wrapped first.
 """
 
 from __future__ import annotations
