@@ -1,0 +1,162 @@
+"""Where each virtual EL2 register lives: the register home table.
+
+Three kinds of rows, after the review of the 2017 series: a *switched* register exists in hardware once
+and virtually twice, so it is moved at each change between vEL2 and vEL1; a *memory* register of vEL2
+has no hardware of its own and lives in the context; a *trapped* register is what an access at vEL2
+that hardware does not absorb (no VNCR slot, no redirection) resolves to.
+
+The switch code, the emulation of EL2 registers, the host's views and the tests are made from these rows.
+Facts: docs/references.md, "Virtual EL2 state".
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from vel2.arch import sysregs as sr
+from vel2.arch.bits import Register
+
+
+class Kind(Enum):
+    """How L1 sees HCR_EL2.E2H: fixed to 1 or to 0 for the whole life of a VM under FEAT_NV2."""
+
+    VHE = "vhe"
+    NVHE = "nvhe"
+
+
+class Level(Enum):
+    """Which part of nested virtualization support L0 uses of the hardware."""
+
+    NV2 = "nv2"
+    NV = "nv"
+
+
+@dataclass(frozen=True)
+class Switched:
+    """One EL1 register of hardware that carries `vel2` in vEL2 and itself in vEL1."""
+
+    index: int
+    hardware: type[Register]
+    vel2: type[Register]
+    nvhe: str
+    """What an nVHE guest's value goes through on its way to hardware (a VHE guest's never changes)."""
+    costly: bool
+    """A write flushes translations on known implementations: not done for an equal value."""
+
+    @property
+    def vncr_slot(self) -> int:
+        """The slot (8 bytes each) of the VNCR page with vEL1's value, or -1 for context memory."""
+        offset = self.hardware.vncr
+        return -1 if offset is None else offset // 8
+
+
+def _switched() -> tuple[Switched, ...]:
+    rows = (
+        (sr.SCTLR_EL1, sr.SCTLR_EL2, "sctlr_el2_to_el1", True),
+        (sr.TCR_EL1, sr.TCR_EL2, "tcr_el2_to_el1", True),
+        (sr.TTBR0_EL1, sr.TTBR0_EL2, "ttbr0_el2_to_el1", False),
+        (sr.TTBR1_EL1, sr.TTBR1_EL2, "zero", False),
+        (sr.MAIR_EL1, sr.MAIR_EL2, "identity", False),
+        (sr.AMAIR_EL1, sr.AMAIR_EL2, "identity", False),
+        (sr.VBAR_EL1, sr.VBAR_EL2, "identity", False),
+        (sr.CONTEXTIDR_EL1, sr.CONTEXTIDR_EL2, "identity", False),
+        (sr.CPACR_EL1, sr.CPTR_EL2, "cptr_el2_to_cpacr_el1", False),
+        (sr.ESR_EL1, sr.ESR_EL2, "identity", False),
+        (sr.FAR_EL1, sr.FAR_EL2, "identity", False),
+        (sr.AFSR0_EL1, sr.AFSR0_EL2, "identity", False),
+        (sr.AFSR1_EL1, sr.AFSR1_EL2, "identity", False),
+        (sr.ELR_EL1, sr.ELR_EL2, "identity", False),
+        (sr.SPSR_EL1, sr.SPSR_EL2, "identity", False),
+        (sr.SP_EL1, sr.SP_EL2, "identity", False),
+        (sr.CNTKCTL_EL1, sr.CNTHCTL_EL2, "none", False),
+    )
+    return tuple(Switched(index, *row) for index, row in enumerate(rows))
+
+
+SWITCHED = _switched()
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """A virtual EL2 register that only exists in a context's memory."""
+
+    index: int
+    register: type[Register]
+    writable: int
+    """The bits that a write can change; the others read as zero."""
+
+
+def _in_memory() -> tuple[InMemory, ...]:
+    debug = sr.MDCR_EL2
+    mdcr = 0
+    for field in (
+        debug.TDE,
+        debug.TDA,
+        debug.TDOSA,
+        debug.TDRA,
+        debug.TDCC,
+        debug.TPM,
+        debug.TPMCR,
+    ):
+        mdcr |= field.mask
+    rows = (
+        (sr.MDCR_EL2, mdcr),
+        (sr.CNTHCTL_EL2, sr.CNTHCTL_EL2_E2H.known),
+        (sr.CPTR_EL2, sr.CPTR_EL2_E2H.known),
+        (sr.ACTLR_EL2, 0),
+        (sr.HACR_EL2, 0),
+    )
+    return tuple(InMemory(index, register, bits) for index, (register, bits) in enumerate(rows))
+
+
+CONTEXT_MEMORY = _in_memory()
+
+
+def switched(register: type[Register]) -> Switched:
+    """Find the row of a hardware EL1 register or of the EL2 register it carries."""
+    for row in SWITCHED:
+        if register in (row.hardware, row.vel2):
+            return row
+    raise KeyError(f"{register.name} is not a switched register")
+
+
+def in_memory(register: type[Register]) -> InMemory:
+    """Find the row of a virtual EL2 register in context memory."""
+    for row in CONTEXT_MEMORY:
+        if row.register is register:
+            return row
+    raise KeyError(f"{register.name} has no home in context memory")
+
+
+@dataclass(frozen=True)
+class Trapped:
+    """An access at vEL2 that traps although hardware holds the register: `name` traps, `home` answers."""
+
+    name: type[Register]
+    home: type[Register]
+
+
+TRAPPED_VHE_NV2 = tuple(
+    Trapped(row.vel2, row.hardware)
+    for row in SWITCHED
+    if row.vel2 not in (sr.ESR_EL2, sr.FAR_EL2, sr.ELR_EL2, sr.SPSR_EL2, sr.SP_EL2, sr.CNTHCTL_EL2)
+) + (
+    Trapped(sr.CNTP_CTL_EL0, sr.CNTHP_CTL_EL2),
+    Trapped(sr.CNTP_CVAL_EL0, sr.CNTHP_CVAL_EL2),
+    Trapped(sr.CNTP_TVAL_EL0, sr.CNTHP_TVAL_EL2),
+    Trapped(sr.CNTV_CTL_EL0, sr.CNTHV_CTL_EL2),
+    Trapped(sr.CNTV_CVAL_EL0, sr.CNTHV_CVAL_EL2),
+    Trapped(sr.CNTV_TVAL_EL0, sr.CNTHV_TVAL_EL2),
+    Trapped(sr.CNTHP_CTL_EL2, sr.CNTHP_CTL_EL2),
+    Trapped(sr.CNTHP_CVAL_EL2, sr.CNTHP_CVAL_EL2),
+    Trapped(sr.CNTHP_TVAL_EL2, sr.CNTHP_TVAL_EL2),
+    Trapped(sr.CNTHV_CTL_EL2, sr.CNTHV_CTL_EL2),
+    Trapped(sr.CNTHV_CVAL_EL2, sr.CNTHV_CVAL_EL2),
+    Trapped(sr.CNTHV_TVAL_EL2, sr.CNTHV_TVAL_EL2),
+)
+
+
+def slot(register: type[Register]) -> int:
+    """Give the number of a register's slot (8 bytes each) in the VNCR page."""
+    if register.vncr is None:
+        raise KeyError(f"{register.name} has no slot in the VNCR page")
+    return register.vncr // 8

@@ -1,0 +1,236 @@
+"""A VM under vel2: the machine, L0's image, L1's images, and L0's state while it runs.
+
+Everything is in place before the machine starts: the kernel, initrd and device tree of L1 from the
+bottom of RAM, L0's block above L1's part. L0 is entered at real EL2 and enters L1 at virtual EL2.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from vel2.control import counters
+from vel2.control.counters import TrapCount
+from vel2.errors import UserError
+from vel2.hyp import image, layout
+from vel2.hyp import state as resident
+from vel2.hyp.outcome import Fatal, Stop
+from vel2.machine.console import Console
+from vel2.machine.dtb import Seeds, l1_device_tree, qemu_device_tree
+from vel2.machine.layout import layout as place
+from vel2.machine.loader import KernelImage
+from vel2.machine.memmap import MemoryMap, RegionKind, read_memory_map
+from vel2.machine.memory import RAM_BASE, GuestMemory
+from vel2.machine.outcome import MachineExit
+from vel2.machine.qemu import Machine, MachineConfig
+
+__all__ = ("FatalStop", "Vm", "VmConfig")
+
+MIB = 1 << 20
+UART1_BASE = 0x0904_0000
+HIDDEN_FROM_L1 = frozenset({UART1_BASE})
+FIXED_SEEDS = Seeds(rng=bytes(range(64)), kaslr=0x5EED)
+PAGE_BYTES = 0x1000
+ROM_KINDS = frozenset({RegionKind.FLASH})
+
+
+@dataclass(frozen=True)
+class VmConfig:
+    """What to run at virtual EL2.
+
+    :ivar memory_bytes: L1's RAM; a multiple of 2 MiB. L0's own comes on top.
+    :ivar append: L1's kernel command line.
+    :ivar edit_tree: called with L1's open device tree, to add to it.
+    """
+
+    kernel: KernelImage
+    initrd: bytes = b""
+    append: str = ""
+    memory_bytes: int = 2048 * MIB
+    deterministic: bool = False
+    qemu_arguments: tuple[str, ...] = ()
+    edit_tree: Callable[[Any], None] | None = None
+
+
+@dataclass(frozen=True)
+class FatalStop:
+    """L0 stopped on a broken invariant of its own: which, and the state of EL2."""
+
+    code: Fatal
+    detail: int
+    esr: int
+    elr: int
+    far: int
+    where: str
+
+    def __str__(self) -> str:
+        return (
+            f"L0 stopped: {self.code.name} ({self.detail:#x}) esr={self.esr:#x} elr={self.elr:#x}"
+            f" far={self.far:#x} in {self.where}"
+        )
+
+
+@dataclass
+class Vm:
+    """One VM: enter it to start the machine, leave it to end the machine.
+
+    :raises UserError: on construction, when the images do not fit or the machine cannot be described.
+    """
+
+    config: VmConfig
+    _machine: Machine = field(init=False)
+
+    def __post_init__(self) -> None:
+        l1_bytes = self.config.memory_bytes
+        if l1_bytes <= 0 or l1_bytes % layout.BLOCK_BYTES:
+            raise UserError(
+                f"L1 cannot have {l1_bytes} bytes of memory; give a multiple of 2 MiB, such as 2G."
+            )
+        self.l0_base = RAM_BASE + l1_bytes
+        self.l0_bytes = layout.l0_bytes(l1_bytes)
+        self.image = image.build(self.l0_base)
+        machine = MachineConfig(
+            memory_bytes=l1_bytes + self.l0_bytes,
+            deterministic=self.config.deterministic,
+            entry=self.image.symbols["entry"],
+            extra_arguments=self.config.qemu_arguments,
+        )
+        tree = qemu_device_tree(machine)
+        self.memory = GuestMemory(machine.memory_bytes)
+        try:
+            self._load(tree)
+        except BaseException:
+            self.memory.close()
+            raise
+        self._machine = Machine(machine, self.memory)
+
+    def _load(self, tree: bytes) -> None:
+        """Put everything into RAM."""
+        config = self.config
+        placement = place(config.memory_bytes, config.kernel, len(config.initrd))
+        l1_tree = l1_device_tree(
+            tree,
+            config.memory_bytes,
+            config.append,
+            placement.initrd_range,
+            seeds=FIXED_SEEDS if config.deterministic else Seeds(),
+            edit=config.edit_tree,
+        )
+        placement.write(self.memory, config.kernel, config.initrd, l1_tree)
+        self.memory.write(self.l0_base, self.image.data)
+        vm = self.state
+        vm.l0_base = self.l0_base
+        vm.l0_size = self.l0_bytes
+        vm.pool_base = self.l0_base + layout.POOL_OFFSET
+        vm.pool_size = layout.pool_bytes(config.memory_bytes)
+        vm.entry_pc = placement.entry
+        vm.entry_x0 = placement.dtb_address
+        regions = l1_regions(read_memory_map(tree), config.memory_bytes)
+        if len(regions) > resident.MAX_REGIONS:
+            raise UserError(
+                f"the machine has {len(regions)} memory regions; vel2 takes {resident.MAX_REGIONS}:"
+                " use fewer devices."
+            )
+        vm.region_count = len(regions)
+        for index, (base, size, kind) in enumerate(regions):
+            vm.regions[index].base = base
+            vm.regions[index].length = size
+            vm.regions[index].kind = kind
+
+    @property
+    def state(self) -> resident.Vm:
+        """L0's `Vm`, live."""
+        return resident.Vm(self.memory.window(self.l0_base + layout.VM_OFFSET, layout.VM_MAX_BYTES))
+
+    def vcpu(self, index: int = 0) -> resident.Vcpu:
+        """One vCPU's state, live."""
+        base = self.l0_base + layout.PCPU_OFFSET + index * layout.PCPU_BYTES + layout.VCPU_IN_PCPU
+        return resident.Vcpu(self.memory.window(base, resident.Vcpu.size))
+
+    @property
+    def console(self) -> Console:
+        """L1's console."""
+        return self._machine.console
+
+    @property
+    def machine(self) -> Machine:
+        """The machine below."""
+        return self._machine
+
+    def __enter__(self) -> Self:
+        """Start the machine."""
+        self._machine.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the machine; L0's state stays readable until `close`."""
+        self._machine.__exit__(kind, error, traceback)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.memory.close()
+
+    def wait(self, timeout: float | None = None) -> MachineExit:
+        """Wait for the end; when `timeout` seconds have passed, end the machine."""
+        return self._machine.wait(timeout)
+
+    def stop(self) -> None:
+        """End the machine now."""
+        self._machine.stop()
+
+    @property
+    def stop_reason(self) -> Stop:
+        """Why L0 stopped the machine; RUNNING when it did not."""
+        return Stop(self.state.stop_reason)
+
+    @property
+    def fatal(self) -> FatalStop | None:
+        """The broken invariant L0 stopped at, or None."""
+        vm = self.state
+        if vm.fatal_code == Fatal.NONE:
+            return None
+        where = self.image.symbol_at(vm.fatal_elr) or "the guest"
+        return FatalStop(
+            Fatal(vm.fatal_code),
+            vm.fatal_detail,
+            vm.fatal_esr,
+            vm.fatal_elr,
+            vm.fatal_far,
+            where,
+        )
+
+    def traps(self) -> list[TrapCount]:
+        """Give the traps taken so far, by exception class and context."""
+        return counters.traps(self.vcpu())
+
+    def sysreg_traps(self) -> dict[str, int]:
+        """Give the system registers and instructions that trapped, by name."""
+        return counters.sysreg_traps(self.vcpu())
+
+
+def l1_regions(memory_map: MemoryMap, l1_memory_bytes: int) -> list[tuple[int, int, int]]:
+    """List L1's physical memory map as (base, size, kind): whole pages, without what is L0's."""
+    regions = []
+    for region in memory_map.regions:
+        if region.base in HIDDEN_FROM_L1:
+            continue
+        if region.kind is RegionKind.RAM:
+            regions.append((region.base, l1_memory_bytes, resident.REGION_RAM))
+            continue
+        base = region.base & -PAGE_BYTES
+        size = -(-region.end // PAGE_BYTES) * PAGE_BYTES - base
+        kind = resident.REGION_ROM if region.kind in ROM_KINDS else resident.REGION_DEVICE
+        if regions and regions[-1][0] + regions[-1][1] > base:
+            last_base, last_size, last_kind = regions.pop()
+            size = max(base + size, last_base + last_size) - last_base
+            base, kind = last_base, last_kind
+        elif regions and regions[-1][0] + regions[-1][1] == base and regions[-1][2] == kind:
+            last_base, last_size, _ = regions.pop()
+            base, size = last_base, last_size + size
+        regions.append((base, size, kind))
+    return regions

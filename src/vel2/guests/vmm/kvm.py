@@ -1,0 +1,97 @@
+"""The KVM API of Linux on arm64, as far as a VM with a vGICv3 and one vCPU needs it."""
+
+from vel2.lang import Struct, array, scalar, u8, u32, u64
+
+CREATE_VM = 0xAE01
+CHECK_EXTENSION = 0xAE03
+GET_VCPU_MMAP_SIZE = 0xAE04
+CREATE_VCPU = 0xAE41
+SET_USER_MEMORY_REGION = 0x4020_AE46
+IRQ_LINE = 0x4008_AE61
+RUN = 0xAE80
+SET_ONE_REG = 0x4010_AEAC
+VCPU_INIT = 0x4020_AEAE
+PREFERRED_TARGET = 0x8020_AEAF
+CREATE_DEVICE = 0xC00C_AEE0
+SET_DEVICE_ATTR = 0x4018_AEE1
+
+CAP_ARM_VM_IPA_SIZE = 165
+DEFAULT_IPA_BITS = 40
+FEATURE_PSCI_0_2 = 1 << 2
+REG_X0 = 0x6030_0000_0010_0000
+REG_PC = 0x6030_0000_0010_0040
+DEVICE_VGIC_V3 = 7
+VGIC_GRP_ADDR = 0
+VGIC_ADDR_DIST = 2
+VGIC_ADDR_REDIST = 3
+VGIC_GRP_NR_IRQS = 3
+VGIC_GRP_CTRL = 4
+VGIC_CTRL_INIT = 0
+IRQ_TYPE_SPI = 1 << 24
+
+EXIT_MMIO = 6
+EXIT_SYSTEM_EVENT = 24
+SYSTEM_EVENT_SHUTDOWN = 1
+
+
+class MemoryRegion(Struct):
+    """`struct kvm_userspace_memory_region`."""
+
+    slot = scalar(u32)
+    flags = scalar(u32)
+    guest_phys_addr = scalar(u64)
+    memory_size = scalar(u64)
+    userspace_addr = scalar(u64)
+
+
+class VcpuInit(Struct):
+    """`struct kvm_vcpu_init`."""
+
+    target = scalar(u32)
+    features = array(u32, 7)
+
+
+class OneReg(Struct):
+    """`struct kvm_one_reg`."""
+
+    id = scalar(u64)
+    addr = scalar(u64)
+
+
+class CreateDevice(Struct):
+    """`struct kvm_create_device`."""
+
+    type = scalar(u32)
+    fd = scalar(u32)
+    flags = scalar(u32)
+
+
+class DeviceAttr(Struct):
+    """`struct kvm_device_attr`."""
+
+    flags = scalar(u32)
+    group = scalar(u32)
+    attr = scalar(u64)
+    addr = scalar(u64)
+
+
+class IrqLevel(Struct):
+    """`struct kvm_irq_level`."""
+
+    irq = scalar(u32)
+    level = scalar(u32)
+
+
+class Run(Struct):
+    """`struct kvm_run`, the fields used, with the union as MMIO sees it."""
+
+    request_interrupt_window = scalar(u8)
+    immediate_exit = scalar(u8)
+    padding = array(u8, 6)
+    exit_reason = scalar(u32)
+    flags = array(u32, 5)
+    mmio_address = scalar(u64)
+    """Of a system event, the low word is its type."""
+    mmio_data = array(u8, 8)
+    mmio_length = scalar(u32)
+    mmio_is_write = scalar(u8)

@@ -1,0 +1,40 @@
+"""Everything the VMM keeps, in one mapping."""
+
+from vel2.guests.vmm.kvm import CreateDevice, DeviceAttr, IrqLevel, MemoryRegion, OneReg, VcpuInit
+from vel2.lang import Struct, array, nested, scalar, u8, u32, u64
+
+
+class Options(Struct):
+    """The command line: addresses of strings, 0 where not given."""
+
+    kernel = scalar(u64)
+    initrd = scalar(u64)
+    dtb = scalar(u64)
+    memory_bytes = scalar(u64)
+
+
+class State(Struct):
+    """One VM."""
+
+    options = nested(Options)
+    kvm = scalar(u64)
+    vm = scalar(u64)
+    vcpu = scalar(u64)
+    run = scalar(u64)
+    ram = scalar(u64)
+    uart_intid = scalar(u64)
+    irq_level = scalar(u64)
+    at_line_start = scalar(u64)
+    line_used = scalar(u64)
+    registers = array(u8, 8)
+    divisor = array(u8, 8)
+    line = array(u8, 256)
+    region = nested(MemoryRegion)
+    init = nested(VcpuInit)
+    register = nested(OneReg)
+    device = nested(CreateDevice)
+    attribute = nested(DeviceAttr)
+    irq = nested(IrqLevel)
+    value = scalar(u64)
+    word = scalar(u32)
+    scratch = array(u8, 32)

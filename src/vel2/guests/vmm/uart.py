@@ -1,0 +1,111 @@
+"""An 8250 UART that only sends: every byte is gone at once, so its interrupt follows IER alone."""
+
+from vel2.guests.vmm.kvm import IRQ_LINE, IRQ_TYPE_SPI
+from vel2.guests.vmm.state import State
+from vel2.guests.vmm.syscalls import STDOUT, WRITE, ioctl, syscall
+from vel2.lang import address_of, resident, u8, u32, u64
+
+THR = 0
+IER = 1
+IIR_FCR = 2
+LCR = 3
+MCR = 4
+LSR = 5
+MSR = 6
+SCR = 7
+LCR_DLAB = 0x80
+IER_WRITABLE = 0x0F
+IER_THRI = 0x02
+IIR_NONE = 0x01
+IIR_THRI = 0x02
+IIR_FIFO = 0xC0
+FCR_ENABLE = 0x01
+LSR_IDLE = 0x60
+MSR_CONNECTED = 0xB0
+LINE_BYTES = 256
+NEWLINE = 10
+CARRIAGE_RETURN = 13
+
+
+@resident
+def flush(state: State) -> None:
+    """Write what is collected of the current line, with the prefix at the start of a line."""
+    if state.line_used != 0:
+        syscall(WRITE, STDOUT, u64(address_of(state) + LINE_OFFSET), state.line_used, 0, 0, 0)
+        state.line_used = 0
+
+
+@resident
+def collect(state: State, byte: u64) -> None:
+    """Add one byte to the current line."""
+    if state.line_used == LINE_BYTES:
+        flush(state)
+    state.line[state.line_used] = u8(byte)
+    state.line_used = u64(state.line_used + 1)
+
+
+@resident
+def send(state: State, byte: u64) -> None:
+    """Send one byte of the guest."""
+    if state.at_line_start != 0 and byte != CARRIAGE_RETURN:
+        collect(state, PREFIX[0])
+        collect(state, PREFIX[1])
+        collect(state, PREFIX[2])
+        collect(state, PREFIX[3])
+        state.at_line_start = 0
+    collect(state, byte)
+    if byte == NEWLINE:
+        state.at_line_start = 1
+        flush(state)
+
+
+@resident
+def read(state: State, register: u64) -> u64:
+    """Read a register."""
+    if register <= IER and state.registers[LCR] & LCR_DLAB:
+        return state.divisor[register]
+    if register == THR:
+        return 0
+    if register == IIR_FCR:
+        value = u64(IIR_NONE)
+        if state.registers[IER] & IER_THRI:
+            value = IIR_THRI
+        if state.registers[IIR_FCR] & FCR_ENABLE:
+            value = value | IIR_FIFO
+        return value
+    if register == LSR:
+        return LSR_IDLE
+    if register == MSR:
+        return MSR_CONNECTED
+    return state.registers[register]
+
+
+@resident
+def write(state: State, register: u64, value: u64) -> None:
+    """Write a register."""
+    if register <= IER and state.registers[LCR] & LCR_DLAB:
+        state.divisor[register] = u8(value)
+    elif register == THR:
+        send(state, value)
+    elif register == IER:
+        state.registers[IER] = u8(value & IER_WRITABLE)
+    elif register != LSR and register != MSR:
+        state.registers[register] = u8(value)
+    update_interrupt(state)
+
+
+@resident
+def update_interrupt(state: State) -> None:
+    """Bring the interrupt line to what IER asks for."""
+    level = u64(0)
+    if state.registers[IER] & IER_THRI:
+        level = 1
+    if level != state.irq_level:
+        state.irq_level = level
+        state.irq.irq = u32(IRQ_TYPE_SPI | state.uart_intid)
+        state.irq.level = u32(level)
+        ioctl(state.vm, IRQ_LINE, address_of(state.irq))
+
+
+PREFIX = tuple(b"L2| ")
+LINE_OFFSET = State.offset_of("line")

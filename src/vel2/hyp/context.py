@@ -1,0 +1,127 @@
+"""The virtual EL2 state framework: which context hardware's EL1 holds, and moving between them.
+
+Invariants. Hardware holds exactly one context. In the *hyp* context (vEL2 and, for a VHE L1, its EL0)
+the EL1 registers carry L1's EL2 registers, stage 2 is the canonical one, HCR_EL2.{NV,NV2} are set, and
+vEL1's registers are in the VNCR page, where L1 reads and writes them without a trap. In the *vEL1*
+context hardware's EL1 registers are vEL1's as they are (nothing is shadow), stage 2 is the shadow, the
+trap controls are L0's OR L1's, and L1's ICH_* state and timers of the VNCR page are live.
+
+`restore_cpu_context` takes back into memory what the guest may have changed; `setup_cpu_context` makes
+hardware what the vCPU's current context needs. A change of context is one, the change of
+`vcpu.context`, and the other. ERET is the only way out of vEL2 and every exception to vEL2 comes
+through L0, so L0 always knows which context runs.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.homes import SWITCHED, switched, slot
+from vel2.hyp import controls, gic, stage2, timer
+from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, page_of, vm_of
+from vel2.lang import inline, mrs, msr, resident, u64
+
+MDSCR_SLOT = slot(sr.MDSCR_EL1)
+
+
+@inline
+def save_vel2_registers(vcpu: Vcpu) -> None:
+    """Copy hardware's EL1 registers, which are vEL2's, into the context."""
+    for row in SWITCHED:
+        vcpu.vel2.el1[row.index] = mrs(row.hardware)
+
+
+@inline
+def load_vel2_registers(vcpu: Vcpu) -> None:
+    """Put vEL2's registers into hardware's EL1 registers."""
+    for row in SWITCHED:
+        value = vcpu.vel2.el1[row.index]
+        if row.costly:
+            if mrs(row.hardware) != value:
+                msr(row.hardware, value)
+        else:
+            msr(row.hardware, value)
+
+
+@inline
+def save_vel1_registers(vcpu: Vcpu) -> None:
+    """Copy hardware's EL1 registers, which are vEL1's, to where vEL2 finds them."""
+    page = page_of(vcpu)
+    for row in SWITCHED:
+        if row.vncr_slot >= 0:
+            page.slot[row.vncr_slot] = mrs(row.hardware)
+        else:
+            vcpu.vel1.el1[row.index] = mrs(row.hardware)
+
+
+@inline
+def load_vel1_registers(vcpu: Vcpu) -> None:
+    """Put vEL1's registers into hardware."""
+    page = page_of(vcpu)
+    for row in SWITCHED:
+        value = u64(0)
+        if row.vncr_slot >= 0:
+            value = page.slot[row.vncr_slot]
+        else:
+            value = vcpu.vel1.el1[row.index]
+        if row.costly:
+            if mrs(row.hardware) != value:
+                msr(row.hardware, value)
+        else:
+            msr(row.hardware, value)
+
+
+@inline
+def sync_mdscr(vcpu: Vcpu) -> None:
+    """Make MDSCR_EL1 what L1 last wrote: under NV2 its write went to the page only."""
+    wanted = page_of(vcpu).slot[MDSCR_SLOT]
+    if wanted != vcpu.mdscr:
+        msr(sr.MDSCR_EL1, wanted)
+        vcpu.mdscr = wanted
+
+
+@inline
+def restore_cpu_context(vcpu: Vcpu) -> None:
+    """Take back from hardware what the guest may have changed in the context that runs."""
+    if vcpu.context == CONTEXT_VEL2:
+        save_vel2_registers(vcpu)
+    else:
+        save_vel1_registers(vcpu)
+        mdscr = mrs(sr.MDSCR_EL1)
+        page_of(vcpu).slot[MDSCR_SLOT] = mdscr
+        vcpu.mdscr = mdscr
+        timer.save_vel1_timers(vcpu)
+        gic.save_vel1_interface(vcpu)
+
+
+@inline
+def setup_cpu_context(vcpu: Vcpu) -> None:
+    """Make hardware what `vcpu.context` needs."""
+    if vcpu.context == CONTEXT_VEL2:
+        load_vel2_registers(vcpu)
+        stage2.load_canonical(vm_of(vcpu))
+        controls.load_for_vel2(vcpu)
+    else:
+        load_vel1_registers(vcpu)
+        sync_mdscr(vcpu)
+        controls.load_for_vel1(vcpu)
+        timer.load_vel1_timers(vcpu)
+        gic.load_vel1_interface(vcpu)
+
+
+@resident
+def enter_vel1(vcpu: Vcpu) -> None:
+    """Change hardware from vEL2 to vEL1. The stage 2 is loaded by the caller, who knows its key."""
+    vcpu.counters.to_vel1 = u64(vcpu.counters.to_vel1 + 1)
+    restore_cpu_context(vcpu)
+    vcpu.context = CONTEXT_VEL1
+    setup_cpu_context(vcpu)
+
+
+@resident
+def enter_vel2(vcpu: Vcpu) -> None:
+    """Change hardware from vEL1 to vEL2."""
+    vcpu.counters.to_vel2 = u64(vcpu.counters.to_vel2 + 1)
+    restore_cpu_context(vcpu)
+    vcpu.context = CONTEXT_VEL2
+    setup_cpu_context(vcpu)
+
+
+VBAR_INDEX = switched(sr.VBAR_EL1).index

@@ -1,0 +1,125 @@
+"""The trap controls of hardware's EL2 for each context: L0's own, and in vEL1 L0's OR L1's.
+
+L0's part hides what L1 must not see (the hidden features of `idregs`) and keeps what only L0 may do.
+L1's part is read from the VNCR page or the context at each entry to vEL1, so a change needs no trap.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.homes import in_memory, switched, slot
+from vel2.hyp.state import Vcpu, page_of, vm_of
+from vel2.lang import inline, mrs, msr, u64
+
+HCR = sr.HCR_EL2
+
+HCR_ALWAYS = HCR.compose(VM=1, RW=1, TSC=1, TID3=1, TACR=1, TIDCP=1, TLOR=1)
+"""Set in every context. TSC: PSCI is L0's. TID3: L1 sees the sanitised ID registers. TACR, TIDCP, TLOR:
+IMPLEMENTATION DEFINED registers and LORegions are not offered."""
+HCR_VEL2 = HCR_ALWAYS | HCR.compose(API=1, APK=1, NV=1, NV2=1, AT=1, TTLB=1, EnSCXT=1)
+"""IMO=FMO=AMO=0: physical interrupts go straight to L1."""
+
+HCR_FROM_L1 = 0
+for _field in (
+    HCR.SWIO, HCR.PTW, HCR.FMO, HCR.IMO, HCR.AMO, HCR.VF, HCR.VI, HCR.VSE, HCR.FB, HCR.BSU, HCR.DC,
+    HCR.TWI, HCR.TWE, HCR.TID0, HCR.TID1, HCR.TID2, HCR.TID3, HCR.TSC, HCR.TIDCP, HCR.TACR, HCR.TSW,
+    HCR.TPCP, HCR.TPU, HCR.TTLB, HCR.TVM, HCR.TDZ, HCR.HCD, HCR.TRVM, HCR.CD, HCR.ID, HCR.TLOR,
+    HCR.TERR, HCR.TEA, HCR.APK, HCR.API, HCR.FIEN, HCR.TID4, HCR.TICAB, HCR.TOCU, HCR.EnSCXT,
+    HCR.TTLBIS, HCR.TTLBOS, HCR.TID5,
+):  # fmt: skip
+    HCR_FROM_L1 |= _field.mask
+
+CPTR_ALWAYS = sr.CPTR_EL2.res1 | sr.CPTR_EL2.compose(TZ=1, TSM=1, TTA=1, TAM=1)
+"""SVE, SME, trace and activity monitors are hidden."""
+MDCR_ALWAYS = sr.MDCR_EL2.compose(TPM=1, TPMCR=1, TTRF=1, TPMS=1)
+"""PMU, trace filter and SPE are hidden; E2PB=E2TB=0 keep the profiling buffers out of reach."""
+MDCR_FROM_L1 = sr.MDCR_EL2.compose(TDE=1, TDA=1, TDOSA=1, TDRA=1, TDCC=1)
+
+CNTHCTL_VEL2 = sr.CNTHCTL_EL2.compose(EL1PCTEN=1, EL1TVT=1)
+"""vEL2's CNTP_* and CNTV_* mean its hypervisor timers: both trap. The counters do not."""
+E2H_CNTHCTL = sr.CNTHCTL_EL2_E2H
+CNTKCTL_BITS = E2H_CNTHCTL.compose(
+    EL0PCTEN=1, EL0VCTEN=1, EVNTEN=1, EVNTDIR=1, EVNTI=15, EL0VTEN=1, EL0PTEN=1, EVNTIS=1
+)
+"""What CNTKCTL_EL1 holds of CNTHCTL_EL2 (E2H=1)."""
+
+CPTR_INDEX = switched(sr.CPACR_EL1).index
+CNTKCTL_INDEX = switched(sr.CNTKCTL_EL1).index
+CPTR_MEMORY = in_memory(sr.CPTR_EL2).index
+MDCR_INDEX = in_memory(sr.MDCR_EL2).index
+CNTHCTL_INDEX = in_memory(sr.CNTHCTL_EL2).index
+HCR_SLOT = slot(sr.HCR_EL2)
+VPIDR_SLOT = slot(sr.VPIDR_EL2)
+VMPIDR_SLOT = slot(sr.VMPIDR_EL2)
+FPEN_LOW = 1 << sr.CPACR_EL1.FPEN.lsb
+
+
+@inline
+def l1_hcr(vcpu: Vcpu) -> u64:
+    """L1's HCR_EL2. Its E2H is RES1 for a VHE guest whatever the slot says: L0 cannot see writes."""
+    return page_of(vcpu).slot[HCR_SLOT]
+
+
+@inline
+def l1_cptr(vcpu: Vcpu) -> u64:
+    """L1's CPTR_EL2 in the E2H=1 layout, while vEL1 runs."""
+    if vm_of(vcpu).cpacr_holds_cptr != 0:
+        return vcpu.vel2.el1[CPTR_INDEX]
+    return vcpu.vel2.memory[CPTR_MEMORY]
+
+
+@inline
+def l1_cnthctl(vcpu: Vcpu, cntkctl: u64) -> u64:
+    """L1's CNTHCTL_EL2 (E2H=1), of which CNTKCTL_EL1 holds the low part."""
+    if vm_of(vcpu).cntkctl_holds_cnthctl != 0:
+        return cntkctl
+    return cntkctl & CNTKCTL_BITS | vcpu.vel2.memory[CNTHCTL_INDEX] & ~CNTKCTL_BITS
+
+
+@inline
+def hardware_cptr_vel1(vcpu: Vcpu) -> u64:
+    """CPTR_EL2 (E2H=0) that traps from vEL1 what L1's CPTR_EL2 (E2H=1, TGE=0) traps, and what L0 hides."""
+    cptr = l1_cptr(vcpu)
+    value = u64(CPTR_ALWAYS)
+    if cptr & FPEN_LOW == 0:
+        value = value | sr.CPTR_EL2.TFP.mask
+    return value | cptr & sr.CPTR_EL2.TCPAC.mask
+
+
+@inline
+def hardware_cnthctl_vel1(vcpu: Vcpu) -> u64:
+    """CNTHCTL_EL2 (E2H=0) for vEL1: EL1PCTEN and EL1PCEN sit ten bits lower than with E2H=1."""
+    value = l1_cnthctl(vcpu, vcpu.vel2.el1[CNTKCTL_INDEX])
+    shift = E2H_CNTHCTL.EL1PCTEN.lsb - sr.CNTHCTL_EL2.EL1PCTEN.lsb
+    low = value >> shift & (sr.CNTHCTL_EL2.EL1PCTEN.mask | sr.CNTHCTL_EL2.EL1PCEN.mask)
+    return low | value & (sr.CNTHCTL_EL2.EL1TVT.mask | sr.CNTHCTL_EL2.EL1TVCT.mask)
+
+
+@inline
+def load_for_vel2(vcpu: Vcpu) -> None:
+    """Set hardware's trap controls and identification registers for the hyp context."""
+    msr(sr.HCR_EL2, HCR_VEL2)
+    msr(sr.CPTR_EL2, vel2_cptr(vcpu))
+    msr(sr.MDCR_EL2, vm_of(vcpu).mdcr)
+    msr(sr.CNTHCTL_EL2, CNTHCTL_VEL2)
+    msr(sr.CNTVOFF_EL2, 0)
+    msr(sr.VPIDR_EL2, mrs(sr.MIDR_EL1))
+    msr(sr.VMPIDR_EL2, mrs(sr.MPIDR_EL1))
+
+
+@inline
+def vel2_cptr(vcpu: Vcpu) -> u64:
+    """CPTR_EL2 for the hyp context: CPACR_EL1 traps only where it cannot hold L1's CPTR_EL2."""
+    if vm_of(vcpu).cpacr_holds_cptr != 0:
+        return CPTR_ALWAYS
+    return CPTR_ALWAYS | sr.CPTR_EL2.TCPAC.mask
+
+
+@inline
+def load_for_vel1(vcpu: Vcpu) -> None:
+    """Set hardware's trap controls and identification registers for vEL1."""
+    page = page_of(vcpu)
+    msr(sr.HCR_EL2, page.slot[HCR_SLOT] & HCR_FROM_L1 | HCR_ALWAYS)
+    msr(sr.CPTR_EL2, hardware_cptr_vel1(vcpu))
+    msr(sr.MDCR_EL2, vm_of(vcpu).mdcr | vcpu.vel2.memory[MDCR_INDEX] & MDCR_FROM_L1)
+    msr(sr.CNTHCTL_EL2, hardware_cnthctl_vel1(vcpu))
+    msr(sr.VPIDR_EL2, page.slot[VPIDR_SLOT])
+    msr(sr.VMPIDR_EL2, page.slot[VMPIDR_SLOT])

@@ -1,0 +1,88 @@
+"""ERET from vEL2 (AArch64.ExceptionReturn for the virtual machine).
+
+With FEAT_NV every ERET at real EL1 traps while the hyp context runs. L1's ELR_EL2 and SPSR_EL2 are
+hardware's ELR_EL1 and SPSR_EL1 then. Three ways out: back to vEL2, to the VHE host's EL0 (E2H=1, TGE=1:
+still the hyp context), or to vEL1 and below, which changes the context. The first two are usually
+finished in the vectors and come here only when there is more to do.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.homes import slot
+from vel2.arch.pstate import SPSR_ELx
+from vel2.hyp import gic, pauth, shadow, timer
+from vel2.hyp.context import enter_vel1, sync_mdscr
+from vel2.hyp.exception import EL0T, EL1_TO_EL2, EL1H, EL1T, EL2H, EL2T, MODE
+from vel2.hyp.outcome import Outcome
+from vel2.hyp.state import SLOW_MAINTENANCE, SLOW_PTIMER, SLOW_VTIMER, Vcpu, page_of
+from vel2.lang import inline, mrs, resident, u64
+
+TGE = sr.HCR_EL2.TGE.mask
+HCR_SLOT = slot(sr.HCR_EL2)
+ILLEGAL_TAKES = (
+    SPSR_ELx.N.mask
+    | SPSR_ELx.Z.mask
+    | SPSR_ELx.C.mask
+    | SPSR_ELx.V.mask
+    | SPSR_ELx.D.mask
+    | SPSR_ELx.A.mask
+    | SPSR_ELx.I.mask
+    | SPSR_ELx.F.mask
+    | SPSR_ELx.PAN.mask
+    | SPSR_ELx.UAO.mask
+    | SPSR_ELx.DIT.mask
+)
+"""What an illegal return still takes from SPSR (SetPSTATEFromPSR); EL, SP and the rest stay."""
+
+
+@resident
+def sync_live_state(vcpu: Vcpu) -> None:
+    """Do what must wait for the next ERET of vEL2: L1's stores to the VNCR page cannot be seen."""
+    sync_mdscr(vcpu)
+    if vcpu.slow_eret & SLOW_MAINTENANCE:
+        gic.sync_live_interface(vcpu)
+    if vcpu.slow_eret & (SLOW_VTIMER | SLOW_PTIMER):
+        timer.sync_live_timers(vcpu)
+
+
+@inline
+def illegal_return(vcpu: Vcpu, spsr: u64, target: u64) -> None:
+    """Return to where we are with PSTATE.IL set: the next instruction takes an Illegal State exception."""
+    kept = vcpu.pstate & ~ILLEGAL_TAKES
+    vcpu.pstate = kept | spsr & ILLEGAL_TAKES | SPSR_ELx.IL.mask
+    vcpu.pc = target
+
+
+@resident
+def from_vel2(vcpu: Vcpu) -> Outcome:
+    """Emulate ERET, ERETAA or ERETAB of vEL2."""
+    spsr = mrs(sr.SPSR_EL1)
+    target = mrs(sr.ELR_EL1)
+    if vcpu.esr & pauth.IS_ERETA:
+        if not pauth.authenticate_eret(vcpu, target):
+            return pauth.authentication_failure(vcpu)
+        target = vcpu.value
+    mode = spsr & MODE
+    host = page_of(vcpu).slot[HCR_SLOT] & TGE
+    if mode == EL2H or mode == EL2T:
+        sync_live_state(vcpu)
+        vcpu.pstate = spsr ^ EL1_TO_EL2
+        vcpu.pc = target
+    elif mode == EL0T and host:
+        sync_live_state(vcpu)
+        vcpu.pstate = spsr
+        vcpu.pc = target
+    elif (mode == EL0T or mode == EL1T or mode == EL1H) and host == 0:
+        enter_vel1(vcpu)
+        shadow.select(vcpu)
+        vcpu.pstate = spsr
+        vcpu.pc = target
+    else:
+        illegal_return(vcpu, spsr, target)
+    return Outcome.RESUME
+
+
+@resident
+def from_vel1(vcpu: Vcpu) -> Outcome:
+    """Forward an ERET of vEL1: only L1's own controls make it trap."""
+    vcpu.syndrome = vcpu.esr
+    return Outcome.FORWARD

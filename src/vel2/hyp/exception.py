@@ -1,0 +1,99 @@
+"""Taking exceptions: to vEL2, and to the EL1 that is running (AArch64.TakeException).
+
+While vEL2 runs, hardware's ELR_EL1, SPSR_EL1, ESR_EL1, FAR_EL1 and VBAR_EL1 are L1's _EL2 registers, so
+an exception from the hyp context to vEL2 is written exactly like one from L2's EL0 or EL1 to L2's EL1;
+only the mode in SPSR differs. An exception from vEL1 to vEL2 changes the context first.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.homes import slot
+from vel2.arch.pstate import SPSR_ELx
+from vel2.hyp.context import enter_vel2
+from vel2.hyp.state import CONTEXT_VEL2, Vcpu, page_of
+from vel2.lang import inline, mrs, msr, resident, u64
+
+SYNC = 0x000
+IRQ = 0x080
+FIQ = 0x100
+SERROR = 0x180
+
+FROM_CURRENT_SP0 = 0x000
+FROM_CURRENT_SPX = 0x200
+FROM_LOWER_AARCH64 = 0x400
+
+MODE = SPSR_ELx.M.mask | SPSR_ELx.nRW.mask
+EL0T = 0b0000
+EL1T = 0b0100
+EL1H = 0b0101
+EL2T = 0b1000
+EL2H = 0b1001
+EL1_TO_EL2 = EL1H ^ EL2H
+"""Turns EL1t into EL2t and EL1h into EL2h, and back."""
+
+KEPT = (
+    SPSR_ELx.N.mask
+    | SPSR_ELx.Z.mask
+    | SPSR_ELx.C.mask
+    | SPSR_ELx.V.mask
+    | SPSR_ELx.DIT.mask
+    | SPSR_ELx.PAN.mask
+)
+MASKED = SPSR_ELx.D.mask | SPSR_ELx.A.mask | SPSR_ELx.I.mask | SPSR_ELx.F.mask
+ENTRY_PSTATE = MASKED | EL1H
+HCR_SLOT = slot(sr.HCR_EL2)
+VHE_HOST = sr.HCR_EL2.TGE.mask
+
+
+@inline
+def virtual_spsr(vcpu: Vcpu) -> u64:
+    """Give the interrupted PSTATE as the guest may see it: hardware's EL1 is EL2 in the hyp context."""
+    pstate = vcpu.pstate
+    if vcpu.context == CONTEXT_VEL2 and pstate & MODE != EL0T:
+        return pstate ^ EL1_TO_EL2
+    return pstate
+
+
+@inline
+def entry_pstate(old: u64, sets_pan: bool) -> u64:
+    """Compute PSTATE at the handler's first instruction.
+
+    :param sets_pan: the target regime has an EL0, so that SCTLR_ELx.SPAN counts.
+    """
+    new = old & KEPT | ENTRY_PSTATE
+    sctlr = mrs(sr.SCTLR_EL1)
+    if sets_pan and sctlr & sr.SCTLR_EL1.SPAN.mask == 0:
+        new = new | SPSR_ELx.PAN.mask
+    if sctlr & sr.SCTLR_EL1.DSSBS.mask:
+        new = new | SPSR_ELx.SSBS.mask
+    return new
+
+
+@resident
+def take_to_running_el1(vcpu: Vcpu, kind: u64) -> None:
+    """Enter the vector of hardware's EL1: vEL2 in the hyp context, else L2's EL1."""
+    mode = vcpu.pstate & MODE
+    base = FROM_LOWER_AARCH64
+    if mode == EL1H:
+        base = FROM_CURRENT_SPX
+    elif mode == EL1T:
+        base = FROM_CURRENT_SP0
+    sets_pan = True
+    if vcpu.context == CONTEXT_VEL2:
+        sets_pan = page_of(vcpu).slot[HCR_SLOT] & VHE_HOST != 0
+    msr(sr.SPSR_EL1, virtual_spsr(vcpu))
+    msr(sr.ELR_EL1, vcpu.pc)
+    vcpu.pstate = entry_pstate(vcpu.pstate, sets_pan)
+    vcpu.pc = u64(mrs(sr.VBAR_EL1) + base + kind)
+
+
+@resident
+def take_to_vel2(vcpu: Vcpu, kind: u64) -> None:
+    """Enter L1's EL2 vector, from whichever context is running."""
+    if vcpu.context == CONTEXT_VEL2:
+        take_to_running_el1(vcpu, kind)
+        return
+    enter_vel2(vcpu)
+    msr(sr.SPSR_EL1, vcpu.pstate)
+    msr(sr.ELR_EL1, vcpu.pc)
+    vcpu.pstate = entry_pstate(vcpu.pstate, False)
+    vcpu.pc = u64(mrs(sr.VBAR_EL1) + FROM_LOWER_AARCH64 + kind)

@@ -1,0 +1,152 @@
+"""The GICv3 virtual CPU interface.
+
+While the hyp context runs, L1 drives the physical interface itself (HCR_EL2.IMO=FMO=0) and edits the
+ICH_* registers of its guest in the VNCR page, where nothing traps. While vEL1 runs, those values are in
+hardware's ICH_* registers: L2's virtual interrupts, EOIs and the deactivation of HW list registers (L1's
+INTIDs are the machine's) need nobody.
+
+Leaving vEL1, hardware's registers go back to the page and ICH_HCR_EL2 is cleared, except when a
+maintenance interrupt is asserted: that interrupt is level-triggered and L1 is about to acknowledge it,
+so the registers stay live (`SLOW_MAINTENANCE`) and each ERET inside vEL2 brings hardware's ICH_HCR_EL2
+to what L1 has written to the page since.
+
+ICH_VTR, ICH_MISR, ICH_EISR and ICH_ELRSR have no slot: reads trap and are computed from the page.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.homes import slot
+from vel2.hyp.state import SLOW_MAINTENANCE, Vcpu, VncrPage, page_of, vm_of
+from vel2.lang import inline, mrs, msr, resident, u64
+
+HCR_SLOT = slot(sr.ICH_HCR_EL2)
+VMCR_SLOT = slot(sr.ICH_VMCR_EL2)
+LR_SLOT = slot(sr.ICH_LR0_EL2)
+LR = sr.ICH_LR0_EL2
+ICH = sr.ICH_HCR_EL2
+MISR = sr.ICH_MISR_EL2
+VMCR = sr.ICH_VMCR_EL2
+
+LIST_REGISTERS = tuple((n, sr.by_name(f"ICH_LR{n}_EL2")) for n in range(16))
+ACTIVE_PRIORITIES = tuple(
+    (n, sr.by_name(f"ICH_AP0R{n}_EL2"), sr.by_name(f"ICH_AP1R{n}_EL2")) for n in range(4)
+)
+AP0R_SLOT = slot(sr.ICH_AP0R0_EL2)
+AP1R_SLOT = slot(sr.ICH_AP1R0_EL2)
+
+
+@inline
+def load_vel1_interface(vcpu: Vcpu) -> None:
+    """Load L1's ICH_* registers from the VNCR page into hardware."""
+    page = page_of(vcpu)
+    vm = vm_of(vcpu)
+    for n, group0, group1 in ACTIVE_PRIORITIES:
+        if n < vm.active_priorities:
+            msr(group0, page.slot[AP0R_SLOT + n])
+            msr(group1, page.slot[AP1R_SLOT + n])
+    for n, register in LIST_REGISTERS:
+        if n >= vm.list_registers:
+            break
+        msr(register, page.slot[u64(LR_SLOT + n)])
+    msr(sr.ICH_VMCR_EL2, page.slot[VMCR_SLOT])
+    msr(sr.ICH_HCR_EL2, page.slot[HCR_SLOT])
+    vcpu.slow_eret = vcpu.slow_eret & ~SLOW_MAINTENANCE
+
+
+@inline
+def save_vel1_interface(vcpu: Vcpu) -> None:
+    """Take the ICH_* registers back into the page and quiet them unless L1 must see their interrupt."""
+    page = page_of(vcpu)
+    vm = vm_of(vcpu)
+    for n, group0, group1 in ACTIVE_PRIORITIES:
+        if n < vm.active_priorities:
+            page.slot[AP0R_SLOT + n] = mrs(group0)
+            page.slot[AP1R_SLOT + n] = mrs(group1)
+    for n, register in LIST_REGISTERS:
+        if n >= vm.list_registers:
+            break
+        page.slot[LR_SLOT + n] = mrs(register)
+    page.slot[VMCR_SLOT] = mrs(sr.ICH_VMCR_EL2)
+    hcr = mrs(sr.ICH_HCR_EL2)
+    page.slot[HCR_SLOT] = hcr
+    if hcr & ICH.En.mask:
+        if mrs(sr.ICH_MISR_EL2) != 0:
+            vcpu.slow_eret = vcpu.slow_eret | SLOW_MAINTENANCE
+        else:
+            msr(sr.ICH_HCR_EL2, 0)
+
+
+@resident
+def sync_live_interface(vcpu: Vcpu) -> None:
+    """Give hardware, whose maintenance interrupt was left asserted, what L1 has written since."""
+    page = page_of(vcpu)
+    vm = vm_of(vcpu)
+    for n, register in LIST_REGISTERS:
+        if n < vm.list_registers:
+            msr(register, page.slot[u64(LR_SLOT + n)])
+    msr(sr.ICH_VMCR_EL2, page.slot[VMCR_SLOT])
+    msr(sr.ICH_HCR_EL2, page.slot[HCR_SLOT])
+    if mrs(sr.ICH_MISR_EL2) == 0:
+        msr(sr.ICH_HCR_EL2, 0)
+        vcpu.slow_eret = vcpu.slow_eret & ~SLOW_MAINTENANCE
+
+
+@resident
+def empty_list_registers(page: VncrPage, count: u64) -> u64:
+    """Compute ICH_ELRSR_EL2: list registers that are free and owe no EOI maintenance interrupt."""
+    bits = 0
+    for n in range(count):
+        value = page.slot[u64(LR_SLOT + n)]
+        if value & LR.State.mask == 0 and value & (LR.HW.mask | 1 << 41) != 1 << 41:
+            bits = bits | u64(1 << n)
+    return bits
+
+
+@resident
+def eoi_list_registers(page: VncrPage, count: u64) -> u64:
+    """Compute ICH_EISR_EL2: inactive software list registers whose EOI bit is set."""
+    bits = 0
+    for n in range(count):
+        value = page.slot[u64(LR_SLOT + n)]
+        if value & (LR.State.mask | LR.HW.mask | 1 << 41) == 1 << 41:
+            bits = bits | u64(1 << n)
+    return bits
+
+
+@resident
+def maintenance_status(page: VncrPage, count: u64) -> u64:
+    """Compute ICH_MISR_EL2 from the page (AArch64 GICv3 MaintenanceInterruptStatus)."""
+    hcr = page.slot[HCR_SLOT]
+    vmcr = page.slot[VMCR_SLOT]
+    valid = 0
+    pending = 0
+    for n in range(count):
+        state = LR.State.get(page.slot[u64(LR_SLOT + n)])
+        if state != 0:
+            valid = u64(valid + 1)
+        if state == 1:
+            pending = u64(pending + 1)
+    status = 0
+    if eoi_list_registers(page, count) != 0:
+        status = status | MISR.EOI.mask
+    if hcr & ICH.UIE.mask and valid <= 1:
+        status = status | MISR.U.mask
+    if hcr & ICH.LRENPIE.mask and ICH.EOIcount.get(hcr) != 0:
+        status = status | MISR.LRENP.mask
+    if hcr & ICH.NPIE.mask and pending == 0:
+        status = status | MISR.NP.mask
+    return status | group_status(hcr, vmcr)
+
+
+@inline
+def group_status(hcr: u64, vmcr: u64) -> u64:
+    """Compute the four group-enable bits of ICH_MISR_EL2."""
+    status = u64(0)
+    if hcr & ICH.VGrp0EIE.mask and vmcr & VMCR.VENG0.mask:
+        status = status | MISR.VGrp0E.mask
+    if hcr & ICH.VGrp0DIE.mask and vmcr & VMCR.VENG0.mask == 0:
+        status = status | MISR.VGrp0D.mask
+    if hcr & ICH.VGrp1EIE.mask and vmcr & VMCR.VENG1.mask:
+        status = status | MISR.VGrp1E.mask
+    if hcr & ICH.VGrp1DIE.mask and vmcr & VMCR.VENG1.mask == 0:
+        status = status | MISR.VGrp1D.mask
+    return status

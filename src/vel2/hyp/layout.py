@@ -1,0 +1,37 @@
+"""Where everything of L0 lives, as offsets from the base of L0's memory.
+
+L0 owns one block of RAM above L1's: 2 MiB of image (mapped read-only and executable at EL2), the `Vm`,
+one block per pcpu (stack, `Vcpu`, VNCR page), and the pool of translation table pages. The host fills
+in the image and the `Vm` before the machine starts and reads the rest while it runs.
+"""
+
+PAGE_BYTES = 0x1000
+BLOCK_BYTES = 0x20_0000
+"""L0's base and size are multiples of this, so that blocks map it at EL2 and leave it out of stage 2."""
+
+IMAGE_OFFSET = 0
+IMAGE_MAX_BYTES = BLOCK_BYTES
+VM_OFFSET = BLOCK_BYTES
+VM_MAX_BYTES = 0x1_0000
+PCPU_OFFSET = VM_OFFSET + VM_MAX_BYTES
+PCPU_BYTES = 0x10_0000
+MAX_PCPUS = 1
+
+STACK_BYTES = 0x8000
+VCPU_IN_PCPU = STACK_BYTES
+"""The `Vcpu` sits right above the stack: SP_EL2 points at it whenever a guest runs."""
+VNCR_IN_PCPU = 0xF_0000
+
+POOL_OFFSET = 0x40_0000
+POOL_MIN_BYTES = 0x40_0000
+
+
+def pool_bytes(l1_memory_bytes: int) -> int:
+    """Size the table pool: 1/128 of L1's memory, so that every page of it can be mapped by several L2s."""
+    wanted = max(POOL_MIN_BYTES, l1_memory_bytes // 128)
+    return -(-wanted // BLOCK_BYTES) * BLOCK_BYTES
+
+
+def l0_bytes(l1_memory_bytes: int) -> int:
+    """Size L0's whole block for an L1 with `l1_memory_bytes` of RAM."""
+    return POOL_OFFSET + pool_bytes(l1_memory_bytes)

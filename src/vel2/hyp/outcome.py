@@ -1,0 +1,45 @@
+"""What a trap handler may ask for. Handlers return one of these and never touch PC (`trap.apply`)."""
+
+from enum import IntEnum
+
+
+class Outcome(IntEnum):
+    """The answer to one trap."""
+
+    RESUME = 0
+    """Run the guest on, at the PC it trapped at (or where ERET emulation put it)."""
+    SKIP = 1
+    """The instruction is done: run on behind it."""
+    FORWARD = 2
+    """Take a synchronous exception to vEL2 with the syndrome in `Vcpu.syndrome`."""
+    INJECT = 3
+    """Take a synchronous exception to the EL1 that is running, with the syndrome in `Vcpu.syndrome`."""
+    HOST = 4
+    """Ask CPython."""
+    FATAL = 5
+    """A bug of ours: record everything and stop the machine."""
+
+
+class Stop(IntEnum):
+    """Why L0 stopped the machine, in `Vm.stop_reason`."""
+
+    RUNNING = 0
+    SYSTEM_OFF = 1
+    SYSTEM_RESET = 2
+    FATAL = 3
+
+
+class Fatal(IntEnum):
+    """Which invariant of L0 broke, in `Vm.fatal_code`."""
+
+    NONE = 0
+    VECTOR_SAME_EL = 1
+    """An exception from EL2 itself; `Vm.fatal_detail` is the vector's number."""
+    VECTOR_AARCH32 = 2
+    UNEXPECTED_INTERRUPT = 3
+    """A physical interrupt reached EL2 although a hyp context was running with IMO=FMO=AMO=0."""
+    UNEXPECTED_TRAP = 4
+    POOL_EXHAUSTED = 5
+    BAD_OUTCOME = 6
+    BAD_MACHINE = 7
+    """The machine below lacks something L0 needs; `Vm.fatal_detail` names it (see `start`)."""

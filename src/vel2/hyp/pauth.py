@@ -1,0 +1,105 @@
+"""Authentication of ERETAA and ERETAB (Auth, ComputePAC) on behalf of vEL2.
+
+L0 cannot use AUTIA for this: at EL2 it would take the width of the PAC field from TCR_EL2 and, with
+FEAT_FPAC, a wrong pointer would be an exception inside L0. PACGA computes the same function with the
+generic key and never faults, so the guest's instruction key is put there for one instruction.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.esr import EC, ESR_ELx
+from vel2.hyp.exception import EL1H, MODE
+from vel2.hyp.outcome import Outcome
+from vel2.hyp.state import Vcpu, vm_of
+from vel2.lang import extern, inline, mrs, resident, u64
+
+IS_ERETA = 1 << 1
+"""ISS of EC 0x1A: the instruction was ERETAA or ERETAB."""
+KEY_B = 1 << 0
+BIT55 = 1 << 55
+ALL_ONES = (1 << 64) - 1
+APA_ENHANCED = 3
+"""ID_AA64ISAR1_EL1.{APA,API}, ID_AA64ISAR2_EL1.APA3: from here on FEAT_PAuth2."""
+APA_FPACCOMBINE = 5
+ISAR1 = 6 * 8 + 1
+ISAR2 = 6 * 8 + 2
+
+
+@extern("pac_with_key_a")
+def pac_with_key_a(pointer: u64, modifier: u64) -> u64:
+    """Compute the PAC of a pointer with the running guest's instruction key A."""
+    raise NotImplementedError("pointer authentication needs the machine")
+
+
+@extern("pac_with_key_b")
+def pac_with_key_b(pointer: u64, modifier: u64) -> u64:
+    """Compute the PAC of a pointer with the running guest's instruction key B."""
+    raise NotImplementedError("pointer authentication needs the machine")
+
+
+@resident
+def pac_feature(vcpu: Vcpu) -> u64:
+    """Give the largest of APA, API and APA3 that L1 sees."""
+    vm = vm_of(vcpu)
+    best = sr.ID_AA64ISAR1_EL1.APA.get(vm.id_registers[ISAR1])
+    other = sr.ID_AA64ISAR1_EL1.API.get(vm.id_registers[ISAR1])
+    if other > best:
+        best = other
+    other = sr.ID_AA64ISAR2_EL1.APA3.get(vm.id_registers[ISAR2])
+    if other > best:
+        best = other
+    return best
+
+
+@inline
+def pac_mask(target: u64) -> u64:
+    """Mask the PAC field of a pointer in the regime of hardware's TCR_EL1 (CalculateBottomPACBit)."""
+    tcr = mrs(sr.TCR_EL1)
+    size = sr.TCR_EL1.T0SZ.get(tcr)
+    ignored = sr.TCR_EL1.TBI0.get(tcr) & (sr.TCR_EL1.TBID0.get(tcr) ^ 1)
+    if target & BIT55:
+        size = sr.TCR_EL1.T1SZ.get(tcr)
+        ignored = sr.TCR_EL1.TBI1.get(tcr) & (sr.TCR_EL1.TBID1.get(tcr) ^ 1)
+    mask = u64(BIT55 - (1 << u64(64 - size)))
+    if ignored == 0:
+        mask = mask | 0xFF << 56
+    return mask
+
+
+@resident
+def authenticate_eret(vcpu: Vcpu, target: u64) -> bool:
+    """Check and strip the return address of ERETAA/ERETAB; `vcpu.value` gets it."""
+    sctlr = mrs(sr.SCTLR_EL1)
+    uses_b = vcpu.esr & KEY_B != 0
+    enabled = sctlr & sr.SCTLR_EL1.EnIA.mask
+    if uses_b:
+        enabled = sctlr & sr.SCTLR_EL1.EnIB.mask
+    vcpu.value = target
+    if enabled == 0:
+        return True
+    mask = pac_mask(target)
+    plain = target & ~mask
+    if target & BIT55:
+        plain = target | mask
+    modifier = mrs(sr.SP_EL0)
+    if vcpu.pstate & MODE == EL1H:
+        modifier = mrs(sr.SP_EL1)
+    pac = u64(0)
+    if uses_b:
+        pac = pac_with_key_b(plain, modifier)
+    else:
+        pac = pac_with_key_a(plain, modifier)
+    found = target
+    if pac_feature(vcpu) >= APA_ENHANCED:
+        found = target ^ plain
+    vcpu.value = plain
+    return (found ^ pac) & mask & 0xFFFF_FFFF_0000_0000 == 0
+
+
+@resident
+def authentication_failure(vcpu: Vcpu) -> Outcome:
+    """Answer a wrong pointer: an FPAC exception if L1's CPU has FEAT_FPACCOMBINE, else a bad return."""
+    if pac_feature(vcpu) >= APA_FPACCOMBINE:
+        vcpu.syndrome = ESR_ELx.EC.put(EC.FPAC) | ESR_ELx.IL.mask | vcpu.esr & KEY_B
+        return Outcome.INJECT
+    vcpu.pc = vcpu.value ^ 1 << 54
+    return Outcome.RESUME

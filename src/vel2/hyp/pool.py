@@ -1,0 +1,149 @@
+"""The pool of translation table pages.
+
+Pages belong to a `Stage2` from the moment they are taken until that `Stage2` is emptied as a whole;
+a table that is cut off inside one (a block replaced it) goes to that context's spare list and is used
+again by it. When the pool is empty the shadow context unused for longest is emptied. All lists are
+singly linked through `PoolPage`, by page number + 1, so that zeroed memory means "none".
+"""
+
+from vel2.hyp.state import SHADOW_CONTEXTS, PoolPage, Stage2, Vm, VncrPage, pool_index, pool_page
+from vel2.lang import PA, at, inline, resident, sysop, u32, u64, dsb_ish, isb, mrs, msr
+from vel2.arch import sysregs as sr
+from vel2.arch.insn import TLBI
+
+PAGE_SHIFT = 12
+PAGE_BYTES = 1 << PAGE_SHIFT
+PAGE_MASK = PAGE_BYTES - 1
+
+
+@inline
+def page_address(vm: Vm, index: u64) -> PA:
+    """Give the address of pool page number `index`."""
+    return PA(vm.pool_first_page + (index << PAGE_SHIFT))
+
+
+@resident
+def zero_page(page: PA) -> None:
+    """Clear one page."""
+    words = at(VncrPage, page)
+    for i in range(512):
+        words.slot[i] = 0
+
+
+@resident
+def init(vm: Vm, root_pages: u64) -> None:
+    """Divide the pool: records of all pages, the roots of every `Stage2`, then the free pages.
+
+    :param root_pages: concatenated pages of one root; roots are aligned to their size.
+    """
+    total = vm.pool_size >> PAGE_SHIFT
+    records = u64(total * PoolPage.size + PAGE_MASK) & ~PAGE_MASK
+    roots_bytes = u64(root_pages << PAGE_SHIFT)
+    first_root = u64(vm.pool_base + records + roots_bytes - 1) & ~u64(roots_bytes - 1)
+    root = first_root
+    vm.canonical.root = root
+    for i in range(SHADOW_CONTEXTS):
+        root = u64(root + roots_bytes)
+        vm.shadows[i].root = root
+    vm.pool_first_page = u64(root + roots_bytes)
+    vm.pool_pages = u64(vm.pool_base + vm.pool_size - vm.pool_first_page) >> PAGE_SHIFT
+    vm.pool_free = 0
+    index = vm.pool_pages
+    while index > 0:
+        pool_page(vm, u64(index - 1)).next = u32(vm.pool_free)
+        vm.pool_free = index
+        index = u64(index - 1)
+
+
+@resident
+def take(vm: Vm, owner: Stage2, level: u64) -> u64:
+    """Take a cleared page for a table of `owner` at `level`; 0 if there is none even after eviction."""
+    number = owner.spare
+    if number != 0:
+        owner.spare = pool_page(vm, u64(number - 1)).next_spare
+    else:
+        if vm.pool_free == 0:
+            evict_oldest(vm, owner)
+        number = vm.pool_free
+        if number == 0:
+            return 0
+        record = pool_page(vm, u64(number - 1))
+        vm.pool_free = record.next
+        record.next = u32(owner.pages)
+        owner.pages = number
+        vm.pool_used = u64(vm.pool_used + 1)
+    record = pool_page(vm, u64(number - 1))
+    record.guest_shift = 0
+    record.level = u64(level & 3)
+    page = page_address(vm, u64(number - 1))
+    zero_page(page)
+    return u64(page)
+
+
+@resident
+def spare(vm: Vm, owner: Stage2, page: PA) -> None:
+    """Put a table that `owner` no longer points at on its spare list."""
+    index = pool_index(vm, page)
+    pool_page(vm, index).next_spare = u32(owner.spare)
+    owner.spare = u64(index + 1)
+
+
+@resident
+def give_back_all(vm: Vm, owner: Stage2) -> None:
+    """Return every table of `owner` but its root to the pool."""
+    number = owner.pages
+    while number != 0:
+        record = pool_page(vm, u64(number - 1))
+        following = u64(record.next)
+        record.next = u32(vm.pool_free)
+        vm.pool_free = number
+        vm.pool_used = u64(vm.pool_used - 1)
+        number = following
+    owner.pages = 0
+    owner.spare = 0
+
+
+@resident
+def evict_oldest(vm: Vm, wanted_by: Stage2) -> None:
+    """Empty the shadow context, other than `wanted_by`, that was used longest ago and has pages."""
+    oldest = u64(SHADOW_CONTEXTS)
+    for i in range(SHADOW_CONTEXTS):
+        candidate = vm.shadows[i]
+        if candidate.pages == 0 or candidate.root == wanted_by.root:
+            continue
+        if oldest == SHADOW_CONTEXTS or candidate.last_use < vm.shadows[oldest].last_use:
+            oldest = i
+    if oldest != SHADOW_CONTEXTS:
+        empty(vm, vm.shadows[oldest])
+
+
+@resident
+def empty(vm: Vm, context: Stage2) -> None:
+    """Unmap everything in a shadow context and forget its TLB entries."""
+    if context.stage2_off == 0:
+        if context.pages != 0:
+            roots = u64(vm.shadows[1].root - vm.shadows[0].root) >> PAGE_SHIFT
+            for i in range(roots):
+                zero_page(PA(context.root + (i << PAGE_SHIFT)))
+        flush(context)
+        give_back_all(vm, context)
+    else:
+        flush(context)
+
+
+@resident
+def flush(context: Stage2) -> None:
+    """Invalidate all TLB entries of the context's VMID, on all pcpus."""
+    dsb_ish()
+    if context.dirty == 0:
+        return
+    running = mrs(sr.VTTBR_EL2)
+    if running != context.vttbr:
+        msr(sr.VTTBR_EL2, context.vttbr)
+        isb()
+    sysop(TLBI.VMALLS12E1IS)
+    dsb_ish()
+    isb()
+    if running != context.vttbr:
+        msr(sr.VTTBR_EL2, running)
+        isb()

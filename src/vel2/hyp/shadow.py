@@ -1,0 +1,191 @@
+"""Shadow stage 2: L1's stage 2 and the canonical one combined, which hardware walks while vEL1 runs.
+
+A shadow context belongs to one (VTTBR_EL2, VTCR_EL2) of L1, VMID included, and is shared by all vcpus.
+It starts empty; `fill` adds one leaf at a fault; TLBI by L1 takes leaves out (`unmap`). The static
+partition keeps this simple: the canonical stage 2 never changes, so a shadow leaf only ever becomes
+wrong by L1's own doing, and L1 says so with TLBI, as for hardware's TLBs.
+
+A VMID that L1 runs without a stage 2 (HCR_EL2.{VM,DC}=0) walks the canonical tables, under a VMID of its
+own, because L1's EL1&0 translations there differ from vEL2's.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.homes import slot
+from vel2.arch.descriptors import Stage2Leaf
+from vel2.hyp import pool, stage2
+from vel2.hyp.state import SHADOW_CONTEXTS, Stage2, Vcpu, Vm, page_of, pool_index, pool_page, vm_of
+from vel2.lang import L1IPA, L2IPA, PA, at, address_of, inline, load_u64, msr, resident, store_u64, u64
+
+HCR_SLOT = slot(sr.HCR_EL2)
+VTTBR_SLOT = slot(sr.VTTBR_EL2)
+VTCR_SLOT = slot(sr.VTCR_EL2)
+STAGE2_ON = sr.HCR_EL2.VM.mask | sr.HCR_EL2.DC.mask
+KEY_MASK = ~sr.VTTBR_EL2.CnP.mask & (1 << 64) - 1
+VMID_SHIFT = sr.VTTBR_EL2.VMID.lsb
+VMID_MASK = sr.VTTBR_EL2.VMID.mask
+VMID8_MASK = 0xFF << VMID_SHIFT
+NONE = SHADOW_CONTEXTS
+EXECUTE_NEVER = 0b10
+
+
+@inline
+def guest_vmid(vttbr: u64, vtcr: u64) -> u64:
+    """Give L1's VMID in place; eight bits of it unless VTCR_EL2.VS."""
+    if vtcr & sr.VTCR_EL2.VS.mask:
+        return vttbr & VMID_MASK
+    return vttbr & VMID8_MASK
+
+
+@inline
+def is_for(context: Stage2, off: u64, vttbr: u64, vtcr: u64) -> bool:
+    """Whether a context is the one for L1's current stage-2 registers."""
+    if context.in_use == 0 or context.stage2_off != off:
+        return False
+    if off != 0:
+        return guest_vmid(context.guest_vttbr, context.guest_vtcr) == guest_vmid(vttbr, vtcr)
+    return context.guest_vttbr == vttbr and context.guest_vtcr == vtcr
+
+
+@resident
+def claim(vm: Vm, off: u64, vttbr: u64, vtcr: u64) -> u64:
+    """Find the context for L1's stage-2 registers, or make one, evicting the oldest if need be."""
+    chosen = u64(0)
+    for i in range(SHADOW_CONTEXTS):
+        context = vm.shadows[i]
+        if is_for(context, off, vttbr, vtcr):
+            return i
+        if context.in_use == 0:
+            if vm.shadows[chosen].in_use != 0:
+                chosen = i
+        elif vm.shadows[chosen].in_use != 0 and context.last_use < vm.shadows[chosen].last_use:
+            chosen = i
+    context = vm.shadows[chosen]
+    if context.in_use != 0:
+        pool.empty(vm, context)
+    context.in_use = 1
+    context.stage2_off = off
+    context.guest_vttbr = vttbr
+    context.guest_vtcr = vtcr
+    root = context.root
+    if off != 0:
+        root = vm.canonical.root
+    context.vttbr = u64(root | (stage2.FIRST_SHADOW_VMID + chosen) << VMID_SHIFT)
+    return chosen
+
+
+@resident
+def select(vcpu: Vcpu) -> None:
+    """Make hardware walk the stage 2 that L1's HCR_EL2, VTTBR_EL2 and VTCR_EL2 ask for."""
+    page = page_of(vcpu)
+    vm = vm_of(vcpu)
+    vttbr = page.slot[VTTBR_SLOT] & KEY_MASK
+    vtcr = page.slot[VTCR_SLOT]
+    off = u64(0)
+    if page.slot[HCR_SLOT] & STAGE2_ON == 0:
+        off = u64(1)
+    if vcpu.shadow == 0 or not is_for(at(Stage2, vcpu.shadow), off, vttbr, vtcr):
+        vcpu.shadow = address_of(vm.shadows[claim(vm, off, vttbr, vtcr)])
+        vm.clock = u64(vm.clock + 1)
+        at(Stage2, vcpu.shadow).last_use = vm.clock
+    context = at(Stage2, vcpu.shadow)
+    context.dirty = 1
+    msr(sr.VTTBR_EL2, context.vttbr)
+
+
+@resident
+def fill(vcpu: Vcpu, ipa: L2IPA, canonical: u64) -> None:
+    """Add the leaf for `ipa` that both L1 (`vcpu.walk`) and the canonical stage 2 allow.
+
+    :param canonical: the canonical leaf for the walk's output, with its level in SW.
+    """
+    vm = vm_of(vcpu)
+    context = at(Stage2, vcpu.shadow)
+    found = vcpu.walk
+    level = Stage2Leaf.SW.get(canonical) & 3
+    if found.level > level:
+        level = found.level
+    offset_mask = u64((1 << stage2.shift_at(level)) - 1)
+    leaf = found.output & ~offset_mask
+    leaf = leaf | combined_attributes(found.memattr, found.sh, found.xn, found.s2ap, canonical)
+    leaf = leaf | stage2.leaf_type(level)
+    vcpu.counters.shadow_fills = u64(vcpu.counters.shadow_fills + 1)
+    if not stage2.map_leaf(vm, context, u64(ipa) & ~offset_mask, level, leaf, found.shift):
+        pool.empty(vm, context)
+
+
+@inline
+def combined_attributes(memattr: u64, sh: u64, xn: u64, s2ap: u64, canonical: u64) -> u64:
+    """Intersect permissions; Device wins over Normal, and L1's own attributes hold for its memory."""
+    attributes = u64(Stage2Leaf.AF.mask) | Stage2Leaf.S2AP.put(s2ap & Stage2Leaf.S2AP.get(canonical))
+    if Stage2Leaf.XN.get(canonical) == EXECUTE_NEVER:
+        attributes = attributes | Stage2Leaf.XN.put(EXECUTE_NEVER)
+    else:
+        attributes = attributes | Stage2Leaf.XN.put(xn)
+    if canonical & stage2.MEMATTR_DEVICE_MASK == 0:
+        attributes = attributes | canonical & Stage2Leaf.MemAttr.mask
+    else:
+        attributes = attributes | Stage2Leaf.MemAttr.put(memattr) | Stage2Leaf.SH.put(sh)
+    return attributes
+
+
+@resident
+def invalidation_shift(vm: Vm, context: Stage2, ipa: u64) -> u64:
+    """Give log2 of what to unmap so that the leaf of L1 that covers `ipa` is wholly gone.
+
+    Shadow leaves may be parts of a larger leaf of L1; the tables on the way remember how large.
+    """
+    largest = u64(pool.PAGE_SHIFT)
+    table = context.root
+    level = vm.start_level
+    while True:
+        entry = load_u64(stage2.entry_at(vm, table, ipa, level))
+        if level == stage2.LAST_LEVEL or entry & stage2.TABLE != stage2.TABLE:
+            if entry & stage2.VALID and stage2.shift_at(level) > largest:
+                largest = stage2.shift_at(level)
+            return largest
+        table = entry & stage2.ADDRESS
+        level = u64(level + 1)
+        shift = u64(pool_page(vm, pool_index(vm, PA(table))).guest_shift)
+        if shift > largest:
+            largest = shift
+
+
+@resident
+def unmap(vm: Vm, context: Stage2, start: u64, size: u64) -> bool:
+    """Take out every leaf that overlaps a range; whole tables inside it are cut off.
+
+    :return: whether there was anything to take out. The caller flushes.
+    """
+    changed = False
+    address = start
+    end = u64(start + size)
+    limit = stage2.ipa_limit(vm)
+    if end > limit or end < start:
+        end = limit
+    while address < end:
+        table = context.root
+        level = vm.start_level
+        while True:
+            slot = stage2.entry_at(vm, table, address, level)
+            entry = load_u64(slot)
+            span = u64(1 << stage2.shift_at(level))
+            whole = address & u64(span - 1) == 0 and u64(end - address) >= span
+            if entry & stage2.VALID == 0:
+                break
+            if level < stage2.LAST_LEVEL and entry & stage2.TABLE == stage2.TABLE and not whole:
+                table = entry & stage2.ADDRESS
+                level = u64(level + 1)
+                continue
+            store_u64(slot, 0)
+            changed = True
+            if level < stage2.LAST_LEVEL and entry & stage2.TABLE == stage2.TABLE:
+                stage2.cut_off(vm, context, entry & stage2.ADDRESS, u64(level + 1))
+            break
+        address = u64((address & ~u64(span - 1)) + span)
+    return changed
+
+
+@resident
+def output_of(vm: Vm, walked: u64) -> u64:
+    """Give the canonical leaf for an output address of L1's stage 2, or 0 if L1 has nothing there."""
+    return stage2.canonical_leaf(vm, L1IPA(walked))

@@ -1,0 +1,105 @@
+"""SMC: PSCI and SMCCC. The conduit is SMC, because HVC belongs to vEL2.
+
+L0 stands between the guest and the machine's firmware. It passes on what only concerns the caller,
+notes why the machine is about to stop, and answers for itself what would start a CPU outside L0.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.homes import slot
+from vel2.hyp.outcome import Outcome, Stop
+from vel2.hyp.state import Vcpu, page_of, vm_of
+from vel2.lang import extern, mrs, resident, u64
+
+PSCI_VERSION = 0x8400_0000
+CPU_SUSPEND_32 = 0x8400_0001
+CPU_OFF = 0x8400_0002
+CPU_ON_32 = 0x8400_0003
+AFFINITY_INFO_32 = 0x8400_0004
+MIGRATE_INFO_TYPE = 0x8400_0006
+SYSTEM_OFF = 0x8400_0008
+SYSTEM_RESET = 0x8400_0009
+PSCI_FEATURES = 0x8400_000A
+CPU_SUSPEND_64 = 0xC400_0001
+CPU_ON_64 = 0xC400_0003
+AFFINITY_INFO_64 = 0xC400_0004
+
+PASSED_ON = (
+    PSCI_VERSION,
+    AFFINITY_INFO_32,
+    AFFINITY_INFO_64,
+    MIGRATE_INFO_TYPE,
+    CPU_SUSPEND_32,
+    CPU_SUSPEND_64,
+)
+KNOWN = (*PASSED_ON, CPU_OFF, CPU_ON_32, CPU_ON_64, SYSTEM_OFF, SYSTEM_RESET, PSCI_FEATURES)
+
+SUCCESS = 0
+NOT_SUPPORTED = (1 << 64) - 1
+INVALID_PARAMETERS = (1 << 64) - 2
+DENIED = (1 << 64) - 3
+ALREADY_ON = (1 << 64) - 4
+AFFINITY = 0xFF_00FF_FFFF
+IMMEDIATE = 0xFFFF
+HCR_SLOT = slot(sr.HCR_EL2)
+
+
+@extern("firmware_call")
+def firmware_call(function: u64, first: u64, second: u64, third: u64) -> u64:
+    """Make an SMC to the machine's own firmware."""
+    raise NotImplementedError("there is no firmware below CPython")
+
+
+@resident
+def stop_machine(vcpu: Vcpu, reason: u64, function: u64) -> None:
+    """Note why and ask the firmware to end the machine; it does not come back."""
+    vm = vm_of(vcpu)
+    vm.counter_at_stop = mrs(sr.CNTPCT_EL0)
+    vm.stop_reason = reason
+    firmware_call(function, 0, 0, 0)
+
+
+@resident
+def cpu_on(vcpu: Vcpu, target: u64) -> u64:
+    """Answer CPU_ON: this machine has the one CPU that is asking."""
+    if target & AFFINITY == mrs(sr.MPIDR_EL1) & AFFINITY:
+        return ALREADY_ON
+    return INVALID_PARAMETERS
+
+
+@resident
+def call(vcpu: Vcpu, function: u64) -> u64:
+    """Answer one SMCCC call; the result goes to x0."""
+    if function in PASSED_ON:
+        return firmware_call(function, vcpu.x[1], vcpu.x[2], vcpu.x[3])
+    if function == PSCI_FEATURES:
+        if vcpu.x[1] & 0xFFFF_FFFF in KNOWN:
+            return firmware_call(function, vcpu.x[1], 0, 0)
+        return NOT_SUPPORTED
+    if function == SYSTEM_OFF:
+        stop_machine(vcpu, Stop.SYSTEM_OFF, function)
+    elif function == SYSTEM_RESET:
+        stop_machine(vcpu, Stop.SYSTEM_RESET, function)
+    elif function == CPU_ON_32 or function == CPU_ON_64:
+        return cpu_on(vcpu, vcpu.x[1])
+    elif function == CPU_OFF:
+        return DENIED
+    return NOT_SUPPORTED
+
+
+@resident
+def local(vcpu: Vcpu) -> Outcome:
+    """Handle an SMC that is not L1's business. Only immediate 0 is SMCCC."""
+    if vcpu.esr & IMMEDIATE:
+        vcpu.x[0] = NOT_SUPPORTED
+    else:
+        vcpu.x[0] = call(vcpu, vcpu.x[0] & 0xFFFF_FFFF)
+    return Outcome.SKIP
+
+
+@resident
+def from_vel1(vcpu: Vcpu) -> Outcome:
+    """Forward an SMC of vEL1 if L1 set HCR_EL2.TSC, else it is the firmware's."""
+    if page_of(vcpu).slot[HCR_SLOT] & sr.HCR_EL2.TSC.mask:
+        vcpu.syndrome = vcpu.esr
+        return Outcome.FORWARD
+    return local(vcpu)

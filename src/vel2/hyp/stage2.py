@@ -1,0 +1,243 @@
+"""Stage-2 tables as hardware walks them, 4 KiB granule: the canonical one, and what shadows share.
+
+Every table that hardware walks, canonical or shadow, has the same VTCR_EL2, so a change of context
+writes VTTBR_EL2 alone. VMID 1 is the canonical stage 2's (vEL2), VMID 2 + n that of shadow context n;
+L1's VMIDs are never given to hardware.
+
+The canonical stage 2 maps L1's memory map, and nothing else, to itself: L0's memory, UART1 and every
+hole are absent, so an access there is a stage-2 fault that `abort` answers as the machine would. A leaf
+keeps its level in its software bits.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.descriptors import Stage2Leaf
+from vel2.hyp import pool
+from vel2.hyp.state import REGION_DEVICE, SHADOW_CONTEXTS, Stage2, Vm, pool_index, pool_page
+from vel2.lang import L1IPA, PA, inline, load_u64, mrs, msr, resident, store_u64, u8, u64, dsb_ish
+
+VALID = Stage2Leaf.VALID.mask
+TABLE = Stage2Leaf.VALID.mask | Stage2Leaf.TYPE.mask
+PAGE = TABLE
+"""At level 3 the same two bits make a page."""
+ADDRESS = ((1 << 48) - 1) & ~pool.PAGE_MASK
+ATTRIBUTES = (
+    Stage2Leaf.XN.mask
+    | Stage2Leaf.AF.mask
+    | Stage2Leaf.SH.mask
+    | Stage2Leaf.S2AP.mask
+    | Stage2Leaf.MemAttr.mask
+)
+LAST_LEVEL = 3
+INDEX_MASK = 511
+READ_WRITE = Stage2Leaf.S2AP.put(3)
+NORMAL = Stage2Leaf.MemAttr.put(0b1111) | Stage2Leaf.SH.put(3)
+DEVICE = Stage2Leaf.MemAttr.put(0b0001)
+NO_EXECUTE = Stage2Leaf.XN.put(0b10)
+DEVICE_ATTRIBUTES = Stage2Leaf.AF.mask | READ_WRITE | DEVICE | NO_EXECUTE
+RAM_ATTRIBUTES = Stage2Leaf.AF.mask | READ_WRITE | NORMAL
+MEMATTR_DEVICE_MASK = 0b1100 << Stage2Leaf.MemAttr.lsb
+"""MemAttr[3:2] = 0b00 is any Device type."""
+
+PA_BITS = (32, 36, 40, 42, 44, 48, 52, 56)
+"""Physical address size by ID_AA64MMFR0_EL1.PARange."""
+MAX_IPA_BITS = 48
+LEVEL_1_MAX_BITS = 43
+"""Level 1 resolves 39 bits, and up to 16 concatenated tables four more."""
+CANONICAL_VMID = 1
+FIRST_SHADOW_VMID = 2
+VTTBR_VMID_SHIFT = sr.VTTBR_EL2.VMID.lsb
+
+
+@inline
+def shift_at(level: u64) -> u64:
+    """Give log2 of what one entry at `level` maps."""
+    return u64(39 - 9 * level)
+
+
+@inline
+def index_at(vm: Vm, ipa: u64, level: u64) -> u64:
+    """Give the entry number for `ipa`; a root may be several tables in a row."""
+    index = ipa >> shift_at(level)
+    if level != vm.start_level:
+        index = index & INDEX_MASK
+    return index
+
+
+@inline
+def entry_at(vm: Vm, table: u64, ipa: u64, level: u64) -> PA:
+    """Give the address of the entry for `ipa` in a table at `level`."""
+    return PA(table + index_at(vm, ipa, level) * 8)
+
+
+@inline
+def ipa_limit(vm: Vm) -> u64:
+    """Give the first IPA that hardware's tables cannot map."""
+    return u64(1 << u64(64 - sr.VTCR_EL2.T0SZ.get(vm.vtcr)))
+
+
+@resident
+def find_leaf(vm: Vm, root: u64, ipa: u64) -> u64:
+    """Walk hardware's tables; give the leaf that maps `ipa` with its level in SW, or 0."""
+    if ipa >= ipa_limit(vm):
+        return 0
+    table = root
+    level = vm.start_level
+    while True:
+        entry = load_u64(entry_at(vm, table, ipa, level))
+        if entry & VALID == 0:
+            return 0
+        if level == LAST_LEVEL or entry & TABLE != TABLE:
+            return Stage2Leaf.SW.set(entry, level)
+        table = entry & ADDRESS
+        level = u64(level + 1)
+
+
+@resident
+def canonical_leaf(vm: Vm, ipa: L1IPA) -> u64:
+    """Give the canonical leaf for an address of L1 (level in SW), or 0 for a hole."""
+    return find_leaf(vm, vm.canonical.root, u64(ipa))
+
+
+@resident
+def is_ram(vm: Vm, ipa: L1IPA) -> bool:
+    """Whether L1 has memory, not a device or a hole, at `ipa`."""
+    leaf = canonical_leaf(vm, ipa)
+    return leaf != 0 and leaf & MEMATTR_DEVICE_MASK != 0
+
+
+@resident
+def cut_off(vm: Vm, owner: Stage2, table: u64, level: u64) -> None:
+    """Put a table at `level` and all tables below it on the spare list of `owner`."""
+    if level < LAST_LEVEL:
+        for i in range(512):
+            entry = load_u64(PA(table + i * 8))
+            if entry & TABLE == TABLE:
+                cut_off(vm, owner, entry & ADDRESS, u64(level + 1))
+    pool.spare(vm, owner, PA(table))
+
+
+@inline
+def note_part(vm: Vm, table: u64, step: u64, level: u64, guest_shift: u64) -> None:
+    """Remember in a table at level `step` that it holds only part of a leaf of L1.
+
+    An invalidation of any address in that leaf must then find all of its parts: those in the table
+    with the leaf itself, and those below tables that lie inside the leaf.
+    """
+    if guest_shift > shift_at(level) and (step == level or u64(shift_at(step) + 9) <= guest_shift):
+        record = pool_page(vm, pool_index(vm, PA(table)))
+        if record.guest_shift < guest_shift:
+            record.guest_shift = u8(guest_shift)
+
+
+@resident
+def map_leaf(
+    vm: Vm, owner: Stage2, ipa: u64, level: u64, leaf: u64, guest_shift: u64
+) -> bool:
+    """Map one block or page, replacing what was there by break-before-make.
+
+    :param guest_shift: log2 of the leaf of L1 that this is (a part of), for later invalidation.
+    :return: False when the pool has no table left; nothing is half-done then.
+    """
+    table = owner.root
+    step = vm.start_level
+    while step < level:
+        slot = entry_at(vm, table, ipa, step)
+        entry = load_u64(slot)
+        if entry & TABLE != TABLE:
+            if entry & VALID:
+                store_u64(slot, 0)
+                pool.flush(owner)
+            below = pool.take(vm, owner, u64(step + 1))
+            if below == 0:
+                return False
+            dsb_ish()
+            store_u64(slot, u64(below | TABLE))
+            table = below
+        else:
+            table = entry & ADDRESS
+        step = u64(step + 1)
+        note_part(vm, table, step, level, guest_shift)
+    slot = entry_at(vm, table, ipa, level)
+    old = load_u64(slot)
+    if old & VALID:
+        store_u64(slot, 0)
+        pool.flush(owner)
+        if level < LAST_LEVEL and old & TABLE == TABLE:
+            cut_off(vm, owner, old & ADDRESS, u64(level + 1))
+    store_u64(slot, leaf)
+    dsb_ish()
+    return True
+
+
+@inline
+def leaf_type(level: u64) -> u64:
+    """Give the type bits of a leaf at `level`."""
+    if level == LAST_LEVEL:
+        return PAGE
+    return VALID
+
+
+@resident
+def map_identity(vm: Vm, base: u64, size: u64, attributes: u64) -> bool:
+    """Map a range of L1's memory map to itself in the canonical stage 2, in the largest blocks."""
+    address = base
+    end = u64(base + size)
+    while address < end:
+        level = u64(1)
+        while level < LAST_LEVEL:
+            block = u64(1 << shift_at(level))
+            if address & u64(block - 1) == 0 and u64(end - address) >= block:
+                break
+            level = u64(level + 1)
+        leaf = u64(Stage2Leaf.SW.put(level) | address | attributes | leaf_type(level))
+        if not map_leaf(vm, vm.canonical, address, level, leaf, 0):
+            return False
+        address = u64(address + (1 << shift_at(level)))
+    return True
+
+
+@resident
+def init(vm: Vm, mmfr0: u64) -> bool:
+    """Fix VTCR_EL2, divide the pool and build the canonical stage 2.
+
+    :return: False if the pool is too small for the memory map.
+    """
+    parange = sr.ID_AA64MMFR0_EL1.PARange.get(mmfr0)
+    bits = PA_BITS[parange & 7]
+    ps = parange
+    if bits > MAX_IPA_BITS:
+        bits = MAX_IPA_BITS
+        ps = u64(5)
+    root_pages = u64(1)
+    vm.start_level = 0
+    if bits <= LEVEL_1_MAX_BITS:
+        vm.start_level = 1
+        if bits > 39:
+            root_pages = u64(1 << u64(bits - 39))
+    vm.vtcr = u64(
+        sr.VTCR_EL2.res1
+        | sr.VTCR_EL2.PS.put(ps)
+        | sr.VTCR_EL2.compose(SH0=3, ORGN0=1, IRGN0=1, VS=1)
+        | sr.VTCR_EL2.SL0.put(u64(2 - vm.start_level))
+        | sr.VTCR_EL2.T0SZ.put(u64(64 - bits))
+    )
+    pool.init(vm, root_pages)
+    for i in range(SHADOW_CONTEXTS):
+        vmid = u64(FIRST_SHADOW_VMID + i)
+        vm.shadows[i].vttbr = u64(vm.shadows[i].root | vmid << VTTBR_VMID_SHIFT)
+    vm.canonical.vttbr = u64(vm.canonical.root | CANONICAL_VMID << VTTBR_VMID_SHIFT)
+    for i in range(vm.region_count):
+        region = vm.regions[i]
+        attributes = u64(RAM_ATTRIBUTES)
+        if region.kind == REGION_DEVICE:
+            attributes = DEVICE_ATTRIBUTES
+        if not map_identity(vm, region.base, region.length, attributes):
+            return False
+    msr(sr.VTCR_EL2, vm.vtcr)
+    return True
+
+
+@inline
+def load_canonical(vm: Vm) -> None:
+    """Make hardware walk the canonical stage 2."""
+    msr(sr.VTTBR_EL2, vm.canonical.vttbr)

@@ -1,0 +1,188 @@
+"""Start-up of a pcpu at real EL2, from reset to the first instruction of L1.
+
+The host has put the image, the `Vm` and L1's images into memory and set PC to `entry`; EL2's MMU and
+caches are off. The stub in `vectors` gives us a stack and the addresses, we do the rest.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.homes import slot
+from vel2.arch.descriptors import Stage1Leaf
+from vel2.hyp import controls, idregs, pool, stage2
+from vel2.hyp.context import MDSCR_SLOT
+from vel2.hyp.exception import ENTRY_PSTATE
+from vel2.hyp.layout import PCPU_OFFSET, VM_OFFSET, VNCR_IN_PCPU
+from vel2.hyp.outcome import Fatal
+from vel2.hyp.state import CONTEXT_VEL2, Vcpu, Vm, page_of
+from vel2.hyp.trap import fatal
+from vel2.lang import PA, at, dsb_ish, inline, isb, mrs, msr, resident, store_u64, sysop, u64
+from vel2.arch.insn import TLBI, IC
+
+HCR_SLOT = slot(sr.HCR_EL2)
+VPIDR_SLOT = slot(sr.VPIDR_EL2)
+VMPIDR_SLOT = slot(sr.VMPIDR_EL2)
+SCTLR_SLOT = slot(sr.SCTLR_EL1)
+ACTLR_SLOT = slot(sr.ACTLR_EL1)
+
+NEEDS_NV2 = 1
+NEEDS_VHE = 2
+NEEDS_GICV3 = 3
+NEEDS_POOL = 4
+NEEDS_ECV = 5
+NV2_IMPLEMENTED = 2
+
+GIGABYTE = 1 << 30
+GIGABYTES = 512
+MEGABYTES_2 = 1 << 21
+EL2_T0SZ = 25
+"""39 bits of virtual address: one level-1 table of 1 GiB blocks."""
+ATTR_NORMAL = 0
+ATTR_DEVICE = 1
+EL2_MAIR = 0x04_FF
+"""Attr0: Normal Write-Back; Attr1: Device-nGnRE."""
+BLOCK = Stage1Leaf.VALID.mask | Stage1Leaf.AF.mask
+EL2_RES1_AP1 = Stage1Leaf.AP.put(1)
+READ_ONLY = Stage1Leaf.AP.put(3)
+XN = Stage1Leaf.UXN.mask
+NORMAL_BLOCK = BLOCK | EL2_RES1_AP1 | Stage1Leaf.SH.put(3) | Stage1Leaf.AttrIndx.put(ATTR_NORMAL)
+DATA_BLOCK = NORMAL_BLOCK | XN
+DEVICE_BLOCK = BLOCK | EL2_RES1_AP1 | Stage1Leaf.AttrIndx.put(ATTR_DEVICE) | XN
+CODE_BLOCK = BLOCK | READ_ONLY | Stage1Leaf.SH.put(3) | Stage1Leaf.AttrIndx.put(ATTR_NORMAL)
+TABLE = 3
+SCTLR_ON = sr.SCTLR_EL2.compose(
+    M=1, C=1, SA=1, CP15BEN=1, EOS=1, I=1, nTWI=1, nTWE=1, EIS=1, SPAN=1, nTLSMD=1, LSMAOE=1
+)
+"""EL2's own, E2H=0: the bits that are RES1 there (5, 11, 16, 18, 22, 23, 28, 29), MMU and caches on."""
+SCTLR_EL1_RESET = sr.SCTLR_EL1.compose(EOS=1, TSCXT=1, EIS=1, SPAN=1, nTLSMD=1, LSMAOE=1)
+"""MMU and caches off; the bits that are RES1 without the features that define them."""
+CPTR_PROBE = sr.CPTR_EL2_E2H.compose(TCPAC=1, TAM=1)
+CNTHCTL_PROBE = sr.CNTHCTL_EL2_E2H.compose(EL1PCTEN=1, EL1PTEN=1, EL1TVT=1, EL1TVCT=1)
+
+
+@resident
+def enable_mmu(vm: Vm) -> None:
+    """Turn on EL2's own stage 1: identity, L0's image read-only and executable, all else data.
+
+    Two pages at the end of the pool's block hold the tables; the pool is told so.
+    """
+    vm.pool_size = u64(vm.pool_size - 2 * pool.PAGE_BYTES)
+    level1 = u64(vm.pool_base + vm.pool_size)
+    level2 = u64(level1 + pool.PAGE_BYTES)
+    image_gigabyte = vm.l0_base >> 30
+    for i in range(GIGABYTES):
+        entry = u64(u64(i << 30) | DATA_BLOCK)
+        if i == 0:
+            entry = DEVICE_BLOCK
+        if i == image_gigabyte:
+            entry = u64(level2 | TABLE)
+        store_u64(PA(level1 + i * 8), entry)
+    for i in range(512):
+        block = u64(u64(image_gigabyte << 30) + (i << 21))
+        entry = u64(block | DATA_BLOCK)
+        if block == vm.l0_base:
+            entry = u64(block | CODE_BLOCK)
+        store_u64(PA(level2 + i * 8), entry)
+    dsb_ish()
+    ps = sr.ID_AA64MMFR0_EL1.PARange.get(mrs(sr.ID_AA64MMFR0_EL1))
+    if ps > 5:
+        ps = 5
+    msr(sr.MAIR_EL2, EL2_MAIR)
+    msr(
+        sr.TCR_EL2,
+        sr.TCR_EL2.res1 | sr.TCR_EL2.compose(T0SZ=EL2_T0SZ, SH0=3, ORGN0=1, IRGN0=1) | sr.TCR_EL2.PS.put(ps),
+    )
+    msr(sr.TTBR0_EL2, level1)
+    sysop(TLBI.ALLE2)
+    sysop(IC.IALLU)
+    dsb_ish()
+    isb()
+    msr(sr.SCTLR_EL2, SCTLR_ON)
+    isb()
+
+
+@inline
+def missing_feature() -> u64:
+    """Name what the machine lacks for VHE guests under FEAT_NV2, or 0."""
+    if sr.ID_AA64MMFR2_EL1.NV.get(mrs(sr.ID_AA64MMFR2_EL1)) < NV2_IMPLEMENTED:
+        return NEEDS_NV2
+    if sr.ID_AA64MMFR1_EL1.VH.get(mrs(sr.ID_AA64MMFR1_EL1)) == 0:
+        return NEEDS_VHE
+    if sr.ID_AA64PFR0_EL1.GIC.get(mrs(sr.ID_AA64PFR0_EL1)) == 0:
+        return NEEDS_GICV3
+    if sr.ID_AA64MMFR0_EL1.ECV.get(mrs(sr.ID_AA64MMFR0_EL1)) == 0:
+        return NEEDS_ECV
+    return 0
+
+
+PMU_PRESENT = tuple(range(1, 15))
+"""ID_AA64DFR0_EL1.PMUVer: 0 is none, 15 IMPLEMENTATION DEFINED."""
+
+
+@resident
+def probe(vm: Vm) -> None:
+    """Find out what differs between machines and no ID register tells."""
+    msr(sr.CPACR_EL1, CPTR_PROBE)
+    msr(sr.CNTKCTL_EL1, CNTHCTL_PROBE)
+    isb()
+    if mrs(sr.CPACR_EL1) & CPTR_PROBE == CPTR_PROBE:
+        vm.cpacr_holds_cptr = 1
+    if mrs(sr.CNTKCTL_EL1) & CNTHCTL_PROBE == CNTHCTL_PROBE:
+        vm.cntkctl_holds_cnthctl = 1
+    msr(sr.CPACR_EL1, 0)
+    msr(sr.CNTKCTL_EL1, 0)
+    vm.mdcr = controls.MDCR_ALWAYS
+    if sr.ID_AA64DFR0_EL1.PMUVer.get(mrs(sr.ID_AA64DFR0_EL1)) in PMU_PRESENT:
+        vm.mdcr = controls.MDCR_ALWAYS | sr.PMCR_EL0.N.get(mrs(sr.PMCR_EL0))
+    vtr = mrs(sr.ICH_VTR_EL2)
+    vm.list_registers = u64(sr.ICH_VTR_EL2.ListRegs.get(vtr) + 1)
+    vm.active_priorities = 1
+    bits = sr.ICH_VTR_EL2.PREbits.get(vtr)
+    if bits > 4:
+        vm.active_priorities = u64(1 << u64(bits - 4))
+
+
+@inline
+def reset_vcpu(vcpu: Vcpu) -> None:
+    """Give the vCPU the state of a PE out of reset, at EL2."""
+    page = page_of(vcpu)
+    page.slot[HCR_SLOT] = sr.HCR_EL2.compose(E2H=1, RW=1)
+    page.slot[VPIDR_SLOT] = mrs(sr.MIDR_EL1)
+    page.slot[VMPIDR_SLOT] = mrs(sr.MPIDR_EL1)
+    page.slot[SCTLR_SLOT] = SCTLR_EL1_RESET
+    page.slot[ACTLR_SLOT] = mrs(sr.ACTLR_EL1)
+    page.slot[MDSCR_SLOT] = 0
+    msr(sr.MDSCR_EL1, 0)
+    msr(sr.SCTLR_EL1, SCTLR_EL1_RESET)
+    msr(sr.CNTV_CTL_EL0, 0)
+    msr(sr.CNTP_CTL_EL0, 0)
+    msr(sr.CNTHP_CTL_EL2, 0)
+    msr(sr.CNTHV_CTL_EL2, 0)
+    vcpu.context = CONTEXT_VEL2
+    vcpu.pstate = ENTRY_PSTATE
+
+
+@resident
+def start(vcpu: Vcpu, vm: Vm) -> None:
+    """Bring up this pcpu and leave the vCPU ready to run L1's first instruction."""
+    vcpu.vm = u64(vm.l0_base + VM_OFFSET)
+    vcpu.vncr_page = u64(vm.l0_base + PCPU_OFFSET + VNCR_IN_PCPU)
+    vm.counter_at_start = mrs(sr.CNTPCT_EL0)
+    lacking = missing_feature()
+    if lacking != 0:
+        fatal(vcpu, Fatal.BAD_MACHINE, lacking)
+    enable_mmu(vm)
+    msr(sr.ICC_SRE_EL2, sr.ICC_SRE_EL2.compose(SRE=1, DFB=1, DIB=1, Enable=1))
+    isb()
+    msr(sr.ICH_HCR_EL2, 0)
+    probe(vm)
+    idregs.init(vm)
+    if not stage2.init(vm, mrs(sr.ID_AA64MMFR0_EL1)):
+        fatal(vcpu, Fatal.BAD_MACHINE, NEEDS_POOL)
+    reset_vcpu(vcpu)
+    msr(sr.VNCR_EL2, vcpu.vncr_page)
+    stage2.load_canonical(vm)
+    controls.load_for_vel2(vcpu)
+    sysop(TLBI.ALLE1)
+    dsb_ish()
+    isb()
+    vcpu.x[0] = vm.entry_x0
+    vcpu.pc = vm.entry_pc

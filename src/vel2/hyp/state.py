@@ -1,0 +1,232 @@
+"""The state of L0: one `Vm`, and per pcpu one `Vcpu` with its contexts and counters.
+
+All of it lies in shared memory, so the host reads it live and without a copy. The order of the first
+fields of `Vcpu` is known to the vectors (`vectors.py`), which take the offsets from here.
+"""
+
+from vel2.arch.homes import CONTEXT_MEMORY, SWITCHED
+from vel2.lang import PA, Struct, array, at, inline, nested, scalar, u8, u32, u64
+
+CONTEXT_VEL2 = 0
+"""vEL2 or its EL0 (E2H=1, TGE=1): the hyp context."""
+CONTEXT_VEL1 = 1
+"""vEL1 or its EL0: what L1 runs below itself, normally L2."""
+
+SYSREG_COUNTERS = 1 << 16
+SHADOW_CONTEXTS = 16
+MAX_REGIONS = 32
+ID_REGISTERS = 64
+
+REGION_RAM = 0
+REGION_DEVICE = 1
+REGION_ROM = 2
+
+
+class CpuContext(Struct):
+    """The EL1 register file of one virtual translation regime, and its registers without hardware.
+
+    `el1[row.index]` is the value hardware's `row.hardware` has when this context runs (`SWITCHED`);
+    `memory[row.index]` holds virtual EL2 registers that no hardware register stands for.
+    """
+
+    el1 = array(u64, len(SWITCHED))
+    memory = array(u64, len(CONTEXT_MEMORY))
+
+
+class VncrPage(Struct):
+    """The page VNCR_EL2 points at, as 512 slots of eight bytes."""
+
+    slot = array(u64, 512)
+
+
+class Walk(Struct):
+    """The result of a walk of L1's stage 2 (see `walk.guest_stage2`)."""
+
+    fsc = scalar(u64)
+    """0, or the fault status code to report, level included."""
+    output = scalar(u64)
+    level = scalar(u64)
+    """Level of a leaf of hardware's tables (4 KiB granule) that fits into the leaf found."""
+    guest_level = scalar(u64)
+    """L1's own level of the leaf, by its granule."""
+    shift = scalar(u64)
+    """log2 of the size of the leaf found."""
+    s2ap = scalar(u64)
+    xn = scalar(u64)
+    memattr = scalar(u64)
+    sh = scalar(u64)
+
+
+class Counters(Struct):
+    """What trapped, counted since start."""
+
+    by_ec = array(u64, 128)
+    """[context * 64 + EC]."""
+    irq = array(u64, 2)
+    fiq = array(u64, 2)
+    serror = array(u64, 2)
+    fast_eret = scalar(u64)
+    """ERETs finished in the vectors; not in `by_ec`."""
+    to_vel1 = scalar(u64)
+    to_vel2 = scalar(u64)
+    forwarded = scalar(u64)
+    injected = scalar(u64)
+    shadow_fills = scalar(u64)
+    shadow_unmaps = scalar(u64)
+    by_sysreg = array(u32, SYSREG_COUNTERS)
+    """[trap key] for EC 0x18, both contexts."""
+
+
+class Vcpu(Struct):
+    """One virtual CPU, pinned to its pcpu. SP_EL2 points at it while a guest runs."""
+
+    x = array(u64, 31)
+    pc = scalar(u64)
+    pstate = scalar(u64)
+    """As real hardware has it: vEL2 is EL1h or EL1t here."""
+    context = scalar(u64)
+    slow_eret = scalar(u64)
+    """Not 0 while an ERET inside vEL2 has more to do than to return (bits `SLOW_*`)."""
+    vncr_page = scalar(u64)
+    mdscr = scalar(u64)
+    """What hardware's MDSCR_EL1 holds."""
+    fast_eret = scalar(u64)
+
+    esr = scalar(u64)
+    far = scalar(u64)
+    hpfar = scalar(u64)
+    """L1's HPFAR_EL2."""
+    syndrome = scalar(u64)
+    """ESR for FORWARD and INJECT."""
+    syndrome_far = scalar(u64)
+    syndrome_has_far = scalar(u64)
+    vm = scalar(u64)
+    index = scalar(u64)
+    shadow = scalar(u64)
+    """Address of the `Stage2` that runs or ran L2 last, or 0."""
+    value = scalar(u64)
+    """What an emulated register read gives."""
+    undefined = scalar(u64)
+    """Set by register emulation when there is no such register for the guest."""
+    walk = nested(Walk)
+    vel2 = nested(CpuContext)
+    vel1 = nested(CpuContext)
+    counters = nested(Counters)
+
+
+SLOW_MAINTENANCE = 1 << 0
+"""The ICH_* registers were left live because a maintenance interrupt is asserted."""
+SLOW_VTIMER = 1 << 1
+"""L2's virtual timer was left live because its interrupt is asserted."""
+SLOW_PTIMER = 1 << 2
+
+
+class Stage2(Struct):
+    """One set of stage-2 tables that hardware walks: the canonical one or a shadow."""
+
+    vttbr = scalar(u64)
+    """Root and VMID as hardware's VTTBR_EL2 wants them."""
+    root = scalar(u64)
+    guest_vttbr = scalar(u64)
+    guest_vtcr = scalar(u64)
+    in_use = scalar(u64)
+    stage2_off = scalar(u64)
+    """L1 runs this VMID without a stage 2 (HCR_EL2.VM=0): the canonical tables serve."""
+    dirty = scalar(u64)
+    """Hardware may hold TLB entries of this VMID."""
+    last_use = scalar(u64)
+    pages = scalar(u64)
+    spare = scalar(u64)
+    """Heads of lists of pool pages, as index + 1."""
+
+
+class PoolPage(Struct):
+    """What is known of one page of the table pool."""
+
+    next = scalar(u32)
+    next_spare = scalar(u32)
+    guest_shift = scalar(u8)
+    """log2 of the largest leaf of L1 that this table holds parts of (0: only whole leaves)."""
+    level = scalar(u8)
+
+
+class Region(Struct):
+    """A range of L1's physical memory map."""
+
+    base = scalar(u64)
+    length = scalar(u64)
+    kind = scalar(u64)
+
+
+class Vm(Struct):
+    """The machine L1 owns. The host writes the first group, L0 the rest."""
+
+    l0_base = scalar(u64)
+    l0_size = scalar(u64)
+    pool_base = scalar(u64)
+    pool_size = scalar(u64)
+    entry_pc = scalar(u64)
+    entry_x0 = scalar(u64)
+    region_count = scalar(u64)
+    regions = array(Region, MAX_REGIONS)
+
+    stop_reason = scalar(u64)
+    fatal_code = scalar(u64)
+    fatal_detail = scalar(u64)
+    fatal_esr = scalar(u64)
+    fatal_elr = scalar(u64)
+    fatal_far = scalar(u64)
+    counter_at_start = scalar(u64)
+    counter_at_stop = scalar(u64)
+
+    pool_first_page = scalar(u64)
+    pool_pages = scalar(u64)
+    pool_free = scalar(u64)
+    """Head of the free list, as index + 1."""
+    pool_used = scalar(u64)
+    vtcr = scalar(u64)
+    start_level = scalar(u64)
+    vmid_count = scalar(u64)
+    canonical = nested(Stage2)
+    shadows = array(Stage2, SHADOW_CONTEXTS)
+    clock = scalar(u64)
+    id_registers = array(u64, ID_REGISTERS)
+    """[CRm * 8 + op2] of the space S3_0_C0_C<CRm>_<op2>, as L1 sees them."""
+    mdcr = scalar(u64)
+    """MDCR_EL2 of the hyp context; HPMN gives all counters to nobody but EL2's traps."""
+    list_registers = scalar(u64)
+    active_priorities = scalar(u64)
+    """How many ICH_AP0R<n>/AP1R<n> exist."""
+    cpacr_holds_cptr = scalar(u64)
+    """Hardware's CPACR_EL1 keeps the bits only CPTR_EL2 has (as FEAT_NV2p1 requires)."""
+    cntkctl_holds_cnthctl = scalar(u64)
+
+
+@inline
+def vm_of(vcpu: Vcpu) -> Vm:
+    """The `Vm` of a vcpu."""
+    return at(Vm, vcpu.vm)
+
+
+@inline
+def page_of(vcpu: Vcpu) -> VncrPage:
+    """The VNCR page of a vcpu."""
+    return at(VncrPage, vcpu.vncr_page)
+
+
+@inline
+def shadow_of(vcpu: Vcpu) -> Stage2:
+    """The stage 2 that the vcpu's vEL1 uses; only while `vcpu.shadow` is not 0."""
+    return at(Stage2, vcpu.shadow)
+
+
+@inline
+def pool_page(vm: Vm, index: u64) -> PoolPage:
+    """The record of pool page number `index`."""
+    return at(PoolPage, u64(vm.pool_base + index * PoolPage.size))
+
+
+@inline
+def pool_index(vm: Vm, page: PA) -> u64:
+    """The number of the pool page at `page`."""
+    return u64(page - vm.pool_first_page) >> 12

@@ -1,0 +1,197 @@
+"""System registers and instructions that trap (EC 0x18).
+
+At vEL2 nothing is ever forwarded: every access is L1's to its own EL2 state, and finds it where the
+register home table says. Under FEAT_NV2 most accesses never come here (VNCR page, redirection to EL1).
+At vEL1 the question whether L1 asked for the trap comes first (`routing`); what is left is what L0 traps
+for itself: identification registers, and registers of features that are hidden, which are UNDEFINED.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.bits import Encoding
+from vel2.arch.esr import EC, ISS_SYS64, ESR_ELx
+from vel2.arch.homes import CONTEXT_MEMORY, TRAPPED_VHE_NV2, slot
+from vel2.arch.insn import AT
+from vel2.hyp import at as address_translation
+from vel2.hyp import controls, gic, routing, tlbi
+from vel2.hyp.outcome import Outcome
+from vel2.hyp.state import Vcpu, page_of, vm_of
+from vel2.lang import inline, mrs, msr, resident, u32, u64
+
+XZR = 31
+IS_READ = ISS_SYS64.Direction.mask
+ID_SPACE_MASK = Encoding(3, 0, 15, 0, 0).trap_key | Encoding(0, 7, 0, 0, 0).trap_key
+ID_SPACE = Encoding(3, 0, 0, 0, 0).trap_key
+OP0_SHIFT = 14
+OP0_INSTRUCTION = 1
+CRN_MASK = 15 << 4
+CRN_TLBI = 8 << 4
+CRN_TLBI_NXS = 9 << 4
+CRN_AT = 7 << 4
+AT_CRM = (AT.S1E1R.encoding.CRm, AT.S1E1RP.encoding.CRm)
+SRE_ALWAYS = sr.ICC_SRE_EL2.compose(SRE=1, DFB=1, DIB=1, Enable=1)
+ACTLR_SLOT = slot(sr.ACTLR_EL1)
+VTR_HIDES = sr.ICH_VTR_EL2.compose(nV4=0, DVIM=1)
+VTR_SETS = sr.ICH_VTR_EL2.compose(nV4=1)
+UNDEFINED_SYNDROME = ESR_ELx.compose(EC=EC.UNKNOWN, IL=1)
+
+
+@inline
+def key_of(iss: u64) -> u64:
+    """Give the trap key (op0:op2:op1:CRn:CRm) of an EC 0x18 syndrome."""
+    return u64((iss >> 10 & 0xFFF) << 4) | iss >> 1 & 0xF
+
+
+@inline
+def is_id_register(key: u64) -> bool:
+    """Whether a key is in the space of HCR_EL2.TID3: op0=3, op1=0, CRn=0, CRm=1-7."""
+    return key & ID_SPACE_MASK == ID_SPACE and key & 15 >= 1 and key & 15 <= 7
+
+
+@inline
+def id_register(vcpu: Vcpu, key: u64) -> u64:
+    """Give an identification register as the VM sees it."""
+    return vm_of(vcpu).id_registers[u64((key & 7) * 8 + (key >> 11 & 7))]
+
+
+@inline
+def source_register(vcpu: Vcpu, esr: u64) -> u64:
+    """Give the value that a trapped write or system instruction carries."""
+    rt = ISS_SYS64.Rt.get(esr)
+    if rt == XZR:
+        return 0
+    return vcpu.x[rt]
+
+
+@inline
+def set_target_register(vcpu: Vcpu, esr: u64, value: u64) -> None:
+    """Finish a trapped read."""
+    rt = ISS_SYS64.Rt.get(esr)
+    if rt != XZR:
+        vcpu.x[rt] = value
+
+
+@resident
+def undefined(vcpu: Vcpu) -> Outcome:
+    """Answer an instruction that is UNDEFINED for the guest."""
+    vcpu.syndrome = UNDEFINED_SYNDROME
+    vcpu.syndrome_has_far = 0
+    return Outcome.INJECT
+
+
+@resident
+def read_vel2(vcpu: Vcpu, key: u64) -> u64:
+    """Read an EL2 register (or one that means another at EL2) of L1; sets `undefined` if there is none."""
+    for row in TRAPPED_VHE_NV2:
+        if key == row.name.trap_key:
+            return mrs(row.home)
+    if key == sr.HPFAR_EL2.trap_key:
+        return vcpu.hpfar
+    if key == sr.CNTHCTL_EL2.trap_key:
+        return controls.l1_cnthctl(vcpu, mrs(sr.CNTKCTL_EL1))
+    if key == sr.CNTKCTL_EL12.trap_key:
+        return vcpu.vel1.el1[controls.CNTKCTL_INDEX]
+    if key == sr.ICC_SRE_EL2.trap_key:
+        return SRE_ALWAYS
+    if key == sr.ICH_VTR_EL2.trap_key:
+        return mrs(sr.ICH_VTR_EL2) & ~VTR_HIDES | VTR_SETS
+    if key == sr.ICH_MISR_EL2.trap_key:
+        return gic.maintenance_status(page_of(vcpu), vm_of(vcpu).list_registers)
+    if key == sr.ICH_EISR_EL2.trap_key:
+        return gic.eoi_list_registers(page_of(vcpu), vm_of(vcpu).list_registers)
+    if key == sr.ICH_ELRSR_EL2.trap_key:
+        return gic.empty_list_registers(page_of(vcpu), vm_of(vcpu).list_registers)
+    if key == sr.CPACR_EL1.trap_key or key == sr.CPTR_EL2.trap_key:
+        return vcpu.vel2.memory[controls.CPTR_MEMORY]
+    for memory in CONTEXT_MEMORY:
+        if key == memory.register.trap_key:
+            return vcpu.vel2.memory[memory.index]
+    vcpu.undefined = 1
+    return 0
+
+
+@resident
+def write_vel2(vcpu: Vcpu, key: u64, value: u64) -> None:
+    """Write an EL2 register of L1; sets `undefined` if there is none. Read-only ones are UNDEFINED."""
+    if key == sr.CPACR_EL1.trap_key or key == sr.CPTR_EL2.trap_key:
+        vcpu.vel2.memory[controls.CPTR_MEMORY] = value
+        msr(sr.CPACR_EL1, value)
+        return
+    for row in TRAPPED_VHE_NV2:
+        if key == row.name.trap_key:
+            msr(row.home, value)
+            return
+    if key == sr.HPFAR_EL2.trap_key:
+        vcpu.hpfar = value & sr.HPFAR_EL2.FIPA.mask
+        return
+    if key == sr.CNTHCTL_EL2.trap_key:
+        vcpu.vel2.memory[controls.CNTHCTL_INDEX] = value
+        msr(sr.CNTKCTL_EL1, value)
+        return
+    if key == sr.CNTKCTL_EL12.trap_key:
+        vcpu.vel1.el1[controls.CNTKCTL_INDEX] = value & controls.CNTKCTL_BITS
+        return
+    if key == sr.ICC_SRE_EL2.trap_key:
+        return
+    for memory in CONTEXT_MEMORY:
+        if key == memory.register.trap_key:
+            vcpu.vel2.memory[memory.index] = value & memory.writable
+            return
+    vcpu.undefined = 1
+
+
+@resident
+def instruction_vel2(vcpu: Vcpu, key: u64, value: u64) -> Outcome:
+    """Emulate a trapped system instruction of vEL2."""
+    crn = key & CRN_MASK
+    if crn == CRN_TLBI or crn == CRN_TLBI_NXS:
+        return tlbi.from_vel2(vcpu, key, value)
+    if crn == CRN_AT and key & 15 in AT_CRM:
+        return address_translation.from_vel2(vcpu, key, value)
+    vcpu.undefined = 1
+    return Outcome.INJECT
+
+
+@resident
+def from_vel2(vcpu: Vcpu) -> Outcome:
+    """Handle EC 0x18 in the hyp context."""
+    esr = vcpu.esr
+    key = key_of(esr)
+    vcpu.counters.by_sysreg[key] = u32(vcpu.counters.by_sysreg[key] + 1)
+    vcpu.undefined = 0
+    outcome = Outcome.SKIP
+    if key >> OP0_SHIFT == OP0_INSTRUCTION:
+        outcome = instruction_vel2(vcpu, key, source_register(vcpu, esr))
+    elif esr & IS_READ:
+        value = u64(0)
+        if is_id_register(key):
+            value = id_register(vcpu, key)
+        else:
+            value = read_vel2(vcpu, key)
+        if vcpu.undefined == 0:
+            set_target_register(vcpu, esr, value)
+    else:
+        write_vel2(vcpu, key, source_register(vcpu, esr))
+    if vcpu.undefined != 0:
+        return undefined(vcpu)
+    return outcome
+
+
+@resident
+def from_vel1(vcpu: Vcpu) -> Outcome:
+    """Handle EC 0x18 in vEL1: L1's controls first, then what L0 traps for itself."""
+    esr = vcpu.esr
+    key = key_of(esr)
+    is_read = esr & IS_READ != 0
+    vcpu.counters.by_sysreg[key] = u32(vcpu.counters.by_sysreg[key] + 1)
+    if routing.traps_to_vel2(vcpu, key, is_read):
+        vcpu.syndrome = esr
+        vcpu.syndrome_has_far = 0
+        return Outcome.FORWARD
+    if is_read and is_id_register(key):
+        set_target_register(vcpu, esr, id_register(vcpu, key))
+        return Outcome.SKIP
+    if key == sr.ACTLR_EL1.trap_key:
+        if is_read:
+            set_target_register(vcpu, esr, page_of(vcpu).slot[ACTLR_SLOT])
+        return Outcome.SKIP
+    return undefined(vcpu)

@@ -1,0 +1,79 @@
+"""Timers.
+
+vEL2's own timers are hardware's CNTHP and CNTHV, with the PPIs L1 expects, and run in every context: a
+VHE L1's CNTP_* and CNTV_* accesses trap and are answered by them (`sysreg`). L2's timers are hardware's
+CNTP and CNTV. While vEL2 runs, their registers are memory (VNCR page): L1 reads and writes them unseen.
+
+At each change to vEL1 the page is loaded, at each change to vEL2 it is filled. A timer that has not
+fired is then stopped, so that L1 is not interrupted by something it cannot see in the page. A timer
+that has fired and is not masked is left as it is: its interrupt is level-triggered, and L1 is about to
+acknowledge it. (A CVAL of 0 keeps it asserted whatever happens to the virtual offset.) From then on each ERET inside vEL2 compares the page with hardware (`SLOW_VTIMER`,
+`SLOW_PTIMER`), so that L1's masking or stopping the timer in the page takes effect.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.homes import slot
+from vel2.hyp.state import SLOW_PTIMER, SLOW_VTIMER, Vcpu, page_of
+from vel2.lang import inline, mrs, msr, resident
+
+CTL = sr.CNTV_CTL_EL0
+ENABLE = CTL.ENABLE.mask
+ISTATUS = CTL.ISTATUS.mask
+STATE = CTL.ENABLE.mask | CTL.IMASK.mask | CTL.ISTATUS.mask
+WRITABLE = CTL.ENABLE.mask | CTL.IMASK.mask
+ASSERTED = CTL.ENABLE.mask | CTL.ISTATUS.mask
+
+CNTVOFF_SLOT = slot(sr.CNTVOFF_EL2)
+CNTV_CTL_SLOT = slot(sr.CNTV_CTL_EL0)
+CNTV_CVAL_SLOT = slot(sr.CNTV_CVAL_EL0)
+CNTP_CTL_SLOT = slot(sr.CNTP_CTL_EL0)
+CNTP_CVAL_SLOT = slot(sr.CNTP_CVAL_EL0)
+
+
+@inline
+def load_vel1_timers(vcpu: Vcpu) -> None:
+    """Let vEL1's timers run in hardware, from the VNCR page."""
+    page = page_of(vcpu)
+    msr(sr.CNTVOFF_EL2, page.slot[CNTVOFF_SLOT])
+    msr(sr.CNTV_CVAL_EL0, page.slot[CNTV_CVAL_SLOT])
+    msr(sr.CNTV_CTL_EL0, page.slot[CNTV_CTL_SLOT])
+    msr(sr.CNTP_CVAL_EL0, page.slot[CNTP_CVAL_SLOT])
+    msr(sr.CNTP_CTL_EL0, page.slot[CNTP_CTL_SLOT])
+    vcpu.slow_eret = vcpu.slow_eret & ~(SLOW_VTIMER | SLOW_PTIMER)
+
+
+@inline
+def save_vel1_timers(vcpu: Vcpu) -> None:
+    """Take vEL1's timers back into the VNCR page and stop those that have not fired."""
+    page = page_of(vcpu)
+    ctl = mrs(sr.CNTV_CTL_EL0)
+    page.slot[CNTV_CTL_SLOT] = ctl
+    page.slot[CNTV_CVAL_SLOT] = mrs(sr.CNTV_CVAL_EL0)
+    if ctl & STATE == ASSERTED:
+        vcpu.slow_eret = vcpu.slow_eret | SLOW_VTIMER
+        msr(sr.CNTV_CVAL_EL0, 0)
+    elif ctl & ENABLE:
+        msr(sr.CNTV_CTL_EL0, 0)
+    ctl = mrs(sr.CNTP_CTL_EL0)
+    page.slot[CNTP_CTL_SLOT] = ctl
+    page.slot[CNTP_CVAL_SLOT] = mrs(sr.CNTP_CVAL_EL0)
+    if ctl & STATE == ASSERTED:
+        vcpu.slow_eret = vcpu.slow_eret | SLOW_PTIMER
+    elif ctl & ENABLE:
+        msr(sr.CNTP_CTL_EL0, 0)
+
+
+@resident
+def sync_live_timers(vcpu: Vcpu) -> None:
+    """Apply to timers left asserted what L1 has written to the page since."""
+    page = page_of(vcpu)
+    if vcpu.slow_eret & SLOW_VTIMER:
+        ctl = page.slot[CNTV_CTL_SLOT]
+        if ctl & WRITABLE != ENABLE:
+            msr(sr.CNTV_CTL_EL0, 0)
+            vcpu.slow_eret = vcpu.slow_eret & ~SLOW_VTIMER
+    if vcpu.slow_eret & SLOW_PTIMER:
+        ctl = page.slot[CNTP_CTL_SLOT]
+        if ctl & WRITABLE != ENABLE:
+            msr(sr.CNTP_CTL_EL0, 0)
+            vcpu.slow_eret = vcpu.slow_eret & ~SLOW_PTIMER

@@ -1,0 +1,237 @@
+"""TLBI from vEL2.
+
+What an instruction means depends on L1's HCR_EL2.TGE, which L0 reads at each trap:
+
+- EL2 names always, and EL1 names with TGE=1 (E2H=1), name L1's own EL2&0 regime. That lives in hardware's
+  EL1&0 under the canonical VMID, which is current: the EL1 form of the instruction is run as it is.
+- EL1 names with TGE=0 name the EL1&0 regime of L1's current VMID: the instruction is run under the VMID
+  of every shadow context that stands for it.
+- Stage-2 names take leaves out of those shadow contexts.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vel2.arch import sysregs as sr
+from vel2.arch.homes import slot
+from vel2.arch.descriptors import GRANULE_4K, GRANULE_16K, GRANULE_64K
+from vel2.arch.insn import TLBI, SysInsn
+from vel2.hyp import pool, shadow
+from vel2.hyp.outcome import Outcome
+from vel2.hyp.state import SHADOW_CONTEXTS, Stage2, Vcpu, Vm, page_of, vm_of
+from vel2.lang import dsb_ish, inline, isb, mrs, msr, resident, sysop, u64
+
+HCR_SLOT = slot(sr.HCR_EL2)
+VTTBR_SLOT = slot(sr.VTTBR_EL2)
+VTCR_SLOT = slot(sr.VTCR_EL2)
+TGE = sr.HCR_EL2.TGE.mask
+SHAREABILITY = ("", "IS", "OS")
+EL1_NAMES = (
+    "VMALLE1", "VAE1", "ASIDE1", "VAAE1", "VALE1", "VAALE1", "RVAE1", "RVAAE1", "RVALE1", "RVAALE1",
+)  # fmt: skip
+EL2_NAMES = (
+    ("ALLE2", "VMALLE1"),
+    ("VAE2", "VAE1"),
+    ("VALE2", "VALE1"),
+    ("RVAE2", "RVAE1"),
+    ("RVALE2", "RVALE1"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A TLBI as L1 names it, and the EL1 instruction that does it to hardware's EL1&0."""
+
+    key: int
+    run: SysInsn
+
+
+def _forms(name: str) -> Iterator[tuple[str, SysInsn]]:
+    """Yield every form of an instruction with the form to run: nXS forms are run without nXS."""
+    for suffix in SHAREABILITY:
+        plain: SysInsn = getattr(TLBI, name + suffix)
+        yield suffix, plain
+        yield suffix, getattr(TLBI, name + suffix + "NXS")
+
+
+EL1_ROWS = tuple(
+    Row(insn.trap_key, getattr(TLBI, name + suffix))
+    for name in EL1_NAMES
+    for suffix, insn in _forms(name)
+)
+EL2_ROWS = tuple(
+    Row(insn.trap_key, getattr(TLBI, run + suffix))
+    for name, run in EL2_NAMES
+    for suffix, insn in _forms(name)
+)
+
+
+def _keys(*names: str) -> tuple[int, ...]:
+    return tuple(insn.trap_key for name in names for _, insn in _forms(name))
+
+
+IPA_KEYS = _keys("IPAS2E1", "IPAS2LE1")
+IPA_RANGE_KEYS = _keys("RIPAS2E1", "RIPAS2LE1")
+VMALLS12_KEYS = _keys("VMALLS12E1")
+ALLE1_KEYS = _keys("ALLE1")
+
+TTL_LEVEL = 0b11 << 44
+RANGE_BASE_MASK = (1 << 37) - 1
+IPA_MASK = (1 << 36) - 1
+
+
+@resident
+def run_el1(key: u64, value: u64) -> bool:
+    """Run the EL1 form of an EL1- or EL2-named TLBI; False if `key` is none of them."""
+    for row in EL1_ROWS:
+        if key == row.key:
+            if row.run.takes_register:
+                sysop(row.run, value)
+            else:
+                sysop(row.run)
+            return True
+    for row in EL2_ROWS:
+        if key == row.key:
+            if row.run.takes_register:
+                sysop(row.run, value)
+            else:
+                sysop(row.run)
+            return True
+    return False
+
+
+@inline
+def is_el1_named(key: u64) -> bool:
+    """Whether a TLBI is one of EL1's: op1 = 0."""
+    return key >> 8 & 7 == 0
+
+
+@inline
+def stands_for(vm: Vm, context: Stage2, vmid: u64) -> bool:
+    """Whether a shadow context belongs to L1's VMID."""
+    return (
+        context.in_use != 0
+        and shadow.guest_vmid(context.guest_vttbr, context.guest_vtcr) == vmid
+    )
+
+
+@inline
+def current_vmid(vcpu: Vcpu) -> u64:
+    """Give the VMID in L1's VTTBR_EL2."""
+    page = page_of(vcpu)
+    return shadow.guest_vmid(page.slot[VTTBR_SLOT], page.slot[VTCR_SLOT])
+
+
+@resident
+def run_for_guest(vcpu: Vcpu, key: u64, value: u64) -> bool:
+    """Run an EL1-named TLBI under the VMID of every shadow context of L1's current VMID."""
+    vm = vm_of(vcpu)
+    vmid = current_vmid(vcpu)
+    known = True
+    running = mrs(sr.VTTBR_EL2)
+    for i in range(SHADOW_CONTEXTS):
+        context = vm.shadows[i]
+        if stands_for(vm, context, vmid) and context.dirty != 0:
+            msr(sr.VTTBR_EL2, context.vttbr)
+            isb()
+            known = run_el1(key, value)
+            dsb_ish()
+            isb()
+    msr(sr.VTTBR_EL2, running)
+    isb()
+    return known
+
+
+@inline
+def ttl_shift(value: u64) -> u64:
+    """Give log2 of the leaf that a TTL hint names, or 0 without one (DecodeTLBITG, TTL[1:0])."""
+    granule = u64(value >> 46 & 3)
+    level = u64(value >> 44 & 3)
+    if granule == GRANULE_4K.TG:
+        if level == 0:
+            return 0
+        return u64(GRANULE_4K.log2_bytes + (3 - level) * GRANULE_4K.bits_per_level)
+    if granule == GRANULE_16K.TG and level >= 2:
+        return u64(GRANULE_16K.log2_bytes + (3 - level) * GRANULE_16K.bits_per_level)
+    if granule == GRANULE_64K.TG and level >= 2:
+        return u64(GRANULE_64K.log2_bytes + (3 - level) * GRANULE_64K.bits_per_level)
+    return 0
+
+
+@resident
+def unmap_ipa(vcpu: Vcpu, vm: Vm, context: Stage2, value: u64) -> None:
+    """Take out the leaf of L1 that covers one IPA."""
+    ipa = u64((value & IPA_MASK) << 12)
+    if ipa >> 48 != 0:
+        return
+    shift = ttl_shift(value)
+    if shift == 0:
+        shift = shadow.invalidation_shift(vm, context, ipa)
+    size = u64(1 << shift)
+    if shadow.unmap(vm, context, ipa & ~u64(size - 1), size):
+        vcpu.counters.shadow_unmaps = u64(vcpu.counters.shadow_unmaps + 1)
+        pool.flush(context)
+
+
+@resident
+def unmap_range(vcpu: Vcpu, vm: Vm, context: Stage2, value: u64) -> None:
+    """Take out the leaves that a range operation names, and the rest of leaves of L1 it cuts."""
+    granule_shift = u64(12)
+    if value >> 46 & 3 == GRANULE_16K.TG:
+        granule_shift = 14
+    elif value >> 46 & 3 != GRANULE_4K.TG:
+        granule_shift = 16
+    base = value & RANGE_BASE_MASK
+    start = u64(base << granule_shift)
+    scale = u64(value >> 44 & 3)
+    pages = u64((u64(value >> 39 & 31) + 1) << u64(5 * scale + 1))
+    if start >> 48 != 0:
+        return
+    size = u64(pages << granule_shift)
+    first = u64((1 << shadow.invalidation_shift(vm, context, start)) - 1)
+    last_ipa = u64(start + size - 1)
+    if last_ipa >> 48 != 0:
+        last_ipa = u64((1 << 48) - 1)
+    last = u64((1 << shadow.invalidation_shift(vm, context, last_ipa)) - 1)
+    begin = start & ~first
+    if shadow.unmap(vm, context, begin, u64((last_ipa | last) + 1 - begin)):
+        vcpu.counters.shadow_unmaps = u64(vcpu.counters.shadow_unmaps + 1)
+        pool.flush(context)
+
+
+@resident
+def stage2_operation(vcpu: Vcpu, key: u64, value: u64) -> bool:
+    """Do a stage-2 TLBI to the shadow contexts it concerns; False if `key` is none."""
+    everything = key in ALLE1_KEYS
+    whole = everything or key in VMALLS12_KEYS
+    one = key in IPA_KEYS
+    if not whole and not one and key not in IPA_RANGE_KEYS:
+        return False
+    vm = vm_of(vcpu)
+    vmid = current_vmid(vcpu)
+    for i in range(SHADOW_CONTEXTS):
+        context = vm.shadows[i]
+        if context.in_use == 0 or not (everything or stands_for(vm, context, vmid)):
+            continue
+        if whole:
+            pool.empty(vm, context)
+        elif context.stage2_off == 0:
+            if one:
+                unmap_ipa(vcpu, vm, context, value)
+            else:
+                unmap_range(vcpu, vm, context, value)
+    return True
+
+
+@resident
+def from_vel2(vcpu: Vcpu, key: u64, value: u64) -> Outcome:
+    """Emulate a TLBI that trapped in the hyp context."""
+    done = False
+    if is_el1_named(key) and page_of(vcpu).slot[HCR_SLOT] & TGE == 0:
+        done = run_for_guest(vcpu, key, value)
+    else:
+        done = run_el1(key, value) or stage2_operation(vcpu, key, value)
+    if done:
+        return Outcome.SKIP
+    vcpu.undefined = 1
+    return Outcome.INJECT

@@ -1,0 +1,197 @@
+"""Trap dispatch: one table in the order of ESR_ELx.EC, one place that applies the outcome.
+
+The vectors save the 31 GPRs, ELR_EL2 and SPSR_EL2 into the `Vcpu`, call here, and restore them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vel2.arch import sysregs as sr
+from vel2.arch.homes import slot
+from vel2.arch.esr import EC, ESR_ELx
+from vel2.arch.pstate import SPSR_ELx
+from vel2.hyp import abort, eret, smc, sysreg
+from vel2.hyp.exception import FIQ, IRQ, SERROR, SYNC, take_to_running_el1, take_to_vel2
+from vel2.hyp.outcome import Fatal, Outcome, Stop
+from vel2.hyp.state import CONTEXT_VEL2, Vcpu, page_of, vm_of
+from vel2.lang import inline, mrs, msr, resident, u64
+
+HCR_SLOT = slot(sr.HCR_EL2)
+HCD = sr.HCR_EL2.HCD.mask
+INSTRUCTION_BYTES = 4
+SINGLE_USE = SPSR_ELx.SS.mask | SPSR_ELx.BTYPE.mask
+"""PSTATE that the execution of an instruction uses up."""
+DISR_ISS = (1 << 25) - 1
+
+
+@resident
+def forward_as_is(vcpu: Vcpu) -> Outcome:
+    """Forward a trap of vEL1 that only L1's controls can cause, with hardware's syndrome."""
+    vcpu.syndrome = vcpu.esr
+    vcpu.syndrome_has_far = 0
+    return Outcome.FORWARD
+
+
+@resident
+def forward_debug(vcpu: Vcpu) -> Outcome:
+    """Forward a debug exception, routed to EL2 by L1's MDCR_EL2.TDE; a watchpoint has FAR."""
+    vcpu.syndrome = vcpu.esr
+    vcpu.syndrome_far = vcpu.far
+    vcpu.syndrome_has_far = 1
+    return Outcome.FORWARD
+
+
+@resident
+def hvc_from_vel2(vcpu: Vcpu) -> Outcome:
+    """Take HVC of vEL2 to vEL2 itself; ELR is already behind it."""
+    if page_of(vcpu).slot[HCR_SLOT] & HCD:
+        vcpu.pc = u64(vcpu.pc - INSTRUCTION_BYTES)
+        return sysreg.undefined(vcpu)
+    return forward_as_is(vcpu)
+
+
+@resident
+def unexpected(vcpu: Vcpu) -> Outcome:
+    """A trap that nothing we set can cause."""
+    return Outcome.FATAL
+
+
+@dataclass(frozen=True)
+class Row:
+    """Who handles one exception class, in the hyp context and in vEL1."""
+
+    ec: int
+    vel2: Callable[[Vcpu], Outcome]
+    vel1: Callable[[Vcpu], Outcome]
+
+
+HANDLED = {
+    EC.UNKNOWN: (sysreg.undefined, sysreg.undefined),
+    EC.WFX: (unexpected, forward_as_is),
+    EC.FP_ASIMD: (sysreg.undefined, forward_as_is),
+    EC.PAC: (sysreg.undefined, forward_as_is),
+    EC.HVC64: (hvc_from_vel2, forward_as_is),
+    EC.SMC64: (smc.local, smc.from_vel1),
+    EC.SYS64: (sysreg.from_vel2, sysreg.from_vel1),
+    EC.SVE: (sysreg.undefined, sysreg.undefined),
+    EC.SME: (sysreg.undefined, sysreg.undefined),
+    EC.ERET: (eret.from_vel2, eret.from_vel1),
+    EC.IABT_LOWER: (abort.from_vel2, abort.from_vel1),
+    EC.DABT_LOWER: (abort.from_vel2, abort.from_vel1),
+    EC.MOPS: (sysreg.undefined, sysreg.undefined),
+    EC.BREAKPOINT_LOWER: (unexpected, forward_debug),
+    EC.SOFTSTEP_LOWER: (unexpected, forward_debug),
+    EC.WATCHPOINT_LOWER: (unexpected, forward_debug),
+    EC.BKPT32: (unexpected, forward_debug),
+    EC.BRK64: (unexpected, forward_debug),
+}
+DISPATCH = tuple(Row(ec, *HANDLED.get(ec, (unexpected, unexpected))) for ec in range(64))
+"""All 64 classes, in order."""
+
+
+@inline
+def count(vcpu: Vcpu, ec: u64) -> None:
+    """Count a trap by context and class."""
+    index = u64(vcpu.context * 64 + ec)
+    vcpu.counters.by_ec[index] = u64(vcpu.counters.by_ec[index] + 1)
+
+
+@resident
+def handle_sync(vcpu: Vcpu, esr: u64) -> None:
+    """Handle a synchronous exception from a lower EL."""
+    vcpu.esr = esr
+    vcpu.far = mrs(sr.FAR_EL2)
+    ec = ESR_ELx.EC.get(esr)
+    count(vcpu, ec)
+    outcome = Outcome.FATAL
+    if vcpu.context == CONTEXT_VEL2:
+        for row in DISPATCH:
+            if ec == row.ec:
+                outcome = row.vel2(vcpu)
+    else:
+        for row in DISPATCH:
+            if ec == row.ec:
+                outcome = row.vel1(vcpu)
+    apply(vcpu, outcome)
+
+
+@inline
+def apply(vcpu: Vcpu, outcome: Outcome) -> None:
+    """Do what a handler asked for: the one place that moves PC."""
+    if outcome == Outcome.RESUME:
+        return
+    if outcome == Outcome.SKIP:
+        vcpu.pc = u64(vcpu.pc + INSTRUCTION_BYTES)
+        vcpu.pstate = vcpu.pstate & ~SINGLE_USE
+    elif outcome == Outcome.FORWARD:
+        vcpu.counters.forwarded = u64(vcpu.counters.forwarded + 1)
+        take_to_vel2(vcpu, SYNC)
+        write_syndrome(vcpu)
+    elif outcome == Outcome.INJECT:
+        vcpu.counters.injected = u64(vcpu.counters.injected + 1)
+        take_to_running_el1(vcpu, SYNC)
+        write_syndrome(vcpu)
+    else:
+        fatal(vcpu, Fatal.UNEXPECTED_TRAP, outcome)
+
+
+@inline
+def write_syndrome(vcpu: Vcpu) -> None:
+    """Give the EL that takes the exception its ESR and, where there is one, its FAR."""
+    msr(sr.ESR_EL1, vcpu.syndrome)
+    if vcpu.syndrome_has_far != 0:
+        msr(sr.FAR_EL1, vcpu.syndrome_far)
+        vcpu.syndrome_has_far = 0
+
+
+@resident
+def handle_irq(vcpu: Vcpu) -> None:
+    """Handle a physical IRQ. It is never ours: only vEL1 with L1's HCR_EL2.IMO sends it here."""
+    vcpu.counters.irq[vcpu.context] = u64(vcpu.counters.irq[vcpu.context] + 1)
+    asynchronous(vcpu, IRQ)
+
+
+@resident
+def handle_fiq(vcpu: Vcpu) -> None:
+    """Handle a physical FIQ, as an IRQ."""
+    vcpu.counters.fiq[vcpu.context] = u64(vcpu.counters.fiq[vcpu.context] + 1)
+    asynchronous(vcpu, FIQ)
+
+
+@resident
+def handle_serror(vcpu: Vcpu) -> None:
+    """Handle a physical SError, which L1's HCR_EL2.AMO sends here, with its syndrome."""
+    vcpu.counters.serror[vcpu.context] = u64(vcpu.counters.serror[vcpu.context] + 1)
+    vcpu.esr = mrs(sr.ESR_EL2)
+    asynchronous(vcpu, SERROR)
+    msr(sr.ESR_EL1, vcpu.esr)
+
+
+@inline
+def asynchronous(vcpu: Vcpu, kind: u64) -> None:
+    """Give an asynchronous exception to vEL2."""
+    if vcpu.context == CONTEXT_VEL2:
+        fatal(vcpu, Fatal.UNEXPECTED_INTERRUPT, kind)
+    take_to_vel2(vcpu, kind)
+
+
+@resident
+def handle_bad_vector(vcpu: Vcpu, vector: u64) -> None:
+    """Handle an exception that must not happen: from EL2 itself, or from AArch32."""
+    vcpu.esr = mrs(sr.ESR_EL2)
+    vcpu.far = mrs(sr.FAR_EL2)
+    if vector < 8:
+        fatal(vcpu, Fatal.VECTOR_SAME_EL, vector)
+    fatal(vcpu, Fatal.VECTOR_AARCH32, vector)
+
+
+@resident
+def fatal(vcpu: Vcpu, code: u64, detail: u64) -> None:
+    """Record a broken invariant of ours and stop the machine."""
+    vm = vm_of(vcpu)
+    vm.fatal_code = code
+    vm.fatal_detail = detail
+    vm.fatal_esr = mrs(sr.ESR_EL2)
+    vm.fatal_elr = mrs(sr.ELR_EL2)
+    vm.fatal_far = mrs(sr.FAR_EL2)
+    smc.stop_machine(vcpu, Stop.FATAL, smc.SYSTEM_OFF)

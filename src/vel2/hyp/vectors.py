@@ -1,0 +1,214 @@
+"""The assembly around the resident code: vectors, saving and restoring guests, entry, and small calls.
+
+Register use. While a guest runs, SP_EL2 is the address of the `Vcpu`, so the vectors store the GPRs
+relative to it and need no free register; L0's stack lies right below. Synchronous exceptions first
+try to be an ERET inside vEL2, which needs four GPRs; everything else saves all 31 and calls `trap`.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.esr import EC, ESR_ELx
+from vel2.arch.homes import slot
+from vel2.hyp.exception import EL1_TO_EL2, EL2T
+from vel2.hyp.layout import PCPU_OFFSET, VCPU_IN_PCPU, VM_OFFSET
+from vel2.hyp.state import Vcpu
+from vel2.lang.asm import SP, XZR, Assembler
+
+VECTOR_BYTES = 0x80
+LOWER_AARCH64_SYNC, LOWER_AARCH64_IRQ, LOWER_AARCH64_FIQ, LOWER_AARCH64_SERROR = 8, 9, 10, 11
+HANDLERS = {
+    LOWER_AARCH64_IRQ: "handle_irq",
+    LOWER_AARCH64_FIQ: "handle_fiq",
+    LOWER_AARCH64_SERROR: "handle_serror",
+}
+X = Vcpu.offset_of("x")
+PC = Vcpu.offset_of("pc")
+PSTATE = Vcpu.offset_of("pstate")
+ALL_BUT_LAST = range(0, 30, 2)
+MODE_BITS = 5
+
+
+def save_guest(a: Assembler) -> None:
+    """Store the GPRs, PC and PSTATE of the guest; x0 becomes the `Vcpu`."""
+    for n in ALL_BUT_LAST:
+        a.stp(n, n + 1, SP, X + 8 * n)
+    save_pc(a)
+
+
+def save_pc(a: Assembler) -> None:
+    """Store x30, PC and PSTATE."""
+    a.str(30, SP, X + 8 * 30)
+    a.mrs(1, sr.ELR_EL2)
+    a.mrs(2, sr.SPSR_EL2)
+    a.stp(1, 2, SP, PC)
+    a.add(0, SP, 0)
+
+
+def vectors(a: Assembler) -> None:
+    """Emit the table VBAR_EL2 points at."""
+    a.align(0x800)
+    a.label("vectors")
+    for number in range(16):
+        a.org_from("vectors", VECTOR_BYTES * number)
+        if number == LOWER_AARCH64_SYNC:
+            fast_eret(a)
+        elif number in HANDLERS:
+            a.b(f"to_{HANDLERS[number]}")
+        else:
+            a.movz(1, number)
+            a.b("to_bad_vector")
+    a.org_from("vectors", VECTOR_BYTES * 16)
+
+
+def fast_eret(a: Assembler) -> None:
+    """Emit the first part of the synchronous vector: pick out plain ERETs of vEL2."""
+    a.stp(0, 1, SP, X)
+    a.stp(2, 3, SP, X + 16)
+    a.mrs(0, sr.ESR_EL2)
+    a.lsr(1, 0, ESR_ELx.EC.lsb)
+    a.cmp(1, EC.ERET)
+    a.b_cond("eq", "plain_eret")
+    a.b("to_handle_sync")
+
+
+def plain_eret(a: Assembler) -> None:
+    """Emit the ERET that stays in the hyp context: vEL2 to vEL2, or to the VHE host's EL0.
+
+    The context needs no check: in vEL1, ERET traps only if L1 set HCR_EL2.NV, which it is not given.
+    x0-x3 are saved; x0 = ESR_EL2.
+    """
+    a.label("plain_eret")
+    a.ldr(1, SP, Vcpu.offset_of("slow_eret"))
+    a.tbnz(0, 1, "to_handle_sync")
+    a.cbnz(1, "to_handle_sync")
+    a.ldr(2, SP, Vcpu.offset_of("vncr_page"))
+    a.ldr(1, SP, Vcpu.offset_of("mdscr"))
+    a.ldr(3, 2, 8 * slot(sr.MDSCR_EL1))
+    a.cmp(1, rm=3)
+    a.b_cond("ne", "to_handle_sync")
+    a.mrs(0, sr.SPSR_EL1)
+    a.and_(1, 0, 0b1_1111)
+    a.cbz(1, "eret_to_el0")
+    a.sub(1, 1, EL2T)
+    a.cmp(1, 1)
+    a.b_cond("hi", "eret_is_not_plain")
+    a.eor(0, 0, EL1_TO_EL2)
+    a.label("eret_now")
+    a.msr(sr.SPSR_EL2, 0)
+    a.mrs(1, sr.ELR_EL1)
+    a.msr(sr.ELR_EL2, 1)
+    a.ldr(1, SP, Vcpu.offset_of("fast_eret"))
+    a.add(1, 1, 1)
+    a.str(1, SP, Vcpu.offset_of("fast_eret"))
+    a.ldp(2, 3, SP, X + 16)
+    a.ldp(0, 1, SP, X)
+    a.eret()
+    a.label("eret_to_el0")
+    a.ldr(1, 2, 8 * slot(sr.HCR_EL2))
+    a.tbnz(1, sr.HCR_EL2.TGE.lsb, "eret_now")
+    a.label("eret_is_not_plain")
+    a.mrs(0, sr.ESR_EL2)
+    a.b("to_handle_sync")
+
+
+def slow_paths(a: Assembler) -> None:
+    """Emit the way through the resident code for each kind of exception, and back into the guest."""
+    a.label("to_handle_sync")
+    for n in ALL_BUT_LAST[2:]:
+        a.stp(n, n + 1, SP, X + 8 * n)
+    a.mov(3, 0)
+    save_pc(a)
+    a.mov(1, 3)
+    a.bl("handle_sync")
+    a.label("resume")
+    a.add(0, SP, 0)
+    a.ldp(1, 2, 0, PC)
+    a.msr(sr.ELR_EL2, 1)
+    a.msr(sr.SPSR_EL2, 2)
+    for n in ALL_BUT_LAST[1:]:
+        a.ldp(n, n + 1, 0, X + 8 * n)
+    a.ldr(30, 0, X + 8 * 30)
+    a.ldp(0, 1, 0, X)
+    a.eret()
+    for handler in HANDLERS.values():
+        a.label(f"to_{handler}")
+        save_guest(a)
+        a.bl(handler)
+        a.b("resume")
+    a.label("to_bad_vector")
+    a.add(0, SP, 0)
+    a.bl("handle_bad_vector")
+    a.label("halt")
+    a.wfi()
+    a.b("halt")
+
+
+def entry(a: Assembler) -> None:
+    """Emit the first instructions of a pcpu: stack, vectors, then `start`."""
+    a.label("entry")
+    a.msr_immediate("daifset", 0xF)
+    a.msr_immediate("spsel", 1)
+    a.adr_symbol(19, "image_start")
+    a.mov_imm(1, PCPU_OFFSET + VCPU_IN_PCPU)
+    a.add(0, 19, rm=1)
+    a.add(SP, 0, 0)
+    a.mov_imm(2, VM_OFFSET)
+    a.add(1, 19, rm=2)
+    a.adr_symbol(3, "vectors")
+    a.msr(sr.VBAR_EL2, 3)
+    a.isb()
+    a.bl("start")
+    a.b("resume")
+
+
+def calls(a: Assembler) -> None:
+    """Emit the functions that resident code cannot express."""
+    a.label("firmware_call")
+    a.smc(0)
+    a.ret()
+    a.label("set_pan")
+    a.cbz(0, "clear_pan")
+    a.msr_immediate("pan", 1)
+    a.ret()
+    a.label("clear_pan")
+    a.msr_immediate("pan", 0)
+    a.ret()
+    for key, low, high in (
+        ("a", sr.APIAKeyLo_EL1, sr.APIAKeyHi_EL1),
+        ("b", sr.APIBKeyLo_EL1, sr.APIBKeyHi_EL1),
+    ):
+        pac_with_key(a, f"pac_with_key_{key}", low, high)
+
+
+def pac_with_key(
+    a: Assembler, label: str, low: type[sr.Register], high: type[sr.Register]
+) -> None:
+    """Emit PACGA under another key: x0 = ComputePAC(x0, x1), in bits 63-32."""
+    a.label(label)
+    a.mrs(2, sr.APGAKeyLo_EL1)
+    a.mrs(3, sr.APGAKeyHi_EL1)
+    a.mrs(4, low)
+    a.mrs(5, high)
+    a.msr(sr.APGAKeyLo_EL1, 4)
+    a.msr(sr.APGAKeyHi_EL1, 5)
+    a.isb()
+    a.pacga(0, 0, 1)
+    a.msr(sr.APGAKeyLo_EL1, 2)
+    a.msr(sr.APGAKeyHi_EL1, 3)
+    a.isb()
+    a.ret()
+
+
+def assemble() -> Assembler:
+    """Give all of it; the image begins with `image_start`."""
+    a = Assembler()
+    a.label("image_start")
+    a.b("entry")
+    vectors(a)
+    plain_eret(a)
+    slow_paths(a)
+    entry(a)
+    calls(a)
+    return a
+
+
+__all__ = ["XZR", "assemble"]

@@ -1,0 +1,167 @@
+"""A walk of L1's own stage 2, in software (AArch64.S2Walk, without the features L1 does not see).
+
+L1's tables are read at their L1 address, which is where they are (the canonical stage 2 is the
+identity), and only where L1 has memory: a table in a hole or in L0's memory is an external abort on
+the walk, as it would be on the machine. Nothing L1 writes is trusted further than that.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.descriptors import GRANULE_4K, GRANULE_16K, GRANULE_64K, Stage2Leaf
+from vel2.arch.esr import FSC
+from vel2.hyp.stage2 import PA_BITS, is_ram
+from vel2.hyp.state import Vm, Walk
+from vel2.lang import L1IPA, L2IPA, PA, inline, load_u64, resident, store_u64, u64
+
+VTCR = sr.VTCR_EL2
+VALID = Stage2Leaf.VALID.mask
+TABLE = VALID | Stage2Leaf.TYPE.mask
+ADDRESS_BITS = (1 << 48) - 1
+MIN_INPUT_BITS = 25
+MAX_INPUT_BITS = 48
+NO_LEVEL = 4
+MAX_CONCATENATED_BITS = 4
+
+
+@inline
+def granule_bits(vtcr: u64) -> u64:
+    """Give log2 of the granule, or 0 if VTCR_EL2.TG0 is reserved."""
+    tg0 = VTCR.TG0.get(vtcr)
+    if tg0 == GRANULE_4K.TG0:
+        return u64(GRANULE_4K.log2_bytes)
+    if tg0 == GRANULE_64K.TG0:
+        return u64(GRANULE_64K.log2_bytes)
+    if tg0 == GRANULE_16K.TG0:
+        return u64(GRANULE_16K.log2_bytes)
+    return 0
+
+
+@inline
+def start_level(vtcr: u64, granule: u64) -> u64:
+    """Give the level the walk starts at (AArch64.S2StartLevel), or `NO_LEVEL` if SL0 is reserved."""
+    sl0 = VTCR.SL0.get(vtcr)
+    if granule == GRANULE_4K.log2_bytes:
+        if sl0 == 3:
+            return NO_LEVEL
+        return u64(2 - sl0)
+    if sl0 == 3:
+        return NO_LEVEL
+    return u64(3 - sl0)
+
+
+@inline
+def is_inconsistent(level: u64, input_bits: u64, granule: u64) -> bool:
+    """Whether SL0 and T0SZ disagree (AArch64.S2InconsistentSL)."""
+    stride = u64(granule - 3)
+    resolved_below = u64((3 - level) * stride + granule)
+    return input_bits <= resolved_below or input_bits > u64(
+        resolved_below + stride + MAX_CONCATENATED_BITS
+    )
+
+
+@inline
+def may_be_block(level: u64, granule: u64) -> bool:
+    """Whether a block may appear at `level`, for 48-bit addresses."""
+    if granule == GRANULE_4K.log2_bytes:
+        return level == 1 or level == 2
+    return level == 2
+
+
+@inline
+def fail(result: Walk, fault: u64, level: u64) -> None:
+    """Note a fault of the walk."""
+    result.fsc = u64(fault + level)
+    result.level = level
+
+
+@resident
+def guest_stage2(vm: Vm, result: Walk, vttbr: u64, vtcr: u64, ipa: L2IPA) -> None:
+    """Walk L1's stage 2 for one address of L2.
+
+    :param result: gets the fault status code with L1's level, or output, level and attributes.
+    :param vttbr: as L1 wrote it; likewise `vtcr`.
+    """
+    result.fsc = 0
+    granule = granule_bits(vtcr)
+    input_bits = u64(64 - VTCR.T0SZ.get(vtcr))
+    level = start_level(vtcr, granule)
+    if (
+        granule == 0
+        or level >= NO_LEVEL
+        or input_bits < MIN_INPUT_BITS
+        or input_bits > MAX_INPUT_BITS
+        or is_inconsistent(level, input_bits, granule)
+        or ipa >> input_bits != 0
+    ):
+        fail(result, FSC.TRANSLATION, 0)
+        return
+    output_bits = PA_BITS[VTCR.PS.get(vtcr)]
+    stride = u64(granule - 3)
+    shift = u64((3 - level) * stride + granule)
+    root_bits = u64(input_bits - shift + 3)
+    table = vttbr & ADDRESS_BITS & ~u64((1 << root_bits) - 1)
+    index = ipa >> shift
+    while True:
+        if table >> output_bits != 0 and output_bits < 48:
+            fail(result, FSC.ADDRESS_SIZE, level)
+            return
+        slot = L1IPA(table + index * 8)
+        if not is_ram(vm, slot):
+            fail(result, FSC.SYNC_EXTERNAL_WALK, level)
+            return
+        entry = load_u64(PA(slot))
+        if entry & VALID == 0:
+            fail(result, FSC.TRANSLATION, level)
+            return
+        if level < 3 and entry & TABLE == TABLE:
+            table = entry & ADDRESS_BITS & ~u64((1 << granule) - 1)
+            level = u64(level + 1)
+            shift = u64(shift - stride)
+            index = ipa >> shift & u64((1 << stride) - 1)
+            continue
+        if (level == 3) != (entry & TABLE == TABLE) or (level < 3 and not may_be_block(level, granule)):
+            fail(result, FSC.TRANSLATION, level)
+            return
+        finish(result, entry, level, shift, u64(ipa), output_bits, slot, vtcr)
+        return
+
+
+@inline
+def finish(
+    result: Walk,
+    entry: u64,
+    level: u64,
+    shift: u64,
+    ipa: u64,
+    output_bits: u64,
+    slot: L1IPA,
+    vtcr: u64,
+) -> None:
+    """Check a leaf, set its access flag if VTCR_EL2.HA asks for it, and note what it says."""
+    offset_mask = u64((1 << shift) - 1)
+    output = entry & ADDRESS_BITS & ~offset_mask | ipa & offset_mask
+    if output_bits < 48 and output >> output_bits != 0:
+        fail(result, FSC.ADDRESS_SIZE, level)
+    elif entry & Stage2Leaf.AF.mask == 0 and vtcr & VTCR.HA.mask == 0:
+        fail(result, FSC.ACCESS_FLAG, level)
+    else:
+        if entry & Stage2Leaf.AF.mask == 0:
+            store_u64(PA(slot), entry | Stage2Leaf.AF.mask)
+        result.output = output
+        result.level = shift_to_level(shift)
+        result.s2ap = Stage2Leaf.S2AP.get(entry)
+        result.xn = Stage2Leaf.XN.get(entry)
+        result.memattr = Stage2Leaf.MemAttr.get(entry)
+        result.sh = Stage2Leaf.SH.get(entry)
+        result.fsc = 0
+        result.guest_level = level
+        result.shift = shift
+
+
+@inline
+def shift_to_level(shift: u64) -> u64:
+    """Give the 4 KiB-granule level whose leaf is not larger than 2**shift bytes."""
+    if shift >= 30:
+        return 1
+    if shift >= 21:
+        return 2
+    return 3
