@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from vel2.cli.consoles import LabelledLines
-from vel2.cli.exits import ExitCode, exit_code_of
+from vel2.cli.ending import conclude
 from vel2.cli.guests import progress_bars
 from vel2.cli.kernels import find_kernel, kernel_names
 from vel2.cli.options import check_supported, vm_options
-from vel2.cli.report import Report, print_guests, print_traps, write_json
+from vel2.cli.report import Report, print_guests, print_traps
 from vel2.cli.session import Request, Session, make_session, vmm_program
 from vel2.cli.terminal import Terminal
 from vel2.guests.kernels import fetch, list_guests
@@ -70,15 +70,9 @@ def demo(
     session = make_session(request)
     to_stderr = str(json_file) == "-"
     ended = watch(session, report, timeout, to_stderr)
-    code = exit_code_of(ended)
-    if code is ExitCode.OK and report.get("l2.userspace") is not True:
-        code = ExitCode.GUEST_FAILED
-    report.finish(ended, code, session.traps(), session.sysreg_traps())
+    report.put_boot_times()
     show(Terminal(to_stderr), report, session, deterministic)
-    click.echo(f"vel2: {ended} after {ended.seconds:.1f} s", err=True)
-    if json_file is not None:
-        write_json(report, json_file)
-    context.exit(code)
+    conclude(context, report, session, ended, json_file, expect_l2=True)
 
 
 def fetch_missing(kernels: list[str]) -> None:

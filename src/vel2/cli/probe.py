@@ -4,7 +4,6 @@ A QEMU that knows FEAT_NV2 may still be told not to have it (a cpu model, a wrap
 binary), so its version alone does not answer. The code below runs where L0 would.
 """
 
-import contextlib
 import struct
 from dataclasses import dataclass
 
@@ -12,7 +11,6 @@ from vel2.errors import LaunchError
 from vel2.machine.memory import RAM_BASE, GuestMemory
 from vel2.machine.outcome import ExitReason
 from vel2.machine.qemu import Machine, MachineConfig
-from vel2.machine.qmp import MonitorError
 
 __all__ = ("Processor", "probe_el2")
 
@@ -53,11 +51,7 @@ def probe_el2() -> Processor:
     """
     with GuestMemory(64 * MIB) as memory:
         memory.write(CODE, struct.pack(f"<{len(WORDS)}I", *WORDS))
-        # Paused, because it ends before QEMU has said that it is there.
-        config = MachineConfig(memory_bytes=memory.size, entry=CODE, start_paused=True)
-        with Machine(config, memory) as machine:
-            with contextlib.suppress(MonitorError):  # it may be over before it answers
-                machine.monitor.resume()
+        with Machine(MachineConfig(memory_bytes=memory.size, entry=CODE), memory) as machine:
             ended = machine.wait(TIMEOUT_S)
             if ended.reason is not ExitReason.SHUTDOWN:
                 raise LaunchError(

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
@@ -20,7 +21,10 @@ from vel2.guests.markers import parse_marker
 from vel2.machine.console import Line
 from vel2.machine.outcome import MachineExit
 
-__all__ = ("L2_PREFIX", "Report", "TrapCount", "print_guests", "print_traps", "write_json")
+if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
+    from vel2.control.counters import TrapCount
+
+__all__ = ("L2_PREFIX", "Report", "print_guests", "print_traps", "write_json")
 
 L2_PREFIX = "L2| "
 """What the VMM inside L1 puts before each line of its guest."""
@@ -31,19 +35,6 @@ DECIMAL = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")
 
 Value = bool | int | float | str
 Tree = dict[str, "Value | Tree"]
-
-
-@dataclass(frozen=True)
-class TrapCount:
-    """How often one kind of trap came from one context.
-
-    :ivar kind: exception class, number and name, as `trace` prints it.
-    :ivar context: who ran when it trapped, such as `vEL2`.
-    """
-
-    kind: str
-    context: str
-    count: int
 
 
 def to_value(name: str, text: str) -> Value:
@@ -98,7 +89,7 @@ class Report:
         return node
 
     def finish(
-        self, ended: MachineExit, code: int, traps: list[TrapCount], by_sysreg: dict[str, int]
+        self, ended: MachineExit, code: int, traps: list["TrapCount"], by_sysreg: dict[str, int]
     ) -> None:
         """Add how the machine ended, and the counters of EL2."""
         self.put_boot_times()
@@ -155,7 +146,7 @@ def plain_table(*columns: str) -> Table:
     return table
 
 
-def print_traps(console: Terminal, traps: list[TrapCount], by_sysreg: dict[str, int]) -> None:
+def print_traps(console: Terminal, traps: list["TrapCount"], by_sysreg: dict[str, int]) -> None:
     """Print the traps by exception class and context, then the registers trapped most often."""
     contexts = sorted({trap.context for trap in traps})
     counts = Counter({(trap.kind, trap.context): 0 for trap in traps})

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from vel2.cli.exits import exit_code_of
+from vel2.cli.ending import conclude
 from vel2.cli.kernels import KERNEL
 from vel2.cli.options import check_supported, vm_options
-from vel2.cli.report import Report, write_json
+from vel2.cli.report import Report
 from vel2.cli.session import Request, Session, make_session
 from vel2.machine.loader import load_kernel, read_file
 from vel2.machine.outcome import ExitReason, MachineExit
@@ -66,11 +66,7 @@ def run(
     session.console.on_line(report.take)
     # Standard output may be for the result.
     ended = attend(session, timeout, STDERR if str(json_file) == "-" else STDOUT)
-    report.finish(ended, exit_code_of(ended), session.traps(), session.sysreg_traps())
-    click.echo(f"vel2: {ended} after {ended.seconds:.1f} s", err=True)
-    if json_file is not None:
-        write_json(report, json_file)
-    context.exit(exit_code_of(ended))
+    conclude(context, report, session, ended, json_file)
 
 
 def attend(session: Session, timeout: float | None, output: int) -> MachineExit:

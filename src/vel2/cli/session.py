@@ -5,15 +5,15 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-from vel2.cli.report import TrapCount
-from vel2.errors import UserError
 from vel2.machine.console import Console
 from vel2.machine.loader import KernelImage
 from vel2.machine.outcome import ExitReason, MachineExit
 from vel2.machine.qemu import Machine, MachineConfig
-from vel2.machine.qmp import MonitorError
+
+if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
+    from vel2.control.counters import TrapCount
 
 __all__ = ("Request", "Session", "make_session")
 
@@ -60,11 +60,14 @@ class Session(Protocol):
     def stop(self, reason: ExitReason = ExitReason.STOPPED) -> None:
         """End the machine now, for that reason."""
 
-    def traps(self) -> list[TrapCount]:
-        """Give EL2's counters, by exception class and context; none when vel2 is not below."""
+    def traps(self) -> list["TrapCount"]:
+        """Give L0's counters at the end, by exception class and context; none without L0."""
 
     def sysreg_traps(self) -> dict[str, int]:
-        """Give EL2's counters by system register."""
+        """Give L0's counters at the end, by system register."""
+
+    def fatal(self) -> str:
+        """Give the broken invariant that L0 stopped itself at; empty when it did not."""
 
 
 class NativeSession(contextlib.ExitStack):
@@ -84,8 +87,6 @@ class NativeSession(contextlib.ExitStack):
             kernel=self._kernel,
             initrd=self._initrd if request.initrd else None,
             append=request.append,
-            # A guest may end before QEMU has said that it is there.
-            start_paused=True,
             extra_arguments=request.qemu_arguments,
         )
         self._machine = Machine(config)
@@ -98,8 +99,6 @@ class NativeSession(contextlib.ExitStack):
             self._kernel.write_bytes(self._request.kernel.data)
             self._initrd.write_bytes(self._request.initrd)
             stack.enter_context(self._machine)
-            with contextlib.suppress(MonitorError):  # it may be over before it answers
-                self._machine.monitor.resume()
             self.push(stack.pop_all())
         return self
 
@@ -111,7 +110,7 @@ class NativeSession(contextlib.ExitStack):
         """End the machine now, for that reason."""
         self._machine.stop(reason)
 
-    def traps(self) -> list[TrapCount]:
+    def traps(self) -> list["TrapCount"]:
         """Give nothing: real EL2 is the guest's own."""
         return []
 
@@ -119,23 +118,85 @@ class NativeSession(contextlib.ExitStack):
         """Give nothing: real EL2 is the guest's own."""
         return {}
 
+    def fatal(self) -> str:
+        """Give nothing: there is no L0 to stop."""
+        return ""
+
+
+class NestedSession:
+    """L1 at virtual EL2, with L0 below."""
+
+    def __init__(self, request: Request) -> None:
+        from vel2.control.vm import Vm, VmConfig
+
+        config = VmConfig(
+            kernel=request.kernel,
+            initrd=request.initrd,
+            append=request.append,
+            memory_bytes=request.memory_bytes,
+            deterministic=request.deterministic,
+            qemu_arguments=request.qemu_arguments,
+        )
+        self._vm = Vm(config)
+        self._traps: list[TrapCount] = []
+        self._sysreg_traps: dict[str, int] = {}
+        self._fatal = ""
+        self.console = self._vm.console
+
+    def __enter__(self) -> Self:
+        """Start the machine."""
+        try:
+            self._vm.__enter__()
+        except BaseException:
+            self._vm.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the machine, keep what L0 counted, and give its memory back."""
+        try:
+            self._vm.__exit__(kind, error, traceback)
+            self._traps, self._sysreg_traps = self._vm.traps(), self._vm.sysreg_traps()
+            self._fatal = str(self._vm.fatal or "")
+        finally:
+            self._vm.close()
+
+    def wait(self, timeout: float | None = None) -> MachineExit:
+        """Wait for the end; when `timeout` seconds have passed, end the machine."""
+        return self._vm.wait(timeout)
+
+    def stop(self, reason: ExitReason = ExitReason.STOPPED) -> None:
+        """End the machine now, for that reason."""
+        self._vm.machine.stop(reason)
+
+    def traps(self) -> list["TrapCount"]:
+        """Give what L0 counted, once the machine has ended."""
+        return self._traps
+
+    def sysreg_traps(self) -> dict[str, int]:
+        """Give what L0 counted by system register, once the machine has ended."""
+        return self._sysreg_traps
+
+    def fatal(self) -> str:
+        """Give why L0 stopped itself, once the machine has ended."""
+        return self._fatal
+
 
 def make_session(request: Request) -> Session:
     """Make the machine that was asked for, not started yet.
 
     :raises UserError: when it cannot be made of what was given.
     """
-    if request.native:
-        return NativeSession(request)
-    raise UserError(
-        "booting at virtual EL2 is not wired to the command line yet; give --native for the"
-        " machine's real EL2."
-    )
+    return NativeSession(request) if request.native else NestedSession(request)
 
 
 def vmm_program() -> bytes:
-    """Give the VMM that L1 starts L2 with, as a static arm64 program.
+    """Compile the VMM that L1 starts L2 with."""
+    from vel2.guests.vmm import build_vmm
 
-    :raises UserError: when it cannot be built.
-    """
-    raise UserError("the VMM that starts L2 inside L1 is not wired to the command line yet.")
+    return build_vmm()

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vel2.cli.consoles import LabelledLines, printable
-from vel2.cli.report import Report, TrapCount, print_guests, print_traps, write_json
+from vel2.cli.report import Report, print_guests, print_traps, write_json
 from vel2.cli.terminal import Terminal
+from vel2.control.counters import TrapCount
 from vel2.errors import UserError
 from vel2.machine.console import Line
 from vel2.machine.outcome import ExitReason, MachineExit

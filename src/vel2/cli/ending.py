@@ -1,0 +1,48 @@
+"""What a run ends with: the verdict, the JSON result, the exit code."""
+
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from vel2.cli.exits import ExitCode, exit_code_of
+from vel2.cli.report import Report, write_json
+from vel2.cli.session import Session
+from vel2.machine.outcome import MachineExit
+
+__all__ = ("conclude", "verdict")
+
+
+def verdict(ended: MachineExit, fatal: str, report: Report, expect_l2: bool) -> ExitCode:
+    """Choose the exit code.
+
+    :param fatal: why L0 stopped itself; it then ends the machine as a guest does.
+    :param expect_l2: a machine that powered off is only well when L2 reached user space.
+    """
+    if fatal:
+        return ExitCode.L0_FATAL
+    code = exit_code_of(ended)
+    if code is ExitCode.OK and expect_l2 and report.get("l2.userspace") is not True:
+        return ExitCode.GUEST_FAILED
+    return code
+
+
+def conclude(
+    context: click.Context,
+    report: Report,
+    session: Session,
+    ended: MachineExit,
+    json_file: Path | None,
+    expect_l2: bool = False,
+) -> NoReturn:
+    """Say how the run ended, write its result, and leave with its exit code."""
+    fatal = session.fatal()
+    code = verdict(ended, fatal, report, expect_l2)
+    report.finish(ended, code, session.traps(), session.sysreg_traps())
+    if fatal:
+        report.put("fatal", fatal)
+        click.echo(f"vel2: {fatal}", err=True)
+    click.echo(f"vel2: {ended} after {ended.seconds:.1f} s", err=True)
+    if json_file is not None:
+        write_json(report, json_file)
+    context.exit(code)
