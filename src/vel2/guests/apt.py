@@ -231,5 +231,10 @@ def _report(line: str, doing: str, progress: Progress | None) -> None:
 
 
 def _complaint(doing: str, output: str) -> str:
+    """Make one sentence out of what apt said, by its first error."""
     lines = re.findall(r"^E: (.*)$", output, re.MULTILINE) or output.strip().splitlines()[-1:]
-    return f"{doing} failed: {lines[0] if lines else 'apt said nothing'}"
+    said = lines[0].strip().rstrip(".") if lines else "apt said nothing"
+    advice = ""
+    if "Failed to fetch" in said:
+        advice = "; check the network and the mirror in apt's sources"
+    return f"{doing} failed: {said}{advice}."

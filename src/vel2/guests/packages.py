@@ -1,11 +1,14 @@
 """Look up, download and unpack Debian packages, without root and without installing anything."""
 
+import contextlib
 import hashlib
 import re
+import signal
+import stat
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +70,32 @@ def download(
     return found
 
 
+@contextlib.contextmanager
+def _opened(deb: Path) -> Iterator[tarfile.TarFile]:
+    """Open the file system archive of a package.
+
+    :raises UserError: when the package is damaged.
+    """
+    with subprocess.Popen(
+        ["dpkg-deb", "--fsys-tarfile", str(deb)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        complaint = ""
+        try:
+            with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+                yield archive
+        except tarfile.TarError as error:
+            complaint = str(error)
+        process.stdout.close()
+        complaint = process.stderr.read().decode("utf-8", "replace").strip() or complaint
+    # Closing the pipe before the end of the padding may end dpkg-deb by SIGPIPE.
+    if complaint or process.returncode not in (0, -signal.SIGPIPE):
+        raise UserError(f"the package {deb.name} cannot be unpacked ({complaint}); fetch it again.")
+
+
 def extract(deb: Path, wanted: Callable[[str], bool], into: Path) -> list[Path]:
     """Write the regular files of a package whose path is `wanted`, by their last name.
 
@@ -75,57 +104,66 @@ def extract(deb: Path, wanted: Callable[[str], bool], into: Path) -> list[Path]:
     :raises UserError: when the package is damaged.
     """
     written = []
-    with subprocess.Popen(
-        ["dpkg-deb", "--fsys-tarfile", str(deb)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None and process.stderr is not None
-        try:
-            with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
-                for member in archive:
-                    path = member.name.removeprefix("./")
-                    content = archive.extractfile(member) if member.isreg() else None
-                    if content is None or not wanted(path):
-                        continue
-                    target = into / Path(path).name
-                    target.write_bytes(content.read())
-                    written.append(target)
-        except tarfile.TarError as error:
-            raise UserError(
-                f"the package {deb.name} cannot be unpacked ({error}); fetch it again."
-            ) from error
-        complaint = process.stderr.read().decode("utf-8", "replace").strip()
-    if process.returncode != 0:
-        raise UserError(f"the package {deb.name} cannot be unpacked ({complaint}); fetch it again.")
+    with _opened(deb) as archive:
+        for member in archive:
+            path = member.name.removeprefix("./")
+            content = archive.extractfile(member) if member.isreg() else None
+            if content is not None and wanted(path):
+                target = into / Path(path).name
+                target.write_bytes(content.read())
+                written.append(target)
     return written
 
 
 def unpack(debs: Iterable[Path], tree: Path) -> None:
     """Unpack packages over each other into a tree with Debian's merged /usr.
 
-    :raises UserError: when one is damaged.
+    Device nodes and pipes are left out, owners are not kept: neither needs root then.
+
+    :raises UserError: when one is damaged or names a path outside the tree.
     """
     for name, target in MERGED_USR.items():
         (tree / target).mkdir(parents=True, exist_ok=True)
-        link = tree / name
-        if not link.is_symlink():
-            link.symlink_to(target)
+        if not (tree / name).is_symlink():
+            (tree / name).symlink_to(target)
     for deb in debs:
-        result = subprocess.run(
-            ["dpkg-deb", "--extract", str(deb), str(tree)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if result.returncode != 0:
-            raise UserError(
-                f"the package {deb.name} cannot be unpacked ({result.stderr.strip()}); "
-                "fetch it again."
-            )
+        with _opened(deb) as archive:
+            for member in archive:
+                _place(archive, member, tree, deb)
+
+
+def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, tree: Path, deb: Path) -> None:
+    target = _inside(tree, member.name, deb)
+    if member.isdir() or (target.is_dir() and not target.is_symlink()):
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    content = archive.extractfile(member) if member.isreg() else None
+    if content is None and not member.issym() and not member.islnk():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_symlink() or target.exists():
+        target.unlink()
+    if member.issym():
+        target.symlink_to(member.linkname)
+    elif member.islnk():
+        target.hardlink_to(_inside(tree, member.linkname, deb))
+    elif content is not None:
+        target.write_bytes(content.read())
+        target.chmod(member.mode & 0o777 | stat.S_IWUSR)
+
+
+def _inside(tree: Path, name: str, deb: Path) -> Path:
+    """Return where a path of a package goes: below /usr when it is merged, never outside.
+
+    A package may put a link to an absolute path first and a file through it next.
+    """
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if not parts:
+        return tree
+    path = tree.joinpath(MERGED_USR.get(parts[0], parts[0]), *parts[1:])
+    if ".." in parts or not path.parent.resolve().is_relative_to(tree.resolve()):
+        raise UserError(f"the package {deb.name} has the path {name!r}, which leads outside.")
+    return path
 
 
 def resolve_closure(root: AptRoot, package: str, suite: str | None) -> list[tuple[str, str]]:
@@ -161,7 +199,12 @@ def fetch_closure(
     cache = cache_root()
     with locked(cache):
         root = AptRoot.open(cache / "apt", release)
-        root.update(progress)
+        try:
+            root.update(progress)
+        except AptError:
+            if not root.updated:
+                raise
+            # Old lists still name what may be unpacked here already.
         closure = resolve_closure(root, package, suite)
         if not closure:
             raise UserError(f"Debian {release} offers no package {package} for arm64.")

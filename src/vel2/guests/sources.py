@@ -42,7 +42,8 @@ class SourceEntry:
 class Archive:
     """Debian's archive as this system reaches it.
 
-    :ivar security_uri: None when the system does not name one; security suites are then left out.
+    :ivar security_uri: None when the system does not name one, or VEL2_DEBIAN_MIRROR chose another
+        archive; security suites are then left out.
     :ivar signed_by: as in `SourceEntry`, never empty.
     """
 
@@ -143,6 +144,6 @@ def find_archive(
         signed_by = str(keyring)
     return Archive(
         uri=chosen or main[0].uri,
-        security_uri=security[0].uri if security else None,
+        security_uri=security[0].uri if security and not chosen else None,
         signed_by=signed_by,
     )
