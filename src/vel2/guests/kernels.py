@@ -1,5 +1,6 @@
 """The guests on offer, which of them are at hand, and fetching them."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -181,24 +182,28 @@ def _folder(cache: Path, offer: Offer) -> Path:
     return cache / f"{offer.kind}s" / offer.name
 
 
-def _versions(cache: Path, offer: Offer) -> Iterator[tuple[Version, Path]]:
-    """Yield the Debian versions that the cache has, with their folders."""
-    for description in _folder(cache, offer).glob(f"*/{DESCRIPTION}"):
-        yield Version(json.loads(description.read_text())["debian_version"]), description.parent
+def _versions(cache: Path, offer: Offer) -> Iterator[tuple[Version, Path, dict[str, str]]]:
+    """Yield what the cache has of an offer: Debian version, folder, description."""
+    for path in _folder(cache, offer).glob(f"*/{DESCRIPTION}"):
+        # A description that cannot be read, after a full disk say, is as good as none.
+        with contextlib.suppress(ValueError, TypeError, KeyError, OSError):
+            known = json.loads(path.read_text())
+            if (path.parent / known["file"]).is_file():
+                yield Version(known["debian_version"]), path.parent, known
 
 
 def _at_hand(cache: Path, offer: Offer) -> Guest:
-    newest = max(_versions(cache, offer), default=None, key=lambda pair: pair[0])
+    newest = max(_versions(cache, offer), default=None, key=lambda found: found[0])
     if newest is None:
         return Guest(offer.name, offer.kind, offer.summary, None, None, None)
-    known = json.loads((newest[1] / DESCRIPTION).read_text())
+    version, folder, known = newest
     return Guest(
         offer.name,
         offer.kind,
         offer.summary,
         known["version"],
-        newest[1] / known["file"],
-        f"{known['package']} {known['debian_version']}",
+        folder / known["file"],
+        f"{known['package']} {version}",
     )
 
 
@@ -209,7 +214,7 @@ def _fetch_one(cache: Path, offer: Offer, progress: Progress | None) -> Guest:
         return have
     try:
         root, package = _newest(offer, roots, progress)
-        if package.version not in {str(version) for version, _ in _versions(cache, offer)}:
+        if package.version not in {str(version) for version, _, _ in _versions(cache, offer)}:
             _install(cache, offer, root, package, progress)
     except AptError as error:
         if have.path is None:
