@@ -102,6 +102,8 @@ def read_vel2(vcpu: Vcpu, key: u64) -> u64:
         return gic.empty_list_registers(page_of(vcpu), vm_of(vcpu).list_registers)
     if key == sr.CPACR_EL1.trap_key or key == sr.CPTR_EL2.trap_key:
         return vcpu.vel2.memory[controls.CPTR_MEMORY]
+    if key == sr.ACTLR_EL1.trap_key:
+        return page_of(vcpu).slot[ACTLR_SLOT]
     for memory in CONTEXT_MEMORY:
         if key == memory.register.trap_key:
             return vcpu.vel2.memory[memory.index]
@@ -130,7 +132,7 @@ def write_vel2(vcpu: Vcpu, key: u64, value: u64) -> None:
     if key == sr.CNTKCTL_EL12.trap_key:
         vcpu.vel1.el1[controls.CNTKCTL_INDEX] = value & controls.CNTKCTL_BITS
         return
-    if key == sr.ICC_SRE_EL2.trap_key:
+    if key == sr.ICC_SRE_EL2.trap_key or key == sr.ACTLR_EL1.trap_key:
         return
     for memory in CONTEXT_MEMORY:
         if key == memory.register.trap_key:
