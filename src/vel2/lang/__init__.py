@@ -56,6 +56,7 @@ from vel2.lang.intrinsics import (
 )
 from vel2.lang.link import Image, LinkError, link_image
 from vel2.lang.lower import lower_module
+from vel2.lang.program import link_elf
 from vel2.lang.sim import Simulation, SimulationError
 from vel2.lang.structs import Struct, array, nested, scalar
 from vel2.lang.subset import SubsetError, constexpr, extern, inline, resident
@@ -98,6 +99,7 @@ __all__ = (
     "fetch_add_u64",
     "inline",
     "isb",
+    "link_elf",
     "link_image",
     "load_acquire_u32",
     "load_acquire_u64",

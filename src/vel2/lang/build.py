@@ -25,7 +25,13 @@ def llvm_text(module: Module, optimization: int = 2, *, check_bounds: bool = Fal
 def build_object(
     roots: Sequence[Root], mode: str = "hardware", *, optimization: int = 2
 ) -> ObjectCode:
-    """Compile `roots` and all they call."""
+    """Compile `roots` and all they call.
+
+    :param mode: "hardware" for EL2, or "userspace" for a Linux program: the code is the same, the
+        linker differs.
+    """
+    if mode not in ("hardware", "userspace"):
+        raise ValueError(f"there is no mode {mode!r}: give hardware or userspace")
     module = lower_module(*roots)
     return read_object(compile_aarch64(llvm_text(module, optimization), optimization).elf)
 
