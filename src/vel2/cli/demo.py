@@ -66,6 +66,8 @@ def demo(
         deterministic=deterministic,
         native=native,
     )
+    where = "the machine's real EL2" if native else "virtual EL2"
+    click.echo(f"vel2: L1 ({l1}) boots at {where} and starts L2 ({l2}); Ctrl-C ends it.", err=True)
     report = Report()
     session = make_session(request)
     to_stderr = str(json_file) == "-"

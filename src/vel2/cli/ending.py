@@ -38,6 +38,8 @@ def conclude(
     """Say how the run ended, write its result, and leave with its exit code."""
     fatal = session.fatal()
     code = verdict(ended, fatal, report, expect_l2)
+    if expect_l2:
+        report.put("l2.userspace", False)
     report.finish(ended, code, session.traps(), session.sysreg_traps())
     if fatal:
         report.put("fatal", fatal)

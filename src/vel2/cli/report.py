@@ -93,7 +93,6 @@ class Report:
     ) -> None:
         """Add how the machine ended, and the counters of EL2."""
         self.put_boot_times()
-        self.put("l2.userspace", False)
         self.put("exit_code", int(code))
         self.put("ended", str(ended))
         self.put("seconds", round(ended.seconds, 3))
@@ -138,10 +137,10 @@ def write_json(report: Report, path: Path) -> None:
         ) from error
 
 
-def plain_table(*columns: str) -> Table:
-    """Make a table whose first column is text and whose others are numbers."""
+def plain_table(*columns: str, texts: int = 1) -> Table:
+    """Make a table whose first columns are text and whose others are numbers."""
     table = Table(*columns, box=None, pad_edge=False)
-    for column in table.columns[1:]:
+    for column in table.columns[texts:]:
         column.justify = "right"
     return table
 
@@ -174,7 +173,7 @@ def print_guests(console: Terminal, report: Report, deterministic: bool) -> None
 
     :param deterministic: guest time counts instructions, one each nanosecond.
     """
-    table = plain_table("guest", "kernel", "runs at", "KVM", "boot", "guest clock")
+    table = plain_table("guest", "kernel", "runs at", "KVM", "boot", "guest clock", texts=4)
     for level in ("l1", "l2"):
         boot, uptime = report.get(f"{level}.boot_seconds"), report.get(f"{level}.uptime")
         if boot is None:

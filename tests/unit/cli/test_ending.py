@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import click
 import pytest
 
-from vel2.cli.ending import verdict
+from vel2.cli.ending import conclude, verdict
 from vel2.cli.exits import ExitCode
 from vel2.cli.report import Report
+from vel2.control.counters import TrapCount
 from vel2.machine.console import Line
 from vel2.machine.outcome import ExitReason, MachineExit
 
@@ -33,3 +38,45 @@ def test_verdict(
     report = Report()
     report.take(Line(0.0, marker))
     assert verdict(MachineExit(reason, "", 0, 1.0), fatal, report, expect_l2) is code
+
+
+class Ended:
+    """A session that has ended, with one kind of trap."""
+
+    def __init__(self, fatal: str = "") -> None:
+        self.fatal = lambda: fatal
+
+    def traps(self) -> list[TrapCount]:
+        return [TrapCount("0x1a ERET", "vEL2", 2)]
+
+    def sysreg_traps(self) -> dict[str, int]:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("fatal", "expect_l2", "l2", "code", "said"),
+    [
+        ("", False, None, 0, ""),
+        ("", True, {"userspace": False}, 1, ""),
+        ("L0 stopped: X", False, None, 5, "vel2: L0 stopped: X\n"),
+    ],
+)
+def test_conclude(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    fatal: str,
+    expect_l2: bool,
+    l2: object,
+    code: int,
+    said: str,
+) -> None:
+    context = click.Context(click.Command("run"))
+    ended = MachineExit(OFF, "", 0, 1.25)
+    file = tmp_path / "out.json"
+    with pytest.raises(click.exceptions.Exit) as caught:
+        conclude(context, Report(), Ended(fatal), ended, file, expect_l2)  # type: ignore[arg-type]
+    assert caught.value.exit_code == code
+    assert capsys.readouterr().err == f"{said}vel2: the guest powered off after 1.2 s\n"
+    result = json.loads(file.read_text())
+    assert (result["exit_code"], result["traps"]["total"]) == (code, 2)
+    assert (result.get("l2"), result.get("fatal", "")) == (l2, fatal)

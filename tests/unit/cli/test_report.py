@@ -93,12 +93,6 @@ def test_a_finished_report(tmp_path: Path) -> None:
     }
 
 
-def test_an_l2_that_said_nothing_is_not_in_user_space() -> None:
-    report = taken("##vel2 l1.uptime=0.9", "##vel2 l1.l2_start=1.1")
-    report.finish(ENDED, 1, [], {})
-    assert report.get("l2") == {"userspace": False}
-
-
 def test_json_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     report = Report()
     report.put("a.b", 1)
