@@ -25,6 +25,8 @@ LR = sr.ICH_LR0_EL2
 ICH = sr.ICH_HCR_EL2
 MISR = sr.ICH_MISR_EL2
 VMCR = sr.ICH_VMCR_EL2
+TRAPS = ICH.compose(TC=1, TALL0=1, TALL1=1, TSEI=1, TDIR=1)
+"""These act on every access from EL1, so they must not stay set while L1 drives the interface."""
 
 LIST_REGISTERS = tuple((n, sr.by_name(f"ICH_LR{n}_EL2")) for n in range(16))
 ACTIVE_PRIORITIES = tuple(
@@ -71,6 +73,7 @@ def save_vel1_interface(vcpu: Vcpu) -> None:
     if hcr & ICH.En.mask:
         if mrs(sr.ICH_MISR_EL2) != 0:
             vcpu.slow_eret = vcpu.slow_eret | SLOW_MAINTENANCE
+            msr(sr.ICH_HCR_EL2, hcr & ~TRAPS)
         else:
             msr(sr.ICH_HCR_EL2, 0)
 
@@ -84,7 +87,7 @@ def sync_live_interface(vcpu: Vcpu) -> None:
         if n < vm.list_registers:
             msr(register, page.slot[u64(LR_SLOT + n)])
     msr(sr.ICH_VMCR_EL2, page.slot[VMCR_SLOT])
-    msr(sr.ICH_HCR_EL2, page.slot[HCR_SLOT])
+    msr(sr.ICH_HCR_EL2, page.slot[HCR_SLOT] & ~TRAPS)
     if mrs(sr.ICH_MISR_EL2) == 0:
         msr(sr.ICH_HCR_EL2, 0)
         vcpu.slow_eret = vcpu.slow_eret & ~SLOW_MAINTENANCE
