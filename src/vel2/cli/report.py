@@ -176,13 +176,12 @@ def print_guests(console: Terminal, report: Report, deterministic: bool) -> None
     table = plain_table("guest", "kernel", "runs at", "KVM", "boot", "guest clock", texts=4)
     for level in ("l1", "l2"):
         boot, uptime = report.get(f"{level}.boot_seconds"), report.get(f"{level}.uptime")
-        if boot is None:
+        if not isinstance(boot, float):
             table.add_row(level.upper(), "never reached user space")
             continue
-        clock = f"{uptime} s"
-        if deterministic and isinstance(uptime, float):
-            clock = f"{uptime:.2f} G instructions"
+        unit = "G instructions" if deterministic else "s"
+        clock = f"{uptime:.2f} {unit}" if isinstance(uptime, float) else "-"
         known = (report.get(f"{level}.{name}") for name in ("kernel", "el", "kvm_mode"))
         cells = ("-" if value is None else str(value) for value in known)
-        table.add_row(level.upper(), *cells, f"{boot} s", clock)
+        table.add_row(level.upper(), *cells, f"{boot:.2f} s", clock)
     console.print(table)
