@@ -16,6 +16,7 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from qemu.qmp import EventListener, QMPClient, QMPError
 
@@ -63,6 +64,7 @@ class Machine:
         self._doorbell: socket.socket | None = None
         self._exit: MachineExit | None = None
         self._forced: ExitReason | None = None
+        self._failure: Exception | None = None
         self._stderr = bytearray()
         self._process: asyncio.subprocess.Process | None = None
         self._thread: threading.Thread | None = None
@@ -122,9 +124,15 @@ class Machine:
             raise
 
     def wait(self, timeout: float | None = None) -> MachineExit:
-        """Wait for the end; when `timeout` seconds have passed, end the machine (TIMEOUT)."""
+        """Wait for the end; when `timeout` seconds have passed, end the machine (TIMEOUT).
+
+        :raises Exception: what a listener of the console or the monitor raised; that ended the
+            machine.
+        """
         if not self._ended.wait(timeout):
             self.stop(ExitReason.TIMEOUT)
+        if self._failure is not None:
+            raise self._failure
         assert self._exit is not None
         return self._exit
 
@@ -136,9 +144,15 @@ class Machine:
     def stop(self, reason: ExitReason = ExitReason.STOPPED) -> None:
         """End the machine now and wait for QEMU's end; does nothing when it has ended.
 
+        A listener, which runs on the service thread, may call it too: it then does not wait.
+
         :param reason: what `exit` will say, unless the guest ended first.
         """
         if self._thread is None:
+            return
+        if threading.current_thread() is self._thread:
+            self._forced = self._forced or reason
+            self._kill()
             return
         if not self._ended.is_set():
             self._forced = self._forced or reason
@@ -184,13 +198,15 @@ class Machine:
             asyncio.run(self._run(qemu))
         except Exception as error:
             if self._started.done():
-                raise
-            self._started.set_exception(error)
+                self._failure = error
+            else:
+                self._started.set_exception(error)
         finally:
             self.console.close()
-            if self._exit is None:  # a bug of ours; whoever waits must still get an answer
+            if self._exit is None:
                 seconds = time.monotonic() - self._began
-                self._exit = MachineExit(ExitReason.DIED, "vel2 lost hold of it", 0, seconds)
+                detail = f"vel2 let go of it: {self._failure}"
+                self._exit = MachineExit(ExitReason.DIED, detail, 0, seconds)
             self._ended.set()
 
     async def _run(self, qemu: str) -> None:
@@ -250,12 +266,13 @@ class Machine:
             with contextlib.suppress(QMPError, EOFError, OSError):  # its end is seen below
                 await client.execute("cont")
         self._started.set_result(None)
-        exit_status = await ending
-        await asyncio.gather(*readers)
+        await self._until(ending, {*readers, collecting})
+        results = await asyncio.gather(*readers, return_exceptions=True)
         # The other end is closed: the library reads what is left, then reports the end of file.
         with contextlib.suppress(QMPError, EOFError, OSError):
             await client.disconnect()
         collecting.cancel()
+        results += await asyncio.gather(collecting, return_exceptions=True)
         self._monitor.drain(listener)
         self._monitor.close()
         self.console.close()
@@ -263,9 +280,18 @@ class Machine:
             self._monitor.events,
             find_panic(self.console.lines),
             self._forced,
-            exit_status,
+            ending.result(),
             time.monotonic() - self._began,
         )
+        self._failure = next((error for error in results if isinstance(error, Exception)), None)
+
+    async def _until(self, ending: asyncio.Task[int], helpers: set[asyncio.Task[None]]) -> None:
+        """Wait for QEMU's end; bring it about when a helper fails, so that nobody waits in vain."""
+        pending: set[asyncio.Task[Any]] = {ending, *helpers}
+        while not ending.done():
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if any(task.exception() is not None for task in done):
+                self._kill()
 
     async def _fail(
         self,
@@ -303,12 +329,14 @@ class Machine:
                 loop.call_soon_threadsafe(writer.write, data)
 
         self.console.connect(send)
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(READ_BYTES):
-                self.console.feed(data)
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
+        try:
+            with contextlib.suppress(ConnectionError):
+                while data := await reader.read(READ_BYTES):
+                    self.console.feed(data)
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
     async def _read_stderr(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None

@@ -16,7 +16,7 @@ import pytest
 
 from vel2.errors import LaunchError
 from vel2.machine.config import MachineConfig
-from vel2.machine.console import ConsoleClosed
+from vel2.machine.console import ConsoleClosed, Line
 from vel2.machine.memory import RAM_BASE, GuestMemory
 from vel2.machine.outcome import ExitReason
 from vel2.machine.qemu import Machine
@@ -226,6 +226,24 @@ def test_an_exception_inside_ends_the_machine() -> None:
         raise KeyboardInterrupt
     assert machine.pid is not None and not processes_of(machine.pid)
     assert machine.exit is not None and machine.exit.reason is ExitReason.STOPPED
+
+
+def test_a_listener_may_stop_the_machine() -> None:
+    machine = machine_with([*put("enough\n"), *SPIN])
+    machine.console.on_line(lambda line: machine.stop())
+    with machine:
+        assert machine.wait(30).reason is ExitReason.STOPPED
+
+
+def test_what_a_listener_raises_ends_the_machine_and_reaches_the_owner() -> None:
+    def fail(line: Line) -> None:
+        raise ZeroDivisionError(line.text)
+
+    machine = machine_with([*put("boom\n"), *SPIN])
+    machine.console.on_line(fail)
+    with machine, pytest.raises(ZeroDivisionError, match="boom"):
+        machine.wait(30)
+    assert machine.pid is not None and not processes_of(machine.pid)
 
 
 def test_a_machine_is_started_once() -> None:
