@@ -54,6 +54,7 @@ from vel2.lang.intrinsics import (
     wfi,
     yield_,
 )
+from vel2.lang.jit import Jit
 from vel2.lang.link import Image, LinkError, link_image
 from vel2.lang.lower import lower_module
 from vel2.lang.program import link_elf
@@ -72,6 +73,7 @@ __all__ = (
     "Assembler",
     "AssemblyError",
     "Image",
+    "Jit",
     "LinkError",
     "ObjectCode",
     "Simulation",

@@ -103,7 +103,7 @@ class Simulation:
     @property
     def block_address(self) -> int:
         """Give the host address of the block that compiled code uses."""
-        return ctypes.addressof(ctypes.c_char.from_buffer(cast(memoryview, self.block._views[0])))
+        return self.block.host_address
 
     def __enter__(self) -> Simulation:
         self._stack.append(self)

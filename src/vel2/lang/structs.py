@@ -14,6 +14,7 @@ In CPython an instance is a view over a buffer (`Context(buffer, offset)`), or o
 
 from __future__ import annotations
 
+import ctypes
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -383,6 +384,12 @@ class Struct(metaclass=StructMeta):
         instance._views = views
         instance._offset = offset
         return instance
+
+    @property
+    def host_address(self) -> int:
+        """Give where the structure lies in this process's memory; the buffer must be writable."""
+        octets = cast(memoryview, self._views[0])
+        return ctypes.addressof(ctypes.c_char.from_buffer(octets)) + self._offset
 
     def to_bytes(self) -> bytes:
         """Copy the structure's memory."""

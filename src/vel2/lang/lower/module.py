@@ -138,6 +138,8 @@ class ModuleLowering:
 
     def __init__(self) -> None:
         self.module = ir.Module()
+        self.externals: dict[str, FunctionType] = {}
+        """Symbol -> the function that stands for it in CPython."""
         self._signatures: dict[FunctionType, Signature] = {}
         self._work: list[tuple[Source, ir.Function]] = []
         self._tables: dict[tuple[int, ...], ir.Table] = {}
@@ -179,7 +181,9 @@ class ModuleLowering:
         self.module.functions[name] = function
         signature = Signature(function, source.parameters, source.result, source.never_returns)
         self._signatures[target] = signature
-        if not function.external:
+        if function.external:
+            self.externals[name] = target
+        else:
             self._work.append((source, function))
         return signature
 
