@@ -82,6 +82,7 @@ def fetch_missing(kernels: list[str]) -> None:
     at_hand = {guest.name for guest in list_guests() if guest.path}
     needed = {"busybox", *(name for name in kernels if name in kernel_names())}
     if missing := sorted(needed - at_hand):
+        click.echo(f"vel2: fetching {', '.join(missing)} from Debian, once", err=True)
         with progress_bars() as progress:
             fetch(missing, progress)
 

@@ -1,0 +1,77 @@
+"""`vel2 demo` as a user starts it: real Debian kernels, L1 at virtual EL2, L2 in user space."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vel2.cli.exits import ExitCode
+
+pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.timeout(600)]
+
+VEL2 = Path(sys.executable).parent / "vel2"
+
+
+def demo(tmp_path: Path, *options: str) -> tuple[dict[str, Any], str]:
+    """Run the demo; fail with all that it printed unless it ends well."""
+    result = tmp_path / "result.json"
+    done = subprocess.run(
+        [VEL2, "demo", "--timeout", "300", "--json", result, *options],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == ExitCode.OK, done.stdout
+    return json.loads(result.read_text()), done.stdout
+
+
+def test_the_demo(tmp_path: Path) -> None:
+    result, output = demo(tmp_path)
+    assert result["l1"]["el"] == "EL2"
+    assert result["l1"]["kvm_mode"] == "VHE"
+    assert result["l1"]["kernel"].startswith("6.12.")
+    assert result["l1"]["vmm_status"] == 0
+    assert result["l2"]["el"] == "EL1"
+    assert result["l2"]["userspace"] is True
+    assert result["l2"]["kernel"].startswith("6.12.")
+    assert result["l2"]["sum"] == sum(range(1, 1001))
+    traps = result["traps"]
+    assert traps["total"] == sum(traps["by_ec"].values()) == sum(traps["by_context"].values())
+    assert set(traps["by_context"]) == {"vEL2", "vEL1"}
+    lines = output.splitlines()
+    assert any(line.startswith("L1 ") and "Booting Linux on physical CPU" in line for line in lines)
+    assert any(line.startswith("L2 ") and "Linux (none) 6.12." in line for line in lines)
+
+
+def test_the_demo_without_vel2(tmp_path: Path) -> None:
+    """The same guests at the machine's real EL2: what the demo is compared with."""
+    result, _ = demo(tmp_path, "--native")
+    assert (result["l1"]["el"], result["l1"]["kvm_mode"]) == ("EL2", "VHE")
+    assert result["l2"]["userspace"] is True
+    assert result["traps"]["total"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("l1", ["6.1", "7"])
+def test_other_kernels(tmp_path: Path, l1: str) -> None:
+    result, _ = demo(tmp_path, "--l1", l1, "--l2", "6.1")
+    assert result["l1"]["kernel"].startswith(f"{l1}.")
+    assert result["l2"]["userspace"] is True
+
+
+@pytest.mark.slow
+def test_a_deterministic_run_repeats(tmp_path: Path) -> None:
+    """Everything but host time is the same, to the last trap."""
+
+    def counted() -> dict[str, Any]:
+        result, _ = demo(tmp_path, "--deterministic")
+        del result["seconds"], result["l1"]["boot_seconds"], result["l2"]["boot_seconds"]
+        return result
+
+    assert counted() == counted()
