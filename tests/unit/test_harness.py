@@ -13,10 +13,17 @@ CONFTEST = Path(__file__).resolve().parents[1] / "conftest.py"
 
 LEAVE_A_PROCESS = """
     import subprocess
+    import sys
+
+    # Popen returns when the program runs; its parent then ends, and it is nobody's child.
+    LEAVE = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:], stdout=2).pid)"
+
+    def leave(file, *command):
+        with open(file, "w") as pid:
+            subprocess.run([sys.executable, "-c", LEAVE, *command], stdout=pid, check=True)
 
     def test_leaves_one():
-        # Its parent ends at once, so it is nobody's child when the test is over.
-        subprocess.run(["sh", "-c", "./qemu-system-fake 600 & echo $! > pid"], check=True)
+        leave("pid", "./qemu-system-fake", "600")
 
     def test_cleans_up():
         process = subprocess.Popen(["./qemu-system-fake", "600"])
@@ -24,7 +31,7 @@ LEAVE_A_PROCESS = """
         process.wait()
 
     def test_starts_something_else():
-        subprocess.run(["sh", "-c", "sleep 600 & echo $! > other"], check=True)
+        leave("other", "sleep", "600")
 """
 
 FAIL_WITH_A_CONSOLE = """
