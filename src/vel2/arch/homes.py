@@ -1,12 +1,12 @@
 """Where each virtual EL2 register lives: the register home table.
 
-Three kinds of rows, after the review of the 2017 series: a *switched* register exists in hardware once
-and virtually twice, so it is moved at each change between vEL2 and vEL1; a *memory* register of vEL2
-has no hardware of its own and lives in the context; a *trapped* register is what an access at vEL2
-that hardware does not absorb (no VNCR slot, no redirection) resolves to.
+Three kinds of rows, after the review of the 2017 series: a *switched* register exists in hardware
+once and virtually twice, so it is moved at each change between vEL2 and vEL1; a *memory* register
+of vEL2 has no hardware of its own and lives in the context; a *trapped* register is what an access
+at vEL2 that hardware does not absorb (no VNCR slot, no redirection) resolves to.
 
-The switch code, the emulation of EL2 registers, the host's views and the tests are made from these rows.
-Facts: docs/references.md, "Virtual EL2 state".
+The switch code, the emulation of EL2 registers, the host's views and the tests are made from these
+rows. Facts: docs/references.md, "Virtual EL2 state".
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Switched:
     hardware: type[Register]
     vel2: type[Register]
     nvhe: str
-    """What an nVHE guest's value goes through on its way to hardware (a VHE guest's never changes)."""
+    """What an nVHE guest's value goes through on its way to hardware (VHE: itself)."""
     costly: bool
     """A write flushes translations on known implementations: not done for an equal value."""
 
@@ -129,17 +129,21 @@ def in_memory(register: type[Register]) -> InMemory:
 
 @dataclass(frozen=True)
 class Trapped:
-    """An access at vEL2 that traps although hardware holds the register: `name` traps, `home` answers."""
+    """An access at vEL2 that traps although hardware has the register: `home` answers for `name`."""
 
     name: type[Register]
     home: type[Register]
 
 
-TRAPPED_VHE_NV2 = tuple(
-    Trapped(row.vel2, row.hardware)
-    for row in SWITCHED
-    if row.vel2 not in (sr.ESR_EL2, sr.FAR_EL2, sr.ELR_EL2, sr.SPSR_EL2, sr.SP_EL2, sr.CNTHCTL_EL2)
-) + (
+REDIRECTED_BY_NV2 = (sr.ESR_EL2, sr.FAR_EL2, sr.ELR_EL2, sr.SPSR_EL2)
+"""EL2 names that hardware itself turns into the EL1 register: no trap."""
+
+TRAPPED_VHE_NV2 = (
+    *(
+        Trapped(row.vel2, row.hardware)
+        for row in SWITCHED
+        if row.vel2 not in (*REDIRECTED_BY_NV2, sr.SP_EL2, sr.CNTHCTL_EL2)
+    ),
     Trapped(sr.CNTP_CTL_EL0, sr.CNTHP_CTL_EL2),
     Trapped(sr.CNTP_CVAL_EL0, sr.CNTHP_CVAL_EL2),
     Trapped(sr.CNTP_TVAL_EL0, sr.CNTHP_TVAL_EL2),

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from vel2.arch import sysregs
+from vel2.arch import insn, sysregs
 from vel2.arch.bits import encoding_from_trap_key
 from vel2.arch.esr import EC
-from vel2.arch import insn
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu
 
 __all__ = ("TrapCount", "sysreg_traps", "trap_name", "traps")

@@ -19,7 +19,7 @@ from vel2.machine.console import Console
 from vel2.machine.dtb import Seeds, l1_device_tree, qemu_device_tree
 from vel2.machine.layout import layout as place
 from vel2.machine.loader import KernelImage
-from vel2.machine.memmap import MemoryMap, RegionKind, read_memory_map
+from vel2.machine.memmap import MemoryMap, Region, RegionKind, read_memory_map
 from vel2.machine.memory import RAM_BASE, GuestMemory
 from vel2.machine.outcome import MachineExit
 from vel2.machine.qemu import Machine, MachineConfig
@@ -28,7 +28,9 @@ __all__ = ("FatalStop", "Vm", "VmConfig")
 
 MIB = 1 << 20
 UART1_BASE = 0x0904_0000
-HIDDEN_FROM_L1 = frozenset({UART1_BASE})
+HIDDEN_BASES = frozenset({UART1_BASE})
+HIDDEN_KINDS = frozenset({RegionKind.FW_CFG})
+"""fw_cfg writes to any physical address on request: behind it, stage 2 would protect nothing."""
 FIXED_SEEDS = Seeds(rng=bytes(range(64)), kaslr=0x5EED)
 PAGE_BYTES = 0x1000
 ROM_KINDS = frozenset({RegionKind.FLASH})
@@ -74,7 +76,8 @@ class FatalStop:
 class Vm:
     """One VM: enter it to start the machine, leave it to end the machine.
 
-    :raises UserError: on construction, when the images do not fit or the machine cannot be described.
+    :raises UserError: on construction, when the images do not fit or the machine cannot be
+        described.
     """
 
     config: VmConfig
@@ -107,6 +110,7 @@ class Vm:
     def _load(self, tree: bytes) -> None:
         """Put everything into RAM."""
         config = self.config
+        memory_map = read_memory_map(tree)
         placement = place(config.memory_bytes, config.kernel, len(config.initrd))
         l1_tree = l1_device_tree(
             tree,
@@ -114,6 +118,7 @@ class Vm:
             config.append,
             placement.initrd_range,
             seeds=FIXED_SEEDS if config.deterministic else Seeds(),
+            remove=[region.path for region in memory_map.regions if is_hidden(region)],
             edit=config.edit_tree,
         )
         placement.write(self.memory, config.kernel, config.initrd, l1_tree)
@@ -125,7 +130,7 @@ class Vm:
         vm.pool_size = layout.pool_bytes(config.memory_bytes)
         vm.entry_pc = placement.entry
         vm.entry_x0 = placement.dtb_address
-        regions = l1_regions(read_memory_map(tree), config.memory_bytes)
+        regions = l1_regions(memory_map, config.memory_bytes)
         if len(regions) > resident.MAX_REGIONS:
             raise UserError(
                 f"the machine has {len(regions)} memory regions; vel2 takes {resident.MAX_REGIONS}:"
@@ -213,11 +218,16 @@ class Vm:
         return counters.sysreg_traps(self.vcpu())
 
 
+def is_hidden(region: Region) -> bool:
+    """Whether a device of the machine is not given to L1."""
+    return region.base in HIDDEN_BASES or region.kind in HIDDEN_KINDS
+
+
 def l1_regions(memory_map: MemoryMap, l1_memory_bytes: int) -> list[tuple[int, int, int]]:
     """List L1's physical memory map as (base, size, kind): whole pages, without what is L0's."""
     regions = []
     for region in memory_map.regions:
-        if region.base in HIDDEN_FROM_L1:
+        if is_hidden(region):
             continue
         if region.kind is RegionKind.RAM:
             regions.append((region.base, l1_memory_bytes, resident.REGION_RAM))

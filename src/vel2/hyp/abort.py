@@ -1,7 +1,8 @@
 """Aborts that stage 2 raises.
 
-In the hyp context the only stage 2 is the canonical one, so the fault means that L1 touched something
-that is not in its memory map: L1 gets the synchronous External abort the machine would give.
+In the hyp context the only stage 2 is the canonical one, so the fault means that L1 touched
+something that is not in its memory map: L1 gets the synchronous External abort the machine would
+give.
 
 In vEL1 a fault is L1's or L0's. L1's own tables are walked first. What L1 does not map or allow is
 forwarded with L1's level and the L2 IPA, as if hardware had walked L1's tables; what L1 maps onto
@@ -9,15 +10,15 @@ nothing is an External abort; all else is a shadow leaf not there yet, and is fi
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import slot
 from vel2.arch.esr import EC, FSC, ISS_DABT, ESR_ELx
+from vel2.arch.homes import slot
 from vel2.arch.insn import AT
 from vel2.hyp import pool, shadow
 from vel2.hyp.exception import EL0T, MODE
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import Stage2, Vcpu, page_of, vm_of
 from vel2.hyp.walk import guest_stage2
-from vel2.lang import L2IPA, VA, at, inline, isb, mrs, msr, resident, sysop, u64
+from vel2.lang import L2IPA, at, inline, isb, mrs, msr, resident, sysop, u64
 
 PAGE_MASK = 0xFFF
 FSC_MASK = ISS_DABT.DFSC.mask
@@ -95,7 +96,7 @@ def translate_far(vcpu: Vcpu) -> u64:
 
 @inline
 def is_write(esr: u64) -> bool:
-    """Whether a data abort was for a write; a walk writes only to set flags, which is a permission fault."""
+    """Whether a data abort was for a write; a walk only writes flags, a permission fault."""
     if esr & ISS_DABT.S1PTW.mask:
         return esr & FSC_TYPE == FSC.PERMISSION
     return esr & ISS_DABT.WnR.mask != 0 and esr & ISS_DABT.CM.mask == 0

@@ -1,7 +1,7 @@
 """AT from vEL2 (AArch64.AT). The result goes to PAR_EL1, which vEL2 and vEL1 share.
 
-- S1E2*, and S1E0*/S1E1* with TGE=1 (E2H=1), translate in L1's own regime, which is the one hardware's EL1
-  has: the EL1 form is run as it is.
+- S1E2*, and S1E0*/S1E1* with TGE=1 (E2H=1), translate in L1's own regime, which is the one
+  hardware's EL1 has: the EL1 form is run as it is.
 - S1E0*/S1E1* with TGE=0 and S12* translate in the regime of L1's guest: the context is changed, the
   guest's stage-1 tables are made reachable in the shadow stage 2, hardware's AT is run, and the
   context is changed back. For S12* the output is then walked through L1's stage 2. Because L1's
@@ -11,8 +11,8 @@
 from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import slot
 from vel2.arch.esr import FSC
+from vel2.arch.homes import slot
 from vel2.arch.insn import AT, SysInsn
 from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp import shadow
@@ -104,7 +104,7 @@ def stage1_granule(tcr: u64, upper: bool) -> u64:
 
 @resident
 def reach(vcpu: Vcpu, ipa: u64) -> bool:
-    """Make one IPA of L1's guest reachable in the shadow; False with `walk.fsc` set if L1 forbids it."""
+    """Make one L2 IPA reachable in the shadow; False, with `walk.fsc` set, if L1 forbids it."""
     vm = vm_of(vcpu)
     context = at(Stage2, vcpu.shadow)
     if context.stage2_off != 0:

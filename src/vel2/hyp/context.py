@@ -1,19 +1,20 @@
 """The virtual EL2 state framework: which context hardware's EL1 holds, and moving between them.
 
-Invariants. Hardware holds exactly one context. In the *hyp* context (vEL2 and, for a VHE L1, its EL0)
-the EL1 registers carry L1's EL2 registers, stage 2 is the canonical one, HCR_EL2.{NV,NV2} are set, and
-vEL1's registers are in the VNCR page, where L1 reads and writes them without a trap. In the *vEL1*
-context hardware's EL1 registers are vEL1's as they are (nothing is shadow), stage 2 is the shadow, the
-trap controls are L0's OR L1's, and L1's ICH_* state and timers of the VNCR page are live.
+Invariants. Hardware holds exactly one context. In the *hyp* context (vEL2 and, for a VHE L1, its
+EL0) the EL1 registers carry L1's EL2 registers, stage 2 is the canonical one, HCR_EL2.{NV,NV2} are
+set, and vEL1's registers are in the VNCR page, where L1 reads and writes them without a trap. In
+the *vEL1* context hardware's EL1 registers are vEL1's as they are (nothing is shadow), stage 2 is
+the shadow, the trap controls are L0's OR L1's, and L1's ICH_* state and timers of the VNCR page are
+live.
 
-`restore_cpu_context` takes back into memory what the guest may have changed; `setup_cpu_context` makes
-hardware what the vCPU's current context needs. A change of context is one, the change of
+`restore_cpu_context` takes back into memory what the guest may have changed; `setup_cpu_context`
+makes hardware what the vCPU's current context needs. A change of context is one, the change of
 `vcpu.context`, and the other. ERET is the only way out of vEL2 and every exception to vEL2 comes
 through L0, so L0 always knows which context runs.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import SWITCHED, switched, slot
+from vel2.arch.homes import SWITCHED, slot, switched
 from vel2.hyp import controls, gic, stage2, timer
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, page_of, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64

@@ -1,19 +1,20 @@
 """The trap controls of hardware's EL2 for each context: L0's own, and in vEL1 L0's OR L1's.
 
-L0's part hides what L1 must not see (the hidden features of `idregs`) and keeps what only L0 may do.
-L1's part is read from the VNCR page or the context at each entry to vEL1, so a change needs no trap.
+L0's part hides what L1 must not see (the hidden features of `idregs`) and keeps what only L0 may
+do. L1's part is read from the VNCR page or the context at each entry to vEL1, so a change needs no
+trap.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import in_memory, switched, slot
+from vel2.arch.homes import in_memory, slot, switched
 from vel2.hyp.state import Vcpu, page_of, vm_of
 from vel2.lang import inline, mrs, msr, u64
 
 HCR = sr.HCR_EL2
 
 HCR_ALWAYS = HCR.compose(VM=1, RW=1, TSC=1, TID3=1, TACR=1, TIDCP=1, TLOR=1)
-"""Set in every context. TSC: PSCI is L0's. TID3: L1 sees the sanitised ID registers. TACR, TIDCP, TLOR:
-IMPLEMENTATION DEFINED registers and LORegions are not offered."""
+"""Set in every context. TSC: PSCI is L0's. TID3: L1 sees the sanitised ID registers. TACR, TIDCP,
+TLOR: IMPLEMENTATION DEFINED registers and LORegions are not offered."""
 HCR_VEL2 = HCR_ALWAYS | HCR.compose(API=1, APK=1, NV=1, NV2=1, AT=1, TTLB=1, EnSCXT=1)
 """IMO=FMO=AMO=0: physical interrupts go straight to L1."""
 
@@ -54,7 +55,7 @@ FPEN_LOW = 1 << sr.CPACR_EL1.FPEN.lsb
 
 @inline
 def l1_hcr(vcpu: Vcpu) -> u64:
-    """L1's HCR_EL2. Its E2H is RES1 for a VHE guest whatever the slot says: L0 cannot see writes."""
+    """Give L1's HCR_EL2. A VHE guest's E2H is RES1 whatever the slot says: writes are unseen."""
     return page_of(vcpu).slot[HCR_SLOT]
 
 
@@ -76,7 +77,7 @@ def l1_cnthctl(vcpu: Vcpu, cntkctl: u64) -> u64:
 
 @inline
 def hardware_cptr_vel1(vcpu: Vcpu) -> u64:
-    """CPTR_EL2 (E2H=0) that traps from vEL1 what L1's CPTR_EL2 (E2H=1, TGE=0) traps, and what L0 hides."""
+    """Give CPTR_EL2 (E2H=0) that traps what L1's (E2H=1, TGE=0) traps, and what L0 hides."""
     cptr = l1_cptr(vcpu)
     value = u64(CPTR_ALWAYS)
     if cptr & FPEN_LOW == 0:

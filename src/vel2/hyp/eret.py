@@ -1,9 +1,9 @@
 """ERET from vEL2 (AArch64.ExceptionReturn for the virtual machine).
 
 With FEAT_NV every ERET at real EL1 traps while the hyp context runs. L1's ELR_EL2 and SPSR_EL2 are
-hardware's ELR_EL1 and SPSR_EL1 then. Three ways out: back to vEL2, to the VHE host's EL0 (E2H=1, TGE=1:
-still the hyp context), or to vEL1 and below, which changes the context. The first two are usually
-finished in the vectors and come here only when there is more to do.
+hardware's ELR_EL1 and SPSR_EL1 then. Three ways out: back to vEL2, to the VHE host's EL0 (E2H=1,
+TGE=1: still the hyp context), or to vEL1 and below, which changes the context. The first two are
+usually finished in the vectors and come here only when there is more to do.
 """
 
 from vel2.arch import sysregs as sr
@@ -46,7 +46,7 @@ def sync_live_state(vcpu: Vcpu) -> None:
 
 @inline
 def illegal_return(vcpu: Vcpu, spsr: u64, target: u64) -> None:
-    """Return to where we are with PSTATE.IL set: the next instruction takes an Illegal State exception."""
+    """Stay at this EL with PSTATE.IL set: the next instruction is an Illegal State exception."""
     kept = vcpu.pstate & ~ILLEGAL_TAKES
     vcpu.pstate = kept | spsr & ILLEGAL_TAKES | SPSR_ELx.IL.mask
     vcpu.pc = target

@@ -1,8 +1,9 @@
 """Taking exceptions: to vEL2, and to the EL1 that is running (AArch64.TakeException).
 
-While vEL2 runs, hardware's ELR_EL1, SPSR_EL1, ESR_EL1, FAR_EL1 and VBAR_EL1 are L1's _EL2 registers, so
-an exception from the hyp context to vEL2 is written exactly like one from L2's EL0 or EL1 to L2's EL1;
-only the mode in SPSR differs. An exception from vEL1 to vEL2 changes the context first.
+While vEL2 runs, hardware's ELR_EL1, SPSR_EL1, ESR_EL1, FAR_EL1 and VBAR_EL1 are L1's _EL2
+registers, so an exception from the hyp context to vEL2 is written exactly like one from L2's EL0 or
+EL1 to L2's EL1; only the mode in SPSR differs. An exception from vEL1 to vEL2 changes the context
+first.
 """
 
 from vel2.arch import sysregs as sr
@@ -46,7 +47,7 @@ VHE_HOST = sr.HCR_EL2.TGE.mask
 
 @inline
 def virtual_spsr(vcpu: Vcpu) -> u64:
-    """Give the interrupted PSTATE as the guest may see it: hardware's EL1 is EL2 in the hyp context."""
+    """Give the interrupted PSTATE as the guest sees it: in the hyp context EL1 is EL2."""
     pstate = vcpu.pstate
     if vcpu.context == CONTEXT_VEL2 and pstate & MODE != EL0T:
         return pstate ^ EL1_TO_EL2

@@ -1,14 +1,14 @@
 """The GICv3 virtual CPU interface.
 
-While the hyp context runs, L1 drives the physical interface itself (HCR_EL2.IMO=FMO=0) and edits the
-ICH_* registers of its guest in the VNCR page, where nothing traps. While vEL1 runs, those values are in
-hardware's ICH_* registers: L2's virtual interrupts, EOIs and the deactivation of HW list registers (L1's
-INTIDs are the machine's) need nobody.
+While the hyp context runs, L1 drives the physical interface itself (HCR_EL2.IMO=FMO=0) and edits
+the ICH_* registers of its guest in the VNCR page, where nothing traps. While vEL1 runs, those
+values are in hardware's ICH_* registers: L2's virtual interrupts, EOIs and the deactivation of HW
+list registers (L1's INTIDs are the machine's) need nobody.
 
 Leaving vEL1, hardware's registers go back to the page and ICH_HCR_EL2 is cleared, except when a
-maintenance interrupt is asserted: that interrupt is level-triggered and L1 is about to acknowledge it,
-so the registers stay live (`SLOW_MAINTENANCE`) and each ERET inside vEL2 brings hardware's ICH_HCR_EL2
-to what L1 has written to the page since.
+maintenance interrupt is asserted: that interrupt is level-triggered and L1 is about to acknowledge
+it, so the registers stay live (`SLOW_MAINTENANCE`) and each ERET inside vEL2 brings hardware's
+ICH_HCR_EL2 to what L1 has written to the page since.
 
 ICH_VTR, ICH_MISR, ICH_EISR and ICH_ELRSR have no slot: reads trap and are computed from the page.
 """
@@ -56,7 +56,7 @@ def load_vel1_interface(vcpu: Vcpu) -> None:
 
 @inline
 def save_vel1_interface(vcpu: Vcpu) -> None:
-    """Take the ICH_* registers back into the page and quiet them unless L1 must see their interrupt."""
+    """Take the ICH_* registers back, and quiet them unless L1 must see their interrupt."""
     page = page_of(vcpu)
     vm = vm_of(vcpu)
     for n, group0, group1 in ACTIVE_PRIORITIES:

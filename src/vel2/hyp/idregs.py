@@ -1,9 +1,9 @@
 """The identification registers as the VM sees them.
 
-One row per field that is not simply zero: kept as the machine has it, capped, or set. Every field that
-has no row reads as zero, so a feature we have not thought about is hidden. A hidden feature is also
-made unusable by the trap controls (`controls`), and what traps for it is UNDEFINED.
-`HIDDEN` says why for each feature that users may miss.
+One row per field that is not simply zero: kept as the machine has it, capped, or set. Every field
+that has no row reads as zero, so a feature we have not thought about is hidden. A hidden feature is
+also made unusable by the trap controls (`controls`), and what traps for it is UNDEFINED. `HIDDEN`
+says why for each feature that users may miss.
 """
 
 from dataclasses import dataclass
@@ -78,7 +78,11 @@ RULES: tuple[tuple[type[Register], tuple[FieldRule, ...]], ...] = (
         + cap(PFR0.RAS, 1),
     ),
     (PFR1, keep(PFR1.BT, PFR1.SSBS, PFR1.CSV2_frac)),
-    (DFR0, cap(DFR0.DebugVer, DEBUG_V8P8) + keep(DFR0.BRPs, DFR0.WRPs, DFR0.CTX_CMPs, DFR0.DoubleLock)),
+    (
+        DFR0,
+        cap(DFR0.DebugVer, DEBUG_V8P8)
+        + keep(DFR0.BRPs, DFR0.WRPs, DFR0.CTX_CMPs, DFR0.DoubleLock),
+    ),
     (
         ISAR0,
         keep(
@@ -95,7 +99,8 @@ RULES: tuple[tuple[type[Register], tuple[FieldRule, ...]], ...] = (
     ),
     (
         ISAR2,
-        keep(ISAR2.WFxT, ISAR2.RPRES, ISAR2.GPA3, ISAR2.APA3, ISAR2.BC, ISAR2.PAC_frac, ISAR2.CLRBHB),
+        keep(ISAR2.WFxT, ISAR2.RPRES, ISAR2.GPA3, ISAR2.APA3, ISAR2.BC, ISAR2.PAC_frac)
+        + keep(ISAR2.CLRBHB),
     ),
     (
         MMFR0,
@@ -113,7 +118,8 @@ RULES: tuple[tuple[type[Register], tuple[FieldRule, ...]], ...] = (
     ),
     (
         MMFR2,
-        keep(MMFR2.CnP, MMFR2.UAO, MMFR2.IESB, MMFR2.CCIDX, MMFR2.ST, MMFR2.AT, MMFR2.IDS, MMFR2.TTL)
+        keep(MMFR2.CnP, MMFR2.UAO, MMFR2.IESB, MMFR2.CCIDX, MMFR2.ST, MMFR2.AT, MMFR2.IDS)
+        + keep(MMFR2.TTL)
         + keep(MMFR2.BBM, MMFR2.EVT, MMFR2.E0PD),
     ),
     (MMFR4, fix(MMFR4.E2H0, E2H_RES1_AND_NV1_RES0)),
@@ -127,7 +133,7 @@ HIDDEN = {
     "FEAT_FGT, FEAT_HCX": "L1's fine-grained traps are not loaded for L2 yet",
     "FEAT_NV for L1": "recursion (L3) is not built yet",
     "FEAT_S2FWB": "L1's stage-2 attributes are read in the form without FWB",
-    "AMU, MPAM, RME, NMI, GCS, S1PIE, S1POE, TCR2, SCTLR2, MOPS, LS64": "their registers are not in the switched set",
+    "AMU, MPAM, RME, NMI, GCS, S1PIE, S1POE, TCR2, SCTLR2, MOPS": "not in the switched set",
     "FEAT_LPA, FEAT_LPA2, FEAT_LVA": "addresses are 48 bits",
     "FEAT_SPECRES, LORegions": "not useful to a guest hypervisor; the instructions are UNDEFINED",
     "dirty state management (HAFDBS=2)": "the shadow stage 2 would have to write L1's descriptors",

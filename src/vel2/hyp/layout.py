@@ -1,13 +1,13 @@
 """Where everything of L0 lives, as offsets from the base of L0's memory.
 
-L0 owns one block of RAM above L1's: 2 MiB of image (mapped read-only and executable at EL2), the `Vm`,
-one block per pcpu (stack, `Vcpu`, VNCR page), and the pool of translation table pages. The host fills
-in the image and the `Vm` before the machine starts and reads the rest while it runs.
+L0 owns one block of RAM above L1's: 2 MiB of image (mapped read-only and executable at EL2), the
+`Vm`, one block per pcpu (stack, `Vcpu`, VNCR page), and the pool of translation table pages. The
+host fills in the image and the `Vm` before the machine starts and reads the rest while it runs.
 """
 
 PAGE_BYTES = 0x1000
 BLOCK_BYTES = 0x20_0000
-"""L0's base and size are multiples of this, so that blocks map it at EL2 and leave it out of stage 2."""
+"""L0's base and size are multiples of this: blocks map it at EL2 and leave it out of stage 2."""
 
 IMAGE_OFFSET = 0
 IMAGE_MAX_BYTES = BLOCK_BYTES
@@ -27,7 +27,7 @@ POOL_MIN_BYTES = 0x40_0000
 
 
 def pool_bytes(l1_memory_bytes: int) -> int:
-    """Size the table pool: 1/128 of L1's memory, so that every page of it can be mapped by several L2s."""
+    """Size the table pool: 1/128 of L1's memory lets several L2s map all of it by pages."""
     wanted = max(POOL_MIN_BYTES, l1_memory_bytes // 128)
     return -(-wanted // BLOCK_BYTES) * BLOCK_BYTES
 

@@ -1,4 +1,4 @@
-"""What a trap handler may ask for. Handlers return one of these and never touch PC (`trap.apply`)."""
+"""What a trap handler may ask for. Handlers return an `Outcome`; `trap.apply` does it."""
 
 from enum import IntEnum
 
@@ -13,7 +13,7 @@ class Outcome(IntEnum):
     FORWARD = 2
     """Take a synchronous exception to vEL2 with the syndrome in `Vcpu.syndrome`."""
     INJECT = 3
-    """Take a synchronous exception to the EL1 that is running, with the syndrome in `Vcpu.syndrome`."""
+    """Take a synchronous exception to the running EL1 with the syndrome in `Vcpu.syndrome`."""
     HOST = 4
     """Ask CPython."""
     FATAL = 5

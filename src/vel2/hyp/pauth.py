@@ -1,8 +1,8 @@
 """Authentication of ERETAA and ERETAB (Auth, ComputePAC) on behalf of vEL2.
 
 L0 cannot use AUTIA for this: at EL2 it would take the width of the PAC field from TCR_EL2 and, with
-FEAT_FPAC, a wrong pointer would be an exception inside L0. PACGA computes the same function with the
-generic key and never faults, so the guest's instruction key is put there for one instruction.
+FEAT_FPAC, a wrong pointer would be an exception inside L0. PACGA computes the same function with
+the generic key and never faults, so the guest's instruction key is put there for one instruction.
 """
 
 from vel2.arch import sysregs as sr
@@ -52,7 +52,7 @@ def pac_feature(vcpu: Vcpu) -> u64:
 
 @inline
 def pac_mask(target: u64) -> u64:
-    """Mask the PAC field of a pointer in the regime of hardware's TCR_EL1 (CalculateBottomPACBit)."""
+    """Mask the PAC field of a pointer under hardware's TCR_EL1 (CalculateBottomPACBit)."""
     tcr = mrs(sr.TCR_EL1)
     size = sr.TCR_EL1.T0SZ.get(tcr)
     ignored = sr.TCR_EL1.TBI0.get(tcr) & (sr.TCR_EL1.TBID0.get(tcr) ^ 1)
@@ -97,7 +97,7 @@ def authenticate_eret(vcpu: Vcpu, target: u64) -> bool:
 
 @resident
 def authentication_failure(vcpu: Vcpu) -> Outcome:
-    """Answer a wrong pointer: an FPAC exception if L1's CPU has FEAT_FPACCOMBINE, else a bad return."""
+    """Answer a wrong pointer: FPAC exception with FEAT_FPACCOMBINE, else a bad return."""
     if pac_feature(vcpu) >= APA_FPACCOMBINE:
         vcpu.syndrome = ESR_ELx.EC.put(EC.FPAC) | ESR_ELx.IL.mask | vcpu.esr & KEY_B
         return Outcome.INJECT

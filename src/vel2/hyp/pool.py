@@ -1,15 +1,15 @@
 """The pool of translation table pages.
 
 Pages belong to a `Stage2` from the moment they are taken until that `Stage2` is emptied as a whole;
-a table that is cut off inside one (a block replaced it) goes to that context's spare list and is used
-again by it. When the pool is empty the shadow context unused for longest is emptied. All lists are
-singly linked through `PoolPage`, by page number + 1, so that zeroed memory means "none".
+a table that is cut off inside one (a block replaced it) goes to that context's spare list and is
+used again by it. When the pool is empty the shadow context unused for longest is emptied. All lists
+are singly linked through `PoolPage`, by page number + 1, so that zeroed memory means "none".
 """
 
-from vel2.hyp.state import SHADOW_CONTEXTS, PoolPage, Stage2, Vm, VncrPage, pool_index, pool_page
-from vel2.lang import PA, at, inline, resident, sysop, u32, u64, dsb_ish, isb, mrs, msr
 from vel2.arch import sysregs as sr
 from vel2.arch.insn import TLBI
+from vel2.hyp.state import SHADOW_CONTEXTS, PoolPage, Stage2, Vm, VncrPage, pool_index, pool_page
+from vel2.lang import PA, at, dsb_ish, inline, isb, mrs, msr, resident, sysop, u32, u64
 
 PAGE_SHIFT = 12
 PAGE_BYTES = 1 << PAGE_SHIFT
@@ -57,7 +57,7 @@ def init(vm: Vm, root_pages: u64) -> None:
 
 @resident
 def take(vm: Vm, owner: Stage2, level: u64) -> u64:
-    """Take a cleared page for a table of `owner` at `level`; 0 if there is none even after eviction."""
+    """Take a cleared page for a table of `owner` at `level`; 0 if even eviction gives none."""
     number = owner.spare
     if number != 0:
         owner.spare = pool_page(vm, u64(number - 1)).next_spare

@@ -1,20 +1,32 @@
-"""Shadow stage 2: L1's stage 2 and the canonical one combined, which hardware walks while vEL1 runs.
+"""Shadow stage 2: L1's and the canonical one combined; hardware walks it while vEL1 runs.
 
-A shadow context belongs to one (VTTBR_EL2, VTCR_EL2) of L1, VMID included, and is shared by all vcpus.
-It starts empty; `fill` adds one leaf at a fault; TLBI by L1 takes leaves out (`unmap`). The static
-partition keeps this simple: the canonical stage 2 never changes, so a shadow leaf only ever becomes
-wrong by L1's own doing, and L1 says so with TLBI, as for hardware's TLBs.
+A shadow context belongs to one (VTTBR_EL2, VTCR_EL2) of L1, VMID included, and is shared by all
+vcpus. It starts empty; `fill` adds one leaf at a fault; TLBI by L1 takes leaves out (`unmap`). The
+static partition keeps this simple: the canonical stage 2 never changes, so a shadow leaf only ever
+becomes wrong by L1's own doing, and L1 says so with TLBI, as for hardware's TLBs.
 
-A VMID that L1 runs without a stage 2 (HCR_EL2.{VM,DC}=0) walks the canonical tables, under a VMID of its
-own, because L1's EL1&0 translations there differ from vEL2's.
+A VMID that L1 runs without a stage 2 (HCR_EL2.{VM,DC}=0) walks the canonical tables, under a VMID
+of its own, because L1's EL1&0 translations there differ from vEL2's.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import slot
 from vel2.arch.descriptors import Stage2Leaf
+from vel2.arch.homes import slot
 from vel2.hyp import pool, stage2
 from vel2.hyp.state import SHADOW_CONTEXTS, Stage2, Vcpu, Vm, page_of, pool_index, pool_page, vm_of
-from vel2.lang import L1IPA, L2IPA, PA, at, address_of, inline, load_u64, msr, resident, store_u64, u64
+from vel2.lang import (
+    L1IPA,
+    L2IPA,
+    PA,
+    address_of,
+    at,
+    inline,
+    load_u64,
+    msr,
+    resident,
+    store_u64,
+    u64,
+)
 
 HCR_SLOT = slot(sr.HCR_EL2)
 VTTBR_SLOT = slot(sr.VTTBR_EL2)
@@ -115,8 +127,10 @@ def fill(vcpu: Vcpu, ipa: L2IPA, canonical: u64) -> None:
 
 @inline
 def combined_attributes(memattr: u64, sh: u64, xn: u64, s2ap: u64, canonical: u64) -> u64:
-    """Intersect permissions; Device wins over Normal, and L1's own attributes hold for its memory."""
-    attributes = u64(Stage2Leaf.AF.mask) | Stage2Leaf.S2AP.put(s2ap & Stage2Leaf.S2AP.get(canonical))
+    """Intersect permissions; Device wins over Normal, and L1's attributes hold for its memory."""
+    attributes = u64(Stage2Leaf.AF.mask) | Stage2Leaf.S2AP.put(
+        s2ap & Stage2Leaf.S2AP.get(canonical)
+    )
     if Stage2Leaf.XN.get(canonical) == EXECUTE_NEVER:
         attributes = attributes | Stage2Leaf.XN.put(EXECUTE_NEVER)
     else:
@@ -187,5 +201,5 @@ def unmap(vm: Vm, context: Stage2, start: u64, size: u64) -> bool:
 
 @resident
 def output_of(vm: Vm, walked: u64) -> u64:
-    """Give the canonical leaf for an output address of L1's stage 2, or 0 if L1 has nothing there."""
+    """Give the canonical leaf for an output of L1's stage 2, or 0 if L1 has nothing there."""
     return stage2.canonical_leaf(vm, L1IPA(walked))

@@ -1,19 +1,19 @@
 """Stage-2 tables as hardware walks them, 4 KiB granule: the canonical one, and what shadows share.
 
 Every table that hardware walks, canonical or shadow, has the same VTCR_EL2, so a change of context
-writes VTTBR_EL2 alone. VMID 1 is the canonical stage 2's (vEL2), VMID 2 + n that of shadow context n;
-L1's VMIDs are never given to hardware.
+writes VTTBR_EL2 alone. VMID 1 is the canonical stage 2's (vEL2), VMID 2 + n that of shadow context
+n; L1's VMIDs are never given to hardware.
 
-The canonical stage 2 maps L1's memory map, and nothing else, to itself: L0's memory, UART1 and every
-hole are absent, so an access there is a stage-2 fault that `abort` answers as the machine would. A leaf
-keeps its level in its software bits.
+The canonical stage 2 maps L1's memory map, and nothing else, to itself: L0's memory, UART1 and
+every hole are absent, so an access there is a stage-2 fault that `abort` answers as the machine
+would. A leaf keeps its level in its software bits.
 """
 
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage2Leaf
 from vel2.hyp import pool
 from vel2.hyp.state import REGION_DEVICE, SHADOW_CONTEXTS, Stage2, Vm, pool_index, pool_page
-from vel2.lang import L1IPA, PA, inline, load_u64, mrs, msr, resident, store_u64, u8, u64, dsb_ish
+from vel2.lang import L1IPA, PA, dsb_ish, inline, load_u64, msr, resident, store_u64, u8, u64
 
 VALID = Stage2Leaf.VALID.mask
 TABLE = Stage2Leaf.VALID.mask | Stage2Leaf.TYPE.mask
@@ -130,9 +130,7 @@ def note_part(vm: Vm, table: u64, step: u64, level: u64, guest_shift: u64) -> No
 
 
 @resident
-def map_leaf(
-    vm: Vm, owner: Stage2, ipa: u64, level: u64, leaf: u64, guest_shift: u64
-) -> bool:
+def map_leaf(vm: Vm, owner: Stage2, ipa: u64, level: u64, leaf: u64, guest_shift: u64) -> bool:
     """Map one block or page, replacing what was there by break-before-make.
 
     :param guest_shift: log2 of the leaf of L1 that this is (a part of), for later invalidation.

@@ -1,12 +1,13 @@
 """Start-up of a pcpu at real EL2, from reset to the first instruction of L1.
 
-The host has put the image, the `Vm` and L1's images into memory and set PC to `entry`; EL2's MMU and
-caches are off. The stub in `vectors` gives us a stack and the addresses, we do the rest.
+The host has put the image, the `Vm` and L1's images into memory and set PC to `entry`; EL2's MMU
+and caches are off. The stub in `vectors` gives us a stack and the addresses, we do the rest.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import slot
 from vel2.arch.descriptors import Stage1Leaf
+from vel2.arch.homes import slot
+from vel2.arch.insn import IC, TLBI
 from vel2.hyp import controls, idregs, pool, stage2
 from vel2.hyp.context import MDSCR_SLOT
 from vel2.hyp.exception import ENTRY_PSTATE
@@ -14,8 +15,7 @@ from vel2.hyp.layout import PCPU_OFFSET, VM_OFFSET, VNCR_IN_PCPU
 from vel2.hyp.outcome import Fatal
 from vel2.hyp.state import CONTEXT_VEL2, Vcpu, Vm, page_of
 from vel2.hyp.trap import fatal
-from vel2.lang import PA, at, dsb_ish, inline, isb, mrs, msr, resident, store_u64, sysop, u64
-from vel2.arch.insn import TLBI, IC
+from vel2.lang import PA, dsb_ish, inline, isb, mrs, msr, resident, store_u64, sysop, u64
 
 HCR_SLOT = slot(sr.HCR_EL2)
 VPIDR_SLOT = slot(sr.VPIDR_EL2)
@@ -51,7 +51,7 @@ TABLE = 3
 SCTLR_ON = sr.SCTLR_EL2.compose(
     M=1, C=1, SA=1, CP15BEN=1, EOS=1, I=1, nTWI=1, nTWE=1, EIS=1, SPAN=1, nTLSMD=1, LSMAOE=1
 )
-"""EL2's own, E2H=0: the bits that are RES1 there (5, 11, 16, 18, 22, 23, 28, 29), MMU and caches on."""
+"""EL2's own, E2H=0: bits RES1 there (5, 11, 16, 18, 22, 23, 28, 29), MMU and caches on."""
 SCTLR_EL1_RESET = sr.SCTLR_EL1.compose(EOS=1, TSCXT=1, EIS=1, SPAN=1, nTLSMD=1, LSMAOE=1)
 """MMU and caches off; the bits that are RES1 without the features that define them."""
 CPTR_PROBE = sr.CPTR_EL2_E2H.compose(TCPAC=1, TAM=1)
@@ -88,7 +88,9 @@ def enable_mmu(vm: Vm) -> None:
     msr(sr.MAIR_EL2, EL2_MAIR)
     msr(
         sr.TCR_EL2,
-        sr.TCR_EL2.res1 | sr.TCR_EL2.compose(T0SZ=EL2_T0SZ, SH0=3, ORGN0=1, IRGN0=1) | sr.TCR_EL2.PS.put(ps),
+        sr.TCR_EL2.res1
+        | sr.TCR_EL2.compose(T0SZ=EL2_T0SZ, SH0=3, ORGN0=1, IRGN0=1)
+        | sr.TCR_EL2.PS.put(ps),
     )
     msr(sr.TTBR0_EL2, level1)
     sysop(TLBI.ALLE2)

@@ -1,7 +1,7 @@
 """The state of L0: one `Vm`, and per pcpu one `Vcpu` with its contexts and counters.
 
-All of it lies in shared memory, so the host reads it live and without a copy. The order of the first
-fields of `Vcpu` is known to the vectors (`vectors.py`), which take the offsets from here.
+All of it lies in shared memory, so the host reads it live and without a copy. The order of the
+first fields of `Vcpu` is known to the vectors (`vectors.py`), which take the offsets from here.
 """
 
 from vel2.arch.homes import CONTEXT_MEMORY, SWITCHED
@@ -204,29 +204,29 @@ class Vm(Struct):
 
 @inline
 def vm_of(vcpu: Vcpu) -> Vm:
-    """The `Vm` of a vcpu."""
+    """Give the `Vm` of a vcpu."""
     return at(Vm, vcpu.vm)
 
 
 @inline
 def page_of(vcpu: Vcpu) -> VncrPage:
-    """The VNCR page of a vcpu."""
+    """Give the VNCR page of a vcpu."""
     return at(VncrPage, vcpu.vncr_page)
 
 
 @inline
 def shadow_of(vcpu: Vcpu) -> Stage2:
-    """The stage 2 that the vcpu's vEL1 uses; only while `vcpu.shadow` is not 0."""
+    """Give the stage 2 that vEL1 uses; only while `vcpu.shadow` is not 0."""
     return at(Stage2, vcpu.shadow)
 
 
 @inline
 def pool_page(vm: Vm, index: u64) -> PoolPage:
-    """The record of pool page number `index`."""
+    """Give the record of pool page number `index`."""
     return at(PoolPage, u64(vm.pool_base + index * PoolPage.size))
 
 
 @inline
 def pool_index(vm: Vm, page: PA) -> u64:
-    """The number of the pool page at `page`."""
+    """Give the number of the pool page at `page`."""
     return u64(page - vm.pool_first_page) >> 12

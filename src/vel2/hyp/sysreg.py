@@ -1,9 +1,10 @@
 """System registers and instructions that trap (EC 0x18).
 
 At vEL2 nothing is ever forwarded: every access is L1's to its own EL2 state, and finds it where the
-register home table says. Under FEAT_NV2 most accesses never come here (VNCR page, redirection to EL1).
-At vEL1 the question whether L1 asked for the trap comes first (`routing`); what is left is what L0 traps
-for itself: identification registers, and registers of features that are hidden, which are UNDEFINED.
+register home table says. Under FEAT_NV2 most accesses never come here (VNCR page, redirection to
+EL1). At vEL1 the question whether L1 asked for the trap comes first (`routing`); what is left is
+what L0 traps for itself: identification registers, and registers of features that are hidden, which
+are UNDEFINED.
 """
 
 from vel2.arch import sysregs as sr
@@ -80,7 +81,7 @@ def undefined(vcpu: Vcpu) -> Outcome:
 
 @resident
 def read_vel2(vcpu: Vcpu, key: u64) -> u64:
-    """Read an EL2 register (or one that means another at EL2) of L1; sets `undefined` if there is none."""
+    """Read a register of L1 that trapped at vEL2; sets `undefined` if there is none."""
     for row in TRAPPED_VHE_NV2:
         if key == row.name.trap_key:
             return mrs(row.home)
@@ -113,7 +114,7 @@ def read_vel2(vcpu: Vcpu, key: u64) -> u64:
 
 @resident
 def write_vel2(vcpu: Vcpu, key: u64, value: u64) -> None:
-    """Write an EL2 register of L1; sets `undefined` if there is none. Read-only ones are UNDEFINED."""
+    """Write a register of L1 that trapped at vEL2; sets `undefined` if none can be written."""
     if key == sr.CPACR_EL1.trap_key or key == sr.CPTR_EL2.trap_key:
         vcpu.vel2.memory[controls.CPTR_MEMORY] = value
         msr(sr.CPACR_EL1, value)
@@ -185,7 +186,10 @@ def from_vel1(vcpu: Vcpu) -> Outcome:
     key = key_of(esr)
     is_read = esr & IS_READ != 0
     vcpu.counters.by_sysreg[key] = u32(vcpu.counters.by_sysreg[key] + 1)
-    if routing.traps_to_vel2(vcpu, key, is_read):
+    control = routing.control_of(key)
+    if control == routing.HIDDEN:
+        return undefined(vcpu)
+    if routing.asks(vcpu, control, is_read):
         vcpu.syndrome = esr
         vcpu.syndrome_has_far = 0
         return Outcome.FORWARD

@@ -1,14 +1,16 @@
 """Timers.
 
-vEL2's own timers are hardware's CNTHP and CNTHV, with the PPIs L1 expects, and run in every context: a
-VHE L1's CNTP_* and CNTV_* accesses trap and are answered by them (`sysreg`). L2's timers are hardware's
-CNTP and CNTV. While vEL2 runs, their registers are memory (VNCR page): L1 reads and writes them unseen.
+vEL2's own timers are hardware's CNTHP and CNTHV, with the PPIs L1 expects, and run in every
+context: a VHE L1's CNTP_* and CNTV_* accesses trap and are answered by them (`sysreg`). L2's timers
+are hardware's CNTP and CNTV. While vEL2 runs, their registers are memory (VNCR page): L1 reads and
+writes them unseen.
 
 At each change to vEL1 the page is loaded, at each change to vEL2 it is filled. A timer that has not
 fired is then stopped, so that L1 is not interrupted by something it cannot see in the page. A timer
-that has fired and is not masked is left as it is: its interrupt is level-triggered, and L1 is about to
-acknowledge it. (A CVAL of 0 keeps it asserted whatever happens to the virtual offset.) From then on each ERET inside vEL2 compares the page with hardware (`SLOW_VTIMER`,
-`SLOW_PTIMER`), so that L1's masking or stopping the timer in the page takes effect.
+that has fired and is not masked is left as it is: its interrupt is level-triggered, and L1 is about
+to acknowledge it. (A CVAL of 0 keeps it asserted whatever happens to the virtual offset.) From then
+on each ERET inside vEL2 compares the page with hardware (`SLOW_VTIMER`, `SLOW_PTIMER`), so that
+L1's masking or stopping the timer in the page takes effect.
 """
 
 from vel2.arch import sysregs as sr

@@ -2,10 +2,11 @@
 
 What an instruction means depends on L1's HCR_EL2.TGE, which L0 reads at each trap:
 
-- EL2 names always, and EL1 names with TGE=1 (E2H=1), name L1's own EL2&0 regime. That lives in hardware's
-  EL1&0 under the canonical VMID, which is current: the EL1 form of the instruction is run as it is.
-- EL1 names with TGE=0 name the EL1&0 regime of L1's current VMID: the instruction is run under the VMID
-  of every shadow context that stands for it.
+- EL2 names always, and EL1 names with TGE=1 (E2H=1), name L1's own EL2&0 regime. That lives in
+  hardware's EL1&0 under the canonical VMID, which is current: the EL1 form of the instruction is
+  run as it is.
+- EL1 names with TGE=0 name the EL1&0 regime of L1's current VMID: the instruction is run under the
+  VMID of every shadow context that stands for it.
 - Stage-2 names take leaves out of those shadow contexts.
 """
 
@@ -13,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import slot
 from vel2.arch.descriptors import GRANULE_4K, GRANULE_16K, GRANULE_64K
+from vel2.arch.homes import slot
 from vel2.arch.insn import TLBI, SysInsn
 from vel2.hyp import pool, shadow
 from vel2.hyp.outcome import Outcome
@@ -110,8 +111,7 @@ def is_el1_named(key: u64) -> bool:
 def stands_for(vm: Vm, context: Stage2, vmid: u64) -> bool:
     """Whether a shadow context belongs to L1's VMID."""
     return (
-        context.in_use != 0
-        and shadow.guest_vmid(context.guest_vttbr, context.guest_vtcr) == vmid
+        context.in_use != 0 and shadow.guest_vmid(context.guest_vttbr, context.guest_vtcr) == vmid
     )
 
 

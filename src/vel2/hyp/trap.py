@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import slot
 from vel2.arch.esr import EC, ESR_ELx
+from vel2.arch.homes import slot
 from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp import abort, eret, smc, sysreg
 from vel2.hyp.exception import FIQ, IRQ, SERROR, SYNC, take_to_running_el1, take_to_vel2
@@ -52,8 +52,11 @@ def hvc_from_vel2(vcpu: Vcpu) -> Outcome:
 
 @resident
 def unexpected(vcpu: Vcpu) -> Outcome:
-    """A trap that nothing we set can cause."""
+    """Refuse a trap that nothing we set can cause."""
     return Outcome.FATAL
+
+
+Handler = Callable[[Vcpu], Outcome]
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,11 @@ class Row:
     """Who handles one exception class, in the hyp context and in vEL1."""
 
     ec: int
-    vel2: Callable[[Vcpu], Outcome]
-    vel1: Callable[[Vcpu], Outcome]
+    vel2: Handler
+    vel1: Handler
 
 
-HANDLED = {
+HANDLED: dict[int, tuple[Handler, Handler]] = {
     EC.UNKNOWN: (sysreg.undefined, sysreg.undefined),
     EC.WFX: (unexpected, forward_as_is),
     EC.FP_ASIMD: (sysreg.undefined, forward_as_is),

@@ -1,4 +1,4 @@
-"""The assembly around the resident code: vectors, saving and restoring guests, entry, and small calls.
+"""The assembly around the resident code: vectors, saving guests, entry, and small calls.
 
 Register use. While a guest runs, SP_EL2 is the address of the `Vcpu`, so the vectors store the GPRs
 relative to it and need no free register; L0's stack lies right below. Synchronous exceptions first
@@ -6,6 +6,7 @@ try to be an ERET inside vEL2, which needs four GPRs; everything else saves all 
 """
 
 from vel2.arch import sysregs as sr
+from vel2.arch.bits import Register
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.arch.homes import slot
 from vel2.hyp.exception import EL1_TO_EL2, EL2T
@@ -73,8 +74,8 @@ def fast_eret(a: Assembler) -> None:
 def plain_eret(a: Assembler) -> None:
     """Emit the ERET that stays in the hyp context: vEL2 to vEL2, or to the VHE host's EL0.
 
-    The context needs no check: in vEL1, ERET traps only if L1 set HCR_EL2.NV, which it is not given.
-    x0-x3 are saved; x0 = ESR_EL2.
+    The context needs no check: in vEL1, ERET traps only if L1 set HCR_EL2.NV, which it is not
+    given. x0-x3 are saved; x0 = ESR_EL2.
     """
     a.label("plain_eret")
     a.ldr(1, SP, Vcpu.offset_of("slow_eret"))
@@ -111,7 +112,7 @@ def plain_eret(a: Assembler) -> None:
 
 
 def slow_paths(a: Assembler) -> None:
-    """Emit the way through the resident code for each kind of exception, and back into the guest."""
+    """Emit the way through the resident code and back into the guest, for each exception."""
     a.label("to_handle_sync")
     for n in ALL_BUT_LAST[2:]:
         a.stp(n, n + 1, SP, X + 8 * n)
@@ -179,9 +180,7 @@ def calls(a: Assembler) -> None:
         pac_with_key(a, f"pac_with_key_{key}", low, high)
 
 
-def pac_with_key(
-    a: Assembler, label: str, low: type[sr.Register], high: type[sr.Register]
-) -> None:
+def pac_with_key(a: Assembler, label: str, low: type[Register], high: type[Register]) -> None:
     """Emit PACGA under another key: x0 = ComputePAC(x0, x1), in bits 63-32."""
     a.label(label)
     a.mrs(2, sr.APGAKeyLo_EL1)

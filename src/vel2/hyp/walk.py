@@ -37,7 +37,7 @@ def granule_bits(vtcr: u64) -> u64:
 
 @inline
 def start_level(vtcr: u64, granule: u64) -> u64:
-    """Give the level the walk starts at (AArch64.S2StartLevel), or `NO_LEVEL` if SL0 is reserved."""
+    """Give the start level (AArch64.S2StartLevel), or `NO_LEVEL` if SL0 is reserved."""
     sl0 = VTCR.SL0.get(vtcr)
     if granule == GRANULE_4K.log2_bytes:
         if sl0 == 3:
@@ -118,7 +118,9 @@ def guest_stage2(vm: Vm, result: Walk, vttbr: u64, vtcr: u64, ipa: L2IPA) -> Non
             shift = u64(shift - stride)
             index = ipa >> shift & u64((1 << stride) - 1)
             continue
-        if (level == 3) != (entry & TABLE == TABLE) or (level < 3 and not may_be_block(level, granule)):
+        if (level == 3) != (entry & TABLE == TABLE) or (
+            level < 3 and not may_be_block(level, granule)
+        ):
             fail(result, FSC.TRANSLATION, level)
             return
         finish(result, entry, level, shift, u64(ipa), output_bits, slot, vtcr)

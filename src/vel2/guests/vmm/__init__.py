@@ -1,7 +1,7 @@
 """The small KVM user of L1: one static program in the subset that runs one VM with one vCPU.
 
-It gives its guest the board of `l2tree`: RAM, a vGICv3 in the kernel, PSCI in the kernel, and an 8250
-UART whose output goes to standard output, each line marked with a prefix.
+It gives its guest the board of `l2tree`: RAM, a vGICv3 in the kernel, PSCI in the kernel, and an
+8250 UART whose output goes to standard output, each line marked with a prefix.
 """
 
 from vel2.guests.vmm.build import build_vmm

@@ -285,7 +285,7 @@ def run_guest(state: State) -> u64:
 
 @resident
 def vmm_main(stack: u64) -> u64:
-    """Do everything; the result is the exit status: 0 when the guest powered off, 3 when it reset."""
+    """Do everything; give the exit status: 0 when the guest powered off, 3 when it reset."""
     state = at(State, map_anonymous(State.size))
     state.at_line_start = 1
     state.uart_intid = L2_UART_INTID
