@@ -245,8 +245,9 @@ class Layout:
             if field.name == name and not isinstance(field, Reserved):
                 return field
         named = [f.name for f in cls.fields if not isinstance(f, Reserved)]
-        near = difflib.get_close_matches(name, named) or named
-        raise TypeError(f"{cls.name} has no field {name}; it has {', '.join(near)}.")
+        near = difflib.get_close_matches(name, named, cutoff=0.5)
+        hint = f"the nearest are {', '.join(near)}" if near else f"it has {', '.join(named)}"
+        raise TypeError(f"{cls.name} has no field {name}; {hint}.")
 
     @classmethod
     def compose(cls, **values: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -529,11 +530,30 @@ EC_ROWS: tuple[ECRow, ...] = tuple(_ec_row(value) for value in range(64))
 """One row per value of ESR_ELx.EC, in order; unused values are named UNALLOCATED."""
 
 
+def describe_fsc(fsc: int) -> str:
+    """Show a fault status code for humans: `TRANSLATION level 3`, or its number."""
+    level = fault_level(fsc)
+    if fsc in set(FSC) and level is None:
+        return FSC(fsc).name
+    if level is None:
+        return f"{fsc:#x}"
+    base = FSC(fsc) if level < 0 else FSC(fsc & ~3)
+    return f"{re.sub('_M[12]$', '', base.name)} level {level}"
+
+
 def describe_esr(esr: int) -> str:
     """Show an ESR_ELx value for humans: class, then its syndrome by that class's layout."""
     row = EC_ROWS[ESR_ELx.EC.get(esr)]
     iss = ESR_ELx.ISS.get(esr)
-    il = "" if ESR_ELx.IL.get(esr) else " IL=0"
-    iss2 = ESR_ELx.ISS2.get(esr)
-    tail = f" ISS2={iss2:#x}" if iss2 else ""
-    return f"EC {row.value:#04x} {row.name}{il} {row.iss.describe(iss)}{tail}"
+    parts = [f"EC {row.value:#04x} {row.name}"]
+    if not ESR_ELx.IL.get(esr):
+        parts.append("IL=0")
+    for field in row.iss.fields:
+        if field.enum is FSC:
+            parts.append(describe_fsc(field.get(iss)))
+            iss = field.set(iss, 0)
+    if iss:
+        parts.append(row.iss.describe(iss))
+    if iss2 := ESR_ELx.ISS2.get(esr):
+        parts.append(f"ISS2={iss2:#x}")
+    return " ".join(parts)

@@ -37,7 +37,6 @@ class SysInsn:
 
     def __set_name__(self, owner: type[object], name: str) -> None:
         self.name = f"{owner.__name__} {name}"
-        self.encoding.check(self.name)
 
     def __repr__(self) -> str:
         return self.name.replace(" ", ".")
@@ -346,13 +345,14 @@ NAMESPACES: tuple[type[object], ...] = (TLBI, AT, IC, DC, CFP, DVP, COSP, CPP, B
 def index(namespaces: Iterable[type[object]]) -> dict[int, SysInsn]:
     """Map trap key to instruction.
 
-    :raises TypeError: two instructions have one encoding.
+    :raises TypeError: two instructions have one encoding, or one has an impossible one.
     """
     keys: dict[int, SysInsn] = {}
     for namespace in namespaces:
         for insn in vars(namespace).values():
             if not isinstance(insn, SysInsn):
                 continue
+            insn.encoding.check(insn.name)
             other = keys.setdefault(insn.trap_key, insn)
             if other is not insn:
                 raise TypeError(
