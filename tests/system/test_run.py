@@ -56,10 +56,20 @@ def write_image(path: Path, *parts: tuple[int, ...]) -> None:
     path.write_bytes(header + struct.pack(f"<{len(code)}I", *code))
 
 
-def run(image: Path, *options: str, **keywords: object) -> subprocess.CompletedProcess[str]:
-    command = [VEL2, "run", "--native", "--kernel", image, "--memory", "128M", *options]
-    return subprocess.run(  # type: ignore[call-overload, no-any-return]
-        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, **keywords
+def command(image: Path, *options: str) -> list[str]:
+    """Give the command line that boots the image."""
+    fixed = ["run", "--native", "--kernel", str(image), "--memory", "128M"]
+    return [str(VEL2), *fixed, *options]
+
+
+def run(image: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Boot the image and wait for the end."""
+    return subprocess.run(
+        command(image, *options),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
     )
 
 
@@ -120,9 +130,12 @@ def test_a_qemu_that_does_not_start(image: Path) -> None:
 def test_being_interrupted(image: Path, number: int, code: ExitCode, said: str) -> None:
     """The fixture that every test has then looks for a QEMU that was left behind."""
     write_image(image, say("up\n"), HANG)
-    command = [VEL2, "run", "--native", "--kernel", image, "--memory", "128M"]
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(image),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout and process.stderr
         assert process.stdout.readline() == "up\n"
@@ -134,9 +147,8 @@ def test_being_interrupted(image: Path, number: int, code: ExitCode, said: str) 
 def test_a_reader_that_leaves(image: Path) -> None:
     line = say("line\n")
     write_image(image, line, (branch(-len(line)),))
-    command = [VEL2, "run", "--native", "--kernel", image, "--memory", "128M"]
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command(image), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout and process.stderr
         assert process.stdout.readline() == b"line\n"
@@ -149,8 +161,9 @@ def test_a_key_reaches_the_guest_and_an_escape_ends_it(image: Path) -> None:
     """On a terminal: the guest waits for a key, answers, hangs; Ctrl-A X leaves."""
     write_image(image, say("key?"), WAIT_FOR_KEY, say("thanks\n"), HANG)
     near, far = pty.openpty()
-    command = [VEL2, "run", "--native", "--kernel", image, "--memory", "128M"]
-    with subprocess.Popen(command, stdin=far, stdout=far, stderr=far, start_new_session=True) as it:
+    with subprocess.Popen(
+        command(image), stdin=far, stdout=far, stderr=far, start_new_session=True
+    ) as it:
         os.close(far)
         read_until(near, b"key?")
         os.write(near, b"k")

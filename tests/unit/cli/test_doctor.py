@@ -68,7 +68,7 @@ def test_nv2(monkeypatch: pytest.MonkeyPatch, el: int, nv: int, state: rows.Stat
 
 
 def test_no_apt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows.shutil, "which", lambda name: None)
+    monkeypatch.setattr("vel2.cli.doctor.shutil.which", lambda name: None)
     check = rows.check_mirror()
     assert check.state is rows.State.WARN
     assert check.found == "no apt-get and no apt-cache and no dpkg-deb"
@@ -82,7 +82,7 @@ def test_cache(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(rows.shutil, "disk_usage", lambda path: usage(0, 0, free))
+    monkeypatch.setattr("vel2.cli.doctor.shutil.disk_usage", lambda path: usage(0, 0, free))
     check = rows.check_cache()
     assert check.state is state
     assert check.found.startswith(str(tmp_path / "vel2" / "guests"))

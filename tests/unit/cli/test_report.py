@@ -178,7 +178,12 @@ def test_an_output_without_reader_ends_the_run_once(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("vel2.cli.consoles.click.echo", gone)
     stopped: list[str] = []
     done = threading.Event()
-    shown = LabelledLines(0.0, lambda: (stopped.append("stop"), done.set()))
+
+    def stop() -> None:
+        stopped.append("stop")
+        done.set()
+
+    shown = LabelledLines(0.0, stop)
     shown(Line(0.0, "one"))
     shown(Line(0.0, "two"))
     assert done.wait(10)
