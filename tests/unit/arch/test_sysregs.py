@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from vel2.arch import sysregs as sr
-from vel2.arch.bits import Encoding, Field, Register, Res0
+from vel2.arch.bits import Encoding, Field, Register, Res0, Unknown
 from vel2.arch.sysregs.el12 import alias
 
 
@@ -204,3 +204,58 @@ def test_res0_is_declared_in_one_piece() -> None:
     for register in sr.ALL_REGISTERS:
         for above, below in itertools.pairwise(register.fields):
             assert not (isinstance(above, Res0) and isinstance(below, Res0)), (above, below)
+
+
+# Written down from prose about the architecture, apart from the class: position by name.
+HCR_EL2_BITS = """
+    VM 0 SWIO 1 PTW 2 FMO 3 IMO 4 AMO 5 VF 6 VI 7 VSE 8 FB 9 BSU 11:10 DC 12 TWI 13 TWE 14 TID0 15
+    TID1 16 TID2 17 TID3 18 TSC 19 TIDCP 20 TACR 21 TSW 22 TPCP 23 TPU 24 TTLB 25 TVM 26 TGE 27
+    TDZ 28 HCD 29 TRVM 30 RW 31 CD 32 ID 33 E2H 34 TLOR 35 TERR 36 TEA 37 MIOCNCE 38 TME 39 APK 40
+    API 41 NV 42 NV1 43 AT 44 NV2 45 FWB 46 FIEN 47 GPF 48 TID4 49 TICAB 50 AMVOFFEN 51 TOCU 52
+    EnSCXT 53 TTLBIS 54 TTLBOS 55 ATA 56 DCT 57 TID5 58 TWEDEn 59 TWEDEL 63:60
+"""
+
+
+def test_hcr_el2_bit_by_bit() -> None:
+    words = HCR_EL2_BITS.split()
+    expected = dict(zip(words[::2], words[1::2], strict=True))
+    assert {field.name: field.bits for field in sr.HCR_EL2.fields} == expected
+
+
+@pytest.mark.parametrize(
+    ("reads", "writes"),
+    [
+        (sr.HFGRTR_EL2, sr.HFGWTR_EL2),
+        (sr.HFGRTR2_EL2, sr.HFGWTR2_EL2),
+        (sr.HDFGRTR_EL2, sr.HDFGWTR_EL2),
+        (sr.HDFGRTR2_EL2, sr.HDFGWTR2_EL2),
+        (sr.ICH_HFGRTR_EL2, sr.ICH_HFGWTR_EL2),
+    ],
+    ids=lambda register: register.name,
+)
+def test_a_fine_grained_bit_has_one_place_for_reads_and_writes(
+    reads: type[Register], writes: type[Register]
+) -> None:
+    """And where the pair differs, it is because the access exists in one direction only."""
+    by_name = {f.name: f.bits for f in reads.fields if f.mask & reads.known}
+    for field in writes.fields:
+        if field.mask & writes.known and field.name in by_name:
+            assert field.bits == by_name[field.name]
+    for mine, other, missing in ((reads, writes, "RO"), (writes, reads, "WO")):
+        names = {f.name for f in other.fields}
+        for field in mine.fields:
+            name = field.name.removeprefix("n")
+            # TRFCR_EL1 and PMCR_EL0 have no read trap although both can be read.
+            if name not in dir(sr) or name in ("TRFCR_EL1", "PMCR_EL0"):
+                continue
+            if field.mask & mine.known and field.name not in names:
+                assert sr.by_name(name).access == missing, name
+
+
+def test_unknown_bits_are_few() -> None:
+    """Bits the tables have no name for are the exception: opaque registers are named as such."""
+    assert [
+        register.name
+        for register in sr.ALL_REGISTERS
+        if any(isinstance(field, Unknown) for field in register.fields)
+    ] == ["CCSIDR_EL1"]

@@ -9,7 +9,9 @@ from vel2.arch.sysregs.el1 import Value_ELx
 class MDSCR_EL1(Register, op0=2, op1=0, CRn=0, CRm=2, op2=2, vncr=0x158, vncr_class="A"):
     """Monitor debug control."""
 
-    _63 = Res0(63, 36)
+    _63 = Res0(63, 51)
+    EnSTEPOP = Field(50)
+    _49 = Res0(49, 36)
     EHBWE = Field(35)
     EnSPM = Field(34)
     TTA = Field(33)
@@ -54,32 +56,42 @@ class MDCCSR_EL0(Register, op0=2, op1=3, CRn=0, CRm=1, op2=0, access="RO"):
     _28 = Res0(28, 0)
 
 
-class DBGDTR_EL0(Value_ELx, op0=2, op1=3, CRn=0, CRm=4, op2=0):
+class DBGDTR_EL0(Register, op0=2, op1=3, CRn=0, CRm=4, op2=0):
     """DCC, 64 bits."""
 
+    HighWord = Field(63, 32)
+    LowWord = Field(31, 0)
 
-class DTR_ELx(Register, family=True):
-    """Layout of the 32-bit DCC registers."""
+
+class DTRRX_ELx(Register, family=True):
+    """Layout of the 32-bit receive registers."""
 
     _63 = Res0(63, 32)
-    DTR = Field(31, 0)
+    DTRRX = Field(31, 0)
 
 
-class DBGDTRRX_EL0(DTR_ELx, op0=2, op1=3, CRn=0, CRm=5, op2=0, access="RO"):
+class DTRTX_ELx(Register, family=True):
+    """Layout of the 32-bit transmit registers."""
+
+    _63 = Res0(63, 32)
+    DTRTX = Field(31, 0)
+
+
+class DBGDTRRX_EL0(DTRRX_ELx, op0=2, op1=3, CRn=0, CRm=5, op2=0, access="RO"):
     """DCC, receive: what a read of this encoding reaches."""
 
 
 class DBGDTRTX_EL0(
-    DTR_ELx, op0=2, op1=3, CRn=0, CRm=5, op2=0, layout_of="DBGDTRRX_EL0", access="WO"
+    DTRTX_ELx, op0=2, op1=3, CRn=0, CRm=5, op2=0, layout_of="DBGDTRRX_EL0", access="WO"
 ):
     """DCC, transmit: what a write of this encoding reaches."""
 
 
-class OSDTRRX_EL1(DTR_ELx, op0=2, op1=0, CRn=0, CRm=0, op2=2):
+class OSDTRRX_EL1(DTRRX_ELx, op0=2, op1=0, CRn=0, CRm=0, op2=2):
     """DCC receive, for save and restore."""
 
 
-class OSDTRTX_EL1(DTR_ELx, op0=2, op1=0, CRn=0, CRm=3, op2=2):
+class OSDTRTX_EL1(DTRTX_ELx, op0=2, op1=0, CRn=0, CRm=3, op2=2):
     """DCC transmit, for save and restore."""
 
 

@@ -326,7 +326,10 @@ class TCR2_EL1(
 ):
     """Translation control, extended (FEAT_TCR2)."""
 
-    _63 = Res0(63, 19)
+    _63 = Res0(63, 22)
+    FNGNA1 = Field(21)
+    FNGNA0 = Field(20)
+    _19 = Res0(19)
     FNG1 = Field(18)
     FNG0 = Field(17)
     A2 = Field(16)
@@ -645,7 +648,7 @@ class PAR_EL1_F(Register, op0=3, op1=0, CRn=7, CRm=4, op2=0, layout_of="PAR_EL1"
 class ELR_ELx(Register, family=True):
     """Layout of the ELR registers."""
 
-    Address = Field(63, 0)
+    ADDR = Field(63, 0)
 
 
 class ELR_EL1(
@@ -680,7 +683,7 @@ class SPSR_EL1(
 class SP_ELx(Register, family=True):
     """Layout of the stack pointers."""
 
-    Address = Field(63, 0)
+    StackPointer = Field(63, 0)
 
 
 class SP_EL0(SP_ELx, op0=3, op1=0, CRn=4, CRm=1, op2=0):

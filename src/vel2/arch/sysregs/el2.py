@@ -471,7 +471,10 @@ class TCR_EL2_E2H(TCR_ELx, op0=3, op1=4, CRn=2, CRm=0, op2=2, layout_of="TCR_EL2
 class TCR2_EL2(Register, op0=3, op1=4, CRn=2, CRm=0, op2=3):
     """Translation control, extended (FEAT_TCR2)."""
 
-    _63 = Res0(63, 19)
+    _63 = Res0(63, 22)
+    FNGNA1 = Field(21)
+    FNGNA0 = Field(20)
+    _19 = Res0(19)
     FNG1 = Field(18)
     FNG0 = Field(17)
     A2 = Field(16)
@@ -641,29 +644,57 @@ class HDBSSPROD_EL2(Value_ELx, op0=3, op1=4, CRn=2, CRm=3, op2=3):
     """Dirty state tracking buffer index (FEAT_HDBSS)."""
 
 
-class MECIDR_EL2(Value_ELx, op0=3, op1=4, CRn=10, CRm=8, op2=7, access="RO"):
+class HACDBSBR_EL2(Register, op0=3, op1=4, CRn=2, CRm=3, op2=4):
+    """Dirty state cleaning buffer base (FEAT_HACDBS)."""
+
+    _63 = Res0(63, 56)
+    BADDR = Field(55, 12)
+    EN = Field(11)
+    _10 = Res0(10, 4)
+    SZ = Field(3, 0)
+
+
+class HACDBSCONS_EL2(Register, op0=3, op1=4, CRn=2, CRm=3, op2=5):
+    """Dirty state cleaning buffer index (FEAT_HACDBS)."""
+
+    ERR_REASON = Field(63, 62)
+    _61 = Res0(61, 19)
+    INDEX = Field(18, 0)
+
+
+class MECIDR_EL2(Register, op0=3, op1=4, CRn=10, CRm=8, op2=7, access="RO"):
     """MECID width (FEAT_MEC)."""
 
+    _63 = Res0(63, 4)
+    MECIDWidthm1 = Field(3, 0)
 
-class MECID_P0_EL2(Value_ELx, op0=3, op1=4, CRn=10, CRm=8, op2=0):
+
+class MECID_ELx(Register, family=True):
+    """Layout of the MECID registers."""
+
+    _63 = Res0(63, 16)
+    MECID = Field(15, 0)
+
+
+class MECID_P0_EL2(MECID_ELx, op0=3, op1=4, CRn=10, CRm=8, op2=0):
     """Primary MECID of EL2."""
 
 
-class MECID_A0_EL2(Value_ELx, op0=3, op1=4, CRn=10, CRm=8, op2=1):
+class MECID_A0_EL2(MECID_ELx, op0=3, op1=4, CRn=10, CRm=8, op2=1):
     """Alternate MECID of EL2."""
 
 
-class MECID_P1_EL2(Value_ELx, op0=3, op1=4, CRn=10, CRm=8, op2=2):
+class MECID_P1_EL2(MECID_ELx, op0=3, op1=4, CRn=10, CRm=8, op2=2):
     """Primary MECID of EL2&0, TTBR1."""
 
 
-class MECID_A1_EL2(Value_ELx, op0=3, op1=4, CRn=10, CRm=8, op2=3):
+class MECID_A1_EL2(MECID_ELx, op0=3, op1=4, CRn=10, CRm=8, op2=3):
     """Alternate MECID of EL2&0, TTBR1."""
 
 
-class VMECID_P_EL2(Value_ELx, op0=3, op1=4, CRn=10, CRm=9, op2=0):
+class VMECID_P_EL2(MECID_ELx, op0=3, op1=4, CRn=10, CRm=9, op2=0):
     """Primary MECID of stage 2."""
 
 
-class VMECID_A_EL2(Value_ELx, op0=3, op1=4, CRn=10, CRm=9, op2=1):
+class VMECID_A_EL2(MECID_ELx, op0=3, op1=4, CRn=10, CRm=9, op2=1):
     """Alternate MECID of stage 2."""

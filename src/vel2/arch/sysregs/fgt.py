@@ -393,7 +393,9 @@ class HAFGRTR_EL2(Register, op0=3, op1=4, CRn=3, CRm=1, op2=6, vncr=0x1E8, vncr_
 class HFGRTR2_EL2(Register, op0=3, op1=4, CRn=3, CRm=1, op2=2, vncr=0x2C0, vncr_class="A"):
     """Traps of reads, second register."""
 
-    _63 = Res0(63, 15)
+    _63 = Res0(63, 40)
+    ACTLR_EL1 = Field(39)
+    _38 = Res0(38, 15)
     nACTLRALIAS_EL1 = Field(14, negative=True)
     nACTLRMASK_EL1 = Field(13, negative=True)
     nTCR2ALIAS_EL1 = Field(12, negative=True)
@@ -414,7 +416,9 @@ class HFGRTR2_EL2(Register, op0=3, op1=4, CRn=3, CRm=1, op2=2, vncr=0x2C0, vncr_
 class HFGWTR2_EL2(Register, op0=3, op1=4, CRn=3, CRm=1, op2=3, vncr=0x2C8, vncr_class="A"):
     """Traps of writes, second register."""
 
-    _63 = Res0(63, 15)
+    _63 = Res0(63, 40)
+    ACTLR_EL1 = Field(39)
+    _38 = Res0(38, 15)
     nACTLRALIAS_EL1 = Field(14, negative=True)
     nACTLRMASK_EL1 = Field(13, negative=True)
     nTCR2ALIAS_EL1 = Field(12, negative=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vel2.arch.bits import Field, Register, Res0, Res1, Unknown
-from vel2.arch.sysregs.el1 import Impdef_ELx, PARange, Value_ELx
+from vel2.arch.sysregs.el1 import Impdef_ELx, PARange
 
 
 class MIDR_ELx(Register, family=True):
@@ -47,92 +47,278 @@ class AIDR_EL1(Impdef_ELx, op0=3, op1=1, CRn=0, CRm=0, op2=7, access="RO"):
     """Auxiliary ID."""
 
 
-class ID_PFR0_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=1, op2=0, access="RO"):
-    """AArch32 features; opaque here."""
+class ID_PFR0_EL1(Register, op0=3, op1=0, CRn=0, CRm=1, op2=0, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 32)
+    RAS = Field(31, 28)
+    DIT = Field(27, 24)
+    AMU = Field(23, 20)
+    CSV2 = Field(19, 16)
+    State3 = Field(15, 12)
+    State2 = Field(11, 8)
+    State1 = Field(7, 4)
+    State0 = Field(3, 0)
 
 
-class ID_PFR1_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=1, op2=1, access="RO"):
-    """AArch32 features; opaque here."""
+class ID_PFR1_EL1(Register, op0=3, op1=0, CRn=0, CRm=1, op2=1, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 32)
+    GIC = Field(31, 28)
+    Virt_frac = Field(27, 24)
+    Sec_frac = Field(23, 20)
+    GenTimer = Field(19, 16)
+    Virtualization = Field(15, 12)
+    MProgMod = Field(11, 8)
+    Security = Field(7, 4)
+    ProgMod = Field(3, 0)
 
 
-class ID_DFR0_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=1, op2=2, access="RO"):
-    """AArch32 features; opaque here."""
+class ID_DFR0_EL1(Register, op0=3, op1=0, CRn=0, CRm=1, op2=2, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 32)
+    TraceFilt = Field(31, 28)
+    PerfMon = Field(27, 24)
+    MProfDbg = Field(23, 20)
+    MMapTrc = Field(19, 16)
+    CopTrc = Field(15, 12)
+    MMapDbg = Field(11, 8)
+    CopSDbg = Field(7, 4)
+    CopDbg = Field(3, 0)
 
 
-class ID_AFR0_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=1, op2=3, access="RO"):
-    """AArch32 features; opaque here."""
+class ID_AFR0_EL1(Impdef_ELx, op0=3, op1=0, CRn=0, CRm=1, op2=3, access="RO"):
+    """AArch32 features."""
 
 
-class ID_MMFR0_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=1, op2=4, access="RO"):
-    """AArch32 features; opaque here."""
+class ID_MMFR0_EL1(Register, op0=3, op1=0, CRn=0, CRm=1, op2=4, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 32)
+    InnerShr = Field(31, 28)
+    FCSE = Field(27, 24)
+    AuxReg = Field(23, 20)
+    TCM = Field(19, 16)
+    ShareLvl = Field(15, 12)
+    OuterShr = Field(11, 8)
+    PMSA = Field(7, 4)
+    VMSA = Field(3, 0)
 
 
-class ID_MMFR1_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=1, op2=5, access="RO"):
-    """AArch32 features; opaque here."""
+class ID_MMFR1_EL1(Register, op0=3, op1=0, CRn=0, CRm=1, op2=5, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 32)
+    BPred = Field(31, 28)
+    L1TstCln = Field(27, 24)
+    L1Uni = Field(23, 20)
+    L1Hvd = Field(19, 16)
+    L1UniSW = Field(15, 12)
+    L1HvdSW = Field(11, 8)
+    L1UniVA = Field(7, 4)
+    L1HvdVA = Field(3, 0)
 
 
-class ID_MMFR2_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=1, op2=6, access="RO"):
-    """AArch32 features; opaque here."""
+class ID_MMFR2_EL1(Register, op0=3, op1=0, CRn=0, CRm=1, op2=6, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 32)
+    HWAccFlg = Field(31, 28)
+    WFIStall = Field(27, 24)
+    MemBarr = Field(23, 20)
+    UniTLB = Field(19, 16)
+    HvdTLB = Field(15, 12)
+    L1HvdRng = Field(11, 8)
+    L1HvdBG = Field(7, 4)
+    L1HvdFG = Field(3, 0)
 
 
-class ID_MMFR3_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=1, op2=7, access="RO"):
-    """AArch32 features; opaque here."""
+class ID_MMFR3_EL1(Register, op0=3, op1=0, CRn=0, CRm=1, op2=7, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 32)
+    Supersec = Field(31, 28)
+    CMemSz = Field(27, 24)
+    CohWalk = Field(23, 20)
+    PAN = Field(19, 16)
+    MaintBcst = Field(15, 12)
+    BPMaint = Field(11, 8)
+    CMaintSW = Field(7, 4)
+    CMaintVA = Field(3, 0)
 
 
-class ID_ISAR0_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=2, op2=0, access="RO"):
-    """AArch32 features; opaque here."""
+class ID_ISAR0_EL1(Register, op0=3, op1=0, CRn=0, CRm=2, op2=0, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 28)
+    Divide = Field(27, 24)
+    Debug = Field(23, 20)
+    Coproc = Field(19, 16)
+    CmpBranch = Field(15, 12)
+    BitField = Field(11, 8)
+    BitCount = Field(7, 4)
+    Swap = Field(3, 0)
 
 
-class ID_ISAR1_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=2, op2=1, access="RO"):
-    """AArch32 features; opaque here."""
+class ID_ISAR1_EL1(Register, op0=3, op1=0, CRn=0, CRm=2, op2=1, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 32)
+    Jazelle = Field(31, 28)
+    Interwork = Field(27, 24)
+    Immediate = Field(23, 20)
+    IfThen = Field(19, 16)
+    Extend = Field(15, 12)
+    Except_AR = Field(11, 8)
+    Except = Field(7, 4)
+    Endian = Field(3, 0)
 
 
-class ID_ISAR2_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=2, op2=2, access="RO"):
-    """AArch32 features; opaque here."""
+class ID_ISAR2_EL1(Register, op0=3, op1=0, CRn=0, CRm=2, op2=2, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 32)
+    Reversal = Field(31, 28)
+    PSR_AR = Field(27, 24)
+    MultU = Field(23, 20)
+    MultS = Field(19, 16)
+    Mult = Field(15, 12)
+    MultiAccessInt = Field(11, 8)
+    MemHint = Field(7, 4)
+    LoadStore = Field(3, 0)
 
 
-class ID_ISAR3_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=2, op2=3, access="RO"):
-    """AArch32 features; opaque here."""
+class ID_ISAR3_EL1(Register, op0=3, op1=0, CRn=0, CRm=2, op2=3, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 32)
+    T32EE = Field(31, 28)
+    TrueNOP = Field(27, 24)
+    T32Copy = Field(23, 20)
+    TabBranch = Field(19, 16)
+    SynchPrim = Field(15, 12)
+    SVC = Field(11, 8)
+    SIMD = Field(7, 4)
+    Saturate = Field(3, 0)
 
 
-class ID_ISAR4_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=2, op2=4, access="RO"):
-    """AArch32 features; opaque here."""
+class ID_ISAR4_EL1(Register, op0=3, op1=0, CRn=0, CRm=2, op2=4, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 32)
+    SWP_frac = Field(31, 28)
+    PSR_M = Field(27, 24)
+    SynchPrim_frac = Field(23, 20)
+    Barrier = Field(19, 16)
+    SMC = Field(15, 12)
+    Writeback = Field(11, 8)
+    WithShifts = Field(7, 4)
+    Unpriv = Field(3, 0)
 
 
-class ID_ISAR5_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=2, op2=5, access="RO"):
-    """AArch32 features; opaque here."""
+class ID_ISAR5_EL1(Register, op0=3, op1=0, CRn=0, CRm=2, op2=5, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 32)
+    VCMA = Field(31, 28)
+    RDM = Field(27, 24)
+    _23 = Res0(23, 20)
+    CRC32 = Field(19, 16)
+    SHA2 = Field(15, 12)
+    SHA1 = Field(11, 8)
+    AES = Field(7, 4)
+    SEVL = Field(3, 0)
 
 
-class ID_MMFR4_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=2, op2=6, access="RO"):
-    """AArch32 features; opaque here."""
+class ID_MMFR4_EL1(Register, op0=3, op1=0, CRn=0, CRm=2, op2=6, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 32)
+    EVT = Field(31, 28)
+    CCIDX = Field(27, 24)
+    LSM = Field(23, 20)
+    HPDS = Field(19, 16)
+    CnP = Field(15, 12)
+    XNX = Field(11, 8)
+    AC2 = Field(7, 4)
+    SpecSEI = Field(3, 0)
 
 
-class ID_ISAR6_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=2, op2=7, access="RO"):
-    """AArch32 features; opaque here."""
+class ID_ISAR6_EL1(Register, op0=3, op1=0, CRn=0, CRm=2, op2=7, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 32)
+    CLRBHB = Field(31, 28)
+    I8MM = Field(27, 24)
+    BF16 = Field(23, 20)
+    SPECRES = Field(19, 16)
+    SB = Field(15, 12)
+    FHM = Field(11, 8)
+    DP = Field(7, 4)
+    JSCVT = Field(3, 0)
 
 
-class MVFR0_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=3, op2=0, access="RO"):
-    """AArch32 features; opaque here."""
+class MVFR0_EL1(Register, op0=3, op1=0, CRn=0, CRm=3, op2=0, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 32)
+    FPRound = Field(31, 28)
+    FPShVec = Field(27, 24)
+    FPSqrt = Field(23, 20)
+    FPDivide = Field(19, 16)
+    FPTrap = Field(15, 12)
+    FPDP = Field(11, 8)
+    FPSP = Field(7, 4)
+    SIMDReg = Field(3, 0)
 
 
-class MVFR1_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=3, op2=1, access="RO"):
-    """AArch32 features; opaque here."""
+class MVFR1_EL1(Register, op0=3, op1=0, CRn=0, CRm=3, op2=1, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 32)
+    SIMDFMAC = Field(31, 28)
+    FPHP = Field(27, 24)
+    SIMDHP = Field(23, 20)
+    SIMDSP = Field(19, 16)
+    SIMDInt = Field(15, 12)
+    SIMDLS = Field(11, 8)
+    FPDNaN = Field(7, 4)
+    FPFtZ = Field(3, 0)
 
 
-class MVFR2_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=3, op2=2, access="RO"):
-    """AArch32 features; opaque here."""
+class MVFR2_EL1(Register, op0=3, op1=0, CRn=0, CRm=3, op2=2, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 8)
+    FPMisc = Field(7, 4)
+    SIMDMisc = Field(3, 0)
 
 
-class ID_PFR2_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=3, op2=4, access="RO"):
-    """AArch32 features; opaque here."""
+class ID_PFR2_EL1(Register, op0=3, op1=0, CRn=0, CRm=3, op2=4, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 12)
+    RAS_frac = Field(11, 8)
+    SSBS = Field(7, 4)
+    CSV3 = Field(3, 0)
 
 
-class ID_DFR1_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=3, op2=5, access="RO"):
-    """AArch32 features; opaque here."""
+class ID_DFR1_EL1(Register, op0=3, op1=0, CRn=0, CRm=3, op2=5, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 8)
+    HPMN0 = Field(7, 4)
+    MTPMU = Field(3, 0)
 
 
-class ID_MMFR5_EL1(Value_ELx, op0=3, op1=0, CRn=0, CRm=3, op2=6, access="RO"):
-    """AArch32 features; opaque here."""
+class ID_MMFR5_EL1(Register, op0=3, op1=0, CRn=0, CRm=3, op2=6, access="RO"):
+    """AArch32 features."""
+
+    _63 = Res0(63, 8)
+    nTLBPA = Field(7, 4)
+    ETS = Field(3, 0)
 
 
 class ID_AA64PFR0_EL1(Register, op0=3, op1=0, CRn=0, CRm=4, op2=0, access="RO"):
@@ -182,7 +368,9 @@ class ID_AA64PFR2_EL1(Register, op0=3, op1=0, CRn=0, CRm=4, op2=2, access="RO"):
 
     _63 = Res0(63, 36)
     FPMR = Field(35, 32)
-    _31 = Res0(31, 20)
+    MPAM2 = Field(31, 28)
+    _27 = Res0(27, 24)
+    MTEEIRG = Field(23, 20)
     UINJ = Field(19, 16)
     GCIE = Field(15, 12)
     MTEFAR = Field(11, 8)
@@ -215,7 +403,8 @@ class ID_AA64SMFR0_EL1(Register, op0=3, op1=0, CRn=0, CRm=4, op2=5, access="RO")
     """SME features."""
 
     FA64 = Field(63)
-    _62 = Res0(62, 61)
+    _62 = Res0(62)
+    LUT6 = Field(61)
     LUTv2 = Field(60)
     SMEver = Field(59, 56)
     I16I64 = Field(55, 52)
@@ -383,7 +572,11 @@ class ID_AA64ISAR2_EL1(Register, op0=3, op1=0, CRn=0, CRm=6, op2=2, access="RO")
 class ID_AA64ISAR3_EL1(Register, op0=3, op1=0, CRn=0, CRm=6, op2=3, access="RO"):
     """Instruction set 3."""
 
-    _63 = Res0(63, 32)
+    _63 = Res0(63, 48)
+    LSCP = Field(47, 44)
+    LSCSHINT = Field(43, 40)
+    MTETC = Field(39, 36)
+    PAC_frac2 = Field(35, 32)
     FPRCVT = Field(31, 28)
     LSUI = Field(27, 24)
     OCCMO = Field(23, 20)
@@ -480,11 +673,13 @@ class ID_AA64MMFR3_EL1(Register, op0=3, op1=0, CRn=0, CRm=7, op2=3, access="RO")
 class ID_AA64MMFR4_EL1(Register, op0=3, op1=0, CRn=0, CRm=7, op2=4, access="RO"):
     """Memory model 4; E2H0 is signed."""
 
-    _63 = Res0(63, 48)
+    _63 = Res0(63, 60)
+    SCRX = Field(59, 56)
+    _55 = Res0(55, 48)
     SRMASK = Field(47, 44)
-    _43 = Res0(43, 40)
+    TLBID = Field(43, 40)
     E3DSE = Field(39, 36)
-    _35 = Res0(35, 32)
+    EAESR = Field(35, 32)
     RMEGDI = Field(31, 28)
     E2H0 = Field(27, 24)
     NV_frac = Field(23, 20)
@@ -515,7 +710,8 @@ class CTR_EL0(Register, op0=3, op1=3, CRn=0, CRm=0, op2=1, access="RO"):
 class DCZID_EL0(Register, op0=3, op1=3, CRn=0, CRm=0, op2=7, access="RO"):
     """Block size of DC ZVA."""
 
-    _63 = Res0(63, 5)
+    _63 = Res0(63, 9)
+    TBS = Field(8, 5)
     DZP = Field(4)
     BS = Field(3, 0)
 
@@ -593,8 +789,8 @@ class SMIDR_EL1(Register, op0=3, op1=1, CRn=0, CRm=0, op2=6, access="RO"):
     """Streaming mode ID."""
 
     _63 = Res0(63, 60)
-    HIP = Field(59, 56)
-    NSMC = Field(55, 52)
+    NSMC = Field(59, 56)
+    HIP = Field(55, 52)
     Affinity2 = Field(51, 32)
     Implementer = Field(31, 24)
     Revision = Field(23, 16)

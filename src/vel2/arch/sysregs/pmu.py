@@ -31,7 +31,7 @@ class PM_SET_ELx(Register, family=True):
     """Layout of the enable, overflow and interrupt sets: instruction, cycle, event counters."""
 
     _63 = Res0(63, 33)
-    F = Field(32)
+    F0 = Field(32)
     C = Field(31)
     P = Field(30, 0)
 
@@ -129,9 +129,8 @@ class PMECR_EL1(Register, op0=3, op1=0, CRn=9, CRm=14, op2=5):
 class PMMIR_EL1(Register, op0=3, op1=0, CRn=9, CRm=14, op2=6, access="RO"):
     """Machine identification."""
 
-    _63 = Res0(63, 52)
-    SME = Field(51, 48)
-    _47 = Res0(47, 28)
+    _63 = Res0(63, 29)
+    SME = Field(28)
     EDGE = Field(27, 24)
     THWIDTH = Field(23, 20)
     BUS_WIDTH = Field(19, 16)

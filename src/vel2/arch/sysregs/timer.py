@@ -12,26 +12,28 @@ class CNTFRQ_EL0(Register, op0=3, op1=3, CRn=14, CRm=0, op2=0):
     ClockFreq = Field(31, 0)
 
 
-class CNT_ELx(Register, family=True):
-    """Layout of the counters."""
-
-    Count = Field(63, 0)
-
-
-class CNTPCT_EL0(CNT_ELx, op0=3, op1=3, CRn=14, CRm=0, op2=1, access="RO"):
+class CNTPCT_EL0(Register, op0=3, op1=3, CRn=14, CRm=0, op2=1, access="RO"):
     """Physical count."""
 
+    PhysicalCount = Field(63, 0)
 
-class CNTVCT_EL0(CNT_ELx, op0=3, op1=3, CRn=14, CRm=0, op2=2, access="RO"):
+
+class CNTVCT_EL0(Register, op0=3, op1=3, CRn=14, CRm=0, op2=2, access="RO"):
     """Virtual count."""
 
+    VirtualCount = Field(63, 0)
 
-class CNTPCTSS_EL0(CNT_ELx, op0=3, op1=3, CRn=14, CRm=0, op2=5, access="RO"):
+
+class CNTPCTSS_EL0(Register, op0=3, op1=3, CRn=14, CRm=0, op2=5, access="RO"):
     """Physical count, self-synchronised."""
 
+    SSPhysicalCount = Field(63, 0)
 
-class CNTVCTSS_EL0(CNT_ELx, op0=3, op1=3, CRn=14, CRm=0, op2=6, access="RO"):
+
+class CNTVCTSS_EL0(Register, op0=3, op1=3, CRn=14, CRm=0, op2=6, access="RO"):
     """Virtual count, self-synchronised."""
+
+    SSVirtualCount = Field(63, 0)
 
 
 class CNT_TVAL_ELx(Register, family=True):
