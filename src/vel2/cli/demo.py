@@ -105,6 +105,7 @@ def watch(session: Session, report: Report, timeout: float | None, to_stderr: bo
 
     :raises BrokenPipeError: when the reader of our output has left.
     """
+    report.start_clock()
     lines = LabelledLines(report.began, session.stop, to_stderr)
     session.console.on_line(report.take)
     session.console.on_line(lines)

@@ -54,6 +54,10 @@ class Report:
     began: float = field(default_factory=time.monotonic)
     times: dict[str, float] = field(default_factory=dict)
 
+    def start_clock(self) -> None:
+        """Count the seconds of the report from now on: the machine is about to start."""
+        self.began = time.monotonic()
+
     def take(self, line: Line) -> None:
         """Take what a console line says, if it is a marker; L2 may speak of L2 only."""
         marker = parse_marker(line.text)
