@@ -16,7 +16,7 @@ from vel2.arch.insn import AT
 from vel2.hyp import pool, shadow
 from vel2.hyp.exception import EL0T, MODE
 from vel2.hyp.outcome import Outcome
-from vel2.hyp.state import Stage2, Vcpu, page_of, vm_of
+from vel2.hyp.state import NO_FAULT, Stage2, Vcpu, page_of, vm_of
 from vel2.hyp.walk import guest_stage2
 from vel2.lang import L2IPA, at, inline, isb, mrs, msr, resident, sysop, u64
 
@@ -157,7 +157,7 @@ def stage2_fault(vcpu: Vcpu, ipa: u64) -> Outcome:
     if context.stage2_off != 0:
         return to_nothing(vcpu)
     guest_stage2(vm, vcpu.walk, context.guest_vttbr, context.guest_vtcr, L2IPA(ipa))
-    if vcpu.walk.fsc != 0:
+    if vcpu.walk.fsc != NO_FAULT:
         return forward_fault(vcpu, vcpu.walk.fsc, ipa)
     if l1_forbids(vcpu):
         return forward_fault(vcpu, u64(FSC.PERMISSION + vcpu.walk.guest_level), ipa)

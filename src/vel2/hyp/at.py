@@ -18,7 +18,7 @@ from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp import shadow
 from vel2.hyp.context import enter_vel1, enter_vel2
 from vel2.hyp.outcome import Outcome
-from vel2.hyp.state import Stage2, Vcpu, page_of, vm_of
+from vel2.hyp.state import NO_FAULT, Stage2, Vcpu, page_of, vm_of
 from vel2.hyp.walk import guest_stage2
 from vel2.lang import L2IPA, PA, at, extern, inline, isb, load_u64, mrs, msr, resident, sysop, u64
 
@@ -111,9 +111,9 @@ def reach(vcpu: Vcpu, ipa: u64) -> bool:
         vcpu.walk.output = ipa
         return True
     guest_stage2(vm, vcpu.walk, context.guest_vttbr, context.guest_vtcr, L2IPA(ipa))
-    if vcpu.walk.fsc == 0 and vcpu.walk.s2ap & S2AP_READ == 0:
+    if vcpu.walk.fsc == NO_FAULT and vcpu.walk.s2ap & S2AP_READ == 0:
         vcpu.walk.fsc = u64(FSC.PERMISSION + vcpu.walk.guest_level)
-    if vcpu.walk.fsc != 0:
+    if vcpu.walk.fsc != NO_FAULT:
         return False
     canonical = shadow.output_of(vm, vcpu.walk.output)
     if canonical == 0:

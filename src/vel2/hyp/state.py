@@ -39,11 +39,15 @@ class VncrPage(Struct):
     slot = array(u64, 512)
 
 
+NO_FAULT = 1 << 6
+"""No fault status code: they have six bits, and 0 is an Address size fault at level 0."""
+
+
 class Walk(Struct):
     """The result of a walk of L1's stage 2 (see `walk.guest_stage2`)."""
 
     fsc = scalar(u64)
-    """0, or the fault status code to report, level included."""
+    """`NO_FAULT`, or the fault status code to report, level included."""
     output = scalar(u64)
     level = scalar(u64)
     """Level of a leaf of hardware's tables (4 KiB granule) that fits into the leaf found."""

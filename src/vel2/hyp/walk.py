@@ -9,7 +9,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import GRANULE_4K, GRANULE_16K, GRANULE_64K, Stage2Leaf
 from vel2.arch.esr import FSC
 from vel2.hyp.stage2 import PA_BITS, is_ram
-from vel2.hyp.state import Vm, Walk
+from vel2.hyp.state import NO_FAULT, Vm, Walk
 from vel2.lang import L1IPA, L2IPA, PA, inline, load_u64, resident, store_u64, u64
 
 VTCR = sr.VTCR_EL2
@@ -17,7 +17,6 @@ VALID = Stage2Leaf.VALID.mask
 TABLE = VALID | Stage2Leaf.TYPE.mask
 ADDRESS_BITS = (1 << 48) - 1
 MIN_INPUT_BITS = 25
-MAX_INPUT_BITS = 48
 NO_LEVEL = 4
 MAX_CONCATENATED_BITS = 4
 
@@ -36,16 +35,22 @@ def granule_bits(vtcr: u64) -> u64:
 
 
 @inline
-def start_level(vtcr: u64, granule: u64) -> u64:
-    """Give the start level (AArch64.S2StartLevel), or `NO_LEVEL` if SL0 is reserved."""
+def start_level(vtcr: u64, granule: u64, pa_bits: u64) -> u64:
+    """Give the start level (AArch64.S2StartLevel), or `NO_LEVEL` (AArch64.S2InvalidSL)."""
     sl0 = VTCR.SL0.get(vtcr)
-    if granule == GRANULE_4K.log2_bytes:
-        if sl0 == 3:
-            return NO_LEVEL
-        return u64(2 - sl0)
-    if sl0 == 3:
+    if sl0 == 3 or (sl0 == 2 and pa_bits < top_level_pa_bits(granule)):
         return NO_LEVEL
+    if granule == GRANULE_4K.log2_bytes:
+        return u64(2 - sl0)
     return u64(3 - sl0)
+
+
+@inline
+def top_level_pa_bits(granule: u64) -> u64:
+    """Give the physical address size from which a walk may start at the highest level, SL0 = 2."""
+    if granule == GRANULE_16K.log2_bytes:
+        return 42
+    return 44
 
 
 @inline
@@ -80,30 +85,33 @@ def guest_stage2(vm: Vm, result: Walk, vttbr: u64, vtcr: u64, ipa: L2IPA) -> Non
     :param result: gets the fault status code with L1's level, or output, level and attributes.
     :param vttbr: as L1 wrote it; likewise `vtcr`.
     """
-    result.fsc = 0
+    result.fsc = NO_FAULT
     granule = granule_bits(vtcr)
     input_bits = u64(64 - VTCR.T0SZ.get(vtcr))
-    level = start_level(vtcr, granule)
+    pa_bits = u64(64 - VTCR.T0SZ.get(vm.vtcr))
+    level = start_level(vtcr, granule, pa_bits)
     if (
         granule == 0
         or level >= NO_LEVEL
         or input_bits < MIN_INPUT_BITS
-        or input_bits > MAX_INPUT_BITS
+        or input_bits > pa_bits
         or is_inconsistent(level, input_bits, granule)
         or ipa >> input_bits != 0
     ):
         fail(result, FSC.TRANSLATION, 0)
         return
     output_bits = PA_BITS[VTCR.PS.get(vtcr)]
+    if output_bits > pa_bits:
+        output_bits = pa_bits
     stride = u64(granule - 3)
     shift = u64((3 - level) * stride + granule)
     root_bits = u64(input_bits - shift + 3)
     table = vttbr & ADDRESS_BITS & ~u64((1 << root_bits) - 1)
     index = ipa >> shift
+    if table >> output_bits != 0:
+        fail(result, FSC.ADDRESS_SIZE, 0)
+        return
     while True:
-        if table >> output_bits != 0 and output_bits < 48:
-            fail(result, FSC.ADDRESS_SIZE, level)
-            return
         slot = L1IPA(table + index * 8)
         if not is_ram(vm, slot):
             fail(result, FSC.SYNC_EXTERNAL_WALK, level)
@@ -114,6 +122,9 @@ def guest_stage2(vm: Vm, result: Walk, vttbr: u64, vtcr: u64, ipa: L2IPA) -> Non
             return
         if level < 3 and entry & TABLE == TABLE:
             table = entry & ADDRESS_BITS & ~u64((1 << granule) - 1)
+            if table >> output_bits != 0:
+                fail(result, FSC.ADDRESS_SIZE, level)
+                return
             level = u64(level + 1)
             shift = u64(shift - stride)
             index = ipa >> shift & u64((1 << stride) - 1)
@@ -141,7 +152,7 @@ def finish(
     """Check a leaf, set its access flag if VTCR_EL2.HA asks for it, and note what it says."""
     offset_mask = u64((1 << shift) - 1)
     output = entry & ADDRESS_BITS & ~offset_mask | ipa & offset_mask
-    if output_bits < 48 and output >> output_bits != 0:
+    if output >> output_bits != 0:
         fail(result, FSC.ADDRESS_SIZE, level)
     elif entry & Stage2Leaf.AF.mask == 0 and vtcr & VTCR.HA.mask == 0:
         fail(result, FSC.ACCESS_FLAG, level)
@@ -154,7 +165,6 @@ def finish(
         result.xn = Stage2Leaf.XN.get(entry)
         result.memattr = Stage2Leaf.MemAttr.get(entry)
         result.sh = Stage2Leaf.SH.get(entry)
-        result.fsc = 0
         result.guest_level = level
         result.shift = shift
 
