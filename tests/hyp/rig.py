@@ -1,0 +1,388 @@
+"""The rig: L0's state in a simulated machine, and resident functions run on it in all host lives.
+
+`Rig.run` runs a resident function twice from the same state, as CPython and as native code, and
+requires the two to leave the same memory, registers and operations. A test that uses it therefore
+shows both at once; what it then asserts about the state holds for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+from vel2.arch import insn
+from vel2.arch import sysregs as sr
+from vel2.arch.bits import Register
+from vel2.hyp import (
+    context,
+    exception,
+    gic,
+    idregs,
+    pauth,
+    pool,
+    shadow,
+    smc,
+    stage2,
+    tlbi,
+    trap,
+    walk,
+)
+from vel2.hyp.state import REGION_DEVICE, REGION_RAM, Stage2, Vcpu, Vm, VncrPage
+from vel2.lang import extern, resident, u64
+from vel2.lang.jit import Jit
+from vel2.lang.sim import ORDERING, ORDERING_KEY, Simulation
+
+MIB = 1 << 20
+GIB = 1 << 30
+RAM_BASE = 0x4000_0000
+RAM_BYTES = 2 * MIB
+TABLES_BYTES = 0x8_0000
+"""How much of that RAM is really there: L1's tables go here."""
+BIG_RAM_BASE = 0x8000_0000
+BIG_RAM_BYTES = 2 * GIB
+"""RAM of L1 that is only mapped: a leaf may lead there, a table may not."""
+DEVICE_BASE = 0x0900_0000
+DEVICE_BYTES = 0x3000
+VCPU_OFFSET = 0x1_0000
+VNCR_OFFSET = 0x8_0000
+POOL_OFFSET = 0x8_1000
+"""L0 lies right below L1's RAM, where L1 has a hole, so that simulated memory is small."""
+REGIONS = (
+    (DEVICE_BASE, DEVICE_BYTES, REGION_DEVICE),
+    (RAM_BASE, RAM_BYTES, REGION_RAM),
+    (BIG_RAM_BASE, BIG_RAM_BYTES, REGION_RAM),
+)
+PARANGE = {32: 0, 36: 1, 40: 2, 42: 3, 44: 4, 48: 5, 52: 6}
+
+
+@resident
+def init_id_registers(vm: Vm) -> None:
+    """Call `idregs.init`, whose plain name is that of another root."""
+    idregs.init(vm)
+
+
+ROOTS = (
+    context.enter_vel1,
+    context.enter_vel2,
+    exception.take_to_running_el1,
+    exception.take_to_vel2,
+    gic.empty_list_registers,
+    gic.eoi_list_registers,
+    gic.maintenance_status,
+    init_id_registers,
+    pauth.authenticate_eret,
+    pool.empty,
+    pool.give_back_all,
+    pool.take,
+    shadow.claim,
+    shadow.fill,
+    shadow.invalidation_shift,
+    shadow.select,
+    shadow.unmap,
+    smc.call,
+    stage2.canonical_leaf,
+    stage2.find_leaf,
+    stage2.init,
+    stage2.is_ram,
+    stage2.map_identity,
+    stage2.map_leaf,
+    tlbi.from_vel2,
+    trap.handle_fiq,
+    trap.handle_irq,
+    trap.handle_serror,
+    trap.handle_sync,
+    walk.guest_stage2,
+)
+"""Every resident function that a test runs; they become one native module."""
+
+
+class Calls:
+    """What stands in for the assembly: firmware that answers, and a PAC that can be computed."""
+
+    made: list[tuple[int, int, int, int]]
+    answer: int
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the calls made."""
+        self.made = []
+        self.answer = 0x1234
+
+
+CALLS = Calls()
+
+
+@extern("firmware_call")
+def firmware_call(function: u64, first: u64, second: u64, third: u64) -> u64:
+    """Note a call to the firmware."""
+    CALLS.made.append((function, first, second, third))
+    return CALLS.answer
+
+
+def pac(key: int, pointer: int, modifier: int) -> int:
+    """Compute something that depends on all of its arguments, in bits 63-32 as PACGA does."""
+    mixed = (pointer * 0x9E37_79B9_7F4A_7C15 ^ modifier * 0xC2B2_AE3D_27D4_EB4F) + key
+    return (mixed * 0xFF51_AFD7_ED55_8CCD) & 0xFFFF_FFFF_0000_0000
+
+
+@extern("pac_with_key_a")
+def pac_with_key_a(pointer: u64, modifier: u64) -> u64:
+    """Stand in for PACGA under key A."""
+    return pac(1, pointer, modifier)
+
+
+@extern("pac_with_key_b")
+def pac_with_key_b(pointer: u64, modifier: u64) -> u64:
+    """Stand in for PACGA under key B."""
+    return pac(2, pointer, modifier)
+
+
+@contextmanager
+def stand_ins() -> Iterator[None]:
+    """Put the stand-ins in the place of the assembly."""
+    with (
+        patch.object(smc, "firmware_call", firmware_call),
+        patch.object(pauth, "pac_with_key_a", pac_with_key_a),
+        patch.object(pauth, "pac_with_key_b", pac_with_key_b),
+    ):
+        yield
+
+
+@cache
+def native() -> Jit:
+    """Compile all of `ROOTS` for the host, once."""
+    with stand_ins():
+        return Jit(*ROOTS)
+
+
+class Op(NamedTuple):
+    """One system instruction, barrier or hint, with the VTTBR_EL2 it ran under."""
+
+    name: str
+    value: int
+    vttbr: int
+
+
+class RecordingSimulation(Simulation):
+    """A simulated machine that remembers which VTTBR_EL2 each operation ran under (in CPython)."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.trace: list[Op] = []
+
+    def log_operation(self, key: int, value: int = 0) -> None:
+        """Remember an operation."""
+        if key >= ORDERING_KEY:
+            name = ORDERING[key - ORDERING_KEY]
+        else:
+            known = insn.by_key(key)
+            name = f"key {key:#x}" if known is None else known.name
+        self.trace.append(Op(name, value, self[sr.VTTBR_EL2]))
+        super().log_operation(key, value)
+
+
+class State(NamedTuple):
+    """All that a resident function can change."""
+
+    memory: bytes
+    registers: bytes
+    log: list[Any]
+    calls: list[tuple[int, int, int, int]]
+
+
+class Rig:
+    """A machine with L0 initialised as `start` does it, in the hyp context."""
+
+    def __init__(
+        self,
+        pa_bits: int = 48,
+        pool_pages: int = 96,
+        regions: tuple[tuple[int, int, int], ...] = REGIONS,
+    ) -> None:
+        self.l0_base = RAM_BASE - pool_pages * 0x1000 - POOL_OFFSET
+        self.l0_end = RAM_BASE
+        size = RAM_BASE + TABLES_BYTES - self.l0_base
+        self.sim = RecordingSimulation(self.l0_base, size)
+        self.vm: Vm = self.sim.at(Vm, self.l0_base)
+        self.vcpu: Vcpu = self.sim.at(Vcpu, self.l0_base + VCPU_OFFSET)
+        self.page: VncrPage = self.sim.at(VncrPage, self.l0_base + VNCR_OFFSET)
+        self.vm.pool_base = self.l0_base + POOL_OFFSET
+        self.vm.pool_size = pool_pages * 0x1000
+        self.vm.region_count = len(regions)
+        for region, (base, length, kind) in zip(self.vm.regions, regions, strict=False):
+            region.base, region.length, region.kind = base, length, kind
+        self.vm.list_registers = 4
+        self.vm.active_priorities = 1
+        self.vcpu.vm = self.l0_base
+        self.vcpu.vncr_page = self.l0_base + VNCR_OFFSET
+        with self.sim:
+            self.ready: bool = stage2.init(self.vm, PARANGE[pa_bits])
+            self.sim[sr.VTTBR_EL2] = self.vm.canonical.vttbr
+        self.initial = self.state()
+
+    def state(self) -> State:
+        """Copy everything."""
+        return State(
+            bytes(self.sim.buffer),
+            self.sim.registers.tobytes(),
+            self.sim.operations,
+            list(CALLS.made),
+        )
+
+    def put_back(self, state: State) -> None:
+        """Make everything what it was, with an empty log."""
+        memoryview(self.sim.buffer).cast("B")[:] = state.memory
+        self.sim.registers.cast("B")[:] = state.registers
+        self.sim.clear_log()
+        self.sim.trace.clear()
+        CALLS.made = list(state.calls)
+
+    def reset(self) -> None:
+        """Go back to the state after initialisation."""
+        CALLS.reset()
+        self.put_back(self.initial)
+
+    def interpret(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run a function in CPython only (an inline function has no native code of its own)."""
+        with self.sim, stand_ins():
+            return function(*arguments)
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run a function in both lives, from the same state, and require the same end."""
+        before = self.state()
+        self.put_back(before)
+        expected = self.interpret(function, *arguments)
+        interpreted = self.state()
+        trace = list(self.sim.trace)
+        self.put_back(before)
+        with self.sim:
+            result = native().call(function, *arguments)
+        compiled = self.state()
+        assert result == expected, f"{function.__name__}: native code gives another result"
+        assert compiled.memory == interpreted.memory, f"{function.__name__}: memory differs"
+        assert compiled.registers == interpreted.registers, f"{function.__name__}: registers differ"
+        assert compiled.log == interpreted.log, f"{function.__name__}: operations differ"
+        assert compiled.calls == interpreted.calls, f"{function.__name__}: firmware calls differ"
+        self.sim.trace[:] = trace
+        return result
+
+    def __getitem__(self, register: type[Register]) -> int:
+        return self.sim[register]
+
+    def __setitem__(self, register: type[Register], value: int) -> None:
+        self.sim[register] = value
+
+    def slot(self, register: type[Register]) -> int:
+        """Read a register's slot in the VNCR page."""
+        assert register.vncr is not None
+        return self.page.slot[register.vncr // 8]
+
+    def set_slot(self, register: type[Register], value: int) -> None:
+        """Write a register's slot in the VNCR page, as L1 does."""
+        assert register.vncr is not None
+        self.page.slot[register.vncr // 8] = value
+
+    def instructions(self) -> list[Op]:
+        """Give the system instructions that the last `run` executed, without barriers."""
+        return [op for op in self.sim.trace if op.name not in ORDERING]
+
+    def stage2_of(self, address: int) -> Stage2:
+        """Look at a `Stage2` by its address."""
+        return self.sim.at(Stage2, address)
+
+    def store(self, address: int, value: int) -> None:
+        """Write eight bytes of memory."""
+        self.sim.store(8, address, value)
+
+    def load(self, address: int) -> int:
+        """Read eight bytes of memory."""
+        return self.sim.load(8, address)
+
+    def chain(self, head: int, link: str) -> list[int]:
+        """Follow a list of pool pages (`next` or `next_spare`); give page numbers."""
+        found = []
+        while head:
+            number = head - 1
+            assert number < self.vm.pool_pages, "a list leads outside the pool"
+            assert number not in found, "a list of pool pages is circular"
+            found.append(number)
+            record = self.sim.at(pool.PoolPage, self.vm.pool_base + number * pool.PoolPage.size)
+            head = getattr(record, link)
+        return found
+
+    def leaves(self, context: Stage2) -> dict[int, tuple[int, int]]:
+        """List what a `Stage2` maps, by reading all its tables: {IPA: (level, descriptor)}."""
+        found: dict[int, tuple[int, int]] = {}
+        start = self.vm.start_level
+        bits = 64 - sr.VTCR_EL2.T0SZ.get(self.vm.vtcr)
+        entries = 1 << (bits - (39 - 9 * start))
+        self._read_table(context.root, start, 0, entries, found)
+        return found
+
+    def _read_table(
+        self, table: int, level: int, ipa: int, entries: int, found: dict[int, tuple[int, int]]
+    ) -> None:
+        shift = 39 - 9 * level
+        start = (table - self.l0_base) // 8
+        words = self.sim.views[3]
+        for index in range(entries):
+            entry = words[start + index]
+            if entry & 1 == 0:
+                continue
+            here = ipa + (index << shift)
+            if level < 3 and entry & 2:
+                self._read_table(entry & 0xFFFF_FFFF_F000, level + 1, here, 512, found)
+            else:
+                found[here] = (level, entry)
+
+    def check_pool(self) -> None:
+        """Require every pool page to be in exactly one place, and the counts to agree."""
+        vm = self.vm
+        places = self.chain(vm.pool_free, "next")
+        used = 0
+        for owner in (vm.canonical, *vm.shadows):
+            pages = self.chain(owner.pages, "next")
+            used += len(pages)
+            places += pages
+            spare = self.chain(owner.spare, "next_spare")
+            tables = self.tables(owner)
+            assert set(spare) <= set(pages), "a spare page belongs to another context"
+            assert tables <= set(pages), "a table in use is not among its context's pages"
+            assert not tables & set(spare), "a table in use is on the spare list"
+        assert sorted(places) == list(range(vm.pool_pages)), "a page is lost, or in two lists"
+        assert vm.pool_used == used
+
+    def tables(self, context: Stage2) -> set[int]:
+        """Number the pool pages that the tables of a `Stage2` use."""
+        found: set[int] = set()
+        bits = 64 - sr.VTCR_EL2.T0SZ.get(self.vm.vtcr)
+        work = [(context.root, self.vm.start_level, 1 << (bits - (39 - 9 * self.vm.start_level)))]
+        while work:
+            table, level, entries = work.pop()
+            for index in range(entries):
+                entry = self.load(table + index * 8)
+                if level < 3 and entry & 3 == 3:
+                    below = entry & 0xFFFF_FFFF_F000
+                    number = (below - self.vm.pool_first_page) >> 12
+                    assert number not in found, "two entries lead to one table"
+                    found.add(number)
+                    work.append((below, level + 1, 512))
+        return found
+
+
+@cache
+def shared_rig(pa_bits: int = 48, pool_pages: int = 96) -> Rig:
+    """Give the one rig of a shape; call `reset` before use."""
+    return Rig(pa_bits, pool_pages)
+
+
+def fresh_rig(pa_bits: int = 48, pool_pages: int = 96) -> Rig:
+    """Give a rig in its initial state."""
+    rig = shared_rig(pa_bits, pool_pages)
+    rig.reset()
+    return rig
