@@ -1,0 +1,271 @@
+"""The assembly of every payload: Image header, entry, vectors, probes, and the code of L2.
+
+Exceptions never resume. `probe` and `run_guest` note where their caller is; the next exception to
+EL2, from whatever level, saves everything into the `State` and returns from them with the vector's
+number. An exception nobody waits for is reported by `unexpected_exception` and ends the payload.
+
+L2's code runs at EL1 or EL0 with stage 1 off, at the addresses of the image. Each vector of its EL1
+tells EL2 its own number by HVC, so what EL1 saw is in ESR_EL1, FAR_EL1, ELR_EL1 and SPSR_EL1 then.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.bits import Encoding
+from vel2.arch.insn import AT, DC
+from vel2.check.payloads.layout import (
+    IMAGE_BASE,
+    MEMORY_END,
+    PARAMETERS_MAGIC,
+    STACK_TOP,
+    STATE,
+    Parameters,
+    State,
+)
+from vel2.lang import SP, XZR, Assembler
+
+VECTORS = 16
+VECTOR_BYTES = 0x80
+NO_EXCEPTION = 0x100
+"""What `probe` returns when there was none."""
+CURRENT_SPX_SYNC = 4
+LOWER_AARCH64_SYNC, LOWER_AARCH64_IRQ = 8, 9
+HVC_DONE = 1
+"""Immediate of the HVC with which L2 says that an access went through."""
+HVC_EL1_VECTOR = 0x80
+"""Added to the number of the EL1 vector that L2 took."""
+
+ARM64_MAGIC = b"ARM\x64"
+LITTLE_ENDIAN_4K_ANYWHERE = 0b1010
+CALLEE_SAVED = ((29, 30), (27, 28), (25, 26), (23, 24), (21, 22), (19, 20))
+ALL_BUT_LAST = range(0, 30, 2)
+PROBED_INSTRUCTIONS = (
+    ("zero", DC.ZVA),
+    ("at_s1e2r", AT.S1E2R),
+    ("at_s1e2w", AT.S1E2W),
+    ("at_s1e1r", AT.S1E1R),
+    ("at_s12e1r", AT.S12E1R),
+    ("at_s12e1w", AT.S12E1W),
+    ("at_s12e0r", AT.S12E0R),
+)
+LDXR_X1_X0 = 0xC85F_7C01
+LDADD_X1_X1_X0 = 0xF821_0001
+
+
+class _Pstate:
+    """A PSTATE field's special-purpose register."""
+
+    def __init__(self, *encoding: int) -> None:
+        self.encoding = Encoding(*encoding)
+
+
+PSTATE_PARTS = (
+    _Pstate(3, 3, 4, 2, 0),  # NZCV
+    _Pstate(3, 3, 4, 2, 1),  # DAIF
+    _Pstate(3, 0, 4, 2, 2),  # CurrentEL
+    _Pstate(3, 0, 4, 2, 0),  # SPSel
+    _Pstate(3, 0, 4, 2, 3),  # PAN
+    _Pstate(3, 3, 4, 2, 6),  # SSBS
+    _Pstate(3, 3, 4, 2, 5),  # DIT
+    _Pstate(3, 0, 4, 2, 4),  # UAO
+)
+"""Each reads as its bits in SPSR_ELx's places."""
+
+
+def _offset(name: str) -> int:
+    return State.offset_of(name)
+
+
+def header(a: Assembler) -> None:
+    """Emit the arm64 Image header (booting.rst), then the parameters."""
+    a.b("payload_entry")
+    a.word(0)
+    for value in (0, MEMORY_END - IMAGE_BASE, LITTLE_ENDIAN_4K_ANYWHERE, 0, 0, 0):
+        a.quad(value)
+    a.bytes(ARM64_MAGIC)
+    a.word(0)
+    a.label("parameters")
+    a.quad(PARAMETERS_MAGIC)
+    a.space(Parameters.size - 8)
+
+
+def entry(a: Assembler, main: str) -> None:
+    """Emit the start: EL2 with E2H, MMU off, a stack, vectors, then `main(state, parameters)`."""
+    a.align(16)
+    a.label("payload_entry")
+    a.msr_immediate("daifset", 0xF)
+    a.msr_immediate("spsel", 1)
+    a.mov_imm(0, sr.HCR_EL2.compose(E2H=1, RW=1))
+    a.msr(sr.HCR_EL2, 0)
+    a.isb()
+    a.mov_imm(0, SCTLR_OFF)
+    a.msr(sr.SCTLR_EL2, 0)
+    a.mov_imm(0, sr.CPTR_EL2_E2H.compose(FPEN=3))
+    a.msr(sr.CPTR_EL2, 0)
+    a.adr_symbol(0, "el2_vectors")
+    a.msr(sr.VBAR_EL2, 0)
+    a.isb()
+    a.mov_imm(0, STACK_TOP)
+    a.mov(SP, 0)
+    a.mov_imm(0, STATE)
+    a.mov_imm(1, STATE + State.size)
+    a.label(".clear")
+    a.str(XZR, 0, 0)
+    a.add(0, 0, 8)
+    a.cmp(0, rm=1)
+    a.b_cond("ne", ".clear")
+    a.mov_imm(0, STATE)
+    a.adr_symbol(1, "parameters")
+    a.bl(main)
+    a.label("power_off")
+    a.mov_imm(0, PSCI_SYSTEM_OFF)
+    a.smc(0)
+    a.label(".halt")
+    a.wfi()
+    a.b(".halt")
+
+
+PSCI_SYSTEM_OFF = 0x8400_0008
+SCTLR_OFF = sr.SCTLR_EL1.compose(EOS=1, TSCXT=1, EIS=1, SPAN=1, nTLSMD=1, LSMAOE=1)
+"""MMU and caches off; what is RES1 without the features that define it."""
+
+
+def el2_vectors(a: Assembler) -> None:
+    """Emit the vectors of EL2: save everything, and return from `probe` or `run_guest`."""
+    a.align(0x800)
+    a.label("el2_vectors")
+    for number in range(VECTORS):
+        a.org_from("el2_vectors", VECTOR_BYTES * number)
+        a.stp(0, 1, SP, -16, pre=True)
+        a.movz(0, number)
+        a.b(".save")
+    a.org_from("el2_vectors", VECTOR_BYTES * VECTORS)
+    a.label(".save")
+    a.mov_imm(1, STATE)
+    for n in ALL_BUT_LAST[1:]:
+        a.stp(n, n + 1, 1, 8 * n)
+    a.str(30, 1, 8 * 30)
+    a.movz(4, 0)
+    for part in PSTATE_PARTS:
+        a.mrs(2, part)
+        a.orr(4, 4, rm=2)
+    a.ldp(2, 3, SP, 16, post=True)
+    a.stp(2, 3, 1, 0)
+    a.str(4, 1, _offset("pstate"))
+    a.str(0, 1, _offset("vector"))
+    for register, name in (
+        (sr.ESR_EL2, "esr"),
+        (sr.ELR_EL2, "elr"),
+        (sr.SPSR_EL2, "spsr"),
+        (sr.FAR_EL2, "far"),
+    ):
+        a.mrs(2, register)
+        a.str(2, 1, _offset(name))
+    a.ldr(2, 1, _offset("frame"))
+    a.cbz(2, ".nobody_waits")
+    a.str(XZR, 1, _offset("frame"))
+    a.mov(SP, 2)
+    a.b(".return_to_caller")
+    a.label(".nobody_waits")
+    a.mov(0, 1)
+    a.bl("unexpected_exception")
+    a.b("power_off")
+
+
+def _note_caller(a: Assembler) -> None:
+    """Emit the saving of the caller; x9 becomes the `State`, x10 is used."""
+    for first, second in CALLEE_SAVED:
+        a.stp(first, second, SP, -16, pre=True)
+    a.mov_imm(9, STATE)
+    a.mov(10, SP)
+    a.str(10, 9, _offset("frame"))
+
+
+def probes(a: Assembler) -> None:
+    """Emit `probe(code, a, b)`, `run_guest()`, and the code to probe."""
+    a.label("probe")
+    _note_caller(a)
+    a.mov(9, 0)
+    a.mov(0, 1)
+    a.mov(1, 2)
+    a.blr(9)
+    a.mov_imm(9, STATE)
+    a.str(0, 9, 0)
+    a.str(XZR, 9, _offset("frame"))
+    a.movz(0, NO_EXCEPTION)
+    a.label(".return_to_caller")
+    for first, second in reversed(CALLEE_SAVED):
+        a.ldp(first, second, SP, 16, post=True)
+    a.ret()
+    a.label("run_guest")
+    _note_caller(a)
+    a.ldr(0, 9, _offset("guest_pc"))
+    a.msr(sr.ELR_EL2, 0)
+    a.ldr(0, 9, _offset("guest_pstate"))
+    a.msr(sr.SPSR_EL2, 0)
+    a.add(30, 9, _offset("guest_x"))
+    for n in ALL_BUT_LAST:
+        a.ldp(n, n + 1, 30, 8 * n)
+    a.ldr(30, 30, 8 * 30)
+    a.eret()
+    _accesses(a)
+
+
+def _accesses(a: Assembler) -> None:
+    """Emit what EL2 probes: x0 is the address, x1 a value, the result is in x0."""
+    a.label("do_read")
+    a.ldr(0, 0)
+    a.ret()
+    a.label("do_write")
+    a.str(1, 0)
+    a.ret()
+    a.label("do_read_byte")
+    a.ldrb(0, 0)
+    a.ret()
+    a.label("do_read_pair")
+    a.ldp(0, 1, 0)
+    a.ret()
+    a.label("do_exclusive")
+    a.word(LDXR_X1_X0)
+    a.mov(0, 1)
+    a.ret()
+    a.label("do_atomic")
+    a.word(LDADD_X1_X1_X0)
+    a.mov(0, 1)
+    a.ret()
+    a.label("do_execute")
+    a.br(0)
+    for name, instruction in PROBED_INSTRUCTIONS:
+        a.label(f"do_{name}")
+        a.sys(instruction, 0)
+        a.isb()
+        a.ret()
+
+
+def guest(a: Assembler) -> None:
+    """Emit L2: three accesses (x0 is the address, x1 the value) and the vectors of its EL1."""
+    a.align(0x800)
+    a.label("el1_vectors")
+    for number in range(VECTORS):
+        a.org_from("el1_vectors", VECTOR_BYTES * number)
+        a.hvc(HVC_EL1_VECTOR + number)
+    a.org_from("el1_vectors", VECTOR_BYTES * VECTORS)
+    a.label("guest_read")
+    a.ldr(1, 0)
+    a.hvc(HVC_DONE)
+    a.label("guest_write")
+    a.str(1, 0)
+    a.hvc(HVC_DONE)
+    a.label("guest_execute")
+    a.br(0)
+    a.label("guest_hvc")
+    a.hvc(HVC_DONE)
+
+
+def assemble(main: str) -> Assembler:
+    """Give the assembly for a payload whose subset part begins at `main`."""
+    a = Assembler("payload")
+    header(a)
+    entry(a, main)
+    el2_vectors(a)
+    probes(a)
+    guest(a)
+    return a

@@ -1,0 +1,61 @@
+"""Payload `isolation`: L1 tries every way it has to reach memory that is not its own.
+
+At each target (L0's memory, hidden devices, holes of the map) each way must end in the fault that
+the machine gives for a hole: a synchronous External abort to the EL that made the access, or on the
+walk whose tables were there. What the host put at the target must never show up in a register. The
+end of L1's RAM is inside a 1 GiB block, which L1 may map: what lies beyond must stay out of reach.
+
+The canary is chosen by the host so that it is a valid descriptor of both stages for `ARENA`, where
+`MARKER` lies: a walk through the target's memory would succeed and be seen.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.check.payloads import isolation_guest as guest
+from vel2.check.payloads import isolation_host as host
+from vel2.check.payloads.assembly import SCTLR_OFF
+from vel2.check.payloads.layout import Parameters, State
+from vel2.check.payloads.runtime import (
+    HCR_HOST,
+    NO_SUBJECT,
+    begin,
+    end,
+    expect,
+    finish,
+    invalidate_all,
+    reset_guest,
+    stage2_table,
+    use_stage2,
+)
+from vel2.lang import bytes_address, isb, mrs, msr, resident
+
+
+@resident
+def isolation_main(state: State, parameters: Parameters) -> None:
+    """Run the payload."""
+    begin(state, bytes_address(b"e2h\0"), NO_SUBJECT)
+    expect(state, bytes_address(b"hcr_el2\0"), mrs(sr.HCR_EL2) & HCR_HOST, HCR_HOST)
+    end(state)
+    for i in range(parameters.target_count):
+        host.attempts_with_mmu_off(state, parameters, parameters.targets[i])
+        host.attempts_by_el0(state, parameters, parameters.targets[i])
+    own = host.host_stage1(state, parameters)
+    for i in range(parameters.target_count):
+        host.attempts_by_stage1(state, parameters, own, parameters.targets[i])
+        host.attempts_by_walk(state, parameters, own, parameters.targets[i])
+        host.translate_in_own_regime(state, own, parameters.targets[i])
+    host.attempt_across_the_end(state, parameters, own)
+    msr(sr.SCTLR_EL2, SCTLR_OFF)
+    isb()
+    reset_guest()
+    root = stage2_table(state, parameters.ram_end)
+    use_stage2(root, guest.VMID)
+    invalidate_all()
+    for i in range(parameters.target_count):
+        use_stage2(root, guest.VMID)
+        guest.attempts_by_stage2(state, parameters, root, parameters.targets[i])
+        guest.remap(state, parameters, root, parameters.targets[i])
+        guest.translate(state, root, parameters.targets[i])
+        guest.without_stage2(state, parameters, parameters.targets[i])
+    use_stage2(root, guest.VMID)
+    guest.leave_targets_mapped(state, parameters, root)
+    finish(state)

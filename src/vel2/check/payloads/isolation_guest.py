@@ -1,0 +1,218 @@
+"""The part of `isolation` that L1 does through L2: stage-2 tables, remapping, AT, no stage 2."""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.insn import AT, TLBI
+from vel2.check.payloads.assembly import CURRENT_SPX_SYNC, HVC_DONE, LOWER_AARCH64_SYNC
+from vel2.check.payloads.faults import (
+    ALIAS,
+    EXTERNAL,
+    EXTERNAL_WALK,
+    FETCH_LOWER,
+    FETCH_SAME,
+    MARKER,
+    PAGE_MASK,
+    READ_LOWER,
+    READ_SAME,
+    UNTOUCHED,
+    WITHOUT_INSTRUCTION,
+    WRITE_LOWER,
+    WRITE_SAME,
+    block_of,
+    expect_no_canary,
+    expect_par,
+)
+from vel2.check.payloads.layout import ARENA, Parameters, State
+from vel2.check.payloads.runtime import (
+    HCR_HOST,
+    S2_NORMAL,
+    TABLE,
+    begin,
+    end,
+    enter_guest,
+    entry_of,
+    expect,
+    expect_el1,
+    expect_el2,
+    invalidate_all,
+    is_hvc,
+    map_to,
+    use_stage2,
+)
+from vel2.lang import (
+    PA,
+    bytes_address,
+    dsb_sy,
+    isb,
+    load_u64,
+    msr,
+    resident,
+    store_u64,
+    symbol_address,
+    sysop,
+    u64,
+)
+
+VMID = 5
+OTHER_VMID = 6
+
+
+GUEST_ACCESSES = (
+    (b"l2-read\0", "guest_read", READ_SAME),
+    (b"l2-write\0", "guest_write", WRITE_SAME),
+    (b"l2-execute\0", "guest_execute", FETCH_SAME),
+)
+
+
+@resident
+def guest_attempts(state: State, parameters: Parameters, address: u64) -> None:
+    """Let L2 read, write and execute at an address: its EL1 must take an External abort."""
+    for name, code, esr in GUEST_ACCESSES:
+        begin(state, bytes_address(name), address)
+        state.vector = enter_guest(state, symbol_address(code), address, UNTOUCHED)
+        expect_el1(state, CURRENT_SPX_SYNC, u64(esr | EXTERNAL), address)
+        expect(state, bytes_address(b"x1\0"), state.x[1], UNTOUCHED)
+        expect_no_canary(state, parameters)
+        end(state)
+
+
+GUEST_WALKS = (
+    (b"l2-walk-read\0", "guest_read", READ_LOWER),
+    (b"l2-walk-write\0", "guest_write", WRITE_LOWER),
+    (b"l2-walk-execute\0", "guest_execute", FETCH_LOWER),
+)
+
+
+@resident
+def guest_walk_attempts(state: State, parameters: Parameters, address: u64, level: u64) -> None:
+    """Let L2 access by a stage-2 table in a target: an External abort on the walk, to EL2."""
+    for name, code, esr in GUEST_WALKS:
+        begin(state, bytes_address(name), address)
+        state.vector = enter_guest(state, symbol_address(code), address, UNTOUCHED)
+        want = u64(esr | u64(EXTERNAL_WALK + level))
+        state.esr = state.esr & WITHOUT_INSTRUCTION
+        expect_el2(state, LOWER_AARCH64_SYNC, want & WITHOUT_INSTRUCTION, address)
+        expect(state, bytes_address(b"x1\0"), state.x[1], UNTOUCHED)
+        expect_no_canary(state, parameters)
+        end(state)
+
+
+@resident
+def attempts_by_stage2(state: State, parameters: Parameters, root: u64, target: u64) -> None:
+    """Map a target for L2 by leaves of each size, and use it as a table of each level."""
+    alias = target | ALIAS
+    slot = entry_of(state, root, alias, 1)
+    for level in range(1, 4):
+        store_u64(PA(slot), 0)
+        map_to(state, root, block_of(alias, level), level, block_of(target, level), S2_NORMAL)
+        invalidate_all()
+        guest_attempts(state, parameters, alias)
+    store_u64(PA(slot), block_of(target, 3) | TABLE)
+    invalidate_all()
+    guest_walk_attempts(state, parameters, alias, 2)
+    store_u64(PA(slot), 0)
+    store_u64(PA(entry_of(state, root, alias, 2)), block_of(target, 3) | TABLE)
+    invalidate_all()
+    guest_walk_attempts(state, parameters, alias, 3)
+    store_u64(PA(slot), 0)
+    invalidate_all()
+    use_stage2(block_of(target, 3), OTHER_VMID)
+    begin(state, bytes_address(b"l2-vttbr\0"), target)
+    code = symbol_address("guest_hvc")
+    state.vector = enter_guest(state, code, 0, 0)
+    state.esr = state.esr & WITHOUT_INSTRUCTION
+    want = u64(FETCH_LOWER | EXTERNAL_WALK + 1)
+    expect_el2(state, LOWER_AARCH64_SYNC, want & WITHOUT_INSTRUCTION, code)
+    end(state)
+    use_stage2(root, VMID)
+
+
+@resident
+def remap(state: State, parameters: Parameters, root: u64, target: u64) -> None:
+    """Point a page that L2 uses at a target, first without TLBI, then with it."""
+    alias = target | ALIAS
+    page = block_of(alias, 3)
+    slot = entry_of(state, root, page, 3)
+    here = u64(ARENA + (alias & PAGE_MASK))
+    store_u64(PA(here), MARKER)
+    map_to(state, root, page, 3, ARENA, S2_NORMAL)
+    invalidate_all()
+    read = symbol_address("guest_read")
+    begin(state, bytes_address(b"remap-before\0"), alias)
+    state.vector = enter_guest(state, read, alias, UNTOUCHED)
+    expect(state, bytes_address(b"hvc\0"), u64(is_hvc(state, HVC_DONE)), 1)
+    expect(state, bytes_address(b"x1\0"), state.x[1], MARKER)
+    end(state)
+    leaf = load_u64(PA(slot))
+    store_u64(PA(slot), leaf & PAGE_MASK | block_of(target, 3))
+    dsb_sy()
+    begin(state, bytes_address(b"remap-without-tlbi\0"), alias)
+    state.vector = enter_guest(state, read, alias, UNTOUCHED)
+    # The old translation may live on in a TLB, or be gone already.
+    if is_hvc(state, HVC_DONE):
+        expect(state, bytes_address(b"x1\0"), state.x[1], MARKER)
+    else:
+        expect_el1(state, CURRENT_SPX_SYNC, READ_SAME | EXTERNAL, alias)
+    expect_no_canary(state, parameters)
+    end(state)
+    sysop(TLBI.IPAS2E1IS, page >> 12)
+    dsb_sy()
+    sysop(TLBI.VMALLE1IS)
+    dsb_sy()
+    isb()
+    guest_attempts(state, parameters, alias)
+    store_u64(PA(slot), leaf)
+    dsb_sy()
+    invalidate_all()
+    begin(state, bytes_address(b"remap-back\0"), alias)
+    state.vector = enter_guest(state, read, alias, UNTOUCHED)
+    expect(state, bytes_address(b"hvc\0"), u64(is_hvc(state, HVC_DONE)), 1)
+    expect(state, bytes_address(b"x1\0"), state.x[1], MARKER)
+    end(state)
+    store_u64(PA(slot), 0)
+    invalidate_all()
+
+
+@resident
+def translate(state: State, root: u64, target: u64) -> None:
+    """Translate an IPA that L1 maps to a target: the answer is L1's own mapping, and no more."""
+    alias = target | ALIAS
+    page = block_of(alias, 3)
+    map_to(state, root, page, 3, block_of(target, 3), S2_NORMAL)
+    invalidate_all()
+    begin(state, bytes_address(b"at-s12e1r\0"), alias)
+    sysop(AT.S12E1R, alias)
+    expect_par(state, block_of(target, 3))
+    begin(state, bytes_address(b"at-s12e1w\0"), alias)
+    sysop(AT.S12E1W, alias)
+    expect_par(state, block_of(target, 3))
+    begin(state, bytes_address(b"at-s12e0r\0"), alias)
+    sysop(AT.S12E0R, alias)
+    expect_par(state, block_of(target, 3))
+    begin(state, bytes_address(b"at-s1e1r\0"), alias)
+    sysop(AT.S1E1R, alias)
+    expect_par(state, page)
+    begin(state, bytes_address(b"at-s1e1w\0"), alias)
+    sysop(AT.S1E1W, alias)
+    expect_par(state, page)
+    store_u64(PA(entry_of(state, root, page, 3)), 0)
+    invalidate_all()
+
+
+@resident
+def without_stage2(state: State, parameters: Parameters, target: u64) -> None:
+    """Let L2 run on physical addresses (HCR_EL2.VM=0), stage 1 off."""
+    msr(sr.HCR_EL2, HCR_HOST)
+    isb()
+    guest_attempts(state, parameters, target)
+
+
+@resident
+def leave_targets_mapped(state: State, parameters: Parameters, root: u64) -> None:
+    """End with every target mapped and used, so that the host can look at what became of it."""
+    for i in range(parameters.target_count):
+        target = parameters.targets[i]
+        alias = target | ALIAS
+        map_to(state, root, block_of(alias, 3), 3, block_of(target, 3), S2_NORMAL)
+    invalidate_all()
+    for i in range(parameters.target_count):
+        guest_attempts(state, parameters, parameters.targets[i] | ALIAS)

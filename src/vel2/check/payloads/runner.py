@@ -1,0 +1,86 @@
+"""Running a payload: at the machine's real EL2, and at virtual EL2 under vel2."""
+
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vel2.check.payloads.layout import MEMORY_BYTES
+from vel2.control.vm import Vm, VmConfig
+from vel2.machine.loader import load_kernel
+from vel2.machine.outcome import MachineExit
+from vel2.machine.qemu import Machine, MachineConfig
+
+__all__ = ("Report", "run_at_real_el2", "run_at_virtual_el2")
+
+TIME_LIMIT_S = 30.0
+DONE = re.compile(r"done 0x([0-9a-f]+) failed 0x([0-9a-f]+)")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a payload said, and how its machine ended.
+
+    :ivar trouble: how L0 itself stopped; empty when it did not.
+    """
+
+    lines: tuple[str, ...]
+    end: MachineExit
+    trouble: str = ""
+
+    @property
+    def failures(self) -> list[str]:
+        """The checks that failed."""
+        return [line for line in self.lines if line.startswith("not ok ")]
+
+    @property
+    def checks(self) -> int | None:
+        """How many checks were made; None when the payload did not get to its end."""
+        found = DONE.fullmatch(self.lines[-1]) if self.lines else None
+        return int(found[1], 16) if found else None
+
+    @property
+    def complete(self) -> bool:
+        """True when the payload said everything and powered the machine off."""
+        said = sum(line.startswith(("ok ", "not ok ")) for line in self.lines)
+        return self.end.clean and not self.trouble and self.checks == said
+
+
+def run_at_real_el2(image: bytes, timeout: float = TIME_LIMIT_S) -> Report:
+    """Run a payload with nothing below it."""
+    with tempfile.NamedTemporaryFile(suffix=".Image") as file:
+        file.write(image)
+        file.flush()
+        config = MachineConfig(memory_bytes=MEMORY_BYTES, kernel=Path(file.name))
+        with Machine(config) as machine:
+            end = machine.wait(timeout)
+            return Report(_lines(machine.console.text), end)
+
+
+def run_at_virtual_el2(
+    image: bytes,
+    timeout: float = TIME_LIMIT_S,
+    prepare: Callable[[Vm], None] | None = None,
+    examine: Callable[[Vm], None] | None = None,
+) -> Report:
+    """Run a payload as L1 under vel2.
+
+    :param prepare: called before the machine starts.
+    :param examine: called when it has ended.
+    """
+    vm = Vm(VmConfig(load_kernel(image), memory_bytes=MEMORY_BYTES))
+    try:
+        if prepare is not None:
+            prepare(vm)
+        with vm:
+            end = vm.wait(timeout)
+        if examine is not None:
+            examine(vm)
+        return Report(_lines(vm.console.text), end, str(vm.fatal) if vm.fatal else "")
+    finally:
+        vm.close()
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(text.splitlines())

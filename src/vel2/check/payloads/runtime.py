@@ -1,0 +1,322 @@
+"""The subset part that all payloads share: console, checks, tables, and running L2.
+
+A check is `begin`, any number of `expect`, `end`; it prints one line, with the first value that was
+wrong.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.descriptors import GRANULE_4K, Stage1Leaf, Stage2Leaf
+from vel2.arch.esr import EC, ESR_ELx
+from vel2.arch.insn import TLBI
+from vel2.arch.pstate import PSTATE_DAIF, M_EL1h
+from vel2.check.payloads.assembly import (
+    HVC_EL1_VECTOR,
+    LOWER_AARCH64_SYNC,
+    SCTLR_OFF,
+)
+from vel2.check.payloads.layout import PAGE_BYTES, RAM_BASE, TABLES, State
+from vel2.lang import (
+    PA,
+    bytes_address,
+    dsb_ish,
+    dsb_sy,
+    extern,
+    inline,
+    isb,
+    load_u8,
+    load_u32,
+    load_u64,
+    mrs,
+    msr,
+    resident,
+    store_u8,
+    store_u64,
+    symbol_address,
+    sysop,
+    u8,
+    u64,
+)
+
+UART_DR = 0x0900_0000
+UART_FR = 0x0900_0018
+UART_TXFF = 1 << 5
+NEWLINE = 10
+ZERO_DIGIT = 48
+LETTER_A_LESS_10 = 87
+NO_SUBJECT = (1 << 64) - 1
+
+LAST_LEVEL = 3
+START_LEVEL = 1
+INPUT_BITS = 39
+INDEX_MASK = 511
+TABLE = 0b11
+ADDRESS = ((1 << 48) - 1) & ~(PAGE_BYTES - 1)
+BLOCK_2M = 1 << 21
+MAX_PS = 5
+"""48 bits."""
+S2_NORMAL = Stage2Leaf.compose(AF=1, SH=3, S2AP=3, MemAttr=0b1111)
+S1_NORMAL = Stage1Leaf.compose(AF=1, SH=3, AttrIndx=0)
+S1_DEVICE = Stage1Leaf.compose(AF=1, AttrIndx=1, UXN=1, PXN=1)
+MAIR = 0x04_FF
+HCR_HOST = sr.HCR_EL2.compose(E2H=1, RW=1)
+HCR_GUEST = HCR_HOST | sr.HCR_EL2.VM.mask
+SCTLR_ON = SCTLR_OFF | sr.SCTLR_EL1.compose(M=1, C=1, I=1)
+HVC_IMMEDIATE = 0xFFFF
+
+
+@extern("probe")
+def probe(code: u64, a: u64, b: u64) -> u64:
+    """Call code with two arguments; give the vector of the exception it took, or NO_EXCEPTION."""
+    raise NotImplementedError("a payload runs on AArch64")
+
+
+@extern("run_guest")
+def run_guest() -> u64:
+    """Enter `guest_pc` with `guest_x` and `guest_pstate`; give the vector that came back."""
+    raise NotImplementedError("a payload runs on AArch64")
+
+
+@resident
+def put_byte(byte: u64) -> None:
+    """Write one byte to the UART."""
+    while load_u32(PA(UART_FR)) & UART_TXFF:
+        pass
+    store_u8(PA(UART_DR), u8(byte))
+
+
+@resident
+def put(text: u64) -> None:
+    """Write a NUL-terminated string."""
+    here = text
+    while True:
+        byte = load_u8(PA(here))
+        if byte == 0:
+            return
+        put_byte(byte)
+        here = u64(here + 1)
+
+
+@resident
+def put_hex(value: u64) -> None:
+    """Write a number as 0x..., without leading zeros."""
+    put(bytes_address(b"0x\0"))
+    shift = u64(60)
+    while shift > 0 and value >> shift == 0:
+        shift = u64(shift - 4)
+    while True:
+        digit = value >> shift & 15
+        if digit < 10:
+            put_byte(u64(ZERO_DIGIT + digit))
+        else:
+            put_byte(u64(LETTER_A_LESS_10 + digit))
+        if shift == 0:
+            return
+        shift = u64(shift - 4)
+
+
+@resident
+def put_field(name: u64, value: u64) -> None:
+    """Write ` name=0x...`."""
+    put_byte(32)
+    put(name)
+    put_byte(61)
+    put_hex(value)
+
+
+@resident
+def begin(state: State, name: u64, subject: u64) -> None:
+    """Begin a check; `subject` is an address or number to print, or NO_SUBJECT."""
+    state.name = name
+    state.subject = subject
+    state.wrong = 0
+
+
+@resident
+def expect(state: State, field: u64, got: u64, want: u64) -> None:
+    """Require one value; the first that is wrong is kept."""
+    if got != want and state.wrong == 0:
+        state.wrong = field
+        state.got = got
+        state.want = want
+
+
+@resident
+def end(state: State) -> None:
+    """End a check: print its line."""
+    state.checks = u64(state.checks + 1)
+    if state.wrong != 0:
+        state.failures = u64(state.failures + 1)
+        put(bytes_address(b"not \0"))
+    put(bytes_address(b"ok \0"))
+    put(state.name)
+    if state.subject != NO_SUBJECT:
+        put_byte(32)
+        put_hex(state.subject)
+    if state.wrong != 0:
+        put_byte(32)
+        put(state.wrong)
+        put_field(bytes_address(b"got\0"), state.got)
+        put_field(bytes_address(b"want\0"), state.want)
+    put_byte(NEWLINE)
+
+
+@resident
+def finish(state: State) -> None:
+    """Print the last line."""
+    put(bytes_address(b"done \0"))
+    put_hex(state.checks)
+    put(bytes_address(b" failed \0"))
+    put_hex(state.failures)
+    put_byte(NEWLINE)
+
+
+@resident
+def unexpected_exception(state: State) -> None:
+    """Say which exception nobody waited for; the payload ends."""
+    put(bytes_address(b"not ok unexpected-exception\0"))
+    put_field(bytes_address(b"vector\0"), state.vector)
+    put_field(bytes_address(b"esr\0"), state.esr)
+    put_field(bytes_address(b"elr\0"), state.elr)
+    put_field(bytes_address(b"far\0"), state.far)
+    put_field(bytes_address(b"spsr\0"), state.spsr)
+    put_byte(NEWLINE)
+
+
+@inline
+def level_shift(level: u64) -> u64:
+    """Give log2 of what one entry at `level` maps, 4 KiB granule."""
+    return u64(GRANULE_4K.log2_bytes + (LAST_LEVEL - level) * GRANULE_4K.bits_per_level)
+
+
+@resident
+def new_table(state: State) -> u64:
+    """Take a cleared page for a translation table."""
+    if state.next_table == 0:
+        state.next_table = TABLES
+    table = state.next_table
+    state.next_table = u64(table + PAGE_BYTES)
+    for i in range(512):
+        store_u64(PA(table + i * 8), 0)
+    return table
+
+
+@resident
+def entry_of(state: State, root: u64, address: u64, level: u64) -> u64:
+    """Give the address of the entry for `address` at `level`, making the tables on the way.
+
+    :param root: a level-1 table, for 39 bits of input address, of either stage.
+    """
+    table = root
+    step = u64(START_LEVEL)
+    while step < level:
+        slot = u64(table + (address >> level_shift(step) & INDEX_MASK) * 8)
+        entry = load_u64(PA(slot))
+        if entry & TABLE != TABLE:
+            entry = new_table(state) | TABLE
+            dsb_ish()
+            store_u64(PA(slot), entry)
+        table = entry & ADDRESS
+        step = u64(step + 1)
+    return u64(table + (address >> level_shift(level) & INDEX_MASK) * 8)
+
+
+@resident
+def map_to(state: State, root: u64, address: u64, level: u64, output: u64, attributes: u64) -> None:
+    """Map one block or page; attributes as in the leaf's descriptor, without its type."""
+    leaf = u64(output | attributes | 1)
+    if level == LAST_LEVEL:
+        leaf = leaf | TABLE
+    store_u64(PA(entry_of(state, root, address, level)), leaf)
+    dsb_sy()
+
+
+@resident
+def invalidate_all() -> None:
+    """Forget every translation of EL1&0 and EL2&0."""
+    dsb_sy()
+    sysop(TLBI.ALLE1IS)
+    sysop(TLBI.ALLE2IS)
+    dsb_sy()
+    isb()
+
+
+@resident
+def stage2_table(state: State, ram_end: u64) -> u64:
+    """Make a stage 2 that maps L1's RAM to itself, in 2 MiB blocks."""
+    root = new_table(state)
+    address = u64(RAM_BASE)
+    while address < ram_end:
+        map_to(state, root, address, 2, address, S2_NORMAL)
+        address = u64(address + BLOCK_2M)
+    return root
+
+
+@inline
+def physical_size() -> u64:
+    """Give ID_AA64MMFR0_EL1.PARange, at most 48 bits, as TCR_ELx and VTCR_EL2 take it."""
+    size = sr.ID_AA64MMFR0_EL1.PARange.get(mrs(sr.ID_AA64MMFR0_EL1))
+    if size > MAX_PS:
+        size = MAX_PS
+    return size
+
+
+@resident
+def use_stage2(root: u64, vmid: u64) -> None:
+    """Let L2 run under a stage 2 of 39 bits, from level 1."""
+    msr(
+        sr.VTCR_EL2,
+        sr.VTCR_EL2.res1
+        | sr.VTCR_EL2.compose(SH0=3, ORGN0=1, IRGN0=1, SL0=1, T0SZ=64 - INPUT_BITS)
+        | sr.VTCR_EL2.PS.put(physical_size()),
+    )
+    msr(sr.VTTBR_EL2, root | sr.VTTBR_EL2.VMID.put(vmid))
+    msr(sr.HCR_EL2, HCR_GUEST)
+    isb()
+
+
+@resident
+def reset_guest() -> None:
+    """Put L2's EL1 to: stage 1 off, vectors that report, FP allowed."""
+    msr(sr.SCTLR_EL12, SCTLR_OFF)
+    msr(sr.VBAR_EL12, symbol_address("el1_vectors"))
+    msr(sr.CPACR_EL12, sr.CPACR_EL1.compose(FPEN=3))
+    msr(sr.CNTHCTL_EL2, sr.CNTHCTL_EL2_E2H.compose(EL1PCTEN=1, EL1PTEN=1))
+    isb()
+
+
+@resident
+def enter_guest(state: State, code: u64, address: u64, value: u64) -> u64:
+    """Run L2's code at EL1h with x0 and x1; give the vector that came back."""
+    state.guest_x[0] = address
+    state.guest_x[1] = value
+    state.guest_pc = code
+    state.guest_pstate = PSTATE_DAIF | M_EL1h
+    return run_guest()
+
+
+@inline
+def is_hvc(state: State, immediate: u64) -> bool:
+    """Whether the last exception was L2's HVC with this immediate."""
+    return (
+        state.vector == LOWER_AARCH64_SYNC
+        and ESR_ELx.EC.get(state.esr) == EC.HVC64
+        and state.esr & HVC_IMMEDIATE == immediate
+    )
+
+
+@resident
+def expect_el1(state: State, vector: u64, esr: u64, far: u64) -> None:
+    """Require that L2's EL1 took an exception, with this syndrome and address."""
+    expect(state, bytes_address(b"vector\0"), state.vector, LOWER_AARCH64_SYNC)
+    hvc = u64(ESR_ELx.compose(EC=EC.HVC64, IL=1) | (HVC_EL1_VECTOR + vector))
+    expect(state, bytes_address(b"esr_el2\0"), state.esr, hvc)
+    expect(state, bytes_address(b"esr_el1\0"), mrs(sr.ESR_EL12), esr)
+    expect(state, bytes_address(b"far_el1\0"), mrs(sr.FAR_EL12), far)
+
+
+@resident
+def expect_el2(state: State, vector: u64, esr: u64, far: u64) -> None:
+    """Require that EL2 took an abort, with this syndrome and address."""
+    expect(state, bytes_address(b"vector\0"), state.vector, vector)
+    expect(state, bytes_address(b"esr_el2\0"), state.esr, esr)
+    expect(state, bytes_address(b"far_el2\0"), state.far, far)
