@@ -10,34 +10,54 @@ from vel2.lang.elf import ObjectCode, read_object
 from vel2.lang.ir import Module
 from vel2.lang.link import Image, link_image
 from vel2.lang.llvm import HardwareWriter
+from vel2.lang.llvm_simulated import SimulatedWriter
 from vel2.lang.lower import lower_module
 from vel2.lang.target import AARCH64, aarch64_machine, compile_aarch64
 
 Root = Callable[..., Any]
 
 
-def llvm_text(module: Module, optimization: int = 2, *, check_bounds: bool = False) -> str:
-    """Give the LLVM IR of a module for the machine itself."""
+MODES = ("hardware", "userspace", "simulated")
+
+
+def llvm_text(
+    module: Module, mode: str = "hardware", optimization: int = 2, *, check_bounds: bool = False
+) -> str:
+    """Give the LLVM IR of a module for AArch64; see `build_object` for the modes."""
     layout = str(aarch64_machine(optimization).target_data)
+    if mode == "simulated":
+        return SimulatedWriter(module).write(AARCH64, layout)
     return HardwareWriter(module, check_bounds=check_bounds).write(AARCH64, layout)
 
 
 def build_object(
-    roots: Sequence[Root], mode: str = "hardware", *, optimization: int = 2
+    roots: Sequence[Root],
+    mode: str = "hardware",
+    *,
+    optimization: int = 2,
+    check_bounds: bool = False,
 ) -> ObjectCode:
-    """Compile `roots` and all they call.
+    """Compile `roots` and all they call for AArch64.
 
-    :param mode: "hardware" for EL2, or "userspace" for a Linux program: the code is the same, the
-        linker differs.
+    :param mode: "hardware" for EL2; "userspace" for a Linux program, where only the linker differs;
+        "simulated" for code that acts on a `Simulation` (the host runs that through `Jit`).
+    :param check_bounds: stop at a BRK when an index is outside its array.
+    :raises SubsetError: the source is not in the subset.
     """
-    if mode not in ("hardware", "userspace"):
-        raise ValueError(f"there is no mode {mode!r}: give hardware or userspace")
-    module = lower_module(*roots)
-    return read_object(compile_aarch64(llvm_text(module, optimization), optimization).elf)
+    if mode not in MODES:
+        raise ValueError(f"there is no mode {mode!r}: give one of {', '.join(MODES)}")
+    text = llvm_text(lower_module(*roots), mode, optimization, check_bounds=check_bounds)
+    return read_object(compile_aarch64(text, optimization).elf)
 
 
 def build_image(
     base: int, roots: Sequence[Root], assemblers: Sequence[Assembler] = (), **options: Any
 ) -> Image:
-    """Compile and link for one address."""
+    """Compile and link for one address; `options` are those of `build_object`."""
     return link_image(base, assemblers, build_object(roots, **options))
+
+
+def disassembly(roots: Sequence[Root], mode: str = "hardware", optimization: int = 2) -> str:
+    """Give LLVM's assembly listing, to look at what became of a function."""
+    text = llvm_text(lower_module(*roots), mode, optimization)
+    return compile_aarch64(text, optimization, listing=True).assembly

@@ -21,8 +21,8 @@ from vel2.lang.types import Scalar
 from vel2.lang.verify import verify_module
 
 
-@cache
 def _host_machine(optimization: int) -> Any:
+    """Make a target machine; the engine it is given to owns it, so it cannot be shared."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_default_triple().create_target_machine(opt=optimization, jit=True)

@@ -248,8 +248,8 @@ class Calls(Expressions):
         name = SystemName(str(getattr(found, "name", found)), encoding[:])
         takes = bool(getattr(found, "takes_register", True))
         if takes != (len(args) == 2):
-            verb = "takes" if takes else "takes no"
-            self.refuse(node, f"{getattr(found, 'name', found)} {verb} operand")
+            operand_text = "an operand" if takes else "no operand"
+            self.refuse(node, f"{getattr(found, 'name', found)} takes {operand_text}")
         if takes:
             operand = self.convert(args[1], self._plain(args[1]), Type(U64), "passed")
             self.emit("sysop", operand, attributes=(name,))

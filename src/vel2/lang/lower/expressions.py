@@ -58,6 +58,11 @@ _CONSTANT_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.In: lambda item, group: item in group,
     ast.NotIn: lambda item, group: item not in group,
 }
+_OPERATOR_HINTS = {
+    ast.Div: "write // for the whole part",
+    ast.Pow: "write the products out",
+    ast.MatMult: "write the products out",
+}
 _UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
     ast.Invert: operator.invert,
     ast.USub: operator.neg,
@@ -77,7 +82,7 @@ class Expressions(Scope):
         """Lower any expression."""
         method = getattr(self, f"_expr_{type(node).__name__}", None)
         if method is None:
-            self.refuse(node, f"`{self.text(node)}` is not in the subset ({_kind_of(node)})")
+            self.refuse(node, f"`{self.text(node)}` is not in the subset ({type(node).__name__})")
         value: Value = method(node)
         return value
 
@@ -127,12 +132,17 @@ class Expressions(Scope):
 
     def place(self, node: ast.expr) -> Place:
         """Lower a target of assignment."""
-        if isinstance(node, ast.Attribute):
-            found = self.member(node, self.expression(node.value))
-        elif isinstance(node, ast.Subscript):
-            found = self.element(node, self.expression(node.value))
-        else:
+        if not isinstance(node, ast.Attribute | ast.Subscript):
             self.refuse(node, f"`{self.text(node)}` cannot be assigned in the subset")
+        base = self.expression(node.value)
+        if isinstance(base, Known):
+            self.refuse(
+                node, f"`{self.text(node.value)}` is a compile-time value: it cannot be changed"
+            )
+        if isinstance(node, ast.Attribute):
+            found = self.member(node, base)
+        else:
+            found = self.element(node, base)
         if not isinstance(found, Place):
             self.refuse(
                 node, f"`{self.text(node)}` is {found.describe()}: assign its fields or elements"
@@ -239,7 +249,8 @@ class Expressions(Scope):
         """Lower a binary operation whose left operand is already lowered."""
         right = self.expression(right_node)
         if type(op) not in _ARITHMETIC:
-            self.refuse(node, f"`{self.text(node)}` is not in the subset ({_kind_of(op)})")
+            hint = _OPERATOR_HINTS[type(op)]
+            self.refuse(node, f"`{self.text(node)}` is not in the subset: {hint}")
         name, rule, python = _ARITHMETIC[type(op)]
         if isinstance(left, Known) and isinstance(right, Known):
             amount = right.object
@@ -262,7 +273,7 @@ class Expressions(Scope):
         if name in ("div", "mod"):
             b = self.integer(right_node, b, "used as a divisor")
             if b.range.high == 0:
-                self.refuse(right_node, "a division by 0 has no result")
+                self.refuse(right_node, "a division by 0 has no result: give another divisor")
         return Int(self.emit(name, a.operand, b.operand), rule(a.range, b.range))
 
     def _expr_UnaryOp(self, node: ast.UnaryOp) -> Value:
@@ -412,7 +423,7 @@ class Expressions(Scope):
                 node, isinstance(op, ast.In), left, right, left_node, right_node
             )
         if type(op) not in _COMPARE:
-            self.refuse(node, f"`{self.text(node)}` needs compile-time values: use == or !=")
+            self.refuse(node, f"`{self.text(node)}` is for compile-time values only: use == or !=")
         name, _ = _COMPARE[type(op)]
         if _is_bool(left) and _is_bool(right) and name in ("eq", "ne"):
             operands = self.boolean(left_node, left), self.boolean(right_node, right)
@@ -430,10 +441,7 @@ class Expressions(Scope):
         return Bool(self.emit(name, a.operand, b.operand))
 
     def _comparable(self, node: ast.expr, value: Value) -> Int:
-        found = self.any_integer(node, value)
-        if isinstance(value, Known) and found.is_wide:
-            self.refuse(node, f"{found.range.low:#x} does not fit u64: no value can equal it")
-        return self.integer(node, found, "compared")
+        return self.integer(node, value, "compared")
 
     def _membership(
         self,
@@ -512,7 +520,3 @@ class Expressions(Scope):
 
 def _is_bool(value: Value) -> bool:
     return isinstance(value, Bool) or is_known(value, bool)
-
-
-def _kind_of(node: ast.AST) -> str:
-    return type(node).__name__

@@ -43,7 +43,7 @@ class Source:
                 f"the source of {self.name}() cannot be read from {self.file}"
             ) from None
         text = "".join(lines)
-        dedented = textwrap.dedent(text)
+        self._text = dedented = textwrap.dedent(text)
         self._indent = len(lines[0]) - len(lines[0].lstrip())
         tree = ast.parse(dedented).body[0]
         if not isinstance(tree, ast.FunctionDef):
@@ -72,6 +72,11 @@ class Source:
             end + self._indent,
             self.name,
         )
+
+    def segment(self, node: ast.AST) -> str:
+        """Give the text of a node as written, in one line."""
+        text = ast.get_source_segment(self._text, node) or ast.unparse(node)
+        return " ".join(text.split())
 
     def head(self) -> ir.Location:
         """Give the place of the def line."""

@@ -24,7 +24,7 @@ from vel2.lang.lower.values import (
     immediate,
 )
 from vel2.lang.subset import SubsetError
-from vel2.lang.types import Scalar
+from vel2.lang.types import U64, Scalar
 
 if TYPE_CHECKING:
     from vel2.lang.lower.module import ModuleLowering, Source
@@ -51,6 +51,7 @@ class Scope:
         self.variables: dict[str, Variable] = {}
         self.bound: dict[str, object] = {}
         """Local names that stand for compile-time objects: targets of unrolled loops, constants."""
+        self.was_bound: set[str] = set()
         self.assignments = _count_assignments(source.node)
         self.block_names: Counter[str] = Counter()
         self.enter(self.new_block("entry"))
@@ -73,7 +74,7 @@ class Scope:
 
     def text(self, node: ast.AST) -> str:
         """Give the source of a node in one line."""
-        return ast.unparse(node)
+        return self.source.segment(node)
 
     # -- emission
 
@@ -148,6 +149,12 @@ class Scope:
             variable = self.variables[name]
             self.here = self.location(node)
             return variable.type.value(self.get(variable.local), variable.range)
+        if name in self.was_bound:
+            self.refuse(
+                node,
+                f"`{name}` has a compile-time value only inside the branch or loop that sets it: "
+                "use it there",
+            )
         if name in self.assignments:
             self.refuse(node, f"`{name}` is used where it may have no value: assign it first")
         environment = self.source.environment
@@ -181,8 +188,14 @@ class Scope:
         """Require an integer that fits 64 bits; `use` completes "... before it is ..."."""
         found = self.any_integer(node, value)
         if found.is_wide:
+            if isinstance(found.operand, Immediate):
+                self.refuse_constant(node, found.range.low, U64)
             self.refuse_wide(node, use)
         return found
+
+    def refuse_constant(self, node: ast.expr, number: int, scalar: Scalar) -> NoReturn:
+        """Tell that a constant is too big, or negative."""
+        self.refuse(node, f"{number:#x} does not fit {scalar.name}: write {scalar.name}(...)")
 
     def refuse_wide(self, node: ast.expr, use: str) -> NoReturn:
         """Tell that a value must be wrapped."""
@@ -241,10 +254,7 @@ class Scope:
         found = self.any_integer(node, value)
         if is_constant:
             if not 0 <= found.range.low <= wanted.mask:
-                self.refuse(
-                    node,
-                    f"{found.range.low:#x} does not fit {wanted.name}: write {wanted.name}(...)",
-                )
+                self.refuse_constant(node, found.range.low, wanted)
             return found.operand
         wanted_address = wanted if wanted.is_address else None
         if found.address is not wanted_address:

@@ -23,6 +23,21 @@ from vel2.lang.lower.values import (
 from vel2.lang.structs import StructMeta
 from vel2.lang.types import U64, WORD_MASK, Scalar
 
+_HINTS = {
+    "Assert": "write an if that calls a function of your own",
+    "AsyncFunctionDef": "define functions at the top of a module",
+    "ClassDef": "define classes at the top of a module",
+    "Delete": "assign another value instead",
+    "FunctionDef": "define functions at the top of a module",
+    "Global": "keep what changes in a Struct",
+    "Import": "import at the top of the module",
+    "ImportFrom": "import at the top of the module",
+    "Nonlocal": "keep what changes in a Struct",
+    "Raise": "return a value that says what happened",
+    "Try": "return a value that says what happened",
+    "With": "call what it does at its start and at its end",
+}
+
 
 @dataclass
 class _Loop:
@@ -68,7 +83,8 @@ class Statements(Calls):
             method = getattr(self, f"_stmt_{type(statement).__name__}", None)
             if method is None:
                 kind = type(statement).__name__
-                self.refuse(statement, f"the statement `{kind}` is not in the subset")
+                hint = _HINTS.get(kind, "write it with if, while, for and match")
+                self.refuse(statement, f"the statement `{kind}` is not in the subset: {hint}")
             method(statement)
 
     def _stmt_Pass(self, node: ast.Pass) -> None:
@@ -196,6 +212,7 @@ class Statements(Calls):
         if not isinstance(value, Known):
             self.refuse(source, f"`{self.text(source)}` is {value.describe()}: it cannot be stored")
         self.bound[name] = value.object
+        self.was_bound.add(name)
 
     def _stmt_AnnAssign(self, node: ast.AnnAssign) -> None:
         if not isinstance(node.target, ast.Name):
@@ -362,8 +379,10 @@ class Statements(Calls):
         if step.range.low != step.range.high or step.range.low == 0:
             self.refuse(call.args[-1], "the step of range() must be a compile-time number, not 0")
         by = step.range.low
-        if start.is_wide or (stop.is_wide and not (by < 0 and stop.range == Range(-1, -1))):
-            self.refuse_wide(call, "counted to")
+        counts_to_zero = by < 0 and stop.range == Range(-1, -1)
+        for argument, value in zip(call.args, found, strict=True):
+            if value is not step and not (value is stop and counts_to_zero):
+                self.integer(argument, value, "counted to")
         value_range = (
             Range(start.range.low, max(stop.range.high - 1, start.range.low))
             if by > 0
@@ -465,6 +484,7 @@ class Statements(Calls):
                     f"`{target.id}` is a variable: an unrolled loop needs a name of its own",
                 )
             self.bound[target.id] = item
+            self.was_bound.add(target.id)
             return
         if not isinstance(target, ast.Tuple | ast.List):
             self.refuse(target, f"`{self.text(target)}` cannot be the target of an unrolled loop")

@@ -7,6 +7,7 @@ passed. A value whose range leaves that is called wide, and must be wrapped firs
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -126,7 +127,8 @@ class Known(Value):
         if isinstance(self.object, int):
             return "an integer"
         name = getattr(self.object, "__name__", None)
-        return f"the compile-time value {name if isinstance(name, str) else repr(self.object)}"
+        text = name if isinstance(name, str) else reprlib.repr(self.object)
+        return f"the compile-time value {text}"
 
 
 @dataclass(frozen=True, slots=True)
