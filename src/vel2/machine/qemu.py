@@ -300,6 +300,9 @@ class Machine:
         readers: list[asyncio.Task[None]],
     ) -> None:
         """End a launch that did not come up, and say why."""
+        # QMP lost means that QEMU is ending: let it, or its exit status is that of our kill.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), QUIT_TIMEOUT_S if connecting.done() else 0)
         exit_status = process.returncode
         with contextlib.suppress(ProcessLookupError):
             process.kill()
