@@ -129,7 +129,7 @@ def in_memory(register: type[Register]) -> InMemory:
 
 @dataclass(frozen=True)
 class Trapped:
-    """An access at vEL2 that traps although hardware has the register: `home` answers for `name`."""
+    """An access at vEL2 that traps though hardware has the register: `home` answers for `name`."""
 
     name: type[Register]
     home: type[Register]
