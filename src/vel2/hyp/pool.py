@@ -117,11 +117,17 @@ def evict_oldest(vm: Vm, wanted_by: Stage2) -> None:
         empty(vm, vm.shadows[oldest])
 
 
+@inline
+def root_holds_leaves(vm: Vm) -> bool:
+    """Whether a root may map something without a table below it: it is at level 1, not 0."""
+    return vm.start_level != 0
+
+
 @resident
 def empty(vm: Vm, context: Stage2) -> None:
     """Unmap everything in a shadow context and forget its TLB entries."""
     if context.stage2_off == 0:
-        if context.pages != 0:
+        if context.pages != 0 or root_holds_leaves(vm):
             roots = u64(vm.shadows[1].root - vm.shadows[0].root) >> PAGE_SHIFT
             for i in range(roots):
                 zero_page(PA(context.root + (i << PAGE_SHIFT)))
