@@ -149,6 +149,8 @@ def invalidation_shift(vm: Vm, context: Stage2, ipa: u64) -> u64:
     Shadow leaves may be parts of a larger leaf of L1; the tables on the way remember how large.
     """
     largest = u64(pool.PAGE_SHIFT)
+    if ipa >= stage2.ipa_limit(vm):
+        return largest
     table = context.root
     level = vm.start_level
     while True:

@@ -117,13 +117,14 @@ def cut_off(vm: Vm, owner: Stage2, table: u64, level: u64) -> None:
 
 
 @inline
-def note_part(vm: Vm, table: u64, step: u64, level: u64, guest_shift: u64) -> None:
-    """Remember in a table at level `step` that it holds only part of a leaf of L1.
+def note_part(vm: Vm, table: u64, step: u64, guest_shift: u64) -> None:
+    """Remember in a table at level `step` that it, or a table below it, holds part of a leaf of L1.
 
-    An invalidation of any address in that leaf must then find all of its parts: those in the table
-    with the leaf itself, and those below tables that lie inside the leaf.
+    An invalidation of any address in that leaf must find all of its parts. It walks towards the
+    address, and the parts may be in tables that it does not come to; so every table whose entries
+    are smaller than the leaf says how large the leaf is.
     """
-    if guest_shift > shift_at(level) and (step == level or u64(shift_at(step) + 9) <= guest_shift):
+    if guest_shift > shift_at(step):
         record = pool_page(vm, pool_index(vm, PA(table)))
         if record.guest_shift < guest_shift:
             record.guest_shift = u8(guest_shift)
@@ -154,7 +155,7 @@ def map_leaf(vm: Vm, owner: Stage2, ipa: u64, level: u64, leaf: u64, guest_shift
         else:
             table = entry & ADDRESS
         step = u64(step + 1)
-        note_part(vm, table, step, level, guest_shift)
+        note_part(vm, table, step, guest_shift)
     slot = entry_at(vm, table, ipa, level)
     old = load_u64(slot)
     if old & VALID:
@@ -177,9 +178,14 @@ def leaf_type(level: u64) -> u64:
 
 @resident
 def map_identity(vm: Vm, base: u64, size: u64, attributes: u64) -> bool:
-    """Map a range of L1's memory map to itself in the canonical stage 2, in the largest blocks."""
+    """Map a range of L1's memory map to itself in the canonical stage 2, in the largest blocks.
+
+    What the machine cannot address (a window that QEMU leaves above a small PA range) stays out.
+    """
     address = base
     end = u64(base + size)
+    if end > ipa_limit(vm):
+        end = ipa_limit(vm)
     while address < end:
         level = u64(1)
         while level < LAST_LEVEL:
