@@ -46,12 +46,15 @@ BIG_RAM_BYTES = 2 * GIB
 """RAM of L1 that is only mapped: a leaf may lead there, a table may not."""
 DEVICE_BASE = 0x0900_0000
 DEVICE_BYTES = 0x3000
+FAR_DEVICE_BASE = 0x0A00_0000
+"""A page in another 2 MiB, so that one large leaf of L1 has parts in two level-3 tables."""
 VCPU_OFFSET = 0x1_0000
 VNCR_OFFSET = 0x8_0000
 POOL_OFFSET = 0x8_1000
 """L0 lies right below L1's RAM, where L1 has a hole, so that simulated memory is small."""
 REGIONS = (
     (DEVICE_BASE, DEVICE_BYTES, REGION_DEVICE),
+    (FAR_DEVICE_BASE, 0x1000, REGION_DEVICE),
     (RAM_BASE, RAM_BYTES, REGION_RAM),
     (BIG_RAM_BASE, BIG_RAM_BYTES, REGION_RAM),
 )
@@ -329,9 +332,7 @@ class Rig:
     ) -> None:
         shift = 39 - 9 * level
         start = (table - self.l0_base) // 8
-        words = self.sim.views[3]
-        for index in range(entries):
-            entry = words[start + index]
+        for index, entry in enumerate(self.sim.views[3][start : start + entries].tolist()):
             if entry & 1 == 0:
                 continue
             here = ipa + (index << shift)
@@ -364,8 +365,8 @@ class Rig:
         work = [(context.root, self.vm.start_level, 1 << (bits - (39 - 9 * self.vm.start_level)))]
         while work:
             table, level, entries = work.pop()
-            for index in range(entries):
-                entry = self.load(table + index * 8)
+            start = (table - self.l0_base) // 8
+            for entry in self.sim.views[3][start : start + entries].tolist():
                 if level < 3 and entry & 3 == 3:
                     below = entry & 0xFFFF_FFFF_F000
                     number = (below - self.vm.pool_first_page) >> 12
