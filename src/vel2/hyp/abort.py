@@ -10,10 +10,12 @@ nothing is an External abort; all else is a shadow leaf not there yet, and is fi
 """
 
 from vel2.arch import sysregs as sr
+from vel2.arch.descriptors import Stage2Leaf
 from vel2.arch.esr import EC, FSC, ISS_DABT, ESR_ELx
 from vel2.arch.homes import slot
 from vel2.arch.insn import AT
 from vel2.hyp import pool, shadow
+from vel2.hyp.at import ALL_REACHED, reach_tables
 from vel2.hyp.exception import EL0T, MODE
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import NO_FAULT, Stage2, Vcpu, page_of, vm_of
@@ -43,15 +45,36 @@ def is_instruction(esr: u64) -> bool:
     return ESR_ELx.EC.get(esr) == EC.IABT_LOWER
 
 
+@inline
+def is_fetch(esr: u64) -> bool:
+    """Whether an abort from a lower EL was on the instruction fetched, not on a walk for it."""
+    return is_instruction(esr) and esr & ISS_DABT.S1PTW.mask == 0
+
+
+@inline
+def is_never_executable(canonical: u64) -> bool:
+    """Whether the canonical stage 2 lets nobody execute from a leaf: a device's."""
+    return Stage2Leaf.XN.get(canonical) == XN_NEVER
+
+
 @resident
 def external_abort(vcpu: Vcpu) -> Outcome:
-    """Answer an access to nothing with a synchronous External abort to the EL that made it."""
+    """Answer an access to nothing with a synchronous External abort to the EL that made it.
+
+    On a stage-1 walk the level belongs to the syndrome, which a stage-2 fault does not tell: the
+    walk is done again in software.
+    """
     esr = vcpu.esr
     from_el0 = vcpu.pstate & MODE == EL0T
     ec = ESR_ELx.EC.get(esr)
     if not from_el0:
         ec = u64(ec + LOWER_TO_SAME)
     iss = u64(FSC.SYNC_EXTERNAL)
+    if esr & ISS_DABT.S1PTW.mask:
+        level = reach_tables(vcpu, vcpu.far)
+        if level == ALL_REACHED:
+            return Outcome.RESUME
+        iss = u64(FSC.SYNC_EXTERNAL_WALK + level)
     if not is_instruction(esr):
         iss = iss | esr & EXTERNAL_KEEPS
     vcpu.syndrome = ESR_ELx.EC.put(ec) | ESR_ELx.IL.mask | iss
@@ -105,7 +128,7 @@ def is_write(esr: u64) -> bool:
 @resident
 def l1_forbids(vcpu: Vcpu) -> bool:
     """Whether L1's leaf (`vcpu.walk`) forbids the access (AArch64.S2CheckPermissions)."""
-    if is_instruction(vcpu.esr) and vcpu.esr & ISS_DABT.S1PTW.mask == 0:
+    if is_fetch(vcpu.esr):
         xn = vcpu.walk.xn
         if vcpu.walk.s2ap & S2AP_READ == 0 or xn == XN_NEVER:
             return True
@@ -162,7 +185,7 @@ def stage2_fault(vcpu: Vcpu, ipa: u64) -> Outcome:
     if l1_forbids(vcpu):
         return forward_fault(vcpu, u64(FSC.PERMISSION + vcpu.walk.guest_level), ipa)
     canonical = shadow.output_of(vm, vcpu.walk.output)
-    if canonical == 0:
+    if canonical == 0 or (is_fetch(vcpu.esr) and is_never_executable(canonical)):
         return to_nothing(vcpu)
     shadow.fill(vcpu, L2IPA(ipa), canonical)
     return Outcome.RESUME
@@ -172,6 +195,8 @@ def stage2_fault(vcpu: Vcpu, ipa: u64) -> Outcome:
 def to_nothing(vcpu: Vcpu) -> Outcome:
     """Answer L2's access to an address that L1 maps but does not have (HCR_EL2.TEA routes it)."""
     outcome = external_abort(vcpu)
+    if outcome == Outcome.RESUME:
+        return outcome
     if page_of(vcpu).slot[HCR_SLOT] & TEA:
         vcpu.syndrome = vcpu.syndrome & ~ESR_ELx.EC.mask | vcpu.esr & ESR_ELx.EC.mask
         return Outcome.FORWARD

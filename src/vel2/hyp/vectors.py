@@ -1,8 +1,10 @@
 """The assembly around the resident code: vectors, saving guests, entry, and small calls.
 
 Register use. While a guest runs, SP_EL2 is the address of the `Vcpu`, so the vectors store the GPRs
-relative to it and need no free register; L0's stack lies right below. Synchronous exceptions first
-try to be an ERET inside vEL2, which needs four GPRs; everything else saves all 31 and calls `trap`.
+relative to it and need no free register; L0's stack lies right below. TPIDR_EL2 is that address
+too, for an exception from EL2 itself, when SP_EL2 is somewhere in the stack. Synchronous exceptions
+first try to be an ERET inside vEL2, which needs four GPRs; everything else saves all 31 and calls
+`trap`.
 """
 
 from vel2.arch import sysregs as sr
@@ -136,7 +138,8 @@ def slow_paths(a: Assembler) -> None:
         a.bl(handler)
         a.b("resume")
     a.label("to_bad_vector")
-    a.add(0, SP, 0)
+    a.mrs(0, sr.TPIDR_EL2)
+    a.add(SP, 0, 0)
     a.bl("handle_bad_vector")
     a.label("halt")
     a.wfi()
@@ -152,6 +155,7 @@ def entry(a: Assembler) -> None:
     a.mov_imm(1, PCPU_OFFSET + VCPU_IN_PCPU)
     a.add(0, 19, rm=1)
     a.add(SP, 0, 0)
+    a.msr(sr.TPIDR_EL2, 0)
     a.mov_imm(2, VM_OFFSET)
     a.add(1, 19, rm=2)
     a.adr_symbol(3, "vectors")

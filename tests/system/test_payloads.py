@@ -1,0 +1,161 @@
+"""The payloads at the machine's real EL2 and at virtual EL2: what they say must be the same."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+
+from vel2.arch.descriptors import Stage2Leaf
+from vel2.check.payloads import (
+    PAYLOADS,
+    Report,
+    build_payload,
+    run_at_real_el2,
+    run_at_virtual_el2,
+)
+from vel2.check.payloads.layout import ARENA, MEMORY_BYTES, RAM_BASE
+from vel2.control.vm import UART1_BASE, Vm
+from vel2.errors import UserError
+from vel2.hyp import layout
+from vel2.hyp.state import SHADOW_CONTEXTS
+
+pytestmark = pytest.mark.qemu
+
+L0_BASE = RAM_BASE + MEMORY_BYTES
+HOLE = 0x3F00_0000
+CANARY_PAGE = L0_BASE + layout.IMAGE_MAX_BYTES - 0x1000
+CANARY_END = L0_BASE + layout.IMAGE_MAX_BYTES
+TARGETS = (
+    L0_BASE,
+    CANARY_PAGE,
+    L0_BASE + layout.VM_OFFSET,
+    L0_BASE + layout.PCPU_OFFSET + layout.VCPU_IN_PCPU,
+    L0_BASE + layout.PCPU_OFFSET + layout.VNCR_IN_PCPU,
+    L0_BASE + layout.l0_bytes(MEMORY_BYTES) - 0x1000,
+    UART1_BASE,
+    HOLE,
+)
+CANARY = ARENA | Stage2Leaf.compose(AF=1, SH=3, S2AP=3, MemAttr=0b1111, TYPE=1, VALID=1)
+
+
+def tail(report: Report) -> str:
+    """Give what a failed test should show."""
+    shown = "\n".join(report.failures[:20] or report.lines[-20:])
+    return f"{report.end}; {report.trouble}\n{shown}"
+
+
+def require_success(report: Report) -> None:
+    assert report.complete, tail(report)
+    assert not report.failures, tail(report)
+
+
+class Isolation(NamedTuple):
+    """Both runs of the payload `isolation`, and what the host found in L0's memory afterwards."""
+
+    real: Report
+    virtual: Report
+    image_kept: bool
+    canary_kept: bool
+    leaves: list[tuple[int, int, int]]
+    """(output address, size, root) of every leaf hardware could walk."""
+    regions: list[tuple[int, int]]
+
+
+def leaves_of(vm: Vm, root: int, table: int, level: int) -> list[tuple[int, int, int]]:
+    """List the leaves under a table of hardware's stage 2."""
+    found = []
+    count = 512
+    if table == root and level == 1:
+        count = 512 << max(0, 64 - (vm.state.vtcr & 63) - 39)
+    words = vm.memory.window(table, 8 * count).cast("Q")
+    for entry in words:
+        if not entry & 1:
+            continue
+        output = entry & ((1 << 48) - 1) & -0x1000
+        if level < 3 and entry & 2:
+            found += leaves_of(vm, root, output, level + 1)
+        else:
+            found.append((output, 1 << (39 - 9 * level), root))
+    return found
+
+
+@pytest.fixture(scope="module")
+def isolation() -> Isolation:
+    """Run the payload once at each EL2."""
+    image = build_payload("isolation", TARGETS, CANARY)
+    found: dict[str, object] = {}
+    leaves: list[tuple[int, int, int]] = []
+    regions: list[tuple[int, int]] = []
+
+    def prepare(vm: Vm) -> None:
+        assert vm.l0_base == L0_BASE
+        start = L0_BASE + (len(vm.image.data) + 7 & ~7)
+        found["canary"] = start, CANARY.to_bytes(8, "little") * ((CANARY_END - start) // 8)
+        assert start <= CANARY_PAGE
+        vm.memory.write(start, found["canary"][1])  # type: ignore[index]
+
+    def examine(vm: Vm) -> None:
+        start, canary = found["canary"]  # type: ignore[misc]
+        found["canary_kept"] = vm.memory.read(start, len(canary)) == canary
+        found["image_kept"] = vm.memory.read(L0_BASE, len(vm.image.data)) == vm.image.data
+        roots = {vm.state.canonical.root}
+        roots |= {vm.state.shadows[i].root for i in range(SHADOW_CONTEXTS)}
+        for root in roots:
+            leaves.extend(leaves_of(vm, root, root, vm.state.start_level))
+        regions.extend(
+            (vm.state.regions[i].base, vm.state.regions[i].length)
+            for i in range(vm.state.region_count)
+        )
+
+    virtual = run_at_virtual_el2(image, prepare=prepare, examine=examine)
+    return Isolation(
+        run_at_real_el2(image),
+        virtual,
+        bool(found["image_kept"]),
+        bool(found["canary_kept"]),
+        leaves,
+        regions,
+    )
+
+
+def test_isolation_at_real_el2(isolation: Isolation) -> None:
+    """The expectations in the payload are the machine's own behaviour."""
+    require_success(isolation.real)
+
+
+def test_isolation_at_virtual_el2(isolation: Isolation) -> None:
+    require_success(isolation.virtual)
+
+
+def test_isolation_looks_the_same(isolation: Isolation) -> None:
+    assert isolation.virtual.lines == isolation.real.lines
+
+
+def test_isolation_left_l0_as_it_was(isolation: Isolation) -> None:
+    assert isolation.image_kept
+    assert isolation.canary_kept
+
+
+def test_isolation_left_no_way_to_l0(isolation: Isolation) -> None:
+    """Whatever hardware could walk when L1 had every target mapped is in L1's memory map."""
+    assert isolation.leaves
+    assert all(base + size <= L0_BASE or base > L0_BASE for base, size in isolation.regions)
+    for output, size, root in isolation.leaves:
+        assert any(
+            base <= output and output + size <= base + length for base, length in isolation.regions
+        ), f"{output:#x} ({size:#x} bytes) under the stage 2 at {root:#x}"
+
+
+def test_a_payload_that_is_not_there() -> None:
+    with pytest.raises(UserError, match="there is no payload nothing; give one of isolation"):
+        build_payload("nothing")
+
+
+def test_too_many_targets() -> None:
+    with pytest.raises(UserError, match="17 targets are too many; give at most 16"):
+        build_payload("isolation", [0] * 17)
+
+
+def test_payloads_are_named() -> None:
+    assert "isolation" in PAYLOADS
