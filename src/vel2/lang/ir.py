@@ -189,9 +189,9 @@ class Instruction:
             if name in _SUFFIXES:
                 suffixes += "" if value == "plain" else f".{value}"
             elif name in _NAMED:
-                named.append(f"{name}={_attribute(value)}")
+                named.append(f"{name}={attribute_text(value)}")
             else:
-                names.append(_attribute(value))
+                names.append(attribute_text(value))
         parts = [*names, *map(_operand, self.args), *named]
         text = f"{self.op}{suffixes} {', '.join(parts)}".rstrip()
         return text if self.kind is None else f"%{self.number} = {text}"
@@ -207,7 +207,8 @@ def _operand(arg: Operand) -> str:
     return f"%{arg.number}" if isinstance(arg, Instruction) else str(arg)
 
 
-def _attribute(value: object) -> str:
+def attribute_text(value: object) -> str:
+    """Write an attribute as it appears in the text form."""
     if isinstance(value, Block | Function):
         return value.name
     if isinstance(value, tuple):

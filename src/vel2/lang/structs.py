@@ -73,10 +73,6 @@ class Field:
         self._log = self.stride.bit_length() - 1
 
     def __set_name__(self, owner: type, name: str) -> None:
-        if self.name:
-            raise TypeError(
-                f"field {self.name} is used twice: call scalar(), array() or nested() again"
-            )
         self.name = name
 
     def __repr__(self) -> str:
@@ -277,8 +273,7 @@ class StructMeta(type):
             raise TypeError(
                 f"{name} cannot extend {bases[0].__name__}: use a nested() field instead"
             )
-        namespace.setdefault("__slots__", ())
-        return super().__new__(mcs, name, bases, namespace)
+        return super().__new__(mcs, name, bases, {"__slots__": (), **namespace})
 
     def __init__(
         cls,
@@ -291,10 +286,15 @@ class StructMeta(type):
     ) -> None:
         super().__init__(name, bases, namespace)
         end = 0
-        fields = {}
+        fields: dict[str, Field] = {}
         for field_name, field in namespace.items():
             if not isinstance(field, Field):
                 continue
+            if field in fields.values():
+                raise TypeError(
+                    f"{name}.{field_name} is a field already: call scalar(), array() or nested() "
+                    "again"
+                )
             start = -(-end // field.alignment) * field.alignment
             if field.wanted_offset is not None:
                 if field.wanted_offset < end or field.wanted_offset % field.alignment:

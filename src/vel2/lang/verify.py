@@ -23,6 +23,7 @@ from vel2.lang.ir import (
     Module,
     SystemName,
     Table,
+    attribute_text,
 )
 from vel2.lang.subset import SubsetError
 from vel2.lang.types import WORD_MASK
@@ -150,7 +151,7 @@ class _FunctionVerifier:
         names = OPCODES[instruction.op].attributes
         for name, value in zip(names, instruction.attributes, strict=True):
             if not self._is_valid(instruction, name, value):
-                self._fail(instruction, f"{name} cannot be {value}")
+                self._fail(instruction, f"{name} cannot be {attribute_text(value)}")
 
     def _is_valid(self, instruction: Instruction, name: str, value: object) -> bool:
         match name:
