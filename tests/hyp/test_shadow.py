@@ -125,9 +125,9 @@ def put_leaf(rig: Rig, shift: int, output_base: int, ipa_base: int, offset: int)
     found.shift = shift
     found.level = 1 if shift >= 30 else 2 if shift >= 21 else 3
     found.s2ap, found.xn, found.memattr, found.sh = 3, 0, 0xF, 3
-    canonical = rig.run(stage2.canonical_leaf, rig.vm, output_base + offset)
+    canonical = rig.prepare(stage2.canonical_leaf, rig.vm, output_base + offset)
     if canonical:
-        rig.run(shadow.fill, rig.vcpu, ipa_base + offset, canonical)
+        rig.prepare(shadow.fill, rig.vcpu, ipa_base + offset, canonical)
     return canonical != 0
 
 
