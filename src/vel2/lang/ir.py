@@ -198,7 +198,7 @@ class Instruction:
 
 
 _SUFFIXES = {"width", "order"}
-_NAMED = {"offset", "stride", "count", "size", "cases", "default"}
+_NAMED = {"offset", "stride", "count", "size", "yes", "no", "cases", "default"}
 
 Operand = Instruction | Immediate
 
