@@ -194,7 +194,7 @@ class _FunctionVerifier:
             for block in self.function.blocks
             for instruction in block.instructions
         }
-        dominators = _dominators(reachable)
+        parent = _dominator_tree(reachable)
         for block in reachable:
             self.block = block
             seen: set[Instruction] = set()
@@ -204,7 +204,7 @@ class _FunctionVerifier:
                         continue
                     if arg not in home:
                         self._fail(instruction, f"{arg} is not in the function")
-                    elif home[arg] is block or home[arg] not in dominators[block]:
+                    elif home[arg] is block or not _dominates(parent, home[arg], block):
                         self._fail(instruction, f"%{arg.number} is used before it is defined")
                 seen.add(instruction)
 
@@ -279,18 +279,37 @@ def _predecessors(blocks: list[Block]) -> dict[Block, list[Block]]:
     return found
 
 
-def _dominators(blocks: list[Block]) -> dict[Block, set[Block]]:
-    """Give for each block those that every path from the entry passes, itself included."""
+def _dominator_tree(blocks: list[Block]) -> dict[Block, Block]:
+    """Give each block's immediate dominator; the entry is its own.
+
+    Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm"; `blocks` are in reverse
+    postorder.
+    """
+    order = {block: number for number, block in enumerate(blocks)}
     predecessors = _predecessors(blocks)
-    everything = set(blocks)
-    found = {block: set(everything) for block in blocks}
-    found[blocks[0]] = {blocks[0]}
+    parent = {blocks[0]: blocks[0]}
     changed = True
     while changed:
         changed = False
         for block in blocks[1:]:
-            now = set.intersection(*(found[p] for p in predecessors[block])) | {block}
-            if now != found[block]:
-                found[block] = now
+            known = [before for before in predecessors[block] if before in parent]
+            found = known[0]
+            for other in known[1:]:
+                while found is not other:
+                    while order[found] > order[other]:
+                        found = parent[found]
+                    while order[other] > order[found]:
+                        other = parent[other]
+            if parent.get(block) is not found:
+                parent[block] = found
                 changed = True
-    return found
+    return parent
+
+
+def _dominates(parent: dict[Block, Block], above: Block, below: Block) -> bool:
+    """Tell whether every path to `below` passes `above`."""
+    while below is not above:
+        if parent[below] is below:
+            return False
+        below = parent[below]
+    return True

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import enum
 import inspect
-import textwrap
+import linecache
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import FunctionType
 from typing import Any, Never, NoReturn
 
@@ -20,6 +20,16 @@ from vel2.lang.structs import StructMeta
 from vel2.lang.subset import SubsetError, mark_of
 from vel2.lang.types import U64, Scalar
 from vel2.lang.verify import verify_module
+
+
+@lru_cache(maxsize=64)
+def _functions(text: str) -> dict[int, ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Parse a file; give its functions by the line of their def or first decorator."""
+    return {
+        min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]): node
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
 
 
 class Source:
@@ -35,20 +45,16 @@ class Source:
 
     @cached_property
     def node(self) -> ast.FunctionDef:
-        """Parse the function."""
-        try:
-            lines, self._first_line = inspect.getsourcelines(self.python)
-        except OSError:
-            raise SubsetError(
-                f"the source of {self.name}() cannot be read from {self.file}"
-            ) from None
-        text = "".join(lines)
-        self._text = dedented = textwrap.dedent(text)
-        self._indent = len(lines[0]) - len(lines[0].lstrip())
-        tree = ast.parse(dedented).body[0]
-        if not isinstance(tree, ast.FunctionDef):
-            raise SubsetError(f"{self.name} is not a def: only plain functions are resident")
-        return tree
+        """Find the function's syntax in its file."""
+        code = self.python.__code__
+        text = "".join(linecache.getlines(self.file))
+        found = _functions(text).get(code.co_firstlineno)
+        if found is None or found.name != self.name:
+            raise SubsetError(f"the source of {self.name}() cannot be read from {self.file}")
+        if isinstance(found, ast.AsyncFunctionDef):
+            raise SubsetError(f"{self.name}() is async: only plain functions are resident")
+        self._text = text
+        return found
 
     @cached_property
     def environment(self) -> dict[str, object]:
@@ -63,15 +69,8 @@ class Source:
         return found
 
     def location(self, line: int, column: int, end: int) -> ir.Location:
-        """Turn a place in the parsed text into one in the file."""
-        assert self.node
-        return ir.Location(
-            self.file,
-            self._first_line + line - 1,
-            column + self._indent,
-            end + self._indent,
-            self.name,
-        )
+        """Make a place in the function's file."""
+        return ir.Location(self.file, line, column, end, self.name)
 
     def segment(self, node: ast.AST) -> str:
         """Give the text of a node as written, in one line."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,7 @@ class Scope:
         self.bound: dict[str, object] = {}
         """Local names that stand for compile-time objects: targets of unrolled loops, constants."""
         self.was_bound: set[str] = set()
+        self._assigned: dict[ast.stmt, frozenset[str]] = {}
         self.assignments = _count_assignments(source.node)
         self.block_names: Counter[str] = Counter()
         self.enter(self.new_block("entry"))
@@ -172,8 +174,9 @@ class Scope:
         change is forgotten at its start.
         """
         if loop:
-            for name in _assigned_names(bodies):
-                self.bound.pop(name, None)
+            for statement in itertools.chain(*bodies):
+                for name in self._assigned_in(statement):
+                    self.bound.pop(name, None)
         before = dict(self.bound)
         yield
         self.bound = {
@@ -181,6 +184,12 @@ class Scope:
             for name, value in before.items()
             if name in self.bound and self.bound[name] is value
         }
+
+    def _assigned_in(self, statement: ast.stmt) -> frozenset[str]:
+        found = self._assigned.get(statement)
+        if found is None:
+            found = self._assigned[statement] = frozenset(_targets(statement))
+        return found
 
     # -- conversions
 
@@ -304,10 +313,6 @@ def _count_assignments(node: ast.FunctionDef) -> Counter[str]:
     for argument in node.args.args:
         counts[argument.arg] += 1
     return counts
-
-
-def _assigned_names(bodies: tuple[list[ast.stmt], ...]) -> set[str]:
-    return {name for body in bodies for statement in body for name in _targets(statement)}
 
 
 def is_known(value: Value, wanted: type | tuple[type, ...] = object) -> bool:
