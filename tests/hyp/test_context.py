@@ -217,6 +217,7 @@ def test_the_virtual_interface_moves_with_vel1(
     for register, value in loaded.items():
         rig.set_slot(register, value)
     rig.set_slot(sr.ICH_HCR_EL2, en)
+    rig.set_slot(sr.HCR_EL2, sr.HCR_EL2.compose(IMO=1))
     rig.run(context.enter_vel1, rig.vcpu)
     assert {register: rig[register] for register in live} == loaded
     assert rig[sr.ICH_HCR_EL2] == en
@@ -238,6 +239,7 @@ def test_a_pending_maintenance_interrupt_follows_the_page(still: bool) -> None:
     """Show that L1's edits reach the live interface at an ERET until the interrupt is gone."""
     rig = fresh_rig()
     rig.set_slot(sr.ICH_HCR_EL2, sr.ICH_HCR_EL2.compose(En=1, UIE=1))
+    rig.set_slot(sr.HCR_EL2, sr.HCR_EL2.compose(FMO=1))
     rig.run(context.enter_vel1, rig.vcpu)
     rig[sr.ICH_MISR_EL2] = sr.ICH_MISR_EL2.U.mask
     rig.run(context.enter_vel2, rig.vcpu)

@@ -14,6 +14,7 @@ from enum import Enum
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
+from vel2.arch.vncr import VNCR_PAGE
 
 
 class Kind(Enum):
@@ -30,6 +31,10 @@ class Level(Enum):
     NV = "nv"
 
 
+REDIRECTED_BY_NV2 = (sr.ESR_EL2, sr.FAR_EL2, sr.ELR_EL2, sr.SPSR_EL2)
+"""EL2 names that hardware itself turns into the EL1 register: no trap."""
+
+
 @dataclass(frozen=True)
 class Switched:
     """One EL1 register of hardware that carries `vel2` in vEL2 and itself in vEL1."""
@@ -41,6 +46,16 @@ class Switched:
     """What an nVHE guest's value goes through on its way to hardware (VHE: itself)."""
     costly: bool
     """A write flushes translations on known implementations: not done for an equal value."""
+
+    @property
+    def traps_nvhe(self) -> bool:
+        """Whether every write by an nVHE guest is seen, so that memory is the truth."""
+        return self.vel2 not in (*REDIRECTED_BY_NV2, sr.SP_EL2)
+
+    @property
+    def common_nvhe(self) -> bool:
+        """Whether an nVHE guest's vEL2 and vEL1 mean the same register: nothing moves."""
+        return self.nvhe == "common"
 
     @property
     def vncr_slot(self) -> int:
@@ -67,7 +82,7 @@ def _switched() -> tuple[Switched, ...]:
         (sr.ELR_EL1, sr.ELR_EL2, "identity", False),
         (sr.SPSR_EL1, sr.SPSR_EL2, "identity", False),
         (sr.SP_EL1, sr.SP_EL2, "identity", False),
-        (sr.CNTKCTL_EL1, sr.CNTHCTL_EL2, "none", False),
+        (sr.CNTKCTL_EL1, sr.CNTHCTL_EL2, "common", False),
     )
     return tuple(Switched(index, *row) for index, row in enumerate(rows))
 
@@ -128,35 +143,52 @@ def in_memory(register: type[Register]) -> InMemory:
 
 
 @dataclass(frozen=True)
-class Trapped:
-    """An access at vEL2 that traps though hardware has the register: `home` answers for `name`."""
+class HypTimer:
+    """A timer register of vEL2: the hypervisor timer of hardware answers for it."""
 
     name: type[Register]
     home: type[Register]
+    e2h_only: bool
+    """The name means the hypervisor timer with E2H=1 only."""
 
 
-REDIRECTED_BY_NV2 = (sr.ESR_EL2, sr.FAR_EL2, sr.ELR_EL2, sr.SPSR_EL2)
-"""EL2 names that hardware itself turns into the EL1 register: no trap."""
+def _hyp_timers() -> tuple[HypTimer, ...]:
+    rows = []
+    for part in ("CTL", "CVAL", "TVAL"):
+        for plain, hypervisor in (("CNTP", "CNTHP"), ("CNTV", "CNTHV")):
+            home = sr.by_name(f"{hypervisor}_{part}_EL2")
+            rows.append(HypTimer(sr.by_name(f"{plain}_{part}_EL0"), home, True))
+            rows.append(HypTimer(home, home, False))
+    return tuple(rows)
 
-TRAPPED_VHE_NV2 = (
-    *(
-        Trapped(row.vel2, row.hardware)
-        for row in SWITCHED
-        if row.vel2 not in (*REDIRECTED_BY_NV2, sr.SP_EL2, sr.CNTHCTL_EL2)
-    ),
-    Trapped(sr.CNTP_CTL_EL0, sr.CNTHP_CTL_EL2),
-    Trapped(sr.CNTP_CVAL_EL0, sr.CNTHP_CVAL_EL2),
-    Trapped(sr.CNTP_TVAL_EL0, sr.CNTHP_TVAL_EL2),
-    Trapped(sr.CNTV_CTL_EL0, sr.CNTHV_CTL_EL2),
-    Trapped(sr.CNTV_CVAL_EL0, sr.CNTHV_CVAL_EL2),
-    Trapped(sr.CNTV_TVAL_EL0, sr.CNTHV_TVAL_EL2),
-    Trapped(sr.CNTHP_CTL_EL2, sr.CNTHP_CTL_EL2),
-    Trapped(sr.CNTHP_CVAL_EL2, sr.CNTHP_CVAL_EL2),
-    Trapped(sr.CNTHP_TVAL_EL2, sr.CNTHP_TVAL_EL2),
-    Trapped(sr.CNTHV_CTL_EL2, sr.CNTHV_CTL_EL2),
-    Trapped(sr.CNTHV_CVAL_EL2, sr.CNTHV_CVAL_EL2),
-    Trapped(sr.CNTHV_TVAL_EL2, sr.CNTHV_TVAL_EL2),
-)
+
+HYP_TIMERS = _hyp_timers()
+
+
+@dataclass(frozen=True)
+class InPage:
+    """A register whose home is a slot of the VNCR page and whose access at vEL2 may still trap."""
+
+    name: type[Register]
+    slot: int
+    with_e2h: bool
+    without_e2h: bool
+
+
+def _in_page() -> tuple[InPage, ...]:
+    rows = []
+    for row in VNCR_PAGE:
+        plain = sr.by_name(row.plain)
+        if row.el12 is not None:
+            rows.append(InPage(sr.by_name(row.el12), row.offset // 8, True, False))
+            rows.append(InPage(plain, row.offset // 8, False, True))
+        else:
+            rows.append(InPage(plain, row.offset // 8, True, True))
+    return tuple(rows)
+
+
+IN_PAGE = _in_page()
+"""Every name of the page: with FEAT_NV alone all of these accesses trap."""
 
 
 def slot(register: type[Register]) -> int:

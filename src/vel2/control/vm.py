@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+from vel2.arch.homes import Kind, Level
 from vel2.control import counters
 from vel2.control.counters import TrapCount
 from vel2.errors import UserError
@@ -27,6 +28,8 @@ from vel2.machine.qemu import Machine, MachineConfig
 __all__ = ("FatalStop", "Vm", "VmConfig")
 
 MIB = 1 << 20
+GUEST_KINDS = {Kind.VHE: resident.GUEST_VHE, Kind.NVHE: resident.GUEST_NVHE}
+NV_LEVELS = {Level.NV2: resident.LEVEL_NV2, Level.NV: resident.LEVEL_NV}
 UART1_BASE = 0x0904_0000
 HIDDEN_BASES = frozenset({UART1_BASE})
 HIDDEN_KINDS = frozenset({RegionKind.FW_CFG})
@@ -49,6 +52,8 @@ class VmConfig:
     initrd: bytes = b""
     append: str = ""
     memory_bytes: int = 2048 * MIB
+    el2: Kind = Kind.VHE
+    nv: Level = Level.NV2
     deterministic: bool = False
     qemu_arguments: tuple[str, ...] = ()
     edit_tree: Callable[[Any], None] | None = None
@@ -128,6 +133,8 @@ class Vm:
         vm.l0_size = self.l0_bytes
         vm.pool_base = self.l0_base + layout.POOL_OFFSET
         vm.pool_size = layout.pool_bytes(config.memory_bytes)
+        vm.guest_kind = GUEST_KINDS[config.el2]
+        vm.nv_level = NV_LEVELS[config.nv]
         vm.entry_pc = placement.entry
         vm.entry_x0 = placement.dtb_address
         regions = l1_regions(memory_map, config.memory_bytes)

@@ -292,7 +292,7 @@ def in_own_regime(vcpu: Vcpu, key: u64, va: u64) -> u64:
 @resident
 def from_vel2(vcpu: Vcpu, key: u64, va: u64) -> Outcome:
     """Emulate an AT that trapped in the hyp context."""
-    host = page_of(vcpu).slot[HCR_SLOT] & TGE != 0
+    host = vcpu.e2h != 0 and page_of(vcpu).slot[HCR_SLOT] & TGE != 0
     for row in ROWS:
         if key == row.key:
             fault = u64(0)

@@ -17,6 +17,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.homes import SWITCHED, slot, switched
 from vel2.hyp import controls, gic, stage2, timer
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, page_of, vm_of
+from vel2.hyp.translate import TRANSLATIONS
 from vel2.lang import inline, mrs, msr, resident, u64
 
 MDSCR_SLOT = slot(sr.MDSCR_EL1)
@@ -24,21 +25,34 @@ MDSCR_SLOT = slot(sr.MDSCR_EL1)
 
 @inline
 def save_vel2_registers(vcpu: Vcpu) -> None:
-    """Copy hardware's EL1 registers, which are vEL2's, into the context."""
-    for row in SWITCHED:
-        vcpu.vel2.el1[row.index] = mrs(row.hardware)
+    """Copy hardware's EL1 registers, which are vEL2's, into the context.
+
+    Of an nVHE guest only those that it can write without a trap; the others are shadow values of
+    what the context already holds.
+    """
+    if vcpu.e2h != 0:
+        for row in SWITCHED:
+            vcpu.vel2.el1[row.index] = mrs(row.hardware)
+    else:
+        for row in SWITCHED:
+            if not row.traps_nvhe:
+                vcpu.vel2.el1[row.index] = mrs(row.hardware)
 
 
 @inline
 def load_vel2_registers(vcpu: Vcpu) -> None:
-    """Put vEL2's registers into hardware's EL1 registers."""
-    for row in SWITCHED:
-        value = vcpu.vel2.el1[row.index]
-        if row.costly:
-            if mrs(row.hardware) != value:
+    """Put vEL2's registers into hardware's EL1 registers, translated for an nVHE guest."""
+    if vcpu.e2h != 0:
+        for row in SWITCHED:
+            value = vcpu.vel2.el1[row.index]
+            if not row.costly or mrs(row.hardware) != value:
                 msr(row.hardware, value)
-        else:
-            msr(row.hardware, value)
+    else:
+        for row in SWITCHED:
+            if not row.common_nvhe:
+                value = TRANSLATIONS[row.index](vcpu.vel2.el1[row.index])
+                if not row.costly or mrs(row.hardware) != value:
+                    msr(row.hardware, value)
 
 
 @inline
@@ -48,7 +62,7 @@ def save_vel1_registers(vcpu: Vcpu) -> None:
     for row in SWITCHED:
         if row.vncr_slot >= 0:
             page.slot[row.vncr_slot] = mrs(row.hardware)
-        else:
+        elif vcpu.e2h != 0:
             vcpu.vel1.el1[row.index] = mrs(row.hardware)
 
 
@@ -57,16 +71,14 @@ def load_vel1_registers(vcpu: Vcpu) -> None:
     """Put vEL1's registers into hardware."""
     page = page_of(vcpu)
     for row in SWITCHED:
-        value = u64(0)
         if row.vncr_slot >= 0:
             value = page.slot[row.vncr_slot]
-        else:
-            value = vcpu.vel1.el1[row.index]
-        if row.costly:
-            if mrs(row.hardware) != value:
+            if not row.costly or mrs(row.hardware) != value:
                 msr(row.hardware, value)
-        else:
-            msr(row.hardware, value)
+        elif vcpu.e2h != 0:
+            value = vcpu.vel1.el1[row.index]
+            if not row.costly or mrs(row.hardware) != value:
+                msr(row.hardware, value)
 
 
 @inline

@@ -7,7 +7,8 @@ trap.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.homes import in_memory, slot, switched
-from vel2.hyp.state import Vcpu, page_of, vm_of
+from vel2.hyp.state import LEVEL_NV2, Vcpu, page_of, vm_of
+from vel2.hyp.translate import cnthctl_el2_to_e2h, cptr_el2_to_e2h
 from vel2.lang import inline, mrs, msr, u64
 
 HCR = sr.HCR_EL2
@@ -15,7 +16,7 @@ HCR = sr.HCR_EL2
 HCR_ALWAYS = HCR.compose(VM=1, RW=1, TSC=1, TID3=1, TACR=1, TIDCP=1, TLOR=1)
 """Set in every context. TSC: PSCI is L0's. TID3: L1 sees the sanitised ID registers. TACR, TIDCP,
 TLOR: IMPLEMENTATION DEFINED registers and LORegions are not offered."""
-HCR_VEL2 = HCR_ALWAYS | HCR.compose(API=1, APK=1, NV=1, NV2=1, AT=1, TTLB=1, EnSCXT=1)
+HCR_VEL2 = HCR_ALWAYS | HCR.compose(API=1, APK=1, NV=1, AT=1, TTLB=1, EnSCXT=1)
 """IMO=FMO=AMO=0: physical interrupts go straight to L1."""
 
 HCR_FROM_L1 = 0
@@ -33,6 +34,11 @@ CPTR_ALWAYS = sr.CPTR_EL2.res1 | sr.CPTR_EL2.compose(TZ=1, TSM=1, TTA=1, TAM=1)
 MDCR_ALWAYS = sr.MDCR_EL2.compose(TPM=1, TPMCR=1, TTRF=1, TPMS=1)
 """PMU, trace filter and SPE are hidden; E2PB=E2TB=0 keep the profiling buffers out of reach."""
 MDCR_FROM_L1 = sr.MDCR_EL2.compose(TDE=1, TDA=1, TDOSA=1, TDRA=1, TDCC=1)
+
+HCR_NVHE = HCR.compose(NV1=1)
+"""EL1 names mean vEL1's registers, and stage 1 has one privilege level."""
+HCR_NVHE_WITHOUT_NV2 = HCR_NVHE | HCR.compose(TVM=1, TRVM=1)
+HCR_NV2 = HCR.compose(NV2=1)
 
 CNTHCTL_VEL2 = sr.CNTHCTL_EL2.compose(EL1PCTEN=1, EL1TVT=1)
 """vEL2's CNTP_* and CNTV_* mean its hypervisor timers: both trap. The counters do not."""
@@ -61,7 +67,9 @@ def l1_hcr(vcpu: Vcpu) -> u64:
 
 @inline
 def l1_cptr(vcpu: Vcpu) -> u64:
-    """L1's CPTR_EL2 in the E2H=1 layout, while vEL1 runs."""
+    """Give L1's CPTR_EL2 in the E2H=1 layout, while vEL1 runs."""
+    if vcpu.e2h == 0:
+        return cptr_el2_to_e2h(vcpu.vel2.el1[CPTR_INDEX])
     if vm_of(vcpu).cpacr_holds_cptr != 0:
         return vcpu.vel2.el1[CPTR_INDEX]
     return vcpu.vel2.memory[CPTR_MEMORY]
@@ -69,7 +77,9 @@ def l1_cptr(vcpu: Vcpu) -> u64:
 
 @inline
 def l1_cnthctl(vcpu: Vcpu, cntkctl: u64) -> u64:
-    """L1's CNTHCTL_EL2 (E2H=1), of which CNTKCTL_EL1 holds the low part."""
+    """Give L1's CNTHCTL_EL2 in the E2H=1 layout; CNTKCTL_EL1 holds the low part then."""
+    if vcpu.e2h == 0:
+        return cnthctl_el2_to_e2h(vcpu.vel2.memory[CNTHCTL_INDEX])
     if vm_of(vcpu).cntkctl_holds_cnthctl != 0:
         return cntkctl
     return cntkctl & CNTKCTL_BITS | vcpu.vel2.memory[CNTHCTL_INDEX] & ~CNTKCTL_BITS
@@ -95,23 +105,47 @@ def hardware_cnthctl_vel1(vcpu: Vcpu) -> u64:
 
 
 @inline
-def load_for_vel2(vcpu: Vcpu) -> None:
-    """Set hardware's trap controls and identification registers for the hyp context."""
-    msr(sr.HCR_EL2, HCR_VEL2)
-    msr(sr.CPTR_EL2, vel2_cptr(vcpu))
-    msr(sr.MDCR_EL2, vm_of(vcpu).mdcr)
-    msr(sr.CNTHCTL_EL2, CNTHCTL_VEL2)
-    msr(sr.CNTVOFF_EL2, 0)
-    msr(sr.VPIDR_EL2, mrs(sr.MIDR_EL1))
-    msr(sr.VMPIDR_EL2, mrs(sr.MPIDR_EL1))
+def vel2_hcr(vcpu: Vcpu) -> u64:
+    """Give HCR_EL2 for the hyp context."""
+    has_nv2 = vm_of(vcpu).nv_level == LEVEL_NV2
+    value = u64(HCR_VEL2)
+    if has_nv2:
+        value = value | HCR_NV2
+    if vcpu.e2h == 0:
+        if has_nv2:
+            value = value | HCR_NVHE
+        else:
+            value = value | HCR_NVHE_WITHOUT_NV2
+    return value
 
 
 @inline
 def vel2_cptr(vcpu: Vcpu) -> u64:
-    """CPTR_EL2 for the hyp context: CPACR_EL1 traps only where it cannot hold L1's CPTR_EL2."""
-    if vm_of(vcpu).cpacr_holds_cptr != 0:
+    """Give CPTR_EL2 for the hyp context.
+
+    CPACR_EL1 is L1's CPTR_EL2 with E2H=1, and traps only where it cannot hold all of it. With E2H=0
+    it is vEL1's: FEAT_NV2 sends it to the page, FEAT_NV alone has to trap it.
+    """
+    vm = vm_of(vcpu)
+    if vcpu.e2h != 0:
+        if vm.cpacr_holds_cptr != 0:
+            return CPTR_ALWAYS
+    elif vm.nv_level == LEVEL_NV2:
         return CPTR_ALWAYS
     return CPTR_ALWAYS | sr.CPTR_EL2.TCPAC.mask
+
+
+@inline
+def load_for_vel2(vcpu: Vcpu) -> None:
+    """Set hardware's trap controls and identification registers for the hyp context."""
+    msr(sr.HCR_EL2, vel2_hcr(vcpu))
+    msr(sr.CPTR_EL2, vel2_cptr(vcpu))
+    msr(sr.MDCR_EL2, vm_of(vcpu).mdcr)
+    msr(sr.CNTHCTL_EL2, CNTHCTL_VEL2)
+    if vcpu.e2h != 0:
+        msr(sr.CNTVOFF_EL2, 0)
+    msr(sr.VPIDR_EL2, mrs(sr.MIDR_EL1))
+    msr(sr.VMPIDR_EL2, mrs(sr.MPIDR_EL1))
 
 
 @inline

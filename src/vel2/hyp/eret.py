@@ -3,7 +3,8 @@
 With FEAT_NV every ERET at real EL1 traps while the hyp context runs. L1's ELR_EL2 and SPSR_EL2 are
 hardware's ELR_EL1 and SPSR_EL1 then. Three ways out: back to vEL2, to the VHE host's EL0 (E2H=1,
 TGE=1: still the hyp context), or to vEL1 and below, which changes the context. The first two are
-usually finished in the vectors and come here only when there is more to do.
+usually finished in the vectors and come here only when there is more to do. EL0 with E2H=0 and
+TGE=1 is not supported: such a return is illegal.
 """
 
 from vel2.arch import sysregs as sr
@@ -62,16 +63,16 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
             return pauth.authentication_failure(vcpu)
         target = vcpu.value
     mode = spsr & MODE
-    host = page_of(vcpu).slot[HCR_SLOT] & TGE
+    tge = page_of(vcpu).slot[HCR_SLOT] & TGE
     if mode == EL2H or mode == EL2T:
         sync_live_state(vcpu)
         vcpu.pstate = spsr ^ EL1_TO_EL2
         vcpu.pc = target
-    elif mode == EL0T and host:
+    elif mode == EL0T and tge and vcpu.e2h != 0:
         sync_live_state(vcpu)
         vcpu.pstate = spsr
         vcpu.pc = target
-    elif (mode == EL0T or mode == EL1T or mode == EL1H) and host == 0:
+    elif (mode == EL0T or mode == EL1T or mode == EL1H) and tge == 0:
         enter_vel1(vcpu)
         shadow.select(vcpu)
         vcpu.pstate = spsr

@@ -80,7 +80,7 @@ def take_to_running_el1(vcpu: Vcpu, kind: u64) -> None:
         base = FROM_CURRENT_SP0
     sets_pan = True
     if vcpu.context == CONTEXT_VEL2:
-        sets_pan = page_of(vcpu).slot[HCR_SLOT] & VHE_HOST != 0
+        sets_pan = vcpu.e2h != 0 and page_of(vcpu).slot[HCR_SLOT] & VHE_HOST != 0
     msr(sr.SPSR_EL1, virtual_spsr(vcpu))
     msr(sr.ELR_EL1, vcpu.pc)
     vcpu.pstate = entry_pstate(vcpu.pstate, sets_pan)

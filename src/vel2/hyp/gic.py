@@ -5,6 +5,8 @@ the ICH_* registers of its guest in the VNCR page, where nothing traps. While vE
 values are in hardware's ICH_* registers: L2's virtual interrupts, EOIs and the deactivation of HW
 list registers (L1's INTIDs are the machine's) need nobody.
 
+A vEL1 without IMO and FMO (an nVHE host's own kernel) has no virtual interface: nothing is loaded.
+
 Leaving vEL1, hardware's registers go back to the page and ICH_HCR_EL2 is cleared, except when a
 maintenance interrupt is asserted: that interrupt is level-triggered and L1 is about to acknowledge
 it, so the registers stay live (`SLOW_MAINTENANCE`) and each ERET inside vEL2 brings hardware's
@@ -20,6 +22,9 @@ from vel2.lang import inline, mrs, msr, resident, u64
 
 HCR_SLOT = slot(sr.ICH_HCR_EL2)
 VMCR_SLOT = slot(sr.ICH_VMCR_EL2)
+L1_HCR_SLOT = slot(sr.HCR_EL2)
+VIRTUAL_INTERRUPTS = sr.HCR_EL2.IMO.mask | sr.HCR_EL2.FMO.mask
+"""With neither, ICC_* accesses of EL1 are the physical interface's; ICH_* state is unused."""
 LR_SLOT = slot(sr.ICH_LR0_EL2)
 LR = sr.ICH_LR0_EL2
 ICH = sr.ICH_HCR_EL2
@@ -38,8 +43,12 @@ AP1R_SLOT = slot(sr.ICH_AP1R0_EL2)
 
 @inline
 def load_vel1_interface(vcpu: Vcpu) -> None:
-    """Load L1's ICH_* registers from the VNCR page into hardware."""
+    """Load L1's ICH_* registers into hardware, if vEL1 has a virtual interface."""
     page = page_of(vcpu)
+    if page.slot[L1_HCR_SLOT] & VIRTUAL_INTERRUPTS == 0:
+        if vcpu.slow_eret & SLOW_MAINTENANCE:
+            sync_live_interface(vcpu)
+        return
     vm = vm_of(vcpu)
     for n, group0, group1 in ACTIVE_PRIORITIES:
         if n < vm.active_priorities:
@@ -57,6 +66,8 @@ def load_vel1_interface(vcpu: Vcpu) -> None:
 @inline
 def save_vel1_interface(vcpu: Vcpu) -> None:
     """Take the ICH_* registers back, and quiet them unless L1 must see their interrupt."""
+    if mrs(sr.HCR_EL2) & VIRTUAL_INTERRUPTS == 0:
+        return
     page = page_of(vcpu)
     vm = vm_of(vcpu)
     for n, group0, group1 in ACTIVE_PRIORITIES:

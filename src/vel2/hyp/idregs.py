@@ -11,7 +11,7 @@ from enum import Enum
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Field, Register
-from vel2.hyp.state import Vm
+from vel2.hyp.state import GUEST_NVHE, LEVEL_NV2, Vm
 from vel2.lang import inline, mrs, resident, u64
 
 
@@ -167,6 +167,8 @@ def _row(register: type[Register], rules: tuple[FieldRule, ...]) -> Row:
     return Row(register, encoding.CRm * 8 + encoding.op2, keep_mask, set_bits, caps)
 
 
+MMFR1_INDEX = 7 * 8 + 1
+MMFR4_INDEX = 7 * 8 + 4
 ROWS = tuple(_row(register, rules) for register, rules in RULES)
 
 
@@ -187,3 +189,7 @@ def init(vm: Vm) -> None:
         for rule in row.caps:
             value = value | rule.field.put(capped(rule.field.get(hardware), rule.value))
         vm.id_registers[row.index] = value
+    if vm.guest_kind == GUEST_NVHE:
+        vm.id_registers[MMFR1_INDEX] = MMFR1.VH.set(vm.id_registers[MMFR1_INDEX], 0)
+    if vm.guest_kind == GUEST_NVHE or vm.nv_level != LEVEL_NV2:
+        vm.id_registers[MMFR4_INDEX] = MMFR4.E2H0.set(vm.id_registers[MMFR4_INDEX], 0)

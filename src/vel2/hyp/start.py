@@ -6,18 +6,20 @@ and caches are off. The stub in `vectors` gives us a stack and the addresses, we
 
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage1Leaf
-from vel2.arch.homes import slot
+from vel2.arch.homes import slot, switched
 from vel2.arch.insn import IC, TLBI
 from vel2.hyp import controls, idregs, pool, stage2
-from vel2.hyp.context import MDSCR_SLOT
+from vel2.hyp.context import MDSCR_SLOT, load_vel2_registers
 from vel2.hyp.exception import ENTRY_PSTATE
 from vel2.hyp.layout import PCPU_OFFSET, VM_OFFSET, VNCR_IN_PCPU
 from vel2.hyp.outcome import Fatal
-from vel2.hyp.state import CONTEXT_VEL2, Vcpu, Vm, page_of
+from vel2.hyp.state import CONTEXT_VEL2, GUEST_VHE, LEVEL_NV2, Vcpu, Vm, page_of
 from vel2.hyp.trap import fatal
 from vel2.lang import PA, dsb_ish, inline, isb, mrs, msr, resident, store_u64, sysop, u64
 
 HCR_SLOT = slot(sr.HCR_EL2)
+SCTLR_INDEX = switched(sr.SCTLR_EL1).index
+CPTR_INDEX = switched(sr.CPACR_EL1).index
 VPIDR_SLOT = slot(sr.VPIDR_EL2)
 VMPIDR_SLOT = slot(sr.VMPIDR_EL2)
 SCTLR_SLOT = slot(sr.SCTLR_EL1)
@@ -52,6 +54,7 @@ SCTLR_ON = sr.SCTLR_EL2.compose(
     M=1, C=1, SA=1, CP15BEN=1, EOS=1, I=1, nTWI=1, nTWE=1, EIS=1, SPAN=1, nTLSMD=1, LSMAOE=1
 )
 """EL2's own, E2H=0: bits RES1 there (5, 11, 16, 18, 22, 23, 28, 29), MMU and caches on."""
+SCTLR_EL2_RESET = SCTLR_ON & ~sr.SCTLR_EL2.compose(M=1, C=1, SA=1, I=1)
 SCTLR_EL1_RESET = sr.SCTLR_EL1.compose(EOS=1, TSCXT=1, EIS=1, SPAN=1, nTLSMD=1, LSMAOE=1)
 """MMU and caches off; the bits that are RES1 without the features that define them."""
 CPTR_PROBE = sr.CPTR_EL2_E2H.compose(TCPAC=1, TAM=1)
@@ -143,10 +146,22 @@ def probe(vm: Vm) -> None:
 
 
 @inline
-def reset_vcpu(vcpu: Vcpu) -> None:
+def reset_shadows(vcpu: Vcpu) -> None:
+    """Reset the EL2 registers that an nVHE guest's hardware state is made from."""
+    vcpu.vel2.el1[SCTLR_INDEX] = SCTLR_EL2_RESET
+    vcpu.vel2.el1[CPTR_INDEX] = sr.CPTR_EL2.res1
+
+
+@inline
+def reset_vcpu(vcpu: Vcpu, vm: Vm) -> None:
     """Give the vCPU the state of a PE out of reset, at EL2."""
     page = page_of(vcpu)
-    page.slot[HCR_SLOT] = sr.HCR_EL2.compose(E2H=1, RW=1)
+    page.slot[HCR_SLOT] = sr.HCR_EL2.RW.mask
+    vcpu.e2h = 0
+    if vm.guest_kind == GUEST_VHE and vm.nv_level == LEVEL_NV2:
+        page.slot[HCR_SLOT] = sr.HCR_EL2.compose(E2H=1, RW=1)
+        vcpu.e2h = 1
+    reset_shadows(vcpu)
     page.slot[VPIDR_SLOT] = mrs(sr.MIDR_EL1)
     page.slot[VMPIDR_SLOT] = mrs(sr.MPIDR_EL1)
     page.slot[SCTLR_SLOT] = SCTLR_EL1_RESET
@@ -154,6 +169,8 @@ def reset_vcpu(vcpu: Vcpu) -> None:
     page.slot[MDSCR_SLOT] = 0
     msr(sr.MDSCR_EL1, 0)
     msr(sr.SCTLR_EL1, SCTLR_EL1_RESET)
+    if vcpu.e2h == 0:
+        load_vel2_registers(vcpu)
     msr(sr.CNTV_CTL_EL0, 0)
     msr(sr.CNTP_CTL_EL0, 0)
     msr(sr.CNTHP_CTL_EL2, 0)
@@ -179,7 +196,7 @@ def start(vcpu: Vcpu, vm: Vm) -> None:
     idregs.init(vm)
     if not stage2.init(vm, mrs(sr.ID_AA64MMFR0_EL1)):
         fatal(vcpu, Fatal.BAD_MACHINE, NEEDS_POOL)
-    reset_vcpu(vcpu)
+    reset_vcpu(vcpu, vm)
     msr(sr.VNCR_EL2, vcpu.vncr_page)
     stage2.load_canonical(vm)
     controls.load_for_vel2(vcpu)

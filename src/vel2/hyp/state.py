@@ -17,6 +17,11 @@ SHADOW_CONTEXTS = 16
 MAX_REGIONS = 32
 ID_REGISTERS = 64
 
+GUEST_VHE = 0
+GUEST_NVHE = 1
+LEVEL_NV2 = 0
+LEVEL_NV = 1
+
 REGION_RAM = 0
 REGION_DEVICE = 1
 REGION_ROM = 2
@@ -89,6 +94,8 @@ class Vcpu(Struct):
     pstate = scalar(u64)
     """As real hardware has it: vEL2 is EL1h or EL1t here."""
     context = scalar(u64)
+    e2h = scalar(u64)
+    """L1's HCR_EL2.E2H: fixed under FEAT_NV2, as L1 wrote it under FEAT_NV alone."""
     slow_eret = scalar(u64)
     """Not 0 while an ERET inside vEL2 has more to do than to return (bits `SLOW_*`)."""
     vncr_page = scalar(u64)
@@ -171,6 +178,10 @@ class Vm(Struct):
     pool_size = scalar(u64)
     entry_pc = scalar(u64)
     entry_x0 = scalar(u64)
+    guest_kind = scalar(u64)
+    """`GUEST_VHE` or `GUEST_NVHE`."""
+    nv_level = scalar(u64)
+    """`LEVEL_NV2` or `LEVEL_NV`."""
     region_count = scalar(u64)
     regions = array(Region, MAX_REGIONS)
 

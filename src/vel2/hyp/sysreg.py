@@ -10,13 +10,13 @@ are UNDEFINED.
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
 from vel2.arch.esr import EC, ISS_SYS64, ESR_ELx
-from vel2.arch.homes import CONTEXT_MEMORY, TRAPPED_VHE_NV2, slot
+from vel2.arch.homes import slot
 from vel2.arch.insn import AT
 from vel2.hyp import at as address_translation
-from vel2.hyp import controls, gic, routing, tlbi
+from vel2.hyp import el2regs, routing, tlbi
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import Vcpu, page_of, vm_of
-from vel2.lang import inline, mrs, msr, resident, u32, u64
+from vel2.lang import inline, resident, u32, u64
 
 XZR = 31
 IS_READ = ISS_SYS64.Direction.mask
@@ -29,10 +29,7 @@ CRN_TLBI = 8 << 4
 CRN_TLBI_NXS = 9 << 4
 CRN_AT = 7 << 4
 AT_CRM = (AT.S1E1R.encoding.CRm, AT.S1E1RP.encoding.CRm)
-SRE_ALWAYS = sr.ICC_SRE_EL2.compose(SRE=1, DFB=1, DIB=1, Enable=1)
 ACTLR_SLOT = slot(sr.ACTLR_EL1)
-VTR_HIDES = sr.ICH_VTR_EL2.compose(nV4=0, DVIM=1)
-VTR_SETS = sr.ICH_VTR_EL2.compose(nV4=1)
 UNDEFINED_SYNDROME = ESR_ELx.compose(EC=EC.UNKNOWN, IL=1)
 
 
@@ -80,69 +77,6 @@ def undefined(vcpu: Vcpu) -> Outcome:
 
 
 @resident
-def read_vel2(vcpu: Vcpu, key: u64) -> u64:
-    """Read a register of L1 that trapped at vEL2; sets `undefined` if there is none."""
-    for row in TRAPPED_VHE_NV2:
-        if key == row.name.trap_key:
-            return mrs(row.home)
-    if key == sr.HPFAR_EL2.trap_key:
-        return vcpu.hpfar
-    if key == sr.CNTHCTL_EL2.trap_key:
-        return controls.l1_cnthctl(vcpu, mrs(sr.CNTKCTL_EL1))
-    if key == sr.CNTKCTL_EL12.trap_key:
-        return vcpu.vel1.el1[controls.CNTKCTL_INDEX]
-    if key == sr.ICC_SRE_EL2.trap_key:
-        return SRE_ALWAYS
-    if key == sr.ICH_VTR_EL2.trap_key:
-        return mrs(sr.ICH_VTR_EL2) & ~VTR_HIDES | VTR_SETS
-    if key == sr.ICH_MISR_EL2.trap_key:
-        return gic.maintenance_status(page_of(vcpu), vm_of(vcpu).list_registers)
-    if key == sr.ICH_EISR_EL2.trap_key:
-        return gic.eoi_list_registers(page_of(vcpu), vm_of(vcpu).list_registers)
-    if key == sr.ICH_ELRSR_EL2.trap_key:
-        return gic.empty_list_registers(page_of(vcpu), vm_of(vcpu).list_registers)
-    if key == sr.CPACR_EL1.trap_key or key == sr.CPTR_EL2.trap_key:
-        return vcpu.vel2.memory[controls.CPTR_MEMORY]
-    if key == sr.ACTLR_EL1.trap_key:
-        return page_of(vcpu).slot[ACTLR_SLOT]
-    for memory in CONTEXT_MEMORY:
-        if key == memory.register.trap_key:
-            return vcpu.vel2.memory[memory.index]
-    vcpu.undefined = 1
-    return 0
-
-
-@resident
-def write_vel2(vcpu: Vcpu, key: u64, value: u64) -> None:
-    """Write a register of L1 that trapped at vEL2; sets `undefined` if none can be written."""
-    if key == sr.CPACR_EL1.trap_key or key == sr.CPTR_EL2.trap_key:
-        vcpu.vel2.memory[controls.CPTR_MEMORY] = value
-        msr(sr.CPACR_EL1, value)
-        return
-    for row in TRAPPED_VHE_NV2:
-        if key == row.name.trap_key:
-            msr(row.home, value)
-            return
-    if key == sr.HPFAR_EL2.trap_key:
-        vcpu.hpfar = value & sr.HPFAR_EL2.FIPA.mask
-        return
-    if key == sr.CNTHCTL_EL2.trap_key:
-        vcpu.vel2.memory[controls.CNTHCTL_INDEX] = value
-        msr(sr.CNTKCTL_EL1, value)
-        return
-    if key == sr.CNTKCTL_EL12.trap_key:
-        vcpu.vel1.el1[controls.CNTKCTL_INDEX] = value & controls.CNTKCTL_BITS
-        return
-    if key == sr.ICC_SRE_EL2.trap_key or key == sr.ACTLR_EL1.trap_key:
-        return
-    for memory in CONTEXT_MEMORY:
-        if key == memory.register.trap_key:
-            vcpu.vel2.memory[memory.index] = value & memory.writable
-            return
-    vcpu.undefined = 1
-
-
-@resident
 def instruction_vel2(vcpu: Vcpu, key: u64, value: u64) -> Outcome:
     """Emulate a trapped system instruction of vEL2."""
     crn = key & CRN_MASK
@@ -169,11 +103,11 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
         if is_id_register(key):
             value = id_register(vcpu, key)
         else:
-            value = read_vel2(vcpu, key)
+            value = el2regs.read(vcpu, key)
         if vcpu.undefined == 0:
             set_target_register(vcpu, esr, value)
     else:
-        write_vel2(vcpu, key, source_register(vcpu, esr))
+        el2regs.write(vcpu, key, source_register(vcpu, esr))
     if vcpu.undefined != 0:
         return undefined(vcpu)
     return outcome

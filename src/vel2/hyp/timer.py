@@ -15,8 +15,8 @@ L1's masking or stopping the timer in the page takes effect.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.homes import slot
-from vel2.hyp.state import SLOW_PTIMER, SLOW_VTIMER, Vcpu, page_of
-from vel2.lang import inline, mrs, msr, resident
+from vel2.hyp.state import SLOW_PTIMER, SLOW_VTIMER, Vcpu, VncrPage, page_of
+from vel2.lang import inline, mrs, msr, resident, u64
 
 CTL = sr.CNTV_CTL_EL0
 ENABLE = CTL.ENABLE.mask
@@ -24,6 +24,9 @@ ISTATUS = CTL.ISTATUS.mask
 STATE = CTL.ENABLE.mask | CTL.IMASK.mask | CTL.ISTATUS.mask
 WRITABLE = CTL.ENABLE.mask | CTL.IMASK.mask
 ASSERTED = CTL.ENABLE.mask | CTL.ISTATUS.mask
+
+TVAL_MASK = 0xFFFF_FFFF
+TVAL_SIGN = 1 << 31
 
 CNTVOFF_SLOT = slot(sr.CNTVOFF_EL2)
 CNTV_CTL_SLOT = slot(sr.CNTV_CTL_EL0)
@@ -79,3 +82,57 @@ def sync_live_timers(vcpu: Vcpu) -> None:
         if ctl & WRITABLE != ENABLE:
             msr(sr.CNTP_CTL_EL0, 0)
             vcpu.slow_eret = vcpu.slow_eret & ~SLOW_PTIMER
+
+
+@inline
+def counter_of(page: VncrPage, is_virtual: bool) -> u64:
+    """Give the count that a timer of vEL1 compares with."""
+    count = mrs(sr.CNTPCT_EL0)
+    if is_virtual:
+        count = u64(count - page.slot[CNTVOFF_SLOT])
+    return count
+
+
+@resident
+def read_ctl(page: VncrPage, is_virtual: bool) -> u64:
+    """Read CNTV_CTL or CNTP_CTL of vEL1 from the page, with ISTATUS as it would be now."""
+    ctl = page.slot[CNTP_CTL_SLOT]
+    cval = page.slot[CNTP_CVAL_SLOT]
+    if is_virtual:
+        ctl = page.slot[CNTV_CTL_SLOT]
+        cval = page.slot[CNTV_CVAL_SLOT]
+    ctl = ctl & WRITABLE
+    if ctl & ENABLE and counter_of(page, is_virtual) >= cval:
+        ctl = ctl | ISTATUS
+    return ctl
+
+
+@resident
+def write_ctl(page: VncrPage, value: u64, is_virtual: bool) -> None:
+    """Write CNTV_CTL or CNTP_CTL of vEL1 in the page."""
+    if is_virtual:
+        page.slot[CNTV_CTL_SLOT] = value & WRITABLE
+    else:
+        page.slot[CNTP_CTL_SLOT] = value & WRITABLE
+
+
+@resident
+def read_tval(page: VncrPage, is_virtual: bool) -> u64:
+    """Read CNTV_TVAL or CNTP_TVAL of vEL1: 32 bits of what is left."""
+    cval = page.slot[CNTP_CVAL_SLOT]
+    if is_virtual:
+        cval = page.slot[CNTV_CVAL_SLOT]
+    return u64(cval - counter_of(page, is_virtual)) & TVAL_MASK
+
+
+@resident
+def write_tval(page: VncrPage, value: u64, is_virtual: bool) -> None:
+    """Write CNTV_TVAL or CNTP_TVAL of vEL1: a signed distance from now."""
+    distance = value & TVAL_MASK
+    if distance & TVAL_SIGN:
+        distance = distance | ~TVAL_MASK & (1 << 64) - 1
+    cval = u64(counter_of(page, is_virtual) + distance)
+    if is_virtual:
+        page.slot[CNTV_CVAL_SLOT] = cval
+    else:
+        page.slot[CNTP_CVAL_SLOT] = cval

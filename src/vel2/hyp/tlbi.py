@@ -71,6 +71,7 @@ def _keys(*names: str) -> tuple[int, ...]:
     return tuple(insn.trap_key for name in names for _, insn in _forms(name))
 
 
+EL1_KEYS = tuple(row.key for row in EL1_ROWS)
 IPA_KEYS = _keys("IPAS2E1", "IPAS2LE1")
 IPA_RANGE_KEYS = _keys("RIPAS2E1", "RIPAS2LE1")
 VMALLS12_KEYS = _keys("VMALLS12E1")
@@ -79,6 +80,8 @@ ALLE1_KEYS = _keys("ALLE1")
 TTL_LEVEL = 0b11 << 44
 RANGE_BASE_MASK = (1 << 37) - 1
 IPA_MASK = (1 << 36) - 1
+ASID = sr.TTBR0_EL1.ASID.mask
+"""The EL2 regime with E2H=0 has no ASID: its shadow TTBR0_EL1 has ASID 0."""
 
 
 @resident
@@ -124,22 +127,26 @@ def current_vmid(vcpu: Vcpu) -> u64:
 
 @resident
 def run_for_guest(vcpu: Vcpu, key: u64, value: u64) -> bool:
-    """Run an EL1-named TLBI under the VMID of every shadow context of L1's current VMID."""
+    """Run an EL1-named TLBI under the VMID of every shadow context of L1's current VMID.
+
+    :return: False if `key` is no such TLBI, even when there is no context to run it for.
+    """
+    if key not in EL1_KEYS:
+        return False
     vm = vm_of(vcpu)
     vmid = current_vmid(vcpu)
-    known = True
     running = mrs(sr.VTTBR_EL2)
     for i in range(SHADOW_CONTEXTS):
         context = vm.shadows[i]
         if stands_for(vm, context, vmid) and context.dirty != 0:
             msr(sr.VTTBR_EL2, context.vttbr)
             isb()
-            known = run_el1(key, value)
+            run_el1(key, value)
             dsb_ish()
             isb()
     msr(sr.VTTBR_EL2, running)
     isb()
-    return known
+    return True
 
 
 @inline
@@ -227,10 +234,14 @@ def stage2_operation(vcpu: Vcpu, key: u64, value: u64) -> bool:
 def from_vel2(vcpu: Vcpu, key: u64, value: u64) -> Outcome:
     """Emulate a TLBI that trapped in the hyp context."""
     done = False
-    if is_el1_named(key) and page_of(vcpu).slot[HCR_SLOT] & TGE == 0:
+    host = vcpu.e2h != 0 and page_of(vcpu).slot[HCR_SLOT] & TGE != 0
+    if is_el1_named(key) and not host:
         done = run_for_guest(vcpu, key, value)
     else:
-        done = run_el1(key, value) or stage2_operation(vcpu, key, value)
+        operand = value
+        if vcpu.e2h == 0:
+            operand = value & ~ASID
+        done = run_el1(key, operand) or stage2_operation(vcpu, key, value)
     if done:
         return Outcome.SKIP
     vcpu.undefined = 1
