@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from vel2.lang import cache
 from vel2.lang.asm import Assembler
 from vel2.lang.elf import ObjectCode, read_object
 from vel2.lang.ir import Module
@@ -36,8 +37,9 @@ def build_object(
     *,
     optimization: int = 2,
     check_bounds: bool = False,
+    use_cache: bool = True,
 ) -> ObjectCode:
-    """Compile `roots` and all they call for AArch64.
+    """Compile `roots` and all they call for AArch64, or take the object from the cache.
 
     :param mode: "hardware" for EL2; "userspace" for a Linux program, where only the linker differs;
         "simulated" for code that acts on a `Simulation` (the host runs that through `Jit`).
@@ -46,8 +48,14 @@ def build_object(
     """
     if mode not in MODES:
         raise ValueError(f"there is no mode {mode!r}: give one of {', '.join(MODES)}")
-    text = llvm_text(lower_module(*roots), mode, optimization, check_bounds=check_bounds)
-    return read_object(compile_aarch64(text, optimization).elf)
+    key = cache.key_of(roots, f"{mode} {optimization} {check_bounds}") if use_cache else None
+    elf = cache.load(key) if key is not None else None
+    if elf is None:
+        text = llvm_text(lower_module(*roots), mode, optimization, check_bounds=check_bounds)
+        elf = compile_aarch64(text, optimization).elf
+        if key is not None:
+            cache.save(key, elf)
+    return read_object(elf)
 
 
 def build_image(

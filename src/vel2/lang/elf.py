@@ -5,10 +5,6 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field
 
-from elftools.elf.elffile import ELFFile
-from elftools.elf.relocation import RelocationSection
-from elftools.elf.sections import SymbolTableSection
-
 SHF_WRITE = 1
 SHF_ALLOC = 2
 
@@ -63,6 +59,10 @@ class ObjectCode:
 
 def read_object(elf: bytes) -> ObjectCode:
     """Read the sections that occupy memory, their symbols and relocations."""
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.relocation import RelocationSection
+    from elftools.elf.sections import SymbolTableSection
+
     file = ELFFile(io.BytesIO(elf))
     places: dict[int, int] = {}
     sections: list[Section] = []

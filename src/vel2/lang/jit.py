@@ -8,8 +8,6 @@ from functools import cache
 from types import FunctionType
 from typing import Any, cast
 
-import llvmlite.binding as llvm
-
 from vel2.lang import ir
 from vel2.lang.llvm_simulated import SIMULATION, SimulatedWriter
 from vel2.lang.lower.module import ModuleLowering, Source
@@ -23,6 +21,8 @@ from vel2.lang.verify import verify_module
 
 def _host_machine(optimization: int) -> Any:
     """Make a target machine; the engine it is given to owns it, so it cannot be shared."""
+    import llvmlite.binding as llvm
+
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_default_triple().create_target_machine(opt=optimization, jit=True)
@@ -41,6 +41,8 @@ class Jit:
     """
 
     def __init__(self, *roots: Callable[..., Any], optimization: int = 2) -> None:
+        import llvmlite.binding as llvm
+
         lowering = ModuleLowering()
         module = lowering.run(roots)
         verify_module(module)

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import llvmlite.binding as llvm
-
 AARCH64 = "aarch64-none-elf"
 # The order matters: +v8.4a after -neon would switch NEON back on.
 AARCH64_FEATURES = "+v8.4a,+strict-align,-neon,-fp-armv8"
@@ -25,6 +23,8 @@ class Compiled:
 @cache
 def aarch64_machine(optimization: int) -> Any:
     """Give LLVM's AArch64 target machine."""
+    import llvmlite.binding as llvm  # not at the top: an object from the cache needs no LLVM
+
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     return llvm.Target.from_triple(AARCH64).create_target_machine(
@@ -38,6 +38,8 @@ def aarch64_machine(optimization: int) -> Any:
 
 def parse_and_optimize(text: str, machine: Any, optimization: int) -> Any:
     """Parse LLVM IR, verify it and run the standard passes."""
+    import llvmlite.binding as llvm
+
     module = llvm.parse_assembly(text)
     module.verify()
     tuning = llvm.create_pipeline_tuning_options(speed_level=optimization)
