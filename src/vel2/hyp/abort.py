@@ -130,7 +130,8 @@ def l1_forbids(vcpu: Vcpu) -> bool:
     """Whether L1's leaf (`vcpu.walk`) forbids the access (AArch64.S2CheckPermissions)."""
     if is_fetch(vcpu.esr):
         xn = vcpu.walk.xn
-        if vcpu.walk.s2ap & S2AP_READ == 0 or xn == XN_NEVER:
+        # Being readable has no part in it (AArch64.S2DirectBasePermissions).
+        if xn == XN_NEVER:
             return True
         if vcpu.pstate & MODE == EL0T:
             return xn == XN_EL1_ONLY

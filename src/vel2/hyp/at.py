@@ -19,7 +19,7 @@ from vel2.arch.esr import EC, FSC, ISS_DABT, ESR_ELx
 from vel2.arch.homes import slot
 from vel2.arch.insn import AT, SysInsn
 from vel2.arch.pstate import SPSR_ELx
-from vel2.hyp import shadow
+from vel2.hyp import memattr, shadow
 from vel2.hyp.context import enter_vel1, enter_vel2
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.stage2 import is_ram
@@ -128,10 +128,11 @@ def stage1_granule(tcr: u64, upper: bool) -> u64:
 
 
 @resident
-def reach(vcpu: Vcpu, ipa: u64) -> bool:
+def reach(vcpu: Vcpu, ipa: u64, permission: u64) -> bool:
     """Find where an IPA of the regime that hardware has leads: `walk.output`.
 
-    :return: False, with `walk.fsc` set, if L1's own stage 2 does not let it be read.
+    :param permission: the bit of S2AP that the access needs.
+    :return: False, with `walk.fsc` set, if L1's own stage 2 does not map or allow it.
     """
     vcpu.walk.fsc = NO_FAULT
     vcpu.walk.output = ipa
@@ -139,7 +140,7 @@ def reach(vcpu: Vcpu, ipa: u64) -> bool:
         return True
     context = at(Stage2, vcpu.shadow)
     guest_stage2(vm_of(vcpu), vcpu.walk, context.guest_vttbr, context.guest_vtcr, L2IPA(ipa))
-    if vcpu.walk.fsc == NO_FAULT and vcpu.walk.s2ap & S2AP_READ == 0:
+    if vcpu.walk.fsc == NO_FAULT and vcpu.walk.s2ap & permission == 0:
         vcpu.walk.fsc = u64(FSC.PERMISSION + vcpu.walk.guest_level)
     return vcpu.walk.fsc == NO_FAULT
 
@@ -156,7 +157,7 @@ def reach_table(vcpu: Vcpu, ipa: u64) -> bool:
 
     :return: False, with `walk.fsc` set: SYNC_EXTERNAL if L1 has no memory there.
     """
-    if not reach(vcpu, ipa):
+    if not reach(vcpu, ipa, S2AP_READ):
         return False
     # L0 reads it too: neither a hole nor a device may be read for the guest, at EL2.
     if not is_ram(vm_of(vcpu), L1IPA(vcpu.walk.output)):
@@ -232,11 +233,13 @@ def second_stage(vcpu: Vcpu, par: u64, va: u64, is_write: bool) -> u64:
     if at(Stage2, vcpu.shadow).stage2_off != 0:
         return par
     ipa = par & PA_MASK | va & 0xFFF
-    if not reach(vcpu, ipa):
+    permission = u64(S2AP_READ)
+    if is_write:
+        permission = S2AP_WRITE
+    if not reach(vcpu, ipa, permission):
         return stage2_failure(vcpu.walk.fsc, False)
-    if is_write and vcpu.walk.s2ap & S2AP_WRITE == 0:
-        return stage2_failure(u64(FSC.PERMISSION + vcpu.walk.guest_level), False)
-    return par & ~PA_MASK | vcpu.walk.output & PA_MASK
+    par = par & ~PA_MASK | vcpu.walk.output & PA_MASK
+    return memattr.combine(par, vcpu.walk.memattr, vcpu.walk.sh)
 
 
 @inline

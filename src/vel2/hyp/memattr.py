@@ -1,0 +1,70 @@
+"""Memory attributes of two stages combined, in the form of PAR_EL1 (S2CombineS1MemAttrs).
+
+AT by hardware gives those of L2's stage 1; L1's stage 2 is added in software. Without FEAT_S2FWB,
+which L1 is not shown, the stronger of the two types wins, for outer and inner cacheability each by
+itself, and allocation hints are stage 1's.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.lang import inline, resident, u64
+
+PAR = sr.PAR_EL1
+DEVICE_NIBBLE = 0
+NON_CACHEABLE = 0b0100
+WRITE_THROUGH = 0b1000
+ALL_NON_CACHEABLE = NON_CACHEABLE << 4 | NON_CACHEABLE
+S2_NON_CACHEABLE, S2_WRITE_THROUGH = 0b01, 0b10
+OUTER_SHAREABLE, INNER_SHAREABLE = 0b10, 0b11
+DEVICE_TYPE = 0b11
+
+
+@inline
+def is_write_through(nibble: u64) -> bool:
+    """Whether half of a MAIR attribute is Write-Through: 0b00RW (transient) or 0b10RW."""
+    return nibble & 0b0100 == 0
+
+
+@inline
+def cacheability(stage1: u64, stage2: u64) -> u64:
+    """Combine a half of a MAIR attribute with a half of MemAttr, both of Normal memory."""
+    if stage1 == NON_CACHEABLE or stage2 == S2_NON_CACHEABLE:
+        return NON_CACHEABLE
+    if stage2 == S2_WRITE_THROUGH and not is_write_through(stage1):
+        return WRITE_THROUGH | stage1 & 3
+    return stage1
+
+
+@inline
+def combined_attr(stage1: u64, memattr: u64) -> u64:
+    """Combine a MAIR attribute with MemAttr; the result is a MAIR attribute."""
+    s1_device = stage1 >> 4 == DEVICE_NIBBLE
+    if memattr >> 2 == DEVICE_NIBBLE:
+        type2 = memattr & DEVICE_TYPE
+        type1 = stage1 >> 2 & DEVICE_TYPE
+        if s1_device and type1 < type2:
+            return u64(type1 << 2)
+        return u64(type2 << 2)
+    if s1_device:
+        return stage1
+    outer = cacheability(stage1 >> 4, memattr >> 2)
+    return u64(outer << 4) | cacheability(stage1 & 15, memattr & 3)
+
+
+@inline
+def shareability(stage1: u64, stage2: u64) -> u64:
+    """Combine SH of Normal memory: the wider of the two."""
+    if stage1 == OUTER_SHAREABLE or stage2 == OUTER_SHAREABLE:
+        return OUTER_SHAREABLE
+    if stage1 == INNER_SHAREABLE or stage2 == INNER_SHAREABLE:
+        return INNER_SHAREABLE
+    return 0
+
+
+@resident
+def combine(par: u64, memattr: u64, sh: u64) -> u64:
+    """Give a successful PAR_EL1 of stage 1 the attributes that both stages make."""
+    attr = combined_attr(PAR.ATTR.get(par), memattr)
+    wanted = shareability(PAR.SH.get(par), sh)
+    if attr >> 4 == DEVICE_NIBBLE or attr == ALL_NON_CACHEABLE:
+        wanted = OUTER_SHAREABLE
+    return PAR.SH.set(PAR.ATTR.set(par, attr), wanted)
