@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import NamedTuple
 
 import pytest
@@ -145,6 +146,36 @@ def test_isolation_left_no_way_to_l0(isolation: Isolation) -> None:
         assert any(
             base <= output and output + size <= base + length for base, length in isolation.regions
         ), f"{output:#x} ({size:#x} bytes) under the stage 2 at {root:#x}"
+
+
+class Both(NamedTuple):
+    """One payload at each EL2."""
+
+    real: Report
+    virtual: Report
+
+
+@pytest.fixture(scope="module", params=["stage2"])
+def both(request: pytest.FixtureRequest) -> Both:
+    """Run each of the payloads that need nothing from the host."""
+    image = build_payload(request.param)
+    return Both(run_at_real_el2(image), run_at_virtual_el2(image))
+
+
+def test_at_real_el2(both: Both) -> None:
+    require_success(both.real)
+
+
+def test_at_virtual_el2(both: Both) -> None:
+    require_success(both.virtual)
+
+
+def test_looks_the_same(both: Both) -> None:
+    """Every syndrome, address and state the payload saw, line by line."""
+    assert sum(line.startswith("saw ") for line in both.real.lines) > 20
+    difference = difflib.unified_diff(both.real.lines, both.virtual.lines, "real", "virtual", n=0)
+    shown = "\n".join(difference)
+    assert not shown, shown
 
 
 def test_a_payload_that_is_not_there() -> None:

@@ -50,6 +50,25 @@ LDXR_X1_X0 = 0xC85F_7C01
 LDADD_X1_X1_X0 = 0xF821_0001
 
 
+GUEST_INSTRUCTIONS = (
+    ("ldrb", 0x3940_0001),  # ldrb w1, [x0]
+    ("ldrsh", 0x7980_0001),  # ldrsh x1, [x0]
+    ("ldrsb_w", 0x39C0_0001),  # ldrsb w1, [x0]
+    ("ldrsw", 0xB980_0001),  # ldrsw x1, [x0]
+    ("strh", 0x7900_0001),  # strh w1, [x0]
+    ("str_wzr", 0xB900_001F),  # str wzr, [x0]
+    ("ldr_x17", 0xF940_0011),  # ldr x17, [x0]
+    ("ldr_post", 0xF840_8401),  # ldr x1, [x0], #8
+    ("ldar", 0xC8DF_FC01),  # ldar x1, [x0]
+    ("ldp", 0xA940_0801),  # ldp x1, x2, [x0]
+    ("stp", 0xA900_0801),  # stp x1, x2, [x0]
+    ("ldxr", LDXR_X1_X0),
+    ("ldadd", LDADD_X1_X1_X0),
+    ("dc_zva", 0xD50B_7420),  # dc zva, x0
+)
+"""One instruction each; x0 is the address."""
+
+
 class _Pstate:
     """A PSTATE field's special-purpose register."""
 
@@ -258,6 +277,10 @@ def guest(a: Assembler) -> None:
     a.br(0)
     a.label("guest_hvc")
     a.hvc(HVC_DONE)
+    for name, word in GUEST_INSTRUCTIONS:
+        a.label(f"guest_{name}")
+        a.word(word)
+        a.hvc(HVC_DONE)
 
 
 def assemble(main: str) -> Assembler:

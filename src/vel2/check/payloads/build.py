@@ -15,6 +15,7 @@ from vel2.check.payloads.layout import (
     Parameters,
 )
 from vel2.check.payloads.runtime import unexpected_exception
+from vel2.check.payloads.stage2 import stage2_main
 from vel2.errors import UserError
 from vel2.lang import Image, build_object, link_image
 
@@ -22,6 +23,7 @@ __all__ = ("PAYLOADS", "build_payload")
 
 PAYLOADS: dict[str, Callable[..., Any]] = {
     "isolation": isolation_main,
+    "stage2": stage2_main,
 }
 """Every payload by name: what its assembly calls with (state, parameters)."""
 

@@ -56,6 +56,10 @@ def isolation_main(state: State, parameters: Parameters) -> None:
         guest.remap(state, parameters, root, parameters.targets[i])
         guest.translate(state, root, parameters.targets[i])
         guest.without_stage2(state, parameters, parameters.targets[i])
+    inner = guest.guest_stage1(state, parameters)
+    for i in range(parameters.target_count):
+        guest.all_by_guest_stage1(state, parameters, root, inner, parameters.targets[i])
+    msr(sr.SCTLR_EL12, SCTLR_OFF)
     use_stage2(root, guest.VMID)
     guest.leave_targets_mapped(state, parameters, root)
     finish(state)

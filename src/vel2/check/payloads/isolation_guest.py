@@ -5,6 +5,7 @@ from vel2.arch.insn import AT, TLBI
 from vel2.check.payloads.assembly import CURRENT_SPX_SYNC, HVC_DONE, LOWER_AARCH64_SYNC
 from vel2.check.payloads.faults import (
     ALIAS,
+    CM,
     EXTERNAL,
     EXTERNAL_WALK,
     FETCH_LOWER,
@@ -21,11 +22,17 @@ from vel2.check.payloads.faults import (
     expect_no_canary,
     expect_par,
 )
-from vel2.check.payloads.layout import ARENA, Parameters, State
+from vel2.check.payloads.layout import ARENA, RAM_BASE, Parameters, State
 from vel2.check.payloads.runtime import (
+    BLOCK_2M,
     HCR_HOST,
+    MAIR,
+    S1_NORMAL,
     S2_NORMAL,
+    SCTLR_ON,
     TABLE,
+    TCR_39,
+    UPPER_BASE,
     begin,
     end,
     enter_guest,
@@ -36,6 +43,9 @@ from vel2.check.payloads.runtime import (
     invalidate_all,
     is_hvc,
     map_to,
+    new_table,
+    physical_size,
+    probe,
     use_stage2,
 )
 from vel2.lang import (
@@ -94,6 +104,19 @@ def guest_walk_attempts(state: State, parameters: Parameters, address: u64, leve
         expect(state, bytes_address(b"x1\0"), state.x[1], UNTOUCHED)
         expect_no_canary(state, parameters)
         end(state)
+    for name, code in STAGE2_ATS:
+        begin(state, bytes_address(name), address)
+        state.vector = probe(symbol_address(code), address, 0)
+        fault = u64(WRITE_SAME | CM | u64(EXTERNAL_WALK + level))
+        expect_el2(state, CURRENT_SPX_SYNC, fault, address)
+        end(state)
+
+
+STAGE2_ATS = (
+    (b"at-s2-walk-s12e1r\0", "do_at_s12e1r"),
+    (b"at-s2-walk-s12e1w\0", "do_at_s12e1w"),
+    (b"at-s2-walk-s12e0r\0", "do_at_s12e0r"),
+)
 
 
 @resident
@@ -204,6 +227,99 @@ def without_stage2(state: State, parameters: Parameters, target: u64) -> None:
     msr(sr.HCR_EL2, HCR_HOST)
     isb()
     guest_attempts(state, parameters, target)
+
+
+@resident
+def guest_stage1(state: State, parameters: Parameters) -> u64:
+    """Make a stage 1 for L2 that maps RAM to itself, and turn it on."""
+    root = new_table(state)
+    address = u64(RAM_BASE)
+    while address < parameters.ram_end:
+        map_to(state, root, address, 2, address, S1_NORMAL)
+        address = u64(address + BLOCK_2M)
+    msr(sr.MAIR_EL12, MAIR)
+    msr(sr.TCR_EL12, TCR_39 | sr.TCR_EL1.IPS.put(physical_size()))
+    msr(sr.TTBR0_EL12, root)
+    msr(sr.TTBR1_EL12, root)
+    msr(sr.SCTLR_EL12, SCTLR_ON)
+    invalidate_all()
+    return root
+
+
+STAGE1_WALKS = (
+    (b"l2-s1-walk-read\0", "guest_read", READ_SAME),
+    (b"l2-s1-walk-write\0", "guest_write", WRITE_SAME),
+    (b"l2-s1-walk-execute\0", "guest_execute", FETCH_SAME),
+)
+STAGE1_ATS = (
+    (b"at-s1-walk-s1e1r\0", "do_at_s1e1r"),
+    (b"at-s1-walk-s12e1r\0", "do_at_s12e1r"),
+    (b"at-s1-walk-s12e1w\0", "do_at_s12e1w"),
+    (b"at-s1-walk-s12e0r\0", "do_at_s12e0r"),
+)
+
+
+@resident
+def stage1_walk_attempts(state: State, parameters: Parameters, address: u64, level: u64) -> None:
+    """Let L2 access by a stage-1 table in a target, and L1 translate by it."""
+    fault = u64(EXTERNAL_WALK + level)
+    for name, code, esr in STAGE1_WALKS:
+        begin(state, bytes_address(name), address)
+        state.vector = enter_guest(state, symbol_address(code), address, UNTOUCHED)
+        expect_el1(state, CURRENT_SPX_SYNC, u64(esr | fault), address)
+        expect(state, bytes_address(b"x1\0"), state.x[1], UNTOUCHED)
+        expect_no_canary(state, parameters)
+        end(state)
+    for name, code in STAGE1_ATS:
+        begin(state, bytes_address(name), address)
+        state.vector = probe(symbol_address(code), address, 0)
+        expect_el2(state, CURRENT_SPX_SYNC, u64(WRITE_SAME | CM | fault), address)
+        end(state)
+
+
+@resident
+def attempts_by_guest_stage1(
+    state: State, parameters: Parameters, root: u64, target: u64, output: u64
+) -> None:
+    """Let L2's own stage 1 lead to a target, by a leaf and by tables.
+
+    :param output: the target as L2 must name it: an IPA.
+    """
+    alias = target | ALIAS
+    slot = entry_of(state, root, alias, 1)
+    map_to(state, root, block_of(alias, 3), 3, block_of(output, 3), S1_NORMAL)
+    invalidate_all()
+    guest_attempts(state, parameters, alias)
+    table = block_of(output, 3) | TABLE
+    store_u64(PA(slot), table)
+    invalidate_all()
+    stage1_walk_attempts(state, parameters, alias, 2)
+    store_u64(PA(slot), 0)
+    store_u64(PA(entry_of(state, root, alias, 2)), table)
+    invalidate_all()
+    stage1_walk_attempts(state, parameters, alias, 3)
+    store_u64(PA(slot), 0)
+    msr(sr.TTBR1_EL12, block_of(output, 3))
+    invalidate_all()
+    stage1_walk_attempts(state, parameters, UPPER_BASE, 1)
+    msr(sr.TTBR1_EL12, root)
+    invalidate_all()
+
+
+@resident
+def all_by_guest_stage1(
+    state: State, parameters: Parameters, stage2_root: u64, root: u64, target: u64
+) -> None:
+    """Do so without a stage 2, and with one that maps the target."""
+    msr(sr.HCR_EL2, HCR_HOST)
+    isb()
+    attempts_by_guest_stage1(state, parameters, root, target, target)
+    ipa = target | ALIAS
+    map_to(state, stage2_root, block_of(ipa, 3), 3, block_of(target, 3), S2_NORMAL)
+    use_stage2(stage2_root, VMID)
+    attempts_by_guest_stage1(state, parameters, root, target, ipa)
+    store_u64(PA(entry_of(state, stage2_root, ipa, 3)), 0)
+    invalidate_all()
 
 
 @resident

@@ -25,13 +25,14 @@ from vel2.check.payloads.layout import RAM_BASE, Parameters, State
 from vel2.check.payloads.runtime import (
     BLOCK_2M,
     HCR_HOST,
-    INPUT_BITS,
     MAIR,
     S1_DEVICE,
     S1_NORMAL,
     SCTLR_ON,
     TABLE,
+    TCR_39,
     UART_DR,
+    UPPER_BASE,
     begin,
     end,
     entry_of,
@@ -56,18 +57,6 @@ from vel2.lang import (
     u64,
 )
 
-TCR_HOST = sr.TCR_EL1.compose(
-    T0SZ=64 - INPUT_BITS,
-    T1SZ=64 - INPUT_BITS,
-    TG1=2,
-    SH0=3,
-    ORGN0=1,
-    IRGN0=1,
-    SH1=3,
-    ORGN1=1,
-    IRGN1=1,
-)
-UPPER_BASE = (1 << 64) - (1 << INPUT_BITS)
 EL0_READ_WRITE = Stage1Leaf.AP.put(1)
 
 
@@ -131,7 +120,7 @@ def host_stage1(state: State, parameters: Parameters) -> u64:
         address = u64(address + BLOCK_2M)
     map_to(state, root, UART_DR, 3, UART_DR, S1_DEVICE)
     msr(sr.MAIR_EL2, MAIR)
-    msr(sr.TCR_EL2_E2H, TCR_HOST | sr.TCR_EL1.IPS.put(physical_size()))
+    msr(sr.TCR_EL2_E2H, TCR_39 | sr.TCR_EL1.IPS.put(physical_size()))
     msr(sr.TTBR0_EL2, root)
     msr(sr.TTBR1_EL2, root)
     invalidate_all()

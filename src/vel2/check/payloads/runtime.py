@@ -6,9 +6,9 @@ wrong.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import GRANULE_4K, Stage1Leaf, Stage2Leaf
-from vel2.arch.esr import EC, ESR_ELx
+from vel2.arch.esr import EC, FSC, ESR_ELx
 from vel2.arch.insn import TLBI
-from vel2.arch.pstate import PSTATE_DAIF, M_EL1h
+from vel2.arch.pstate import PSTATE_DAIF, M_EL0t, M_EL1h, SPSR_ELx
 from vel2.check.payloads.assembly import (
     HVC_EL1_VECTOR,
     LOWER_AARCH64_SYNC,
@@ -58,10 +58,29 @@ S2_NORMAL = Stage2Leaf.compose(AF=1, SH=3, S2AP=3, MemAttr=0b1111)
 S1_NORMAL = Stage1Leaf.compose(AF=1, SH=3, AttrIndx=0)
 S1_DEVICE = Stage1Leaf.compose(AF=1, AttrIndx=1, UXN=1, PXN=1)
 MAIR = 0x04_FF
+TCR_39 = sr.TCR_EL1.compose(
+    T0SZ=64 - INPUT_BITS,
+    T1SZ=64 - INPUT_BITS,
+    TG1=2,
+    SH0=3,
+    ORGN0=1,
+    IRGN0=1,
+    SH1=3,
+    ORGN1=1,
+    IRGN1=1,
+)
+UPPER_BASE = (1 << 64) - (1 << INPUT_BITS)
 HCR_HOST = sr.HCR_EL2.compose(E2H=1, RW=1)
 HCR_GUEST = HCR_HOST | sr.HCR_EL2.VM.mask
 SCTLR_ON = SCTLR_OFF | sr.SCTLR_EL1.compose(M=1, C=1, I=1)
 HVC_IMMEDIATE = 0xFFFF
+ALLINT = SPSR_ELx.ALLINT.mask
+"""FEAT_NMI may be hidden from L1 while hardware has it: then only hardware sets this bit."""
+SAME_KIND = 3
+SYNCHRONOUS = 0
+ABORTS = (EC.IABT_LOWER, EC.IABT_SAME, EC.DABT_LOWER, EC.DABT_SAME)
+ABORTS_FROM_LOWER = (EC.IABT_LOWER, EC.DABT_LOWER)
+FSC_TYPE = 0b11_1100
 
 
 @extern("probe")
@@ -292,6 +311,57 @@ def enter_guest(state: State, code: u64, address: u64, value: u64) -> u64:
     state.guest_pc = code
     state.guest_pstate = PSTATE_DAIF | M_EL1h
     return run_guest()
+
+
+@resident
+def enter_guest_el0(state: State, code: u64, address: u64, value: u64) -> u64:
+    """Run L2's code at EL0 with x0 and x1; give the vector that came back."""
+    state.guest_x[0] = address
+    state.guest_x[1] = value
+    state.guest_pc = code
+    state.guest_pstate = PSTATE_DAIF | M_EL0t
+    return run_guest()
+
+
+@resident
+def saw(state: State, name: u64, subject: u64) -> None:
+    """Print the last exception: what EL2 got, or, when it is L2's report, what L2's EL1 got."""
+    put(bytes_address(b"saw \0"))
+    put(name)
+    if subject != NO_SUBJECT:
+        put_byte(32)
+        put_hex(subject)
+    put_field(bytes_address(b"vector\0"), state.vector)
+    ec = ESR_ELx.EC.get(state.esr)
+    if state.vector & SAME_KIND == SYNCHRONOUS:
+        put_field(bytes_address(b"esr\0"), state.esr)
+    put_field(bytes_address(b"elr\0"), state.elr)
+    put_field(bytes_address(b"spsr\0"), state.spsr & ~ALLINT)
+    put_field(bytes_address(b"pstate\0"), state.pstate)
+    if ec in ABORTS:
+        put_field(bytes_address(b"far\0"), state.far)
+    if ec in ABORTS_FROM_LOWER and is_stage2_fault(state.esr):
+        put_field(bytes_address(b"hpfar\0"), mrs(sr.HPFAR_EL2))
+    if ec == EC.HVC64 and state.esr & HVC_IMMEDIATE >= HVC_EL1_VECTOR:
+        saw_by_el1()
+    put_byte(NEWLINE)
+
+
+@resident
+def saw_by_el1() -> None:
+    """Print what L2's EL1 got."""
+    esr = mrs(sr.ESR_EL12)
+    put_field(bytes_address(b"esr_el1\0"), esr)
+    put_field(bytes_address(b"elr_el1\0"), mrs(sr.ELR_EL12))
+    put_field(bytes_address(b"spsr_el1\0"), mrs(sr.SPSR_EL12) & ~ALLINT)
+    if ESR_ELx.EC.get(esr) in ABORTS:
+        put_field(bytes_address(b"far_el1\0"), mrs(sr.FAR_EL12))
+
+
+@inline
+def is_stage2_fault(esr: u64) -> bool:
+    """Whether an abort's status is one of those that come with HPFAR_EL2."""
+    return esr & FSC_TYPE <= FSC.PERMISSION
 
 
 @inline
