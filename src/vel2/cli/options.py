@@ -18,11 +18,7 @@ SIZE_FORM = re.compile(r"([0-9]+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
 # What the design knows and this version does not do yet: value -> what it means.
 PLANNED = {
-    "--el2": {"nvhe": "guest hypervisors that run without FEAT_VHE"},
-    "--nv": {
-        "nv": "FEAT_NV without the VNCR page, as in Armv8.3",
-        "none": "Armv8.0 without FEAT_NV",
-    },
+    "--nv": {"none": "Armv8.0 without FEAT_NV"},
 }
 
 
@@ -62,7 +58,7 @@ def check_supported(option: str, value: str) -> None:
     """
     planned = PLANNED[option]
     if value in planned:
-        works = {"--el2": "vhe", "--nv": "nv2"}[option]
+        works = {"--nv": "nv2"}[option]
         raise UserError(
             f"{option} {value} ({planned[value]}) is not supported yet;"
             f" leave {option} out, or give {option} {works}."
@@ -85,14 +81,14 @@ def vm_options(default_timeout: float | None) -> Callable[[Command], Command]:
             type=click.Choice(["vhe", "nvhe"]),
             default="vhe",
             show_default=True,
-            help="What virtual EL2 is like: with or without FEAT_VHE.",
+            help="What virtual EL2 is like: with FEAT_VHE, or without.",
         ),
         click.option(
             "--nv",
             type=click.Choice(["nv2", "nv", "none"]),
             default="nv2",
             show_default=True,
-            help="Which nested-virtualization hardware to use.",
+            help="Hardware to use: FEAT_NV2 (Armv8.4), FEAT_NV alone (Armv8.3).",
         ),
         click.option(
             "--deterministic",

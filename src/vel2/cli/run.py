@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from vel2.arch.homes import Kind, Level
 from vel2.cli.ending import conclude
 from vel2.cli.kernels import KERNEL
 from vel2.cli.options import check_supported, vm_options
@@ -50,13 +51,14 @@ def run(
       vel2 run --kernel ./Image --memory 512M --timeout 60 --json result.json
       vel2 run --kernel 6.12 --native          the same machine without vel2
     """
-    check_supported("--el2", el2)
     check_supported("--nv", nv)
     request = Request(
         kernel=load_kernel(kernel),
         initrd=read_file(initrd, "the initrd") if initrd else b"",
         append=append,
         memory_bytes=memory,
+        el2=Kind(el2),
+        nv=Level(nv),
         deterministic=deterministic,
         native=native,
         qemu_arguments=qemu_arguments,

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
+from vel2.arch.homes import Kind, Level
 from vel2.machine.console import Console
 from vel2.machine.loader import KernelImage
 from vel2.machine.outcome import ExitReason, MachineExit
@@ -23,6 +24,7 @@ class Request:
     """What to run.
 
     :ivar memory_bytes: L1's own; what vel2 needs comes on top.
+    :ivar el2: how L1 sees HCR_EL2.E2H. :ivar nv: the part of FEAT_NV* that L0 uses.
     :ivar native: without vel2, L1's kernel at the machine's real EL2.
     :ivar qemu_arguments: appended to QEMU's command line as they are.
     """
@@ -31,6 +33,8 @@ class Request:
     initrd: bytes
     append: str
     memory_bytes: int
+    el2: Kind = Kind.VHE
+    nv: Level = Level.NV2
     deterministic: bool = False
     native: bool = False
     qemu_arguments: tuple[str, ...] = ()
@@ -134,6 +138,8 @@ class NestedSession:
             initrd=request.initrd,
             append=request.append,
             memory_bytes=request.memory_bytes,
+            el2=request.el2,
+            nv=request.nv,
             deterministic=request.deterministic,
             qemu_arguments=request.qemu_arguments,
         )

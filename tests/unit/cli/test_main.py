@@ -107,18 +107,6 @@ def test_a_kernel_that_was_not_fetched(tmp_path: Path) -> None:
     ("option", "value", "sentence"),
     [
         (
-            "--el2",
-            "nvhe",
-            "--el2 nvhe (guest hypervisors that run without FEAT_VHE) is not supported yet;"
-            " leave --el2 out, or give --el2 vhe.",
-        ),
-        (
-            "--nv",
-            "nv",
-            "--nv nv (FEAT_NV without the VNCR page, as in Armv8.3) is not supported yet;"
-            " leave --nv out, or give --nv nv2.",
-        ),
-        (
             "--nv",
             "none",
             "--nv none (Armv8.0 without FEAT_NV) is not supported yet;"
