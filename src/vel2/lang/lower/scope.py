@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ast
 import builtins
-import itertools
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from vel2.lang import ir
@@ -51,13 +49,17 @@ class Scope:
         self.function = function
         self.variables: dict[str, Variable] = {}
         self.bound: dict[str, object] = {}
-        """Local names that stand for compile-time objects: targets of unrolled loops, constants."""
+        """Local names that stand for compile-time objects on every way to the point of emission."""
+        self.arriving: dict[Block, dict[str, object]] = {}
+        """What `bound` is on every jump to a block so far; a block not in it is never reached."""
+        self.placed: set[Block] = set()
         self.was_bound: set[str] = set()
-        self._assigned: dict[ast.stmt, frozenset[str]] = {}
         self.assignments = _count_assignments(source.node)
         self.block_names: Counter[str] = Counter()
-        self.enter(self.new_block("entry"))
         self.here: Location | None = None
+        entry = self.new_block("entry")
+        self.arriving[entry] = {}
+        self.enter(entry)
 
     # -- messages
 
@@ -85,18 +87,25 @@ class Scope:
         return Block(name)
 
     def enter(self, block: Block) -> None:
-        """Place a block and continue in it."""
+        """Continue in a block: place it, unless control never gets there.
+
+        What is emitted into a block that is not placed is lost, as dead code should be.
+        """
+        self.block = block
+        if block not in self.arriving:
+            return
+        self.bound = self.arriving[block]
         count = self.block_names[block.name]
         self.block_names[block.name] += 1
         if count:
             block.name = f"{block.name}.{count}"
+        self.placed.add(block)
         self.function.blocks.append(block)
-        self.block = block
 
     @property
     def is_open(self) -> bool:
         """Tell whether control reaches the point of emission."""
-        return self.block.terminator is None
+        return self.block in self.placed and self.block.terminator is None
 
     def emit(
         self,
@@ -117,10 +126,32 @@ class Scope:
         """Go to a block, if control gets here."""
         if self.is_open:
             self.emit("jump", attributes=(target,))
+            self._arrive(target)
 
     def branch(self, condition: Operand, yes: Block, no: Block) -> None:
         """Go to one of two blocks."""
         self.emit("branch", condition, attributes=(yes, no))
+        self._arrive(yes, no)
+
+    def switch(self, value: Operand, cases: list[tuple[int, Block]], default: Block) -> None:
+        """Go to the block of a number, or to the default."""
+        self.emit("switch", value, attributes=(tuple(cases), default))
+        self._arrive(default, *(block for _, block in cases))
+
+    def _arrive(self, *targets: Block) -> None:
+        """Note a way to some blocks: a name stays bound there if all ways bind it to one object."""
+        if self.block not in self.placed:
+            return
+        for target in targets:
+            known = self.arriving.get(target)
+            if known is None:
+                self.arriving[target] = dict(self.bound)
+            else:
+                self.arriving[target] = {
+                    name: value
+                    for name, value in known.items()
+                    if name in self.bound and _is_same(self.bound[name], value)
+                }
 
     def new_local(self, name: str, type_: Type) -> Local:
         """Make a slot."""
@@ -166,30 +197,11 @@ class Scope:
             return Known(getattr(builtins, name))
         self.refuse(node, f"`{name}` is not defined: define or import it (outside TYPE_CHECKING)")
 
-    @contextmanager
-    def region(self, *bodies: list[ast.stmt], loop: bool = False) -> Iterator[None]:
-        """Enclose code that may run or not, or many times.
-
-        A compile-time binding made inside is forgotten at its end; one that a loop's body would
-        change is forgotten at its start.
-        """
-        if loop:
-            for statement in itertools.chain(*bodies):
-                for name in self._assigned_in(statement):
-                    self.bound.pop(name, None)
-        before = dict(self.bound)
-        yield
-        self.bound = {
-            name: value
-            for name, value in before.items()
-            if name in self.bound and self.bound[name] is value
-        }
-
-    def _assigned_in(self, statement: ast.stmt) -> frozenset[str]:
-        found = self._assigned.get(statement)
-        if found is None:
-            found = self._assigned[statement] = frozenset(_targets(statement))
-        return found
+    def forget_assigned(self, body: list[ast.stmt]) -> None:
+        """Unbind the names a loop's body assigns, since its end leads back to its head."""
+        for statement in body:
+            for name in _targets(statement):
+                self.bound.pop(name, None)
 
     # -- conversions
 
@@ -300,6 +312,10 @@ class Scope:
 
 
 _KINDS = {"i": Kind.INT, "b": Kind.BOOL, "r": Kind.REF}
+
+
+def _is_same(a: object, b: object) -> bool:
+    return a is b or (type(a) is type(b) and isinstance(a, int) and a == b)
 
 
 def _targets(node: ast.AST) -> Iterator[str]:

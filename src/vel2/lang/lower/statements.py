@@ -41,11 +41,10 @@ _HINTS = {
 
 @dataclass
 class _Loop:
-    """Where `continue` and `break` go; `broken` tells whether some `break` did."""
+    """Where `continue` and `break` go."""
 
     again: Block
     end: Block
-    broken: bool = False
 
 
 class Statements(Calls):
@@ -276,26 +275,14 @@ class Statements(Calls):
             self._body(node.body if known else node.orelse)
             return
         end = self.new_block("end") if node.orelse else no
-        reached = not node.orelse
-        with self.region():
-            self.enter(yes)
-            self._body(node.body)
-            reached |= self.is_open
-            self.jump(end)
+        self.enter(yes)
+        self._body(node.body)
+        self.jump(end)
         if node.orelse:
-            with self.region():
-                self.enter(no)
-                self._body(node.orelse)
-                reached |= self.is_open
-                self.jump(end)
-        if reached:
-            self._forget(node.body, node.orelse)
-            self.enter(end)
-
-    def _forget(self, *bodies: list[ast.stmt]) -> None:
-        """Drop compile-time bindings that one of the arms replaced."""
-        with self.region(*bodies, loop=True):
-            pass
+            self.enter(no)
+            self._body(node.orelse)
+            self.jump(end)
+        self.enter(end)
 
     def _refuse_else(self, node: ast.While | ast.For) -> None:
         if node.orelse:
@@ -304,22 +291,16 @@ class Statements(Calls):
     def _stmt_While(self, node: ast.While) -> None:
         self._refuse_else(node)
         head, body, end = (self.new_block(name) for name in ("while", "body", "end"))
-        loop = _Loop(head, end)
-        with self.region(node.body, loop=True):
-            self.jump(head)
-            self.enter(head)
-            known = self.condition(node.test, body, end)
-            if known is False:
-                self.jump(end)
-                self.enter(end)
-                return
-            if known:
-                self.jump(body)
-            self.enter(body)
-            self._loop_body(loop, node.body)
-            self.jump(head)
-        if known is None or loop.broken:
-            self.enter(end)
+        self.forget_assigned(node.body)
+        self.jump(head)
+        self.enter(head)
+        known = self.condition(node.test, body, end)
+        if known is not None:
+            self.jump(body if known else end)
+        self.enter(body)
+        self._loop_body(_Loop(head, end), node.body)
+        self.jump(head)
+        self.enter(end)
 
     def _loop_body(self, loop: _Loop, body: list[ast.stmt]) -> None:
         self._loops.append(loop)
@@ -327,9 +308,7 @@ class Statements(Calls):
         self._loops.pop()
 
     def _stmt_Break(self, node: ast.Break) -> None:
-        loop = self._loops[-1]
-        loop.broken = True
-        self.jump(loop.end)
+        self.jump(self._loops[-1].end)
 
     def _stmt_Continue(self, node: ast.Continue) -> None:
         self.jump(self._loops[-1].again)
@@ -388,8 +367,7 @@ class Statements(Calls):
             if by > 0
             else Range(max(stop.range.low + 1, 0), start.range.high)
         )
-        with self.region(node.body, loop=True):
-            self._counted(node, target, start, stop, by, value_range)
+        self._counted(node, target, start, stop, by, value_range)
 
     def _range_argument(self, node: ast.expr) -> Int:
         value = self.any_integer(node, self.expression(node))
@@ -408,6 +386,8 @@ class Statements(Calls):
             remaining = self.temporary(_COUNTER)
             self.set(remaining, self._trip_count(start, stop, by))
             limit = None
+        self.forget_assigned(node.body)
+        self.bound.pop(target.id, None)
         self.jump(again)
         self.enter(again)
         if remaining is None:
@@ -417,8 +397,7 @@ class Statements(Calls):
             self.branch(self.emit("ne", self.get(remaining), Immediate(0)), body, end)
         self.enter(body)
         self._assign_name(target, Int(self.get(counter), values), target, None)
-        loop = _Loop(step, end)
-        self._loop_body(loop, node.body)
+        self._loop_body(_Loop(step, end), node.body)
         self.jump(step)
         self.enter(step)
         self.set(counter, self.emit("add", self.get(counter), immediate(by)))
@@ -450,31 +429,18 @@ class Statements(Calls):
     def _unroll(self, node: ast.For, items: list[object]) -> None:
         """Repeat the body for each item, with the targets bound to compile-time values."""
         end = self.new_block("end")
-        loop = _Loop(end, end)
-        reached = not items
         for index, item in enumerate(items):
+            following = end if index == len(items) - 1 else self.new_block("next")
             self._bind_target(node.target, item)
-            following = self.new_block("next")
-            loop.again = following if index < len(items) - 1 else end
-            continued = self._unrolled_body(loop, node.body)
-            reached = self.is_open or continued
-            if index == len(items) - 1:
-                self.jump(end)
-            elif reached:
-                self.jump(following)
-                self.enter(following)
-            else:
+            self._loop_body(_Loop(following, end), node.body)
+            self.jump(following)
+            self.enter(following)
+            if not self.is_open:
                 break
-        if items and (reached or loop.broken):
+        if items and self.block is not end:
             self.enter(end)
-        for name in {n.id for n in ast.walk(node.target) if isinstance(n, ast.Name)}:
+        for name in _targets_of(node.target):
             self.bound.pop(name, None)
-
-    def _unrolled_body(self, loop: _Loop, body: list[ast.stmt]) -> bool:
-        """Lower one round; tell whether some `continue` leaves it."""
-        first = len(self.function.blocks) - 1
-        self._loop_body(loop, body)
-        return any(loop.again in block.successors for block in self.function.blocks[first:])
 
     def _bind_target(self, target: ast.expr, item: Any) -> None:
         if isinstance(target, ast.Name):
@@ -528,17 +494,12 @@ class Statements(Calls):
                 default = block
             else:
                 cases += [(number, block) for number in sorted(found)]
-        self.emit("switch", value.operand, attributes=(tuple(cases), default))
-        reached = default is end
+        self.switch(value.operand, cases, default)
         for block, case in blocks:
-            with self.region():
-                self.enter(block)
-                self._body(case.body)
-                reached |= self.is_open
-                self.jump(end)
-        if reached:
-            self._forget(*(case.body for _, case in blocks))
-            self.enter(end)
+            self.enter(block)
+            self._body(case.body)
+            self.jump(end)
+        self.enter(end)
 
     def _pattern(self, node: ast.pattern, seen: set[int]) -> frozenset[int] | None:
         """Give the numbers that a pattern matches; None for all."""
@@ -562,6 +523,10 @@ class Statements(Calls):
             node,
             f"the pattern `{self.text(node)}` is not in the subset: use constants, `|` and `_`",
         )
+
+
+def _targets_of(node: ast.expr) -> list[str]:
+    return [inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)]
 
 
 _COUNTER = Type(U64)
