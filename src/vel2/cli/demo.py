@@ -12,21 +12,32 @@ from vel2.cli.options import check_supported, vm_options
 from vel2.cli.report import Report, print_guests, print_traps
 from vel2.cli.session import Request, Session, make_session, vmm_program
 from vel2.cli.terminal import Terminal
+from vel2.errors import UserError
 from vel2.guests.kernels import fetch, list_guests
+from vel2.guests.qemu_guest import fetch_qemu, qemu_l1_tree
 from vel2.guests.recipes import l1_tree, l2_tree
-from vel2.machine.loader import load_kernel
+from vel2.machine.loader import KernelImage, load_kernel
+from vel2.machine.memory import format_bytes
 from vel2.machine.outcome import MachineExit
 
 __all__ = ("demo",)
 
 TIMEOUT_S = 600.0
 L1_BOOTARGS = "console=ttyAMA0 panic=-1"
-L2_BOOTARGS = "console=ttyS0 panic=-1"
+QEMU_L1_BYTES = 512 << 20
+"""The kernel unpacks 110 MB, QEMU and L2's kernel, before it frees the archive; L2 has 256 MiB."""
 
 
 @click.command()
 @click.option("--l1", default="6.12", show_default=True, help="L1's kernel: a name or a file.")
 @click.option("--l2", default="6.12", show_default=True, help="L2's kernel: a name or a file.")
+@click.option(
+    "--vmm",
+    type=click.Choice(["small", "qemu"]),
+    default="small",
+    show_default=True,
+    help="What L1 starts L2 with: vel2's own small program, or Debian's QEMU.",
+)
 @click.option("--verbose", is_flag=True, help="Show L2's kernel messages too; takes longer.")
 @vm_options(default_timeout=TIMEOUT_S)
 @click.pass_context
@@ -34,6 +45,7 @@ def demo(
     context: click.Context,
     l1: str,
     l2: str,
+    vmm: str,
     verbose: bool,
     memory: int,
     el2: str,
@@ -52,16 +64,22 @@ def demo(
     Examples:
       vel2 demo
       vel2 demo --l1 7 --l2 6.1 --json result.json
+      vel2 demo --vmm qemu               L2 is started by an unmodified QEMU
       vel2 demo --deterministic          count instructions; every run is the same
       vel2 demo --native                 the same guests without vel2, to compare
     """
     check_supported("--el2", el2)
     check_supported("--nv", nv)
+    if vmm == "qemu" and memory < QEMU_L1_BYTES:
+        raise UserError(
+            f"--vmm qemu does not fit into {format_bytes(memory)}: L1 holds QEMU, its libraries and"
+            f" L2 in memory; give --memory {QEMU_L1_BYTES >> 20}M or more."
+        )
     fetch_missing([l1, l2])
     request = Request(
         kernel=load_kernel(find_kernel(l1)),
-        initrd=l1_initrd(find_kernel(l2), verbose),
-        append=L1_BOOTARGS,
+        initrd=L1_INITRDS[vmm](load_kernel(find_kernel(l2)), "" if verbose else " quiet"),
+        append=f"{L1_BOOTARGS} job={L1_JOBS[vmm]}",
         memory_bytes=memory,
         deterministic=deterministic,
         native=native,
@@ -87,17 +105,28 @@ def fetch_missing(kernels: list[str]) -> None:
             fetch(missing, progress)
 
 
-def l1_initrd(l2_kernel: Path, verbose: bool) -> bytes:
-    """Pack L1's initramfs, with the VMM and L2 in it."""
-    kernel = load_kernel(l2_kernel)
+def small_initrd(kernel: KernelImage, more_bootargs: str) -> bytes:
+    """Pack L1's initramfs, with our VMM and L2 in it."""
     tree = l1_tree(
         vmm_program(),
         kernel.data,
         l2_tree().pack(),
         l2_image_bytes=kernel.image_size,
-        l2_bootargs=L2_BOOTARGS if verbose else f"{L2_BOOTARGS} quiet",
+        l2_bootargs=f"console=ttyS0 panic=-1{more_bootargs}",
     )
     return tree.pack()
+
+
+def qemu_initrd(kernel: KernelImage, more_bootargs: str) -> bytes:
+    """Pack L1's initramfs, with QEMU and L2 in it; fetch QEMU on first use."""
+    with progress_bars() as progress:
+        root = fetch_qemu(progress)
+    bootargs = f"console=ttyAMA0 panic=-1{more_bootargs}"
+    return qemu_l1_tree(root, kernel.data, l2_tree().pack(), l2_bootargs=bootargs).pack()
+
+
+L1_INITRDS = {"small": small_initrd, "qemu": qemu_initrd}
+L1_JOBS = {"small": "l2", "qemu": "qemu"}
 
 
 def watch(session: Session, report: Report, timeout: float | None, to_stderr: bool) -> MachineExit:

@@ -4,10 +4,13 @@ The kernel passes words of its command line that it does not know, such as `job=
 environment variables: that is how the host selects the work.
 """
 
-__all__ = ("L1_INIT", "L1_JOBS", "L2_INIT")
+__all__ = ("L1_INIT", "L1_JOBS", "L2_INIT", "QEMU_PATH")
 
-L1_JOBS = ("l2", "shell", "command", "none")
-"""What `job=` may be in L1: start L2, a shell on the console, run `command=`, or nothing."""
+L1_JOBS = ("l2", "qemu", "shell", "command", "none")
+"""What `job=` may be in L1: start L2 by our VMM or by QEMU, a shell on the console, run `command=`,
+or nothing."""
+
+QEMU_PATH = "/usr/bin/qemu-system-aarch64"
 
 COMMON = """\
 #!/bin/sh
@@ -23,6 +26,9 @@ dmesg -n 1
 
 # The kernel names the mode in one of these ways: "VHE mode", "Hyp mode", "Hyp nVHE mode",
 # "Protected nVHE mode", "Protected hVHE mode", each "initialized successfully".
+#
+# QEMU's serial port is its standard output, which gets the prefix that our VMM puts itself; its own
+# complaints are L1's.
 L1_INIT = (
     COMMON
     + r"""
@@ -42,6 +48,17 @@ l2)
     mark l1.vmm_status $?
     mark l1.l2_end "$(uptime)"
     ;;
+qemu)
+    mark l1.qemu "$(QEMU --version | sed -n 's/^QEMU emulator version //p')"
+    mark l1.l2_start "$(uptime)"
+    set -o pipefail
+    QEMU -M virt,gic-version=3 -cpu host -accel kvm -m "$(cat /l2/memory)" \
+        -nographic -nodefaults -serial stdio \
+        -kernel /l2/Image -initrd /l2/initrd -append "$(cat /l2/bootargs)" \
+        </dev/null | awk '{ print "L2| " $0; fflush() }'
+    mark l1.vmm_status $?
+    mark l1.l2_end "$(uptime)"
+    ;;
 shell)
     mark l1.shell ready
     setsid cttyhack sh
@@ -52,12 +69,12 @@ command)
     mark l1.command_status $?
     ;;
 none) ;;
-*) mark l1.error "job=$job is not one of l2, shell, command, none" ;;
+*) mark l1.error "job=$job is not one of l2, qemu, shell, command, none" ;;
 esac
 mark l1.end "$(uptime)"
 sync
 poweroff -f
-"""
+""".replace("QEMU -", f"{QEMU_PATH} -")
 )
 
 L2_INIT = (
