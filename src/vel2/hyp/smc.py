@@ -28,10 +28,20 @@ PASSED_ON = (
     AFFINITY_INFO_32,
     AFFINITY_INFO_64,
     MIGRATE_INFO_TYPE,
-    CPU_SUSPEND_32,
-    CPU_SUSPEND_64,
 )
-KNOWN = (*PASSED_ON, CPU_OFF, CPU_ON_32, CPU_ON_64, SYSTEM_OFF, SYSTEM_RESET, PSCI_FEATURES)
+SUSPEND = (CPU_SUSPEND_32, CPU_SUSPEND_64)
+POWERDOWN = 1 << 30 | 1 << 16
+"""StateType of a power_state, in the extended and in the original format."""
+KNOWN = (
+    *PASSED_ON,
+    *SUSPEND,
+    CPU_OFF,
+    CPU_ON_32,
+    CPU_ON_64,
+    SYSTEM_OFF,
+    SYSTEM_RESET,
+    PSCI_FEATURES,
+)
 
 SUCCESS = 0
 NOT_SUPPORTED = (1 << 64) - 1
@@ -67,10 +77,24 @@ def cpu_on(vcpu: Vcpu, target: u64) -> u64:
 
 
 @resident
+def suspend(vcpu: Vcpu, function: u64) -> u64:
+    """Pass CPU_SUSPEND on if it comes back here; powerdown enters EL2 at L1's address.
+
+    Which format firmware uses is not known: bit 16 may be part of an extended StateID, and a
+    standby state that has it set is then refused without need.
+    """
+    if vcpu.x[1] & POWERDOWN:
+        return INVALID_PARAMETERS
+    return firmware_call(function, vcpu.x[1], 0, 0)
+
+
+@resident
 def call(vcpu: Vcpu, function: u64) -> u64:
     """Answer one SMCCC call; the result goes to x0."""
     if function in PASSED_ON:
         return firmware_call(function, vcpu.x[1], vcpu.x[2], vcpu.x[3])
+    if function in SUSPEND:
+        return suspend(vcpu, function)
     if function == PSCI_FEATURES:
         if vcpu.x[1] & 0xFFFF_FFFF in KNOWN:
             return firmware_call(function, vcpu.x[1], 0, 0)
