@@ -136,9 +136,14 @@ def l1_forbids(vcpu: Vcpu) -> bool:
         if vcpu.pstate & MODE == EL0T:
             return xn == XN_EL1_ONLY
         return xn == XN_EL0_ONLY
+    needed = S2AP_READ
     if is_write(vcpu.esr):
-        return vcpu.walk.s2ap & S2AP_WRITE == 0
-    return vcpu.walk.s2ap & S2AP_READ == 0
+        needed = S2AP_WRITE
+        if vcpu.esr & ISS_DABT.S1PTW.mask:
+            # A walk that writes a flag also reads. Taken for a write alone, what it may not read
+            # would be filled in, fault again, and never end.
+            needed = S2AP_READ | S2AP_WRITE
+    return vcpu.walk.s2ap & needed != needed
 
 
 @resident
