@@ -224,6 +224,7 @@ class Rig:
         self.vcpu.vm = self.l0_base
         self.vcpu.vncr_page = self.l0_base + VNCR_OFFSET
         self.vcpu.e2h = 1
+        self.vcpu.e2h = 1
         with self.sim:
             self.ready: bool = stage2.init(self.vm, PARANGE[pa_bits])
             self.sim[sr.VTTBR_EL2] = self.vm.canonical.vttbr

@@ -1,0 +1,340 @@
+"""System register accesses that trap at vEL2, and identification registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.hyp.rig import Rig, fresh_rig, init_id_registers
+from vel2.arch import insn
+from vel2.arch import sysregs as sr
+from vel2.arch.bits import Encoding, Register, trap_key_from_iss
+from vel2.arch.esr import EC, ESR_ELx
+from vel2.arch.homes import in_memory
+from vel2.arch.vncr import REDIRECTED_TO_EL1, redirected
+from vel2.hyp import context, idregs, sysreg, trap
+from vel2.hyp.idregs import ROWS, RULES, Rule
+from vel2.hyp.state import CONTEXT_VEL1
+
+WORDS = st.integers(0, (1 << 64) - 1)
+VBAR = 0x9_0000
+UNDEF = ESR_ELx.compose(EC=EC.UNKNOWN, IL=1)
+
+
+def syndrome(encoding: Encoding, rt: int, read: bool) -> int:
+    """Compose the syndrome of a trapped MRS or MSR, bit by bit as the Arm ARM lays it out."""
+    op0, op1, crn, crm, op2 = encoding
+    iss = op0 << 20 | op2 << 17 | op1 << 14 | crn << 10 | rt << 5 | crm << 1 | read
+    return 0x18 << 26 | 1 << 25 | iss
+
+
+def access(rig: Rig, encoding: Encoding, rt: int, read: bool) -> None:
+    """Trap on an access of vEL2."""
+    rig[sr.VBAR_EL1] = VBAR
+    rig.vcpu.pc, rig.vcpu.pstate = 0x1000, 0b0101
+    rig.run(trap.handle_sync, rig.vcpu, syndrome(encoding, rt, read))
+
+
+def was_undefined(rig: Rig) -> bool:
+    """Whether the last trap became an Undefined Instruction exception."""
+    if rig.vcpu.pc == 0x1004:
+        return False
+    assert rig.vcpu.pc == VBAR + 0x200 and rig[sr.ESR_EL1] == UNDEF
+    assert rig[sr.ELR_EL1] == 0x1000
+    return True
+
+
+def in_hardware(register: type[Register]) -> Callable[[Rig], int]:
+    """Say where a register lives: in a hardware register."""
+    return lambda rig: rig[register]
+
+
+def in_memory_of(register: type[Register]) -> Callable[[Rig], int]:
+    """Say where a register lives: in the memory of the vEL2 context."""
+    index = in_memory(register).index
+    return lambda rig: rig.vcpu.vel2.memory[index]
+
+
+ALL = (1 << 64) - 1
+MDCR_BITS = 0xF60 | 1 << 27
+"""TPMCR and TPM (5, 6), TDE, TDA, TDOSA and TDRA (8 to 11), TDCC."""
+HOMES = [
+    (sr.SCTLR_EL2, in_hardware(sr.SCTLR_EL1), ALL),
+    (sr.TCR_EL2, in_hardware(sr.TCR_EL1), ALL),
+    (sr.TTBR0_EL2, in_hardware(sr.TTBR0_EL1), ALL),
+    (sr.TTBR1_EL2, in_hardware(sr.TTBR1_EL1), ALL),
+    (sr.MAIR_EL2, in_hardware(sr.MAIR_EL1), ALL),
+    (sr.AMAIR_EL2, in_hardware(sr.AMAIR_EL1), ALL),
+    (sr.VBAR_EL2, in_hardware(sr.VBAR_EL1), ALL),
+    (sr.CONTEXTIDR_EL2, in_hardware(sr.CONTEXTIDR_EL1), ALL),
+    (sr.AFSR0_EL2, in_hardware(sr.AFSR0_EL1), ALL),
+    (sr.AFSR1_EL2, in_hardware(sr.AFSR1_EL1), ALL),
+    (sr.CNTP_CTL_EL0, in_hardware(sr.CNTHP_CTL_EL2), ALL),
+    (sr.CNTP_CVAL_EL0, in_hardware(sr.CNTHP_CVAL_EL2), ALL),
+    (sr.CNTP_TVAL_EL0, in_hardware(sr.CNTHP_TVAL_EL2), ALL),
+    (sr.CNTV_CTL_EL0, in_hardware(sr.CNTHV_CTL_EL2), ALL),
+    (sr.CNTV_CVAL_EL0, in_hardware(sr.CNTHV_CVAL_EL2), ALL),
+    (sr.CNTV_TVAL_EL0, in_hardware(sr.CNTHV_TVAL_EL2), ALL),
+    (sr.CNTHP_CTL_EL2, in_hardware(sr.CNTHP_CTL_EL2), ALL),
+    (sr.CNTHP_CVAL_EL2, in_hardware(sr.CNTHP_CVAL_EL2), ALL),
+    (sr.CNTHV_CTL_EL2, in_hardware(sr.CNTHV_CTL_EL2), ALL),
+    (sr.CNTHV_CVAL_EL2, in_hardware(sr.CNTHV_CVAL_EL2), ALL),
+    (sr.HPFAR_EL2, lambda rig: rig.vcpu.hpfar, sr.HPFAR_EL2.FIPA.mask),
+    (sr.MDCR_EL2, in_memory_of(sr.MDCR_EL2), MDCR_BITS),
+    (sr.ACTLR_EL2, in_memory_of(sr.ACTLR_EL2), 0),
+    (sr.HACR_EL2, in_memory_of(sr.HACR_EL2), 0),
+]
+
+
+@pytest.mark.parametrize(("register", "home", "bits"), HOMES, ids=lambda x: getattr(x, "name", ""))
+def test_each_el2_register_has_its_home(
+    register: type[Register], home: Callable[[Rig], int], bits: int
+) -> None:
+    """Show that a write at vEL2 reaches the register's home, masked, and reads back from there."""
+    for rt in (0, 7, 30):
+        for value in (ALL, 0x0123_4567_89AB_CDEF, 0):
+            rig = fresh_rig()
+            rig.vcpu.x[rt] = value
+            access(rig, register.encoding, rt, False)
+            if register is sr.VBAR_EL2:
+                assert rig.vcpu.pc == 0x1004
+            else:
+                assert not was_undefined(rig)
+            assert home(rig) == value & bits
+            rig.vcpu.x[rt] = 0x5A5A
+            rig.run(trap.handle_sync, rig.vcpu, syndrome(register.encoding, rt, True))
+            assert rig.vcpu.x[rt] == value & bits
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_xzr_is_read_as_zero_and_never_written(read: bool) -> None:
+    """Show that Rt = 31 is the zero register, not what follows x30 in memory."""
+    rig = fresh_rig()
+    rig[sr.TCR_EL1] = 0x77
+    access(rig, sr.TCR_EL2.encoding, 31, read)
+    assert rig.vcpu.pc == 0x1004
+    assert rig[sr.TCR_EL1] == (0x77 if read else 0)
+    assert list(rig.vcpu.x) == [0] * 31
+
+
+KNOWN_AT_VEL2 = {register.trap_key for register, _, _ in HOMES} | {
+    register.trap_key
+    for register in (
+        *(sr.CPTR_EL2, sr.CPACR_EL1, sr.CNTHCTL_EL2, sr.CNTKCTL_EL12, sr.ICC_SRE_EL2),
+        *(sr.ICH_VTR_EL2, sr.ICH_MISR_EL2, sr.ICH_EISR_EL2, sr.ICH_ELRSR_EL2),
+        *(sr.CNTHP_TVAL_EL2, sr.CNTHV_TVAL_EL2, sr.ACTLR_EL1),
+        *(sr.CNTP_TVAL_EL02, sr.CNTV_TVAL_EL02),
+    )
+}
+HARDWARE_ABSORBS = {
+    *redirected(NV1=False),
+    *(sr.by_name(name).trap_key for name, _ in REDIRECTED_TO_EL1),
+}
+HIDDEN_EL2 = [
+    register
+    for register in sr.ALL_REGISTERS
+    if register.encoding.op0 == 3
+    and register.encoding.op1 in (4, 5)
+    and register.trap_key not in KNOWN_AT_VEL2 | HARDWARE_ABSORBS
+]
+
+
+@pytest.mark.parametrize("read", [False, True], ids=["write", "read"])
+def test_registers_of_hidden_features_are_undefined(read: bool) -> None:
+    """Show for every EL2 and EL12 register that is not offered: UNDEF, nothing changed."""
+    assert len(HIDDEN_EL2) > 30
+    offered = []
+    for register in HIDDEN_EL2:
+        rig = fresh_rig()
+        rig.vcpu.x[3] = 0x5A5A
+        access(rig, register.encoding, 3, read)
+        if rig.vcpu.pc == 0x1004:
+            offered.append(register.name)
+            continue
+        assert was_undefined(rig) and rig.vcpu.x[3] == 0x5A5A
+        changed = {name for name in ("hpfar",) if getattr(rig.vcpu, name)}
+        assert not changed and not any(rig.vcpu.vel2.memory)
+    assert set(offered) <= {"CNTPOFF_EL2"}, offered
+
+
+@settings(max_examples=80)
+@given(
+    op0=st.sampled_from((2, 3)),
+    op1=st.integers(0, 7),
+    CRn=st.integers(0, 15),
+    CRm=st.integers(0, 15),
+    op2=st.integers(0, 7),
+    read=st.booleans(),
+)
+def test_an_unknown_register_is_undefined(
+    op0: int, op1: int, CRn: int, CRm: int, op2: int, read: bool
+) -> None:
+    """Show that an encoding nobody knows is UNDEFINED at vEL2 and changes no register."""
+    encoding = Encoding(op0, op1, CRn, CRm, op2)
+    if sr.by_key(encoding.trap_key) is not None or (op0, op1, CRn) == (3, 0, 0):
+        return
+    rig = fresh_rig()
+    access(rig, encoding, 0, read)
+    assert was_undefined(rig)
+    assert rig.vcpu.x[0] == 0 and not any(rig.vcpu.vel2.memory)
+
+
+def test_an_unknown_instruction_is_undefined() -> None:
+    """Show that system instructions L0 does not emulate are UNDEFINED at vEL2."""
+    for name in ("AT S1E3R", "TLBI ALLE3", "TLBI PAALL", "CFP RCTX", "DC CIPAE"):
+        rig = fresh_rig()
+        access(rig, insn.by_name(name).encoding, 0, False)
+        assert was_undefined(rig), name
+
+
+@settings(max_examples=100)
+@given(iss=st.integers(0, (1 << 22) - 1))
+def test_the_key_is_the_encodings(iss: int) -> None:
+    """Show that L0 decodes a syndrome as the register tables do."""
+    assert sysreg.key_of(0x18 << 26 | 1 << 25 | iss) == trap_key_from_iss(iss)
+
+
+CPACR_BITS = sr.CPACR_EL1.compose(ZEN=3, FPEN=3, SMEN=3, TTA=1)
+"""What hardware's CPACR_EL1 has without FEAT_NV2p1."""
+
+
+@settings(max_examples=30)
+@given(value=WORDS, read_by=st.sampled_from((sr.CPTR_EL2, sr.CPACR_EL1)))
+def test_cptr_keeps_what_cpacr_cannot(value: int, read_by: type[Register]) -> None:
+    """Show that without FEAT_NV2p1 CPTR_EL2 reads back all of its bits, whichever name reads it."""
+    rig = fresh_rig()
+    rig.vcpu.x[1] = value
+    access(rig, sr.CPTR_EL2.encoding, 1, False)
+    cpacr = CPACR_BITS
+    rig[sr.CPACR_EL1] &= cpacr
+    access(rig, read_by.encoding, 2, True)
+    known = sr.CPTR_EL2_E2H.known
+    assert rig.vcpu.x[2] & known == value & known
+    assert rig[sr.CPACR_EL1] & cpacr == value & cpacr
+
+
+@settings(max_examples=30)
+@given(cnthctl=WORDS, cntkctl=WORDS, holds=st.booleans())
+def test_cnthctl_is_one_register_in_two_places(cnthctl: int, cntkctl: int, holds: bool) -> None:
+    """Show that CNTHCTL_EL2 joins what L1 wrote by CNTKCTL_EL1, untrapped, and by its own name."""
+    rig = fresh_rig()
+    rig.vm.cntkctl_holds_cnthctl = int(holds)
+    rig.vcpu.x[1] = cnthctl
+    access(rig, sr.CNTHCTL_EL2.encoding, 1, False)
+    visible = 0x2_03FF
+    kept = ALL if holds else visible
+    rig[sr.CNTKCTL_EL1] = cntkctl & kept
+    access(rig, sr.CNTHCTL_EL2.encoding, 2, True)
+    assert rig.vcpu.x[2] == (cntkctl if holds else cntkctl & visible | cnthctl & ~visible)
+
+
+@settings(max_examples=20)
+@given(value=WORDS)
+def test_cntkctl_el12_is_l2s(value: int) -> None:
+    """Show that CNTKCTL_EL12 is what hardware's CNTKCTL_EL1 has once L2 runs."""
+    rig = fresh_rig()
+    rig.vcpu.x[1] = value
+    access(rig, sr.CNTKCTL_EL12.encoding, 1, False)
+    rig.run(context.enter_vel1, rig.vcpu)
+    assert rig[sr.CNTKCTL_EL1] == value & 0x2_03FF
+
+
+def test_the_gic_says_what_it_has() -> None:
+    """Show ICC_SRE_EL2 fixed, and ICH_VTR_EL2 without direct injection."""
+    rig = fresh_rig()
+    rig[sr.ICH_VTR_EL2] = ALL & ~sr.ICH_VTR_EL2.nV4.mask
+    rig.vcpu.x[1] = 0
+    access(rig, sr.ICC_SRE_EL2.encoding, 1, False)
+    assert not was_undefined(rig)
+    access(rig, sr.ICC_SRE_EL2.encoding, 2, True)
+    assert rig.vcpu.x[2] == 0xF
+    access(rig, sr.ICH_VTR_EL2.encoding, 3, True)
+    assert sr.ICH_VTR_EL2.nV4.get(rig.vcpu.x[3]) == 1
+    assert sr.ICH_VTR_EL2.DVIM.get(rig.vcpu.x[3]) == 0
+    assert sr.ICH_VTR_EL2.ListRegs.get(rig.vcpu.x[3]) == 31
+
+
+ID_SPACE = [Encoding(3, 0, 0, CRm, op2) for CRm in range(1, 8) for op2 in range(8)]
+BY_KEY = {register.trap_key: rules for register, rules in RULES}
+
+
+@settings(max_examples=25)
+@given(words=st.lists(WORDS, min_size=len(ID_SPACE), max_size=len(ID_SPACE)))
+def test_identification_registers_show_only_what_the_rules_allow(words: list[int]) -> None:
+    """Show for any machine: each field kept, capped or fixed by its rule, and every other one 0."""
+    rig = fresh_rig()
+    for encoding, word in zip(ID_SPACE, words, strict=True):
+        rig.sim.registers[encoding.trap_key] = word
+    rig.run(init_id_registers, rig.vm)
+    for encoding, word in zip(ID_SPACE, words, strict=True):
+        seen = rig.vm.id_registers[encoding.CRm * 8 + encoding.op2]
+        expected = 0
+        for rule in BY_KEY.get(encoding.trap_key, ()):
+            field = rule.field.get(word)
+            if rule.rule is Rule.CAP:
+                field = min(field, rule.value)
+            elif rule.rule is Rule.SET:
+                field = rule.value
+            expected |= field << rule.field.lsb
+        assert seen == expected, encoding.generic_name
+
+
+MUST_HIDE = {
+    sr.ID_AA64PFR0_EL1: ("SVE", "MPAM", "AMU", "SEL2", "RME"),
+    sr.ID_AA64PFR1_EL1: ("MTE", "SME", "NMI", "GCS", "RAS_frac", "MPAM_frac"),
+    sr.ID_AA64DFR0_EL1: ("PMUVer", "PMSVer", "TraceVer", "TraceFilt", "TraceBuffer", "BRBE"),
+    sr.ID_AA64ISAR0_EL1: ("TME",),
+    sr.ID_AA64ISAR1_EL1: ("SPECRES", "LS64"),
+    sr.ID_AA64ISAR2_EL1: ("MOPS",),
+    sr.ID_AA64MMFR0_EL1: ("FGT", "ExS"),
+    sr.ID_AA64MMFR1_EL1: ("LO", "HCX", "TWED", "CMOW"),
+    sr.ID_AA64MMFR2_EL1: ("NV", "FWB", "VARange", "LSM"),
+    sr.ID_AA64MMFR3_EL1: ("TCRX", "SCTLRX", "S1PIE", "S1POE"),
+    sr.ID_AA64ZFR0_EL1: ("SVEver",),
+    sr.ID_AA64SMFR0_EL1: ("FA64",),
+}
+
+
+def test_features_whose_state_is_not_switched_are_hidden() -> None:
+    """Show, by name, that L1 sees nothing of what L0 does not virtualize, whatever there is."""
+    rig = fresh_rig()
+    for encoding in ID_SPACE:
+        rig.sim.registers[encoding.trap_key] = 0x7777_7777_7777_7777
+    rig.run(init_id_registers, rig.vm)
+    for register, names in MUST_HIDE.items():
+        index = register.encoding.CRm * 8 + register.encoding.op2
+        for name in names:
+            field = register.field(name)
+            assert field.get(rig.vm.id_registers[index]) == 0, field
+
+
+def test_rules_name_each_field_once() -> None:
+    """Show that no field has two rules, that caps fit, and that rows have distinct registers."""
+    for register, rules in RULES:
+        fields = [rule.field for rule in rules]
+        assert len(set(fields)) == len(fields)
+        assert all(field in register.fields for field in fields)
+        assert all(0 <= rule.value <= rule.field.ones for rule in rules)
+    indices = [row.index for row in ROWS]
+    assert len(set(indices)) == len(indices)
+    assert all(8 <= index < 64 for index in indices)
+    with pytest.raises(ValueError, match="not a field of"):
+        idregs._row(sr.ID_AA64PFR1_EL1, idregs.keep(sr.ID_AA64PFR0_EL1.FP))
+
+
+@pytest.mark.parametrize("ctx", ["vEL2", "vEL1"])
+@pytest.mark.parametrize("encoding", ID_SPACE, ids=lambda encoding: encoding.generic_name)
+def test_the_whole_space_reads_as_the_table(encoding: Encoding, ctx: str) -> None:
+    """Show that every encoding of HCR_EL2.TID3's space reads the VM's value, also from L2."""
+    rig = fresh_rig()
+    index = encoding.CRm * 8 + encoding.op2
+    rig.vm.id_registers[index] = 0xAB_0000 + index
+    if ctx == "vEL1":
+        rig.prepare(context.enter_vel1, rig.vcpu)
+    access(rig, encoding, 9, True)
+    assert rig.vcpu.pc == 0x1004
+    assert rig.vcpu.x[9] == 0xAB_0000 + index
+    assert rig.vcpu.context == (CONTEXT_VEL1 if ctx == "vEL1" else 0)
