@@ -189,13 +189,31 @@ class RecordingSimulation(Simulation):
         super().log_operation(key, value)
 
 
-class State(NamedTuple):
-    """All that a resident function can change."""
+class State:
+    """A copy of all that a resident function can change; made once and filled again and again."""
 
-    memory: bytes
-    registers: bytes
-    log: list[Any]
-    calls: list[tuple[int, int, int, int]]
+    def __init__(self, sim: Simulation) -> None:
+        self.parts = [bytearray(part) for part in buffers(sim)]
+        self.calls: list[tuple[int, int, int, int]] = []
+
+    def take(self, sim: Simulation) -> None:
+        """Copy from the machine."""
+        for part, source in zip(self.parts, buffers(sim), strict=True):
+            part[:] = source
+        self.calls = list(CALLS.made)
+
+    def put_back(self, sim: Simulation) -> None:
+        """Copy to the machine."""
+        for part, target in zip(self.parts, buffers(sim), strict=True):
+            target[:] = part
+        CALLS.made = list(self.calls)
+
+
+def buffers(sim: Simulation) -> tuple[bytearray, bytearray]:
+    """Give the machine's memory, and the block with its registers and its log of operations."""
+    memory, block = sim.buffer, sim.registers.obj
+    assert isinstance(memory, bytearray) and isinstance(block, bytearray)
+    return memory, block
 
 
 class Rig:
@@ -228,24 +246,20 @@ class Rig:
         with self.sim:
             self.ready: bool = stage2.init(self.vm, PARANGE[pa_bits])
             self.sim[sr.VTTBR_EL2] = self.vm.canonical.vttbr
+        self.before, self.after = State(self.sim), State(self.sim)
         self.initial = self.state()
 
     def state(self) -> State:
         """Copy everything."""
-        return State(
-            bytes(self.sim.buffer),
-            self.sim.registers.tobytes(),
-            self.sim.operations,
-            list(CALLS.made),
-        )
+        copy = State(self.sim)
+        copy.take(self.sim)
+        return copy
 
     def put_back(self, state: State) -> None:
         """Make everything what it was, with an empty log."""
-        memoryview(self.sim.buffer).cast("B")[:] = state.memory
-        self.sim.registers.cast("B")[:] = state.registers
+        state.put_back(self.sim)
         self.sim.clear_log()
         self.sim.trace.clear()
-        CALLS.made = list(state.calls)
 
     def reset(self) -> None:
         """Go back to the state after initialisation."""
@@ -264,21 +278,19 @@ class Rig:
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run a function in both lives, from the same state, and require the same end."""
-        before = self.state()
-        self.put_back(before)
+        self.sim.clear_log()
+        self.sim.trace.clear()
+        self.before.take(self.sim)
         expected = self.interpret(function, *arguments)
-        interpreted = self.state()
-        trace = list(self.sim.trace)
-        self.put_back(before)
-        with self.sim:
-            result = native().call(function, *arguments)
-        compiled = self.state()
-        assert result == expected, f"{function.__name__}: native code gives another result"
-        assert compiled.memory == interpreted.memory, f"{function.__name__}: memory differs"
-        assert compiled.registers == interpreted.registers, f"{function.__name__}: registers differ"
-        assert compiled.log == interpreted.log, f"{function.__name__}: operations differ"
-        assert compiled.calls == interpreted.calls, f"{function.__name__}: firmware calls differ"
-        self.sim.trace[:] = trace
+        self.after.take(self.sim)
+        self.before.put_back(self.sim)
+        result = self.prepare(function, *arguments)
+        name = function.__name__
+        memory, block = buffers(self.sim)
+        assert result == expected, f"{name}: native code gives another result"
+        assert memory == self.after.parts[0], f"{name}: memory differs"
+        assert block == self.after.parts[1], f"{name}: registers or operations differ"
+        assert CALLS.made == self.after.calls, f"{name}: firmware calls differ"
         return result
 
     def __getitem__(self, register: type[Register]) -> int:

@@ -59,7 +59,7 @@ def vel1(rig: Rig) -> list[int]:
     ]
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(first_vel2=FILES, first_vel1=FILES, second_vel1=FILES, second_vel2=FILES)
 def test_a_round_trip_keeps_every_switched_register(
     first_vel2: list[int], first_vel1: list[int], second_vel1: list[int], second_vel2: list[int]

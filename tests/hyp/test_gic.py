@@ -67,7 +67,7 @@ def machine(values: list[int], hcr: int, vmcr: int) -> Rig:
     return rig
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(
     values=st.lists(LR_VALUES, min_size=1, max_size=16),
     hcr=st.builds(lambda low, count: low | count << 27, st.integers(0, 255), st.integers(0, 31)),

@@ -144,7 +144,7 @@ OUTPUTS = st.one_of(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(
     pa_bits=st.sampled_from((40, 48)),
     output=OUTPUTS,

@@ -95,7 +95,7 @@ class ScriptedMemory:
         self.written[address] = value
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(
     pa_bits=st.sampled_from((40, 48)),
     vttbr=st.builds(lambda p, low: p | low, POINTERS, st.sampled_from((0, 0, 1, 0x7FE))),

@@ -1,0 +1,111 @@
+"""L1's memory map: what of the machine it gets."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vel2.control.vm import HIDDEN_BASES, UART1_BASE, l1_regions
+from vel2.hyp.state import REGION_DEVICE, REGION_RAM, REGION_ROM
+from vel2.machine.memmap import MemoryMap, Region, RegionKind
+
+MIB = 1 << 20
+RAM = 0x4000_0000
+L1_BYTES = 256 * MIB
+L0_BYTES = 16 * MIB
+PAGE = 0x1000
+
+
+def region(base: int, size: int, kind: RegionKind) -> Region:
+    """Make a region that has nothing but a place and a kind."""
+    return Region(base=base, size=size, kind=kind, path=f"/{kind.value}@{base:x}")
+
+
+VIRT = (
+    region(0x0000_0000, 64 * MIB, RegionKind.FLASH),
+    region(0x0400_0000, 64 * MIB, RegionKind.FLASH),
+    region(0x0800_0000, 0x1_0000, RegionKind.GIC_DISTRIBUTOR),
+    region(0x080A_0000, 0xF6_0000, RegionKind.GIC_REDISTRIBUTOR),
+    region(0x0900_0000, 0x1000, RegionKind.UART),
+    region(0x0901_0000, 0x1000, RegionKind.RTC),
+    region(0x0902_0000, 0x18, RegionKind.FW_CFG),
+    region(UART1_BASE, 0x1000, RegionKind.UART),
+    *(region(0x0A00_0000 + n * 0x200, 0x200, RegionKind.VIRTIO_MMIO) for n in range(32)),
+    region(0x1000_0000, 0x2EFF_0000, RegionKind.PCIE_MMIO32),
+    region(0x3EFF_0000, 0x1_0000, RegionKind.PCIE_IO),
+    region(RAM, L1_BYTES + L0_BYTES, RegionKind.RAM),
+)
+
+
+def covers(regions: list[tuple[int, int, int]], address: int) -> int | None:
+    """Give the kind of the region an address is in."""
+    found = [kind for base, size, kind in regions if base <= address < base + size]
+    assert len(found) <= 1, "two regions overlap"
+    return found[0] if found else None
+
+
+def test_virts_map() -> None:
+    """Show for the board's devices that L1 gets them, but neither UART1, fw_cfg nor L0."""
+    regions = l1_regions(MemoryMap(VIRT), L1_BYTES)
+    assert covers(regions, 0) == covers(regions, 0x0400_0000) == REGION_ROM
+    for address in (0x0800_0000, 0x0900_0000, 0x0901_0000, 0x0A00_3E00, 0x1000_0000, 0x3EFF_FFFF):
+        assert covers(regions, address) == REGION_DEVICE
+    for hidden in (UART1_BASE, UART1_BASE + 0xFFF, 0x0902_0000):
+        assert covers(regions, hidden) is None
+    assert covers(regions, RAM) == covers(regions, RAM + L1_BYTES - 1) == REGION_RAM
+    assert covers(regions, RAM + L1_BYTES) is None
+    assert covers(regions, RAM + L1_BYTES + L0_BYTES - 1) is None
+    assert len(regions) < 16, "32 virtio windows are one region"
+
+
+@st.composite
+def maps(draw: st.DrawFn) -> tuple[Region, ...]:
+    """Draw devices that do not overlap, in order, below RAM; some share a page."""
+    regions = []
+    at = 0
+    kinds = st.sampled_from((RegionKind.UART, RegionKind.FLASH, RegionKind.OTHER))
+    for _ in range(draw(st.integers(0, 10))):
+        at += draw(st.sampled_from((0, 0, 0x200, PAGE, 0x1_0000)))
+        size = draw(st.sampled_from((0x18, 0x200, PAGE, 0x1800, 4 * PAGE)))
+        regions.append(region(at, size, draw(kinds)))
+        at += size
+    return (*regions, region(RAM, L1_BYTES + L0_BYTES, RegionKind.RAM))
+
+
+@settings(max_examples=100)
+@given(devices=maps())
+def test_regions_are_whole_pages_that_cover_every_device_once(devices: tuple[Region, ...]) -> None:
+    """Show that regions are pages, in order, disjoint, and hold each device and nothing far off."""
+    regions = l1_regions(MemoryMap(devices), L1_BYTES)
+    end = 0
+    for base, size, _ in regions:
+        assert base % PAGE == size % PAGE == 0 and size > 0
+        assert base >= end
+        end = base + size
+    for device in devices[:-1]:
+        assert covers(regions, device.base) is not None
+        assert covers(regions, device.end - 1) is not None
+    pages = {
+        page
+        for device in devices[:-1]
+        for page in range(device.base // PAGE, -(-device.end // PAGE))
+    }
+    assert sum(size for _, size, _ in regions) == len(pages) * PAGE + L1_BYTES
+
+
+def test_the_doorbell_is_hidden() -> None:
+    """Show that it is by its address that UART1 is hidden."""
+    assert frozenset({0x0904_0000}) == HIDDEN_BASES
+
+
+def test_a_neighbour_does_not_bring_uart1_back() -> None:
+    """Show that devices right before and after UART1 do not make its page L1's."""
+    devices = (
+        region(UART1_BASE - PAGE, PAGE, RegionKind.OTHER),
+        region(UART1_BASE, PAGE, RegionKind.UART),
+        region(UART1_BASE + PAGE, PAGE, RegionKind.OTHER),
+        region(RAM, L1_BYTES + L0_BYTES, RegionKind.RAM),
+    )
+    regions = l1_regions(MemoryMap(devices), L1_BYTES)
+    assert covers(regions, UART1_BASE) is None
+    assert covers(regions, UART1_BASE - 1) == covers(regions, UART1_BASE + PAGE) == REGION_DEVICE
