@@ -352,7 +352,10 @@ class Program:
             first, second = self.random.sample(self.addresses, 2)
             return f"({first} {self.random.choice(COMPARISONS)} {second})"
         op = self.random.choice(COMPARISONS)
-        return f"({self.integer(depth - 1)} {op} {self.integer(depth - 1)})"
+        left = self.integer(depth - 1)
+        # Random values are hardly ever equal: now and then both sides are the same.
+        right = left if self.random.random() < 0.25 else self.integer(depth - 1)
+        return f"({left} {op} {right})"
 
     def constant_number(self) -> str:
         """Give a literal number."""

@@ -58,6 +58,8 @@ def number(random: Random) -> int:
 
 def initial(random: Random, module: ModuleType) -> State:
     vcpu = module.Vcpu(bytearray(random.randbytes(module.Vcpu.size)))
+    for index in range(len(vcpu.x)):
+        vcpu.x[index] = number(random)
     for timer in (vcpu.timer, *vcpu.timers):
         timer.enabled = bool(random.getrandbits(1))
     memory = random.randbytes(MEMORY_SIZE)

@@ -130,7 +130,7 @@ class Jit:
         for argument in arguments:
             if isinstance(argument, Struct):
                 start = argument.host_address - argument._offset
-                owners.append((argument._views, start, len(cast(memoryview, argument._views[0]))))
+                owners.append((argument._views, start, len(argument._views[0])))
         for views, start, size in owners:
             if start <= (result or 0) <= start + size - struct.size:
                 return struct._over(views, (result or 0) - start)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from vel2.lang.ir import BARRIERS, HINTS
-from vel2.lang.structs import Struct, StructT, Views, _views, array, scalar
+from vel2.lang.structs import Struct, StructT, Views, array, scalar, views_of
 from vel2.lang.types import u64
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Simulation:
     ) -> None:
         self.buffer = bytearray(memory) if isinstance(memory, int) else memory
         self.symbols = dict(symbols or {})
-        self.views: Views = _views(self.buffer)
+        self.views: Views = views_of(self.buffer)
         self.block = SimulationBlock()
         self.registers = self.block._views[3][
             SimulationBlock.offset_of("registers") // 8 : SimulationBlock.size // 8
@@ -124,12 +124,12 @@ class Simulation:
 
     def load(self, size: int, address: int) -> int:
         """Read `size` bytes (1, 2, 4, 8) at a physical address."""
-        view = cast(memoryview, self.views[size.bit_length() - 1])
+        view = self.views[size.bit_length() - 1]
         return view[self._offset(address, size, size) // size]
 
     def store(self, size: int, address: int, value: int) -> None:
         """Write `size` bytes (1, 2, 4, 8) at a physical address."""
-        view = cast(memoryview, self.views[size.bit_length() - 1])
+        view = self.views[size.bit_length() - 1]
         offset = self._offset(address, size, size)
         if not 0 <= value < 1 << 8 * size:
             raise SimulationError(f"{value:#x} does not fit a store of {size} bytes: wrap it first")

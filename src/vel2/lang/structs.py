@@ -31,19 +31,21 @@ if sys.byteorder != "little":
 
 StructT = TypeVar("StructT", bound="Struct")
 IntT = TypeVar("IntT", bound=int)
-Views = tuple[memoryview | None, memoryview | None, memoryview | None, memoryview]
+Views = tuple[memoryview, memoryview, memoryview, memoryview]
 
 _FORMATS: tuple[Literal["B", "H", "I", "Q"], ...] = ("B", "H", "I", "Q")
 
 
-def _views(buffer: ReadableBuffer) -> Views:
-    """Cast one buffer to memoryviews of 1, 2, 4 and 8 byte units (None where not even one fits)."""
+def views_of(buffer: ReadableBuffer) -> Views:
+    """Cast one buffer to memoryviews of 1, 2, 4 and 8 byte units, each as far as whole units go."""
     octets = memoryview(buffer).cast("B")
     casts = []
     for log_size, code in enumerate(_FORMATS):
         usable = len(octets) >> log_size << log_size
-        casts.append(octets[:usable].cast(code) if usable else None)
-    return cast(Views, tuple(casts))
+        # An empty view cannot be cast, so a buffer too short for one unit gets an empty slice.
+        unit = octets[:usable] if usable else memoryview(bytes(8))
+        casts.append(unit.cast(code) if usable else unit.cast(code)[:0])
+    return casts[0], casts[1], casts[2], casts[3]
 
 
 class Field:
@@ -65,11 +67,12 @@ class Field:
             raise TypeError(f"an array cannot have {count!r} elements: give a number of at least 1")
         self.name = ""
         self.count = count
+        self.length = count or 1
         self.wanted_offset = offset
         self.offset = 0
         self.stride = 1 if element is bool else element.size
         self.alignment = element.alignment if isinstance(element, StructMeta) else self.stride
-        self.size = self.stride * (1 if count is None else count)
+        self.size = self.stride * self.length
         self._log = self.stride.bit_length() - 1
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -93,12 +96,14 @@ class ScalarField(Field, Generic[IntT]):
     def __get__(self, instance: Struct | None, owner: type) -> ScalarField[IntT] | IntT:
         if instance is None:
             return self
-        return instance._views[self._log][(instance._offset + self.offset) >> self._log]  # type: ignore[index,return-value]
+        view = instance._views[self._log]
+        value: Any = view[(instance._offset + self.offset) >> self._log]
+        return value  # type: ignore[no-any-return]
 
     def __set__(self, instance: Struct, value: IntT) -> None:
         view = instance._views[self._log]
         try:
-            view[(instance._offset + self.offset) >> self._log] = value  # type: ignore[index]
+            view[(instance._offset + self.offset) >> self._log] = value
         except ValueError:
             raise ValueError(
                 f"{type(instance).__name__}.{self.name} cannot hold {value:#x}: "
@@ -128,7 +133,8 @@ class ArrayView(Generic[IntT]):
     def __getitem__(self, index: int) -> IntT:
         if not 0 <= index < self._count:
             raise _index_error(index, self._count)
-        return cast(IntT, self._view[self._first + index])
+        value: Any = self._view[self._first + index]
+        return value  # type: ignore[no-any-return]
 
     def __setitem__(self, index: int, value: IntT) -> None:
         if not 0 <= index < self._count:
@@ -141,7 +147,8 @@ class ArrayView(Generic[IntT]):
             ) from None
 
     def __iter__(self) -> Iterator[IntT]:
-        return iter(cast("list[IntT]", list(self._view[self._first : self._first + self._count])))
+        values: Any = self._view[self._first : self._first + self._count]
+        return iter(values)
 
 
 class StructArrayView(Generic[StructT]):
@@ -178,9 +185,8 @@ class ArrayField(Field, Generic[IntT]):
     def __get__(self, instance: Struct | None, owner: type) -> ArrayField[IntT] | ArrayView[IntT]:
         if instance is None:
             return self
-        view = cast(memoryview, instance._views[self._log])
-        assert self.count is not None
-        return ArrayView(view, (instance._offset + self.offset) >> self._log, self.count)
+        first = (instance._offset + self.offset) >> self._log
+        return ArrayView(instance._views[self._log], first, self.length)
 
     def __set__(self, instance: Struct, value: object) -> None:
         raise AttributeError(f"array {self.name} cannot be assigned: assign its elements")
@@ -198,9 +204,8 @@ class StructArrayField(Field, Generic[StructT]):
     ) -> StructArrayField[StructT] | StructArrayView[StructT]:
         if instance is None:
             return self
-        assert self.count is not None
         return StructArrayView(
-            instance._views, instance._offset + self.offset, self.element, self.count
+            instance._views, instance._offset + self.offset, self.element, self.length
         )
 
     def __set__(self, instance: Struct, value: object) -> None:
@@ -217,7 +222,7 @@ class NestedField(Field, Generic[StructT]):
     def __get__(self, instance: Struct | None, owner: type) -> NestedField[StructT] | StructT:
         if instance is None:
             return self
-        element = cast("type[StructT]", self.element)
+        element: type[StructT] = self.element
         return element._over(instance._views, instance._offset + self.offset)
 
     def __set__(self, instance: Struct, value: object) -> None:
@@ -363,12 +368,12 @@ class Struct(metaclass=StructMeta):
         cls = type(self)
         if buffer is None:
             buffer = bytearray(max(cls.size, 8))
-        views = _views(buffer)
+        views = views_of(buffer)
         if offset % cls.alignment:
             raise ValueError(
                 f"{cls.__name__} cannot be at {offset:#x}: give a multiple of {cls.alignment}"
             )
-        length = 0 if views[0] is None else len(views[0])
+        length = len(views[0])
         if not 0 <= offset <= length - cls.size:
             raise ValueError(
                 f"{cls.__name__} needs {cls.size:#x} bytes at {offset:#x}, but the buffer has "
@@ -388,12 +393,12 @@ class Struct(metaclass=StructMeta):
     @property
     def host_address(self) -> int:
         """Give where the structure lies in this process's memory; the buffer must be writable."""
-        octets = cast(memoryview, self._views[0])
+        octets = self._views[0]
         return ctypes.addressof(ctypes.c_char.from_buffer(octets)) + self._offset
 
     def to_bytes(self) -> bytes:
         """Copy the structure's memory."""
-        octets = cast(memoryview, self._views[0])
+        octets = self._views[0]
         return bytes(octets[self._offset : self._offset + type(self).size])
 
     def __repr__(self) -> str:
