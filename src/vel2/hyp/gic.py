@@ -43,9 +43,9 @@ AP1R_SLOT = slot(sr.ICH_AP1R0_EL2)
 
 @inline
 def load_vel1_interface(vcpu: Vcpu) -> None:
-    """Load L1's ICH_* registers into hardware, if vEL1 has a virtual interface."""
+    """Load L1's ICH_* registers into hardware, if vEL1 has a virtual interface or traps of it."""
     page = page_of(vcpu)
-    if page.slot[L1_HCR_SLOT] & VIRTUAL_INTERRUPTS == 0:
+    if page.slot[L1_HCR_SLOT] & VIRTUAL_INTERRUPTS == 0 and page.slot[HCR_SLOT] == 0:
         if vcpu.slow_eret & SLOW_MAINTENANCE:
             sync_live_interface(vcpu)
         return
@@ -66,7 +66,8 @@ def load_vel1_interface(vcpu: Vcpu) -> None:
 @inline
 def save_vel1_interface(vcpu: Vcpu) -> None:
     """Take the ICH_* registers back, and quiet them unless L1 must see their interrupt."""
-    if mrs(sr.HCR_EL2) & VIRTUAL_INTERRUPTS == 0:
+    hcr = mrs(sr.ICH_HCR_EL2)
+    if mrs(sr.HCR_EL2) & VIRTUAL_INTERRUPTS == 0 and hcr == 0:
         return
     page = page_of(vcpu)
     vm = vm_of(vcpu)
@@ -79,14 +80,13 @@ def save_vel1_interface(vcpu: Vcpu) -> None:
             break
         page.slot[LR_SLOT + n] = mrs(register)
     page.slot[VMCR_SLOT] = mrs(sr.ICH_VMCR_EL2)
-    hcr = mrs(sr.ICH_HCR_EL2)
     page.slot[HCR_SLOT] = hcr
-    if hcr & ICH.En.mask:
-        if mrs(sr.ICH_MISR_EL2) != 0:
-            vcpu.slow_eret = vcpu.slow_eret | SLOW_MAINTENANCE
-            msr(sr.ICH_HCR_EL2, hcr & ~TRAPS)
-        else:
-            msr(sr.ICH_HCR_EL2, 0)
+    if hcr & ICH.En.mask and mrs(sr.ICH_MISR_EL2) != 0:
+        vcpu.slow_eret = vcpu.slow_eret | SLOW_MAINTENANCE
+        msr(sr.ICH_HCR_EL2, hcr & ~TRAPS)
+    elif hcr != 0:
+        # Its traps do not need En, and vEL2's own interface is EL1's.
+        msr(sr.ICH_HCR_EL2, 0)
 
 
 @resident
