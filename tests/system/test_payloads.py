@@ -155,7 +155,7 @@ class Both(NamedTuple):
     virtual: Report
 
 
-@pytest.fixture(scope="module", params=["stage2"])
+@pytest.fixture(scope="module", params=["stage2", "exceptions"])
 def both(request: pytest.FixtureRequest) -> Both:
     """Run each of the payloads that need nothing from the host."""
     image = build_payload(request.param)
@@ -179,7 +179,7 @@ def test_looks_the_same(both: Both) -> None:
 
 
 def test_a_payload_that_is_not_there() -> None:
-    with pytest.raises(UserError, match="there is no payload nothing; give one of isolation"):
+    with pytest.raises(UserError, match="there is no payload nothing; give one of exceptions"):
         build_payload("nothing")
 
 

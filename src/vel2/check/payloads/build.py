@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 from vel2.check.payloads.assembly import assemble
+from vel2.check.payloads.exceptions import exceptions_main
 from vel2.check.payloads.isolation import isolation_main
 from vel2.check.payloads.layout import (
     IMAGE_BASE,
@@ -22,6 +23,7 @@ from vel2.lang import Image, build_object, link_image
 __all__ = ("PAYLOADS", "build_payload")
 
 PAYLOADS: dict[str, Callable[..., Any]] = {
+    "exceptions": exceptions_main,
     "isolation": isolation_main,
     "stage2": stage2_main,
 }

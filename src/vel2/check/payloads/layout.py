@@ -47,7 +47,7 @@ class State(Struct):
     spsr = scalar(u64)
     far = scalar(u64)
     pstate = scalar(u64)
-    """NZCV, DAIF, EL, SP, PAN, SSBS, DIT, UAO at the vector's first instruction, as in SPSR_ELx."""
+    """DAIF, EL, SP, PAN, SSBS, UAO at the vector's first instruction, as in SPSR_ELx."""
     frame = scalar(u64)
     """Stack pointer to go back to at an exception; 0 when none is expected."""
     guest_x = array(u64, 31)

@@ -74,8 +74,11 @@ HCR_HOST = sr.HCR_EL2.compose(E2H=1, RW=1)
 HCR_GUEST = HCR_HOST | sr.HCR_EL2.VM.mask
 SCTLR_ON = SCTLR_OFF | sr.SCTLR_EL1.compose(M=1, C=1, I=1)
 HVC_IMMEDIATE = 0xFFFF
+VECTOR_NUMBER = 15
 ALLINT = SPSR_ELx.ALLINT.mask
 """FEAT_NMI may be hidden from L1 while hardware has it: then only hardware sets this bit."""
+UNKNOWN_IF_ILLEGAL = SPSR_ELx.compose(SSBS=1, BTYPE=3, UAO=1, DIT=1, TCO=1, PAN=1)
+"""UNKNOWN after an illegal return (SetPSTATEFromPSR); PAN is not, but QEMU keeps the old one."""
 SAME_KIND = 3
 SYNCHRONOUS = 0
 ABORTS = (EC.IABT_LOWER, EC.IABT_SAME, EC.DABT_LOWER, EC.DABT_SAME)
@@ -336,13 +339,16 @@ def saw(state: State, name: u64, subject: u64) -> None:
     if state.vector & SAME_KIND == SYNCHRONOUS:
         put_field(bytes_address(b"esr\0"), state.esr)
     put_field(bytes_address(b"elr\0"), state.elr)
-    put_field(bytes_address(b"spsr\0"), state.spsr & ~ALLINT)
-    put_field(bytes_address(b"pstate\0"), state.pstate)
+    unknown = u64(ALLINT)
+    if state.vector & SAME_KIND == SYNCHRONOUS and ec == EC.ILLEGAL_STATE:
+        unknown = ALLINT | UNKNOWN_IF_ILLEGAL
+    put_field(bytes_address(b"spsr\0"), state.spsr & ~unknown)
+    put_field(bytes_address(b"pstate\0"), state.pstate & ~unknown)
     if ec in ABORTS:
         put_field(bytes_address(b"far\0"), state.far)
     if ec in ABORTS_FROM_LOWER and is_stage2_fault(state.esr):
         put_field(bytes_address(b"hpfar\0"), mrs(sr.HPFAR_EL2))
-    if ec == EC.HVC64 and state.esr & HVC_IMMEDIATE >= HVC_EL1_VECTOR:
+    if ec == EC.HVC64 and state.esr & HVC_IMMEDIATE & ~VECTOR_NUMBER == HVC_EL1_VECTOR:
         saw_by_el1()
     put_byte(NEWLINE)
 
