@@ -36,9 +36,9 @@ def demo(tmp_path: Path, *options: str) -> tuple[dict[str, Any], list[str]]:
     return json.loads(result.read_text()), done.stdout.splitlines()
 
 
-def check_ended_well(result: dict[str, Any]) -> None:
+def check_ended_well(result: dict[str, Any], kvm_mode: str = "VHE") -> None:
     """Both levels ran to their end: user space, `poweroff`, and QEMU's own success."""
-    assert (result["l1"]["el"], result["l1"]["kvm_mode"]) == ("EL2", "VHE")
+    assert (result["l1"]["el"], result["l1"]["kvm_mode"]) == ("EL2", kvm_mode)
     assert "(Debian " in result["l1"]["qemu"]
     assert result["l1"]["vmm_status"] == 0
     assert result["l2"]["el"] == "EL1"
@@ -68,6 +68,15 @@ def test_other_kernels(tmp_path: Path, l1: str, l2: str) -> None:
     check_ended_well(result)
     assert result["l1"]["kernel"].startswith(f"{l1}.")
     assert result["l2"]["kernel"].startswith(f"{l2}.")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "kvm_mode"), [("--el2", "nvhe", "Hyp nVHE"), ("--nv", "nv", "VHE")]
+)
+def test_other_virtual_el2s(tmp_path: Path, option: str, value: str, kvm_mode: str) -> None:
+    """A hypervisor without VHE, and one whose every access to EL2's registers traps."""
+    result, _ = demo(tmp_path, option, value)
+    check_ended_well(result, kvm_mode)
 
 
 def test_without_vel2(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from vel2.arch.homes import Kind, Level
 from vel2.cli.consoles import LabelledLines
 from vel2.cli.ending import conclude
 from vel2.cli.guests import progress_bars
@@ -68,7 +69,6 @@ def demo(
       vel2 demo --deterministic          count instructions; every run is the same
       vel2 demo --native                 the same guests without vel2, to compare
     """
-    check_supported("--el2", el2)
     check_supported("--nv", nv)
     if vmm == "qemu" and memory < QEMU_L1_BYTES:
         raise UserError(
@@ -81,6 +81,8 @@ def demo(
         initrd=L1_INITRDS[vmm](load_kernel(find_kernel(l2)), "" if verbose else " quiet"),
         append=f"{L1_BOOTARGS} job={L1_JOBS[vmm]}",
         memory_bytes=memory,
+        el2=Kind(el2),
+        nv=Level(nv),
         deterministic=deterministic,
         native=native,
     )
