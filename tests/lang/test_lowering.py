@@ -69,6 +69,14 @@ def test_dead_arms_are_not_lowered(tmp_path: Path) -> None:
     assert "missing" not in text
 
 
+def test_a_root_may_be_named_twice_and_share_its_name(tmp_path: Path) -> None:
+    first = load(tmp_path, "def f(x: u64) -> u64:\n    return x\n")
+    second = load(tmp_path, "def f(x: u64) -> u64:\n    return u64(x + 1)\n")
+    assert len(lower_module(first.f, first.f).functions) == 1
+    jit = Jit(first.f, second.f)
+    assert (jit.call(first.f, 4), jit.call(second.f, 4)) == (4, 5)
+
+
 def test_a_loop_forgets_what_its_body_changes(tmp_path: Path) -> None:
     """`n` is 3 before the loop only; the compiler must not take it as 3 in the condition."""
     source = (

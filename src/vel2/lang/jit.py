@@ -44,7 +44,7 @@ class Jit:
         import llvmlite.binding as llvm
 
         lowering = ModuleLowering()
-        module = lowering.run(roots)
+        module = lowering.run(roots, keep_names=False)
         verify_module(module)
         machine = _host_machine(optimization)
         text = SimulatedWriter(module).write(machine.triple, str(machine.target_data))
@@ -57,7 +57,10 @@ class Jit:
             parse_and_optimize(text, machine, optimization), machine
         )
         self._engine.finalize_object()
-        self._functions = {root: self._bind(root) for root in roots}
+        self._functions = {
+            root: self._bind(root, lowering.signatures[cast(FunctionType, root)].function)
+            for root in roots
+        }
         self._blobs = {f"address.{blob.name}": blob.data for blob in module.blobs}
         self._symbols = {
             str(instruction.attributes[0])
@@ -65,7 +68,6 @@ class Jit:
             for instruction in function.instructions()
             if instruction.op == "symbol"
         }
-        self._module = module
         self._simulation: Simulation | None = None
         self._error: BaseException | None = None
 
@@ -77,10 +79,11 @@ class Jit:
         bound = self._functions.get(function)
         if bound is None:
             raise ValueError(f"{function.__name__} is not a root of this Jit: name it in Jit(...)")
-        simulation = self._simulation_for(function)
+        native, source, touches_machine = bound
+        has_machine = Simulation._stack or touches_machine
+        simulation = current() if has_machine else _no_machine()
         if simulation is not self._simulation:
             self._enter(simulation)
-        native, source = bound
         if len(arguments) != len(source.parameters):
             raise TypeError(
                 f"{source.name}() takes {len(source.parameters)} arguments, not {len(arguments)}"
@@ -96,15 +99,10 @@ class Jit:
         simulation.check_faults()
         return self._raise(result, source.result, arguments, simulation)
 
-    def _bind(self, function: Callable[..., Any]) -> tuple[Any, Source]:
-        source = Source(cast(FunctionType, function))
-        address = self._engine.get_function_address(source.name)
-        return _prototype(source)(address), source
-
-    def _simulation_for(self, function: Callable[..., Any]) -> Simulation:
-        if Simulation._stack or _touches_machine(self._module.functions[function.__name__]):
-            return current()
-        return _no_machine()
+    def _bind(self, root: Callable[..., Any], function: ir.Function) -> tuple[Any, Source, bool]:
+        source = Source(cast(FunctionType, root))
+        address = self._engine.get_function_address(function.name)
+        return _prototype(source)(address), source, _touches_machine(function)
 
     def _enter(self, simulation: Simulation) -> None:
         """Point the code at a simulation, and tell it the addresses it may ask for."""
@@ -165,7 +163,6 @@ _MACHINE_OPS = {
 }
 
 
-@cache
 def _touches_machine(function: ir.Function) -> bool:
     """Tell whether a function, or one it calls, does what only a simulation can answer."""
     seen, work = {function}, [function]

@@ -1,6 +1,37 @@
-"""The marks of resident code, and the way a refusal is told.
+"""The marks of resident code, the language it is written in, and the way a refusal is told.
 
 A function is part of the subset when it is marked here; the marks change nothing for CPython.
+
+Types. Parameters and results are annotated: u8, u16, u32, u64, bool, an address type (VA, L2IPA,
+L1IPA, PA), a Struct (a reference), or None. A local variable has the type of its first value; an
+integer is u64 unless it is wrapped in an address type or annotated (`x: u32 = ...`). Address types
+mix neither with each other nor with u64; `PA(...)` converts. What arithmetic gives is a plain
+integer.
+
+Integers. CPython computes with unbounded integers, the machine modulo 2**64. The compiler tracks
+the range of each value; one that may leave 0..2**64-1 must be wrapped (`u64(x + 1)`,
+`x - y & mask`) before it is stored, passed, returned, compared, tested, divided, shifted right or
+used as an index, so that both agree. `x += 1` is refused for the same reason. Shifts by 64 or more
+give 0.
+
+Statements: assignment (also `a, b = b, a`), if, while, `for` over `range(...)` with a constant
+step, `for` over a compile-time tuple (unrolled; `enumerate`, `zip` and unpacking work), break,
+continue, match on an integer with constants, `|` and `_`, return, pass, calls.
+
+Expressions: + - * // % & | ^ ~ << >>, comparisons (chained too), `in` a compile-time tuple,
+and/or/not, conditional expressions, fields, elements, calls.
+
+Compile time. Whatever Python can compute from globals, closures and constants is computed when the
+code is compiled: attributes, subscripts, registers, fields, enums, `T.offset_of("x")`, methods of
+objects of `arch`, `len`, `max` and their like, and functions marked `@constexpr`. A local name may
+stand for such an object. `if` on a known condition drops the other arm without looking at it. A
+tuple of integers indexed at run time becomes a read-only table. `F.get(x)`, `F.put(x)` and
+`F.set(v, x)` of a Field become shifts and masks; where CPython would raise because `x` does not fit
+the field, the machine cuts it off.
+
+Not checked by the machine: an index outside its array (unless built with `check_bounds`), and a
+divisor of 0, which gives 0. CPython and the simulated machine report both as errors, so tests must
+reach such code there.
 """
 
 from __future__ import annotations

@@ -181,7 +181,7 @@ class Calls(Expressions):
     # -- resident functions
 
     def _resident(self, node: ast.Call, target: FunctionType) -> Value:
-        signature = self.module.signature(target, node, self)
+        signature = self.module.signature(target)
         try:
             bound = inspect.signature(target).bind(
                 *node.args, **{keyword.arg or "**": keyword.value for keyword in node.keywords}

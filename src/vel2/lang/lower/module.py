@@ -13,7 +13,6 @@ from types import FunctionType
 from typing import Any, Never, NoReturn
 
 from vel2.lang import ir
-from vel2.lang.lower.scope import Scope
 from vel2.lang.lower.statements import Statements
 from vel2.lang.lower.values import Type
 from vel2.lang.structs import StructMeta
@@ -144,18 +143,18 @@ class ModuleLowering:
         self.module = ir.Module()
         self.externals: dict[str, FunctionType] = {}
         """Symbol -> the function that stands for it in CPython."""
-        self._signatures: dict[FunctionType, Signature] = {}
+        self.signatures: dict[FunctionType, Signature] = {}
         self._work: list[tuple[Source, ir.Function]] = []
         self._tables: dict[tuple[int, ...], ir.Table] = {}
         self._blobs: dict[bytes, ir.Blob] = {}
 
-    def run(self, roots: Iterable[Callable[..., Any]]) -> ir.Module:
-        """Lower everything."""
+    def run(self, roots: Iterable[Callable[..., Any]], *, keep_names: bool = True) -> ir.Module:
+        """Lower everything; `keep_names` refuses roots that cannot keep their Python names."""
         for root in roots:
             if not isinstance(root, FunctionType):
                 raise SubsetError(f"a root must be a function, not {root!r}")
-            signature = self._declare(root)
-            if signature.function.name != root.__name__:
+            signature = self.signature(root)
+            if keep_names and signature.function.name != root.__name__:
                 raise SubsetError(
                     f"two roots are named {root.__name__}: an assembler could not tell them apart"
                 )
@@ -165,9 +164,9 @@ class ModuleLowering:
             Statements(self, source, function).lower()
         return self.module
 
-    def signature(self, target: FunctionType, node: ast.AST, caller: Scope) -> Signature:
-        """Declare a callee; refusals in its head are its own."""
-        return self._signatures.get(target) or self._declare(target)
+    def signature(self, target: FunctionType) -> Signature:
+        """Declare a function once; refusals in its head are its own."""
+        return self.signatures.get(target) or self._declare(target)
 
     def _declare(self, target: FunctionType) -> Signature:
         source = Source(target)
@@ -184,7 +183,7 @@ class ModuleLowering:
         )
         self.module.functions[name] = function
         signature = Signature(function, source.parameters, source.result, source.never_returns)
-        self._signatures[target] = signature
+        self.signatures[target] = signature
         if function.external:
             self.externals[name] = target
         else:
