@@ -19,6 +19,7 @@ from vel2.arch.bits import Register
 from vel2.hyp import (
     context,
     exception,
+    finegrained,
     gic,
     idregs,
     pauth,
@@ -72,6 +73,7 @@ ROOTS = (
     context.enter_vel2,
     exception.take_to_running_el1,
     exception.take_to_vel2,
+    finegrained.asks,
     gic.empty_list_registers,
     gic.eoi_list_registers,
     gic.maintenance_status,

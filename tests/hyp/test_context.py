@@ -19,6 +19,7 @@ from vel2.hyp.state import (
     CONTEXT_VEL2,
     SLOW_MAINTENANCE,
     SLOW_PTIMER,
+    SLOW_VEL1,
     SLOW_VTIMER,
 )
 
@@ -158,7 +159,7 @@ def test_timers_stop_unless_they_have_fired(vtimer: int, ptimer: int) -> None:
         assert rig[VTIMER[1]] == 0, "with another virtual offset the interrupt could go away"
     rig.run(context.enter_vel1, rig.vcpu)
     assert [rig[r] for r in (*VTIMER, *PTIMER)] == [vtimer, 0x111, ptimer, 0x222]
-    assert rig.vcpu.slow_eret == 0
+    assert rig.vcpu.slow_eret == SLOW_VEL1
 
 
 def eret_inside_vel2(rig: Rig) -> None:

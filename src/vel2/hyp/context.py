@@ -15,8 +15,8 @@ through L0, so L0 always knows which context runs.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.homes import SWITCHED, slot, switched
-from vel2.hyp import controls, gic, stage2, timer
-from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, page_of, vm_of
+from vel2.hyp import controls, finegrained, gic, stage2, timer
+from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, SLOW_VEL1, Vcpu, page_of, vm_of
 from vel2.hyp.translate import TRANSLATIONS
 from vel2.lang import inline, mrs, msr, resident, u64
 
@@ -109,12 +109,14 @@ def setup_cpu_context(vcpu: Vcpu) -> None:
     """Make hardware what `vcpu.context` needs."""
     if vcpu.context == CONTEXT_VEL2:
         load_vel2_registers(vcpu)
+        finegrained.clear_for_vel2(vcpu)
         stage2.load_canonical(vm_of(vcpu))
         controls.load_for_vel2(vcpu)
     else:
         load_vel1_registers(vcpu)
         sync_mdscr(vcpu)
         controls.load_for_vel1(vcpu)
+        finegrained.load_for_vel1(vcpu)
         timer.load_vel1_timers(vcpu)
         gic.load_vel1_interface(vcpu)
 
@@ -125,6 +127,7 @@ def enter_vel1(vcpu: Vcpu) -> None:
     vcpu.counters.to_vel1 = u64(vcpu.counters.to_vel1 + 1)
     restore_cpu_context(vcpu)
     vcpu.context = CONTEXT_VEL1
+    vcpu.slow_eret = vcpu.slow_eret | SLOW_VEL1
     setup_cpu_context(vcpu)
 
 
@@ -134,6 +137,7 @@ def enter_vel2(vcpu: Vcpu) -> None:
     vcpu.counters.to_vel2 = u64(vcpu.counters.to_vel2 + 1)
     restore_cpu_context(vcpu)
     vcpu.context = CONTEXT_VEL2
+    vcpu.slow_eret = vcpu.slow_eret & ~SLOW_VEL1
     setup_cpu_context(vcpu)
 
 

@@ -64,6 +64,7 @@ PARANGE_48_BITS = 5
 GRAN4_48_BITS = 0
 GRAN16_48_BITS = 1
 ECV_WITHOUT_CNTPOFF = 1
+FGT_WITHOUT_FGT2 = 1
 AF_ONLY = 1
 E2H_RES1_AND_NV1_RES0 = 0b1110
 
@@ -108,7 +109,8 @@ RULES: tuple[tuple[type[Register], tuple[FieldRule, ...]], ...] = (
         + keep(MMFR0.ASIDBits, MMFR0.TGran64, MMFR0.SNSMem)
         + fix(MMFR0.TGran4, GRAN4_48_BITS)
         + cap(MMFR0.TGran16, GRAN16_48_BITS)
-        + cap(MMFR0.ECV, ECV_WITHOUT_CNTPOFF),
+        + cap(MMFR0.ECV, ECV_WITHOUT_CNTPOFF)
+        + cap(MMFR0.FGT, FGT_WITHOUT_FGT2),
     ),
     (
         MMFR1,
@@ -130,7 +132,7 @@ HIDDEN = {
     "SVE, SME": "ZCR_EL2 and SMCR_EL2 are not virtualized yet",
     "MTE": "tag storage and GCR_EL1/TFSR switching are not virtualized yet",
     "PMUv3, SPE, TRBE, BRBE, trace": "counters and buffers are not virtualized yet",
-    "FEAT_FGT, FEAT_HCX": "L1's fine-grained traps are not loaded for L2 yet",
+    "FEAT_FGT2, FEAT_HCX": "the features their bits are about are hidden too",
     "FEAT_NV for L1": "recursion (L3) is not built yet",
     "FEAT_S2FWB": "L1's stage-2 attributes are read in the form without FWB",
     "AMU, MPAM, RME, NMI, GCS, S1PIE, S1POE, TCR2, SCTLR2, MOPS": "not in the switched set",

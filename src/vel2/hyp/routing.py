@@ -5,7 +5,7 @@ sorted list of (trap key, control) and, for each control, clauses: a control ask
 every condition of one of its clauses holds in L1's registers. Registers of features that are hidden
 from the VM come first: they do not exist for it, so no control of L1 can make them trap.
 
-The fine-grained registers are not asked: FEAT_FGT is hidden from L1 (`idregs.HIDDEN`).
+The fine-grained registers are `finegrained`'s.
 """
 
 from collections.abc import Iterator

@@ -8,7 +8,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage1Leaf
 from vel2.arch.homes import slot, switched
 from vel2.arch.insn import IC, TLBI
-from vel2.hyp import controls, idregs, pool, stage2
+from vel2.hyp import controls, finegrained, idregs, pool, stage2
 from vel2.hyp.context import MDSCR_SLOT, load_vel2_registers
 from vel2.hyp.exception import ENTRY_PSTATE
 from vel2.hyp.layout import PCPU_OFFSET, VM_OFFSET, VNCR_IN_PCPU
@@ -137,6 +137,10 @@ def probe(vm: Vm) -> None:
     vm.mdcr = controls.MDCR_ALWAYS
     if sr.ID_AA64DFR0_EL1.PMUVer.get(mrs(sr.ID_AA64DFR0_EL1)) in PMU_PRESENT:
         vm.mdcr = controls.MDCR_ALWAYS | sr.PMCR_EL0.N.get(mrs(sr.PMCR_EL0))
+    if sr.ID_AA64MMFR0_EL1.FGT.get(mrs(sr.ID_AA64MMFR0_EL1)) != 0:
+        vm.has_fgt = 1
+        for register in finegrained.REGISTERS:
+            msr(register, 0)
     vtr = mrs(sr.ICH_VTR_EL2)
     vm.list_registers = u64(sr.ICH_VTR_EL2.ListRegs.get(vtr) + 1)
     vm.active_priorities = 1

@@ -99,6 +99,8 @@ class Vcpu(Struct):
     slow_eret = scalar(u64)
     """Not 0 while an ERET inside vEL2 has more to do than to return (bits `SLOW_*`)."""
     vncr_page = scalar(u64)
+    fgt_loaded = scalar(u64)
+    """Hardware's HFG* registers hold L1's traps."""
     mdscr = scalar(u64)
     """What hardware's MDSCR_EL1 holds."""
     fast_eret = scalar(u64)
@@ -130,6 +132,8 @@ SLOW_MAINTENANCE = 1 << 0
 SLOW_VTIMER = 1 << 1
 """L2's virtual timer was left live because its interrupt is asserted."""
 SLOW_PTIMER = 1 << 2
+SLOW_VEL1 = 1 << 3
+"""vEL1 runs: an ERET that traps is L1's to see."""
 
 
 class Stage2(Struct):
@@ -215,6 +219,7 @@ class Vm(Struct):
     cpacr_holds_cptr = scalar(u64)
     """Hardware's CPACR_EL1 keeps the bits only CPTR_EL2 has (as FEAT_NV2p1 requires)."""
     cntkctl_holds_cnthctl = scalar(u64)
+    has_fgt = scalar(u64)
 
 
 @inline

@@ -13,7 +13,7 @@ from vel2.arch.esr import EC, ISS_SYS64, ESR_ELx
 from vel2.arch.homes import slot
 from vel2.arch.insn import AT
 from vel2.hyp import at as address_translation
-from vel2.hyp import el2regs, routing, tlbi
+from vel2.hyp import el2regs, finegrained, routing, tlbi
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import Vcpu, page_of, vm_of
 from vel2.lang import inline, resident, u32, u64
@@ -123,7 +123,7 @@ def from_vel1(vcpu: Vcpu) -> Outcome:
     control = routing.control_of(key)
     if control == routing.HIDDEN:
         return undefined(vcpu)
-    if routing.asks(vcpu, control, is_read):
+    if finegrained.asks(vcpu, key, is_read) or routing.asks(vcpu, control, is_read):
         vcpu.syndrome = esr
         vcpu.syndrome_has_far = 0
         return Outcome.FORWARD

@@ -73,6 +73,7 @@ HANDLED: dict[int, tuple[Handler, Handler]] = {
     EC.WFX: (unexpected, forward_as_is),
     EC.FP_ASIMD: (sysreg.undefined, forward_as_is),
     EC.PAC: (sysreg.undefined, forward_as_is),
+    EC.SVC64: (unexpected, forward_as_is),
     EC.HVC64: (hvc_from_vel2, forward_as_is),
     EC.SMC64: (smc.local, smc.from_vel1),
     EC.SYS64: (sysreg.from_vel2, sysreg.from_vel1),

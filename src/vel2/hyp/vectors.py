@@ -76,8 +76,8 @@ def fast_eret(a: Assembler) -> None:
 def plain_eret(a: Assembler) -> None:
     """Emit the ERET that stays in the hyp context: vEL2 to vEL2, or to the VHE host's EL0.
 
-    The context needs no check: in vEL1, ERET traps only if L1 set HCR_EL2.NV, which it is not
-    given. x0-x3 are saved; x0 = ESR_EL2.
+    While vEL1 runs `slow_eret` is not 0: an ERET that traps there is L1's to see. x0-x3 are
+    saved; x0 = ESR_EL2.
     """
     a.label("plain_eret")
     a.ldr(1, SP, Vcpu.offset_of("slow_eret"))

@@ -1,0 +1,95 @@
+"""Fine-grained traps (FEAT_FGT): L1's HFG* registers for vEL1, and whether one of their bits asks.
+
+A bit with a positive name traps when it is 1: while vEL1 runs hardware has L1's, while vEL2 runs
+none is set, because there they would trap L1's own accesses. A bit with a negative name ("n...")
+enables a feature that came after FEAT_FGT; those features are hidden from the VM, so hardware's
+stay 0 and the accesses are UNDEFINED before anybody asks (`routing`). HAFGRTR_EL2 is about activity
+monitors, hidden.
+"""
+
+from vel2.arch import controls as arch_controls
+from vel2.arch import sysregs as sr
+from vel2.arch.bits import Register
+from vel2.arch.homes import slot
+from vel2.hyp.state import Vcpu, page_of, vm_of
+from vel2.lang import inline, msr, resident, u64
+
+REGISTERS = (
+    sr.HFGRTR_EL2,
+    sr.HFGWTR_EL2,
+    sr.HFGITR_EL2,
+    sr.HDFGRTR_EL2,
+    sr.HDFGWTR_EL2,
+)
+
+
+def positive_bits(register: type[Register]) -> int:
+    """Mask the bits of a fine-grained register that trap when they are 1."""
+    mask = 0
+    for field in register.fields:
+        if field.mask & register.known and not field.negative:
+            mask |= field.mask
+    return mask
+
+
+ROWS = tuple((register, slot(register), positive_bits(register)) for register in REGISTERS)
+SLOTS = tuple(slot(register) for register in REGISTERS)
+
+
+def _routes() -> dict[int, int]:
+    """Map trap key * 2 + direction to register number * 64 + bit, of the positive bits."""
+    numbers = {register.name: number for number, register in enumerate(REGISTERS)}
+    routes = {}
+    for (key, is_read), fine in arch_controls.FINE.items():
+        if fine.register in numbers and fine.polarity == 1:
+            bit = sr.by_name(fine.register).field(fine.field).lsb
+            routes[key * 2 + int(is_read)] = numbers[fine.register] * 64 + bit
+    return routes
+
+
+ROUTES = _routes()
+KEYS = tuple(sorted(ROUTES))
+BITS = tuple(ROUTES[key] for key in KEYS)
+
+
+@inline
+def load_for_vel1(vcpu: Vcpu) -> None:
+    """Give hardware what L1 asks of the fine-grained traps."""
+    if vm_of(vcpu).has_fgt != 0:
+        page = page_of(vcpu)
+        for register, number, bits in ROWS:
+            value = page.slot[number] & bits
+            if value != 0:
+                msr(register, value)
+                vcpu.fgt_loaded = 1
+
+
+@inline
+def clear_for_vel2(vcpu: Vcpu) -> None:
+    """Take L1's fine-grained traps out of its own way."""
+    if vcpu.fgt_loaded != 0:
+        for register, _number, _bits in ROWS:
+            msr(register, 0)
+        vcpu.fgt_loaded = 0
+
+
+@resident
+def asks(vcpu: Vcpu, key: u64, is_read: bool) -> bool:
+    """Whether a fine-grained bit of L1 is set for this access."""
+    if vm_of(vcpu).has_fgt == 0:
+        return False
+    wanted = u64(key << 1)
+    if is_read:
+        wanted = wanted | 1
+    low = u64(0)
+    high = u64(len(KEYS))
+    while low < high:
+        middle = u64(low + high) >> 1
+        if KEYS[middle] < wanted:
+            low = u64(middle + 1)
+        else:
+            high = middle
+    if low >= len(KEYS) or KEYS[low] != wanted:
+        return False
+    place = BITS[low]
+    return page_of(vcpu).slot[SLOTS[place >> 6]] >> (place & 63) & 1 != 0

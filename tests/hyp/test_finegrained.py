@@ -1,0 +1,54 @@
+"""Fine-grained traps: what L1 asks for is loaded for vEL1, and asked for by the same bits."""
+
+from tests.hyp.rig import Rig, fresh_rig
+from vel2.arch import controls, sysregs
+from vel2.arch import sysregs as sr
+from vel2.hyp import context, finegrained
+
+
+def rig_with_fgt() -> Rig:
+    rig = fresh_rig()
+    rig.vm.has_fgt = 1
+    return rig
+
+
+def test_every_positive_bit_asks_for_its_accesses_and_no_other() -> None:
+    """Show for each access that exactly the bit `arch.controls` names makes it L1's."""
+    rig = rig_with_fgt()
+    names = {register.name for register in finegrained.REGISTERS}
+    checked = 0
+    for (key, is_read), fine in controls.FINE.items():
+        if fine.register not in names or fine.polarity == 0:
+            continue
+        register = sysregs.by_name(fine.register)
+        bit = register.field(fine.field).mask
+        rig.set_slot(register, bit)
+        assert rig.run(finegrained.asks, rig.vcpu, key, is_read), fine
+        rig.set_slot(register, register.known & ~bit)
+        assert not rig.run(finegrained.asks, rig.vcpu, key, is_read), fine
+        rig.set_slot(register, 0)
+        checked += 1
+    assert checked > 600
+
+
+def test_enables_of_hidden_features_never_reach_hardware() -> None:
+    """Show that only bits that trap when set are loaded, and that vEL2 runs with none."""
+    rig = rig_with_fgt()
+    for register in finegrained.REGISTERS:
+        rig.set_slot(register, (1 << 64) - 1)
+    rig.run(context.enter_vel1, rig.vcpu)
+    for register in finegrained.REGISTERS:
+        assert rig[register] == finegrained.positive_bits(register)
+        negative = sum(f.mask for f in register.fields if f.negative)
+        assert rig[register] & negative == 0
+    rig.run(context.enter_vel2, rig.vcpu)
+    assert not any(rig[register] for register in finegrained.REGISTERS)
+
+
+def test_a_machine_without_them_is_never_asked() -> None:
+    """Show that L0 does not touch registers that the machine does not have."""
+    rig = fresh_rig()
+    rig.set_slot(sr.HFGRTR_EL2, (1 << 64) - 1)
+    rig.run(context.enter_vel1, rig.vcpu)
+    assert rig[sr.HFGRTR_EL2] == 0
+    assert not rig.run(finegrained.asks, rig.vcpu, sr.SCTLR_EL1.trap_key, True)

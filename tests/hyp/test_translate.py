@@ -1,0 +1,74 @@
+"""The translations of an nVHE guest's EL2 registers into hardware's EL1 registers."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vel2.arch import sysregs as sr
+from vel2.arch.homes import SWITCHED
+from vel2.hyp import translate
+
+U64 = st.integers(0, (1 << 64) - 1)
+TCR_FIELDS = {
+    "T0SZ": "T0SZ", "IRGN0": "IRGN0", "ORGN0": "ORGN0", "SH0": "SH0", "TG0": "TG0", "PS": "IPS",
+    "TBI": "TBI0", "HA": "HA", "HD": "HD", "HPD": "HPD0", "TBID": "TBID0", "TCMA": "TCMA0",
+    "DS": "DS", "HWU59": "HWU059", "HWU60": "HWU060", "HWU61": "HWU061", "HWU62": "HWU062",
+    "MTX": "MTX0",
+}  # fmt: skip
+
+
+@given(U64)
+def test_tcr_carries_every_field_and_disables_the_upper_half(value: int) -> None:
+    """Show that each field of TCR_EL2 arrives, EPD1 is set, and nothing else is."""
+    result = translate.tcr_el2_to_el1(value)
+    expected = sr.TCR_EL1.EPD1.mask
+    for source, target in TCR_FIELDS.items():
+        expected |= sr.TCR_EL1.field(target).put(sr.TCR_EL2.field(source).get(value))
+    assert result == expected
+    named = {f.name for f in sr.TCR_EL2.fields if f.mask & sr.TCR_EL2.known}
+    assert named == set(TCR_FIELDS)
+
+
+@given(U64)
+def test_sctlr_keeps_what_el2_has_and_frees_el0(value: int) -> None:
+    """Show that MMU, caches, alignment and pointer authentication are L1's, and EL0 never traps."""
+    result = translate.sctlr_el2_to_el1(value)
+    for name in ("M", "A", "C", "SA", "I", "WXN", "EE", "EnIA", "EnIB", "EnDA", "EnDB", "DSSBS"):
+        assert sr.SCTLR_EL1.field(name).get(result) == sr.SCTLR_EL2.field(name).get(value), name
+    for name in ("nTWI", "nTWE", "UCT", "UCI", "DZE", "SPAN"):
+        assert sr.SCTLR_EL1.field(name).get(result) == 1, name
+    for name in ("UMA", "EPAN", "E0E", "ATA", "BT1", "SA0"):
+        assert sr.SCTLR_EL1.field(name).get(result) == 0, name
+
+
+@given(U64)
+def test_ttbr0_loses_its_asid_alone(value: int) -> None:
+    """Show that the EL2 regime, which has no ASID, runs with ASID 0."""
+    assert translate.ttbr0_el2_to_el1(value) == value & ((1 << 48) - 1)
+
+
+@given(U64)
+def test_cptr_becomes_enables(value: int) -> None:
+    """Show that each trap bit of CPTR_EL2 is a disabled field of CPACR_EL1, and back in routing."""
+    cpacr = translate.cptr_el2_to_cpacr_el1(value)
+    for trap, enable in (("TFP", "FPEN"), ("TZ", "ZEN"), ("TSM", "SMEN")):
+        traps = sr.CPTR_EL2.field(trap).get(value)
+        assert sr.CPACR_EL1.field(enable).get(cpacr) == (0 if traps else 0b11)
+    assert sr.CPACR_EL1.TTA.get(cpacr) == sr.CPTR_EL2.TTA.get(value)
+    e2h = translate.cptr_el2_to_e2h(value)
+    assert sr.CPTR_EL2_E2H.TCPAC.get(e2h) == sr.CPTR_EL2.TCPAC.get(value)
+
+
+@given(U64)
+def test_cnthctl_moves_the_el1_enables(value: int) -> None:
+    """Show that EL1PCTEN and EL1PCEN are found where E2H=1 has them."""
+    e2h = translate.cnthctl_el2_to_e2h(value & ~(0b11 << 10))
+    assert sr.CNTHCTL_EL2_E2H.EL1PCTEN.get(e2h) == sr.CNTHCTL_EL2.EL1PCTEN.get(value)
+    assert sr.CNTHCTL_EL2_E2H.EL1PTEN.get(e2h) == sr.CNTHCTL_EL2.EL1PCEN.get(value)
+
+
+@pytest.mark.parametrize("row", SWITCHED, ids=lambda row: row.hardware.name)
+def test_every_switched_register_has_its_translation(row: object) -> None:
+    """Show that the table's names are functions of `translate`, in the table's order."""
+    function = translate.TRANSLATIONS[row.index]
+    assert function is translate._BY_NAME[row.nvhe]
