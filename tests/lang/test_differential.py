@@ -156,6 +156,28 @@ def test_random_programs_agree(seed: int, mode: str, tmp_path: Path) -> None:
     compare(seed, mode, tmp_path)
 
 
+@pytest.mark.parametrize("mode", ["simulated", "hardware"])
+def test_a_dense_match_agrees(mode: str, tmp_path: Path) -> None:
+    """LLVM makes a jump table or a table of results of it; their relocations must be right."""
+    lines = ["def f0(v: Vcpu, a: u64, b: u64, c: bool) -> u64:", "    match a:"]
+    for number in range(64):
+        lines += [f"        case {number}:"]
+        lines += [f"            v.x[{number % 31}] = u64(b * {number + 3})"] * (number % 3)
+        lines += [f"            return {number * 77 ^ 0x55}" if number % 5 else "            pass"]
+    lines += ["        case _:", "            return 1", "    match b & 0x3f:"]
+    for number in range(50):
+        lines += [f"        case {number}:", f"            return {number**3}"]
+    lines += ["    return 2", ""]
+    module = load(tmp_path, "\n".join(lines))
+    jit, emulated, random = Jit(module.f0), Emulated(module, [module.f0], mode), Random(0)
+    for a in range(66):
+        call = Call("f0", a, random.getrandbits(64), True)
+        state = initial(random, module)
+        expected = on_host(module, call, state, None)
+        assert on_host(module, call, state, jit) == expected
+        assert emulated.run(call, state) == expected
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["simulated", "hardware"])
 @pytest.mark.parametrize("seed", MORE_SEEDS)

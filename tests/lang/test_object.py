@@ -183,6 +183,26 @@ def test_ordered_and_atomic_accesses() -> None:
     assert {"stlr", "swpal", "ldapr", "ldaddal", "casal"} <= mnemonics
 
 
+def test_address_0_is_memory() -> None:
+    @resident
+    def first() -> u64:
+        return at(Page, 0).words[0]
+
+    assert compiled(first) == ["mov x8, xzr", "ldr x0, [x8]", "ret"]
+
+
+def test_user_programs_run_without_the_atomics_of_armv8_1() -> None:
+    @resident
+    def atomics(a: PA, x: u64) -> u64:
+        return u64(swap_u64(a, x) + fetch_add_u64(a, x) + compare_exchange_u64(a, x, 1))
+
+    built = build_object([atomics], mode="userspace")
+    assert built.undefined == set()
+    mnemonics = {text.split()[0] for text in code(link_image(BASE, [], built), "atomics")}
+    assert {"ldaxr", "stlxr"} <= mnemonics
+    assert not {text for text in mnemonics if text.startswith(("swp", "ldadd", "cas"))}
+
+
 def test_loops_do_not_become_calls_of_memset_and_memcpy() -> None:
     @resident
     def clear(p: Page, s: Shared) -> None:
@@ -295,7 +315,9 @@ def test_the_stages_can_be_read() -> None:
 
     assert "define dso_local i64 @one()" in llvm_text(lower_module(one))
     assert "one:" in disassembly([one])
-    with pytest.raises(ValueError, match=r"^there is no mode 'x': give one of hardware, userspace"):
+    with pytest.raises(
+        ValueError, match=r"^there is no mode 'x': give one of hardware, simulated, userspace$"
+    ):
         build_object([one], mode="x")
 
 

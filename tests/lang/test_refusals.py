@@ -68,6 +68,14 @@ def test_a_root_must_be_a_function() -> None:
     assert str(caught.value) == "a root must be a function, not <class 'int'>"
 
 
+def test_names_are_ascii(tmp_path: Path) -> None:
+    module = load(tmp_path, "def f() -> u64:\n    größe = 1\n    return größe\n")
+    with pytest.raises(SubsetError, match=r"^the name `größe` is not ASCII: rename it\n"):
+        lower_module(module.f)
+    commented = load(tmp_path, "def f() -> u64:\n    return 1  # größe\n")
+    assert "return 1" in str(lower_module(commented.f))
+
+
 def test_source_that_is_not_there() -> None:
     names: dict[str, object] = {}
     exec("def f() -> None:\n    pass\n", names)

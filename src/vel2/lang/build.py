@@ -13,19 +13,19 @@ from vel2.lang.link import Image, link_image
 from vel2.lang.llvm import HardwareWriter
 from vel2.lang.llvm_simulated import SimulatedWriter
 from vel2.lang.lower import lower_module
-from vel2.lang.target import AARCH64, aarch64_machine, compile_aarch64
+from vel2.lang.target import AARCH64, FEATURES, aarch64_machine, compile_aarch64
 
 Root = Callable[..., Any]
 
 
-MODES = ("hardware", "userspace", "simulated")
+MODES = tuple(FEATURES)
 
 
 def llvm_text(
     module: Module, mode: str = "hardware", optimization: int = 2, *, check_bounds: bool = False
 ) -> str:
     """Give the LLVM IR of a module for AArch64; see `build_object` for the modes."""
-    layout = str(aarch64_machine(optimization).target_data)
+    layout = str(aarch64_machine(mode, optimization).target_data)
     if mode == "simulated":
         return SimulatedWriter(module).write(AARCH64, layout)
     return HardwareWriter(module, check_bounds=check_bounds).write(AARCH64, layout)
@@ -52,7 +52,7 @@ def build_object(
     elf = cache.load(key) if key is not None else None
     if elf is None:
         text = llvm_text(lower_module(*roots), mode, optimization, check_bounds=check_bounds)
-        elf = compile_aarch64(text, optimization).elf
+        elf = compile_aarch64(text, mode, optimization).elf
         if key is not None:
             cache.save(key, elf)
     return read_object(elf)
@@ -68,4 +68,4 @@ def build_image(
 def disassembly(roots: Sequence[Root], mode: str = "hardware", optimization: int = 2) -> str:
     """Give LLVM's assembly listing, to look at what became of a function."""
     text = llvm_text(lower_module(*roots), mode, optimization)
-    return compile_aarch64(text, optimization, listing=True).assembly
+    return compile_aarch64(text, mode, optimization, listing=True).assembly

@@ -32,8 +32,9 @@ _COMPARE = {"eq": "eq", "ne": "ne", "lt": "ult", "le": "ule", "gt": "ugt", "ge":
 _COUNT = {"clz": "ctlz", "ctz": "cttz", "rbit": "bitreverse"}
 _ATOMIC = {"swap": "xchg", "fetch_add": "add"}
 
-# No floating-point or vector register, no memset or memcpy made out of a loop, no unwinding.
-_ATTRIBUTES = 'nounwind noimplicitfloat "no-builtins"'
+# No floating-point or vector register, no memset or memcpy made out of a loop, no unwinding, and
+# address 0 is memory like any other.
+_ATTRIBUTES = 'nounwind noimplicitfloat null_pointer_is_valid "no-builtins"'
 
 
 class HardwareWriter:

@@ -7,8 +7,13 @@ from functools import cache
 from typing import Any
 
 AARCH64 = "aarch64-none-elf"
-# The order matters: +v8.4a after -neon would switch NEON back on.
-AARCH64_FEATURES = "+v8.4a,+strict-align,-neon,-fp-armv8"
+# The order matters: +v8.4a after -neon would switch NEON back on. FEAT_NV2 comes with Armv8.4, so
+# that is what EL2 has; a user program runs wherever its guest runs.
+FEATURES = {
+    "hardware": "+v8.4a,+strict-align,-neon,-fp-armv8",
+    "simulated": "+v8.4a,+strict-align,-neon,-fp-armv8",
+    "userspace": "+strict-align,-neon,-fp-armv8",
+}
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class Compiled:
 
 
 @cache
-def aarch64_machine(optimization: int) -> Any:
+def aarch64_machine(mode: str, optimization: int) -> Any:
     """Give LLVM's AArch64 target machine."""
     import llvmlite.binding as llvm  # not at the top: an object from the cache needs no LLVM
 
@@ -29,7 +34,7 @@ def aarch64_machine(optimization: int) -> Any:
     llvm.initialize_all_asmprinters()
     return llvm.Target.from_triple(AARCH64).create_target_machine(
         cpu="generic",
-        features=AARCH64_FEATURES,
+        features=FEATURES[mode],
         opt=optimization,
         reloc="static",
         codemodel="small",
@@ -50,9 +55,11 @@ def parse_and_optimize(text: str, machine: Any, optimization: int) -> Any:
     return module
 
 
-def compile_aarch64(text: str, optimization: int = 2, *, listing: bool = False) -> Compiled:
+def compile_aarch64(
+    text: str, mode: str = "hardware", optimization: int = 2, *, listing: bool = False
+) -> Compiled:
     """Compile LLVM IR for AArch64 without FP and SIMD; `listing` adds the readable stages."""
-    machine = aarch64_machine(optimization)
+    machine = aarch64_machine(mode, optimization)
     module = parse_and_optimize(text, machine, optimization)
     elf = bytes(machine.emit_object(module))
     if not listing:

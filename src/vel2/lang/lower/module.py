@@ -53,7 +53,21 @@ class Source:
         if isinstance(found, ast.AsyncFunctionDef):
             raise SubsetError(f"{self.name}() is async: only plain functions are resident")
         self._text = text
+        if not text.isascii():
+            self._check_names(found)
         return found
+
+    def _check_names(self, node: ast.FunctionDef) -> None:
+        """Refuse names that the symbols of an image cannot hold."""
+        for inner in ast.walk(node):
+            for key in ("id", "arg", "name"):
+                name = getattr(inner, key, None)
+                if isinstance(name, str) and not name.isascii():
+                    column = node.col_offset
+                    raise SubsetError(
+                        f"the name `{name}` is not ASCII: rename it",
+                        self.location(node.lineno, column, column + len("def")),
+                    )
 
     @cached_property
     def environment(self) -> dict[str, object]:

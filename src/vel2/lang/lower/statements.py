@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import enum
 from dataclasses import dataclass
 from typing import Any
 
@@ -233,6 +234,8 @@ class Statements(Calls):
             return self._annotation(ast.copy_location(ast.parse(found, mode="eval").body, node))
         if isinstance(found, Scalar | StructMeta) or found is bool:
             return Type(found)
+        if isinstance(found, type) and issubclass(found, enum.IntEnum):
+            return Type(U64)
         self.refuse(
             node,
             f"`{self.text(node)}` is not a type of the subset: use u8..u64, bool, VA, L2IPA, "
