@@ -26,6 +26,7 @@ L1_HCR_SLOT = slot(sr.HCR_EL2)
 VIRTUAL_INTERRUPTS = sr.HCR_EL2.IMO.mask | sr.HCR_EL2.FMO.mask
 """With neither, ICC_* accesses of EL1 are the physical interface's; ICH_* state is unused."""
 LR_SLOT = slot(sr.ICH_LR0_EL2)
+VSE = sr.HCR_EL2.VSE.mask
 LR = sr.ICH_LR0_EL2
 ICH = sr.ICH_HCR_EL2
 MISR = sr.ICH_MISR_EL2
@@ -66,10 +67,14 @@ def load_vel1_interface(vcpu: Vcpu) -> None:
 @inline
 def save_vel1_interface(vcpu: Vcpu) -> None:
     """Take the ICH_* registers back, and quiet them unless L1 must see their interrupt."""
-    hcr = mrs(sr.ICH_HCR_EL2)
-    if mrs(sr.HCR_EL2) & VIRTUAL_INTERRUPTS == 0 and hcr == 0:
-        return
     page = page_of(vcpu)
+    controls = mrs(sr.HCR_EL2)
+    if page.slot[L1_HCR_SLOT] & VSE != 0 and controls & VSE == 0:
+        # vEL1 has taken the virtual SError, which clears the bit.
+        page.slot[L1_HCR_SLOT] = page.slot[L1_HCR_SLOT] & ~VSE
+    hcr = mrs(sr.ICH_HCR_EL2)
+    if controls & VIRTUAL_INTERRUPTS == 0 and hcr == 0:
+        return
     vm = vm_of(vcpu)
     for n, group0, group1 in ACTIVE_PRIORITIES:
         if n < vm.active_priorities:
