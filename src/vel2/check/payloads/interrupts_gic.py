@@ -1,0 +1,102 @@
+"""The GICv3 of the board, as much of it as payload `interrupts` needs."""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.pstate import PSTATE_DAIF, M_EL2h
+from vel2.check.payloads.layout import State
+from vel2.check.payloads.runtime import HCR_GUEST, expect, run_guest
+from vel2.lang import (
+    PA,
+    bytes_address,
+    dsb_sy,
+    isb,
+    load_u32,
+    mrs,
+    msr,
+    resident,
+    store_u32,
+    symbol_address,
+    u32,
+    u64,
+)
+
+GICD_CTLR = 0x0800_0000
+GICR = 0x080A_0000
+GICR_WAKER = GICR + 0x14
+GICR_SGI = GICR + 0x1_0000
+GICR_IGROUPR0 = GICR_SGI + 0x80
+GICR_ISENABLER0 = GICR_SGI + 0x100
+GICR_ISACTIVER0 = GICR_SGI + 0x300
+PROCESSOR_SLEEP = 1 << 1
+CHILDREN_ASLEEP = 1 << 2
+ENABLE_GROUP1_ARE = 1 << 4 | 1 << 1
+RWP = 1 << 31
+ALL_PRIORITIES = 0xFF
+PPI_MAINTENANCE = 25
+PPI_HPTIMER = 26
+PPI_VTIMER = 27
+PPI_HVTIMER = 28
+PPI_PTIMER = 30
+SPURIOUS = 1023
+DELAY_SHIFT = 10
+"""A timer fires in this fraction of a second: late enough to get into L2 first, as a rule."""
+HCR_IRQ = HCR_GUEST | sr.HCR_EL2.compose(IMO=1, FMO=1, AMO=1)
+EOI_MODE = sr.ICC_CTLR_EL1.EOImode.mask
+
+
+@resident
+def gic_init() -> None:
+    """Enable the SGIs and PPIs as Group 1 interrupts of this PE."""
+    msr(sr.ICC_SRE_EL2, sr.ICC_SRE_EL2.compose(SRE=1, DFB=1, DIB=1, Enable=1))
+    isb()
+    store_u32(PA(GICD_CTLR), ENABLE_GROUP1_ARE)
+    while load_u32(PA(GICD_CTLR)) & RWP:
+        pass
+    store_u32(PA(GICR_WAKER), u32(load_u32(PA(GICR_WAKER)) & ~PROCESSOR_SLEEP))
+    while load_u32(PA(GICR_WAKER)) & CHILDREN_ASLEEP:
+        pass
+    store_u32(PA(GICR_IGROUPR0), 0xFFFF_FFFF)
+    store_u32(PA(GICR_ISENABLER0), 0xFFFF_FFFF)
+    dsb_sy()
+    msr(sr.ICC_PMR_EL1, ALL_PRIORITIES)
+    msr(sr.ICC_CTLR_EL1, 0)
+    msr(sr.ICC_IGRPEN1_EL1, 1)
+    isb()
+
+
+@resident
+def soon() -> u64:
+    """Give a physical count a little ahead."""
+    isb()
+    return u64(mrs(sr.CNTPCT_EL0) + (mrs(sr.CNTFRQ_EL0) >> DELAY_SHIFT))
+
+
+@resident
+def acknowledge(state: State, intid: u64) -> None:
+    """Acknowledge an interrupt, still asserted by its source, and require that it is the one."""
+    expect(state, bytes_address(b"intid\0"), mrs(sr.ICC_IAR1_EL1), intid)
+
+
+@resident
+def end_interrupt(intid: u64) -> None:
+    """End an interrupt whose source is silent."""
+    isb()
+    msr(sr.ICC_EOIR1_EL1, intid)
+    isb()
+
+
+@resident
+def is_active(intid: u64) -> u64:
+    """Give 1 if an SGI or PPI is active."""
+    return load_u32(PA(GICR_ISACTIVER0)) >> intid & 1
+
+
+@resident
+def return_to_el2(state: State) -> u64:
+    """Make an exception return to EL2 itself, and come back.
+
+    L0 cannot see L1 write a guest's timer or ICH_* under FEAT_NV2 (the write is to memory): an
+    asserted one is silenced at L1's next exception return, so this payload looks after one.
+    """
+    state.guest_pc = symbol_address("guest_hvc")
+    state.guest_pstate = PSTATE_DAIF | M_EL2h
+    return run_guest()
