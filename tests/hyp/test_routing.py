@@ -1,0 +1,71 @@
+"""Trap routing: the resident answer against the independent evaluation of the same tables."""
+
+import random
+
+import pytest
+
+from tests.hyp.rig import Rig, fresh_rig
+from vel2.arch import controls as arch_controls
+from vel2.arch import sysregs as sr
+from vel2.arch.homes import in_memory, switched
+from vel2.hyp import routing
+from vel2.hyp.controls import HCR_FROM_L1
+
+IRREGULAR = {"HPMN", "SPMACCESSR"}
+"""Controls over the PMU, whose registers are hidden."""
+
+
+def give(rig: Rig, values: dict[str, int]) -> None:
+    """Put L1's control registers where the vCPU has them while vEL1 runs."""
+    rig.set_slot(sr.HCR_EL2, values["HCR_EL2"])
+    rig.set_slot(sr.HCRX_EL2, values["HCRX_EL2"])
+    rig.set_slot(sr.ICH_HCR_EL2, values["ICH_HCR_EL2"])
+    rig.vcpu.vel2.memory[in_memory(sr.MDCR_EL2).index] = values["MDCR_EL2"]
+    rig.vm.cpacr_holds_cptr = 1
+    rig.vcpu.vel2.el1[switched(sr.CPACR_EL1).index] = values["CPTR_EL2_E2H"]
+    rig.vm.cntkctl_holds_cnthctl = 1
+    rig.vcpu.vel2.el1[switched(sr.CNTKCTL_EL1).index] = values["CNTHCTL_EL2_E2H"]
+
+
+def keys() -> list[int]:
+    """Every encoding with a control, those that a range covers thinned out."""
+    ranged = sorted(set(arch_controls.COARSE) - set(arch_controls.EXACT))
+    return sorted(arch_controls.EXACT) + ranged[::37]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_access_is_routed_as_the_table_says(seed: int) -> None:
+    """Show for every covered encoding and direction that the resident answer is the table's."""
+    chance = random.Random(seed)
+    rig = fresh_rig()
+    checked = 0
+    for key in keys():
+        register = sr.by_key(key)
+        if register is not None and register.name.startswith(routing.HIDDEN_PREFIXES):
+            assert rig.run(routing.control_of, key) == routing.HIDDEN
+            continue
+        values = {
+            name: chance.getrandbits(64)
+            for name in (
+                "HCR_EL2", "HCRX_EL2", "ICH_HCR_EL2", "MDCR_EL2", "CPTR_EL2_E2H", "CNTHCTL_EL2_E2H",
+            )
+        }  # fmt: skip
+        values["HCR_EL2"] &= HCR_FROM_L1
+        give(rig, values)
+        index = rig.run(routing.control_of, key)
+        name = arch_controls.COARSE[key]
+        assert routing.ROWS[index - 1].name == name, hex(key)
+        for is_read in (False, True):
+            expected = arch_controls.traps(name, values, is_read=is_read)
+            if expected is None:
+                continue
+            assert rig.run(routing.asks, rig.vcpu, index, is_read) == expected, (hex(key), is_read)
+            checked += 1
+    assert checked > 1000
+
+
+def test_an_encoding_without_a_control_is_nobodys() -> None:
+    """Show that what no row covers is not found."""
+    rig = fresh_rig()
+    for register in (sr.TPIDR_EL0, sr.SP_EL0, sr.NZCV):
+        assert rig.run(routing.control_of, register.trap_key) == routing.NOT_FOUND

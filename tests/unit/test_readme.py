@@ -1,0 +1,36 @@
+"""The README and the docs say what the code says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vel2.hyp.idregs import HIDDEN
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+DOCS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("feature", HIDDEN)
+def test_the_readme_lists_every_hidden_feature(feature: str) -> None:
+    """Show that what L1 does not see is listed in one place, with the reason the code gives."""
+    assert f"| {feature} | {HIDDEN[feature]} |" in README
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    """Show that no page sends its reader to a file that is not there."""
+    named = set(re.findall(r"`((?:docs|src|tests|tools)/[\w./]+|[A-Z]+\.md)`", page.read_text()))
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert not missing
+
+
+def test_modules_that_the_map_names_exist() -> None:
+    """Show that the table of `hyp` in ARCHITECTURE.md is the folder."""
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    table = text.split("## Inside `hyp`")[1].split("## ")[0]
+    rows = re.findall(r"^\| (`.*?`) \|", table, re.M)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    here = {path.stem for path in (ROOT / "src/vel2/hyp").glob("*.py")} - {"__init__", "image"}
+    assert named == here
