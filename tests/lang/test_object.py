@@ -321,6 +321,46 @@ def test_the_stages_can_be_read() -> None:
         build_object([one], mode="x")
 
 
+def test_code_leads_back_to_its_source() -> None:
+    @inline
+    def flush() -> None:
+        sysop(TLBI.ALLE1)
+
+    @resident
+    def trap(x: u64) -> u64:
+        sysop(TLBI.VAE1IS, x)
+        isb()
+        flush()
+        return x
+
+    stub = Assembler("stub")
+    stub.label("entry")
+    stub.bl("trap")
+    image = build_image(BASE, [trap], [stub])
+    start = image.symbols["trap"]
+    first = trap.__code__.co_firstlineno
+    lines = {
+        "tlbi vae1is, x0": first + 2,
+        "isb": first + 3,
+        "tlbi alle1": flush.__code__.co_firstlineno + 2,
+        "ret": first + 5,
+    }
+    for number, text in enumerate(code(image, "trap")):
+        assert image.source_at(start + 4 * number) == f"{__file__}:{lines[text]}"
+    assert image.source_at(image.symbols["entry"]) is None
+    assert image.source_at(image.end) is None
+
+
+def test_the_same_source_gives_the_same_image(tmp_path: Path) -> None:
+    from random import Random
+
+    module = load(tmp_path, Program(Random(7)).text(6))
+    roots = [getattr(module, f"f{n}") for n in range(6)]
+    first, second = (build_image(BASE, roots) for _ in range(2))
+    assert first.data == second.data
+    assert first.symbols == second.symbols
+
+
 def test_a_program_has_code_and_data_apart(tmp_path: Path) -> None:
     text = b"hello\n"
 

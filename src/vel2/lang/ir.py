@@ -259,6 +259,7 @@ class Function:
     external: bool = False
     inline: bool = False
     exported: bool = False
+    location: Location | None = None
 
     def instructions(self) -> Iterator[Instruction]:
         """Walk all instructions in order."""

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from vel2.lang.asm import Assembler
 from vel2.lang.elf import ObjectCode, Relocation
+from vel2.lang.lines import LineTable
 
 
 class LinkError(Exception):
@@ -23,6 +24,9 @@ class Image:
     data: bytes
     symbols: dict[str, int]
     sizes: dict[str, int] = field(default_factory=dict, repr=False)
+    lines: LineTable | None = field(default=None, repr=False, compare=False)
+    text: int = 0
+    """Where the compiled code begins."""
 
     @property
     def end(self) -> int:
@@ -44,6 +48,13 @@ class Image:
             return None
         distance = address - addresses[index]
         return names[index] if distance == 0 else f"{names[index]}+{distance:#x}"
+
+    def source_at(self, address: int) -> str | None:
+        """Give the source line of compiled code, as `vel2/hyp/trap.py:12`; None elsewhere."""
+        if self.lines is None or not self.text <= address < self.end:
+            return None
+        name = (self.symbol_at(address) or "").partition("+")[0]
+        return self.lines.at(address - self.text) if name in self.sizes else None
 
 
 @dataclass
@@ -204,4 +215,6 @@ def link_image(
         layout.define_object(code, places)
     layout.align(16)
     layout.patch(places)
-    return Image(base, layout.flat(base), layout.symbols, layout.sizes)
+    text = next((places[i] for i in places if code and code.sections[i].name == ".text"), 0)
+    lines = LineTable(code.elf) if code is not None and text else None
+    return Image(base, layout.flat(base), layout.symbols, layout.sizes, lines, text)

@@ -21,6 +21,7 @@ from vel2.lang.ir import (
     SystemName,
     Table,
 )
+from vel2.lang.lines import DebugInfo
 from vel2.lang.types import WORD_BITS
 
 _TYPES = {Kind.INT: "i64", Kind.BOOL: "i1", Kind.REF: "ptr"}
@@ -43,12 +44,16 @@ class HardwareWriter:
     :param check_bounds: stop at a BRK when an index is outside its array.
     """
 
+    has_lines = True
+
     def __init__(self, module: Module, *, check_bounds: bool = False) -> None:
         self.module = module
         self.check_bounds = check_bounds
         self.lines: list[str] = []
         self.declared: dict[str, str] = {}
         self.metadata: dict[str, int] = {}
+        self.debug = DebugInfo(self.metadata)
+        self.place = ""
         self.temporaries = 0
 
     def write(self, triple: str, data_layout: str) -> str:
@@ -61,7 +66,8 @@ class HardwareWriter:
         head += [self._external(f) for f in self.module.functions.values() if f.external]
         tail = [f"attributes #0 = {{ {_ATTRIBUTES} }}"]
         tail.append(f"attributes #1 = {{ alwaysinline {_ATTRIBUTES} }}")
-        tail += [f'!{number} = !{{!"{text}"}}' for text, number in self.metadata.items()]
+        tail += self.debug.module_flags()
+        tail += [f"!{number} = {text}" for text, number in self.metadata.items()]
         return "\n".join([*head, *self.declared.values(), *self.lines, *tail, ""])
 
     # -- the frame
@@ -99,7 +105,10 @@ class HardwareWriter:
         result, rest = self._head(function)
         linkage = "dso_local" if function.exported else "internal"
         attributes = "#1" if function.inline else "#0"
-        self.lines.append(f"define {linkage} {result} {rest} {attributes} {{")
+        scope = ""
+        if function.location is not None and self.has_lines:
+            scope = f" !dbg {self.debug.subprogram(function.name, function.location)}"
+        self.lines.append(f"define {linkage} {result} {rest} {attributes}{scope} {{")
         self.lines.append("slots:")
         for local in (*function.parameters, *function.locals):
             self.line(f"{self.slot(local)} = alloca {_TYPES[local.kind]}, align 8")
@@ -111,14 +120,18 @@ class HardwareWriter:
         for block in function.blocks:
             self.lines.append(f"{block.name}:")
             for instruction in block.instructions:
+                where = instruction.location or function.location
+                if scope and where is not None:
+                    self.place = f", !dbg {self.debug.place(function.name, where)}"
                 getattr(self, f"_op_{instruction.op}", self._op_other)(instruction)
         self.lines.append("}")
+        self.place = ""
 
     # -- helpers
 
     def line(self, text: str) -> None:
         """Add one instruction."""
-        self.lines.append(f"  {text}")
+        self.lines.append(f"  {text}{self.place}")
 
     def new(self, text: str) -> str:
         """Add an instruction with an unnamed result, and give the result's name."""
@@ -337,7 +350,8 @@ class HardwareWriter:
 
     def _register(self, name: SystemName) -> str:
         text = ":".join(map(str, name.encoding))
-        return f"metadata !{self.metadata.setdefault(text, len(self.metadata))}"
+        node = self.debug.node(f'!{{!"{text}"}}')
+        return f"metadata {node}"
 
     def _op_mrs(self, instruction: Instruction) -> None:
         (register,) = instruction.attributes

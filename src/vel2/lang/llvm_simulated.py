@@ -99,6 +99,8 @@ no:
 class SimulatedWriter(HardwareWriter):
     """Writes a module for the simulated machine; indices are always checked."""
 
+    has_lines = False
+
     def __init__(self, module: Module) -> None:
         super().__init__(module, check_bounds=True)
         self.function_result: Kind | None = None

@@ -194,6 +194,7 @@ class ModuleLowering:
             "None" if source.result is None else source.result.name,
             external=source.mark == "extern",
             inline=source.mark == "inline",
+            location=None if source.mark == "extern" else source.head(),
         )
         self.module.functions[name] = function
         signature = Signature(function, source.parameters, source.result, source.never_returns)
