@@ -9,7 +9,7 @@ does not exist for L1, and the access is UNDEFINED.
 from vel2.arch import sysregs as sr
 from vel2.arch.homes import CONTEXT_MEMORY, HYP_TIMERS, IN_PAGE, SWITCHED, slot
 from vel2.hyp import controls, gic, timer
-from vel2.hyp.state import GUEST_NVHE, Vcpu, page_of, vm_of
+from vel2.hyp.state import GUEST_NVHE, SLOW_MAINTENANCE, Vcpu, page_of, vm_of
 from vel2.hyp.translate import TRANSLATIONS
 from vel2.lang import inline, mrs, msr, resident, u64
 
@@ -142,6 +142,18 @@ def write(vcpu: Vcpu, key: u64, value: u64) -> None:
         write_hcr(vcpu, value)
     elif key != sr.ICC_SRE_EL2.trap_key and key != sr.ACTLR_EL1.trap_key:
         write_page(vcpu, key, value)
+        # L1 may acknowledge interrupts in a loop, with no ERET in it: what it has just masked must
+        # not be there the next time it looks.
+        if vcpu.slow_eret != 0:
+            sync_live(vcpu)
+
+
+@inline
+def sync_live(vcpu: Vcpu) -> None:
+    """Give hardware that was left live for L1 to see an interrupt what L1 has written."""
+    timer.sync_live_timers(vcpu)
+    if vcpu.slow_eret & SLOW_MAINTENANCE:
+        gic.sync_live_interface(vcpu)
 
 
 @resident

@@ -9,8 +9,8 @@ At each change to vEL1 the page is loaded, at each change to vEL2 it is filled. 
 fired is then stopped, so that L1 is not interrupted by something it cannot see in the page. A timer
 that has fired and is not masked is left as it is: its interrupt is level-triggered, and L1 is about
 to acknowledge it. (A CVAL of 0 keeps it asserted whatever happens to the virtual offset.) From then
-on each ERET inside vEL2 compares the page with hardware (`SLOW_VTIMER`, `SLOW_PTIMER`), so that
-L1's masking or stopping the timer in the page takes effect.
+on each ERET inside vEL2, and each write of a timer that traps, compares the page with hardware
+(`SLOW_VTIMER`, `SLOW_PTIMER`), so that L1's masking, stopping or moving the timer takes effect.
 """
 
 from vel2.arch import sysregs as sr
@@ -70,16 +70,14 @@ def save_vel1_timers(vcpu: Vcpu) -> None:
 
 @resident
 def sync_live_timers(vcpu: Vcpu) -> None:
-    """Apply to timers left asserted what L1 has written to the page since."""
+    """Stop timers left asserted that what L1 has written to the page since would not assert."""
     page = page_of(vcpu)
     if vcpu.slow_eret & SLOW_VTIMER:
-        ctl = page.slot[CNTV_CTL_SLOT]
-        if ctl & WRITABLE != ENABLE:
+        if read_ctl(page, True) != ASSERTED:
             msr(sr.CNTV_CTL_EL0, 0)
             vcpu.slow_eret = vcpu.slow_eret & ~SLOW_VTIMER
     if vcpu.slow_eret & SLOW_PTIMER:
-        ctl = page.slot[CNTP_CTL_SLOT]
-        if ctl & WRITABLE != ENABLE:
+        if read_ctl(page, False) != ASSERTED:
             msr(sr.CNTP_CTL_EL0, 0)
             vcpu.slow_eret = vcpu.slow_eret & ~SLOW_PTIMER
 
