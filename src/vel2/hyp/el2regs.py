@@ -9,6 +9,7 @@ does not exist for L1, and the access is UNDEFINED.
 from vel2.arch import sysregs as sr
 from vel2.arch.homes import CONTEXT_MEMORY, HYP_TIMERS, IN_PAGE, SWITCHED, slot
 from vel2.hyp import controls, gic, timer
+from vel2.hyp.exception import held_spsr, spsr_of
 from vel2.hyp.state import GUEST_NVHE, SLOW_MAINTENANCE, Vcpu, page_of, vm_of
 from vel2.hyp.translate import TRANSLATIONS
 from vel2.lang import inline, mrs, msr, resident, u64
@@ -39,6 +40,8 @@ def read(vcpu: Vcpu, key: u64) -> u64:
     """Read a register of L1 that trapped at vEL2; sets `undefined` if there is none."""
     if vcpu.e2h != 0 and vm_of(vcpu).cpacr_holds_cptr == 0 and is_cptr(key):
         return vcpu.vel2.memory[controls.CPTR_MEMORY]
+    if key == sr.SPSR_EL2.trap_key:
+        return spsr_of(vcpu, mrs(sr.SPSR_EL1))
     for row in SWITCHED:
         if carries(row.vel2.trap_key, key):
             if vcpu.e2h != 0 or not row.traps_nvhe:
@@ -118,6 +121,9 @@ def write(vcpu: Vcpu, key: u64, value: u64) -> None:
         vcpu.vel2.memory[controls.CPTR_MEMORY] = value
         msr(sr.CPACR_EL1, value)
         return
+    if key == sr.SPSR_EL2.trap_key:
+        msr(sr.SPSR_EL1, held_spsr(vcpu, value))
+        return
     for row in SWITCHED:
         if carries(row.vel2.trap_key, key):
             if vcpu.e2h != 0 or not row.traps_nvhe:
@@ -194,7 +200,9 @@ def write_hcr(vcpu: Vcpu, value: u64) -> None:
                 msr(row.hardware, vcpu.vel2.el1[row.index])
         vcpu.vel1.el1[controls.CNTKCTL_INDEX] = mrs(sr.CNTKCTL_EL1)
         msr(sr.CNTKCTL_EL1, 0)
+        spsr = spsr_of(vcpu, mrs(sr.SPSR_EL1))
         vcpu.e2h = 1
+        msr(sr.SPSR_EL1, held_spsr(vcpu, spsr))
         controls.load_for_vel2(vcpu)
     elif allowed & E2H == 0 and vcpu.e2h != 0:
         for row in SWITCHED:
@@ -203,5 +211,7 @@ def write_hcr(vcpu: Vcpu, value: u64) -> None:
                 msr(row.hardware, TRANSLATIONS[row.index](vcpu.vel2.el1[row.index]))
         vcpu.vel2.memory[controls.CNTHCTL_INDEX] = controls.l1_cnthctl(vcpu, mrs(sr.CNTKCTL_EL1))
         msr(sr.CNTKCTL_EL1, vcpu.vel1.el1[controls.CNTKCTL_INDEX])
+        spsr = spsr_of(vcpu, mrs(sr.SPSR_EL1))
         vcpu.e2h = 0
+        msr(sr.SPSR_EL1, held_spsr(vcpu, spsr))
         controls.load_for_vel2(vcpu)

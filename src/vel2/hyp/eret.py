@@ -12,7 +12,7 @@ from vel2.arch.homes import slot
 from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp import gic, pauth, shadow, timer
 from vel2.hyp.context import enter_vel1, sync_mdscr
-from vel2.hyp.exception import EL0T, EL1_TO_EL2, EL1H, EL1T, EL2H, EL2T, MODE
+from vel2.hyp.exception import EL0T, EL1_TO_EL2, EL1H, EL1T, EL2H, EL2T, MODE, spsr_of
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import SLOW_MAINTENANCE, SLOW_PTIMER, SLOW_VTIMER, Vcpu, page_of
 from vel2.lang import inline, mrs, resident, u64
@@ -56,7 +56,7 @@ def illegal_return(vcpu: Vcpu, spsr: u64, target: u64) -> None:
 @resident
 def from_vel2(vcpu: Vcpu) -> Outcome:
     """Emulate ERET, ERETAA or ERETAB of vEL2."""
-    spsr = mrs(sr.SPSR_EL1)
+    spsr = spsr_of(vcpu, mrs(sr.SPSR_EL1))
     target = mrs(sr.ELR_EL1)
     if vcpu.esr & pauth.IS_ERETA:
         if not pauth.authenticate_eret(vcpu, target):

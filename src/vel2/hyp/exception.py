@@ -4,13 +4,18 @@ While vEL2 runs, hardware's ELR_EL1, SPSR_EL1, ESR_EL1, FAR_EL1 and VBAR_EL1 are
 registers, so an exception from the hyp context to vEL2 is written exactly like one from L2's EL0 or
 EL1 to L2's EL1; only the mode in SPSR differs. An exception from vEL1 to vEL2 changes the context
 first.
+
+An exception that hardware itself takes from vEL2 to vEL2, a BRK say, has EL2 in SPSR_EL1.M, with
+one exception: with HCR_EL2.{NV,NV1}=={1,1} and NV2=0 it has EL1 there, like one from L2. In that
+configuration L0 and L1 (whose accesses to SPSR_EL2 trap) therefore never leave EL1 in hardware's
+SPSR_EL1: it is held as EL3, which no guest has (`held_spsr`), so that EL1 there means vEL2.
 """
 
 from vel2.arch import sysregs as sr
 from vel2.arch.homes import slot
 from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp.context import enter_vel2
-from vel2.hyp.state import CONTEXT_VEL2, Vcpu, page_of
+from vel2.hyp.state import CONTEXT_VEL2, LEVEL_NV, Vcpu, page_of, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
 
 SYNC = 0x000
@@ -43,6 +48,47 @@ MASKED = SPSR_ELx.D.mask | SPSR_ELx.A.mask | SPSR_ELx.I.mask | SPSR_ELx.F.mask
 ENTRY_PSTATE = MASKED | EL1H
 HCR_SLOT = slot(sr.HCR_EL2)
 VHE_HOST = sr.HCR_EL2.TGE.mask
+
+
+EL_OF_MODE = 0b1_1100
+EL1_MODES = 0b0_0100
+EL3_MODES = 0b0_1100
+EL1_TO_EL3 = EL1_MODES ^ EL3_MODES
+UNALLOCATED = 0b0_0010
+"""Set in a mode, it makes any EL's illegal: how L1's own EL3 is told from EL1 held as EL3."""
+
+
+@inline
+def hides_el2(vcpu: Vcpu) -> bool:
+    """Whether hardware's SPSR_EL1 says EL1 after an exception from vEL2 to vEL2."""
+    return vcpu.e2h == 0 and vm_of(vcpu).nv_level == LEVEL_NV
+
+
+@inline
+def held_spsr(vcpu: Vcpu, spsr: u64) -> u64:
+    """Give what hardware's SPSR_EL1 holds for a value of L1's SPSR_EL2."""
+    held = spsr
+    if hides_el2(vcpu):
+        if spsr & EL_OF_MODE == EL1_MODES:
+            held = spsr ^ EL1_TO_EL3
+        elif spsr & EL_OF_MODE == EL3_MODES:
+            held = spsr | UNALLOCATED
+    return held
+
+
+@inline
+def spsr_of(vcpu: Vcpu, held: u64) -> u64:
+    """Give L1's SPSR_EL2 for what hardware's SPSR_EL1 holds."""
+    spsr = held
+    if hides_el2(vcpu):
+        if held & EL_OF_MODE == EL1_MODES:
+            spsr = held ^ EL1_TO_EL2
+        elif held & EL_OF_MODE == EL3_MODES:
+            if held & UNALLOCATED:
+                spsr = held & ~UNALLOCATED
+            else:
+                spsr = held ^ EL1_TO_EL3
+    return spsr
 
 
 @inline
@@ -94,7 +140,7 @@ def take_to_vel2(vcpu: Vcpu, kind: u64) -> None:
         take_to_running_el1(vcpu, kind)
         return
     enter_vel2(vcpu)
-    msr(sr.SPSR_EL1, vcpu.pstate)
+    msr(sr.SPSR_EL1, held_spsr(vcpu, vcpu.pstate))
     msr(sr.ELR_EL1, vcpu.pc)
     vcpu.pstate = entry_pstate(vcpu.pstate, False)
     vcpu.pc = u64(mrs(sr.VBAR_EL1) + FROM_LOWER_AARCH64 + kind)
