@@ -182,6 +182,8 @@ class RecordingSimulation(Simulation):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.trace: list[Op] = []
+        self.watch: Callable[[Op], None] | None = None
+        """Called at each operation, while memory is as it is then."""
 
     def log_operation(self, key: int, value: int = 0) -> None:
         """Remember an operation."""
@@ -190,7 +192,10 @@ class RecordingSimulation(Simulation):
         else:
             known = insn.by_key(key)
             name = f"key {key:#x}" if known is None else known.name
-        self.trace.append(Op(name, value, self[sr.VTTBR_EL2]))
+        op = Op(name, value, self[sr.VTTBR_EL2])
+        self.trace.append(op)
+        if self.watch is not None:
+            self.watch(op)
         super().log_operation(key, value)
 
 
@@ -269,6 +274,7 @@ class Rig:
     def reset(self) -> None:
         """Go back to the state after initialisation."""
         CALLS.reset()
+        self.sim.watch = None
         self.put_back(self.initial)
 
     def interpret(self, function: Callable[..., Any], *arguments: Any) -> Any:

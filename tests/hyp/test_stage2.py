@@ -14,6 +14,7 @@ from tests.hyp.rig import (
     RAM_BASE,
     RAM_BYTES,
     REGIONS,
+    Op,
     Rig,
     fresh_rig,
     shared_rig,
@@ -80,6 +81,12 @@ def test_tables_map_what_was_asked_for_last(pa_bits: int, wanted: list[tuple[int
     context = rig.vm.shadows[0]
     context.in_use = context.dirty = 1
     model = Model()
+
+    def broken_before_made(op: Op) -> None:
+        if op.name.startswith("TLBI"):
+            assert rig.leaves(context) == model.leaves, "a leaf was not invalid at its TLBI"
+
+    rig.sim.watch = broken_before_made
     for number, (level, ipa) in enumerate(wanted, start=1):
         leaf = descriptor(level, number)
         replaced = model.take_out(ipa, level)
@@ -113,8 +120,10 @@ def test_an_empty_pool_leaves_everything_consistent(
         for other, expected in zip(rig.vm.shadows, models, strict=False):
             found = rig.leaves(other)
             assert found.items() <= expected.leaves.items()
-            if other.root != context.root and not found:
+            if other.root != context.root and expected.leaves and not found:
                 expected.leaves.clear()  # evicted as a whole
+                older = [c for c in rig.vm.shadows if c.pages and c.root != context.root]
+                assert all(other.last_use < c.last_use for c in older), "not the oldest went"
             assert found == expected.leaves
         rig.check_pool()
 
