@@ -15,6 +15,7 @@ from vel2.cli.demo import demo
 from vel2.cli.doctor import doctor
 from vel2.cli.exits import EXIT_CODES_HELP, ExitCode
 from vel2.cli.guests import guests
+from vel2.cli.matrix import matrix
 from vel2.cli.run import run
 from vel2.errors import UserError
 
@@ -95,7 +96,7 @@ def vel2() -> None:
     """
 
 
-for command in (completion, demo, doctor, guests, run):
+for command in (completion, demo, doctor, guests, matrix, run):
     vel2.add_command(command)
 
 

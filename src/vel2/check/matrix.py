@@ -1,0 +1,255 @@
+"""The guest matrix: known guest hypervisors against every kind of virtual EL2.
+
+A row is a `Recipe`: how to make the VM for a guest, and which console lines show that it did what
+it is known to do. A column is a `Combination` of what virtual EL2 is like and which hardware L0
+uses for it. A cell is one boot, in a machine of its own, with a time limit. `matrix_guests` has the
+recipes; this module runs and judges them and knows no guest.
+
+A combination that a guest cannot be run in is a claim, and claims are shown too: where the guest
+declines by itself, the recipe says how it does that, and the cell is n/a only after a boot in which
+it did. Only a guest that would not come up at all is not booted.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from vel2.arch.homes import Kind, Level
+from vel2.errors import UserError
+from vel2.machine.outcome import MachineExit
+
+if TYPE_CHECKING:  # it brings in the compiler, and `vel2 --help` does not need it
+    from vel2.control.vm import Vm, VmConfig
+
+__all__ = (
+    "COMBINATIONS",
+    "Cell",
+    "Combination",
+    "Inapplicable",
+    "Recipe",
+    "Result",
+    "Sign",
+    "Verdict",
+    "judge",
+    "run_cell",
+    "run_matrix",
+    "select",
+)
+
+TAIL_LINES = 30
+
+
+class Combination(NamedTuple):
+    """One column: what virtual EL2 is like, and the part of FEAT_NV* that L0 uses for it."""
+
+    el2: Kind
+    nv: Level
+
+    def __str__(self) -> str:
+        return f"{self.el2.value} {self.nv.value}"
+
+
+COMBINATIONS = tuple(Combination(el2, nv) for el2 in Kind for nv in Level)
+
+
+@dataclass(frozen=True)
+class Sign:
+    """One thing that a console shows when all is well.
+
+    :ivar line: regular expression that a whole line of L1's console must match.
+    :ivar otherwise: what to say when no line does.
+    :ivar instead: regular expression; a line that it matches in full says what came in place of
+        it, in group 1.
+    """
+
+    line: str
+    otherwise: str
+    instead: str = ""
+
+    def complaint(self, lines: Sequence[str]) -> str:
+        """Say what is wrong with a console; nothing when the sign is there."""
+        if any(re.fullmatch(self.line, line) for line in lines):
+            return ""
+        if self.instead:
+            for line in lines:
+                if found := re.fullmatch(self.instead, line):
+                    return f"{self.otherwise}: {found[1]}"
+        return self.otherwise
+
+
+@dataclass(frozen=True)
+class Inapplicable:
+    """Why a guest has nothing to show in a combination.
+
+    :ivar reason: one sentence without a full stop, for people.
+    :ivar signs: how the guest itself declines; without any it is not booted.
+    """
+
+    reason: str
+    signs: tuple[Sign, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One row.
+
+    :ivar name: for `--guest` and the table.
+    :ivar needs: what to fetch, as named in `vel2.guests.kernels.OFFERS`.
+    :ivar make_config: gives the VM of a combination; the machine must power off by itself.
+    :ivar signs: gives what success looks like in a combination.
+    :ivar inapplicable: the combinations that have nothing to show.
+    """
+
+    name: str
+    summary: str
+    needs: tuple[str, ...]
+    make_config: Callable[[Combination], "VmConfig"]
+    signs: Callable[[Combination], tuple[Sign, ...]]
+    inapplicable: Mapping[Combination, Inapplicable] = field(default_factory=dict)
+
+
+class Cell(NamedTuple):
+    """One guest in one combination."""
+
+    recipe: Recipe
+    at: Combination
+
+
+class Verdict(Enum):
+    """What became of a cell; the values are those of the JSON result."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    NOT_APPLICABLE = "n/a"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one cell showed.
+
+    :ivar reason: one sentence without a full stop; empty when the guest passed.
+    :ivar seconds: host time the machine ran; 0 when it was not started.
+    :ivar tail: the end of L1's console when it failed.
+    """
+
+    guest: str
+    at: Combination
+    verdict: Verdict
+    reason: str = ""
+    seconds: float = 0.0
+    tail: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        """Give the values of the JSON result; `tail` is there for failures only."""
+        row: dict[str, object] = {
+            "guest": self.guest,
+            "el2": self.at.el2.value,
+            "nv": self.at.nv.value,
+            "result": self.verdict.value,
+            "reason": self.reason,
+            "seconds": round(self.seconds, 1),
+        }
+        return row | {"tail": self.tail} if self.verdict is Verdict.FAIL else row
+
+
+def judge(ended: MachineExit, fatal: str, signs: Iterable[Sign], lines: Sequence[str]) -> str:
+    """Say why a run is no success; nothing when it is one.
+
+    :param fatal: why L0 stopped itself, which goes before all else: it is never the guest's doing.
+    """
+    complaints = [] if ended.clean else [str(ended)]
+    missing = [complaint for sign in signs if (complaint := sign.complaint(lines))]
+    # What comes after the first thing that went wrong only follows from it.
+    return "; ".join(filter(None, [fatal, *complaints, *missing[:1]]))
+
+
+def new_vm(config: "VmConfig") -> "Vm":
+    """Make a VM."""
+    from vel2.control.vm import Vm
+
+    return Vm(config)
+
+
+def run_cell(cell: Cell, timeout: float, make_vm: Callable[["VmConfig"], "Vm"] = new_vm) -> Result:
+    """Boot one guest in one combination and judge it.
+
+    :param timeout: seconds until the machine is ended.
+    :raises UserError: when the machine cannot be made or started: no other cell could be either.
+    """
+    recipe, at = cell
+    declined = recipe.inapplicable.get(at)
+    if declined and not declined.signs:
+        return Result(recipe.name, at, Verdict.NOT_APPLICABLE, declined.reason)
+    vm = make_vm(recipe.make_config(at))
+    try:
+        with vm:
+            ended = vm.wait(timeout)
+        fatal = str(vm.fatal or "")
+    finally:
+        vm.close()
+    signs = declined.signs if declined else recipe.signs(at)
+    trouble = judge(ended, fatal, signs, [line.text for line in vm.console.lines])
+    if trouble:
+        tail = vm.console.tail(TAIL_LINES)
+        return Result(recipe.name, at, Verdict.FAIL, trouble, ended.seconds, tail)
+    if declined:
+        return Result(recipe.name, at, Verdict.NOT_APPLICABLE, declined.reason, ended.seconds)
+    return Result(recipe.name, at, Verdict.PASS, "", ended.seconds)
+
+
+def _listing(recipes: Iterable[Recipe]) -> str:
+    """List the names there are."""
+    return ", ".join(recipe.name for recipe in recipes)
+
+
+def select(
+    recipes: Sequence[Recipe],
+    guests: Sequence[str] = (),
+    el2: Sequence[Kind] = (),
+    nv: Sequence[Level] = (),
+    only: Iterable[tuple[str, Combination]] | None = None,
+) -> list[Cell]:
+    """List the cells wanted, row by row; an empty choice means everything.
+
+    :param only: (guest, combination) pairs to choose from.
+    :raises UserError: when nothing is left.
+    """
+    allowed = None if only is None else tuple(only)
+    cells = [
+        Cell(recipe, at)
+        for recipe in recipes
+        for at in COMBINATIONS
+        if (not guests or recipe.name in guests)
+        and (not el2 or at.el2 in el2)
+        and (not nv or at.nv in nv)
+        and (allowed is None or (recipe.name, at) in allowed)
+    ]
+    if cells:
+        return cells
+    if allowed is None:
+        raise UserError(
+            f"no guest of that name; give some of {_listing(recipes)}, or none for all."
+        )
+    listed = ", ".join(f"{name} ({at})" for name, at in allowed)
+    raise UserError(
+        f"none of the quick cells is among what was asked for; they are {listed};"
+        " leave --quick out to run others."
+    )
+
+
+def run_matrix(
+    cells: Iterable[Cell],
+    timeout: float,
+    on_start: Callable[[Cell, float], None] = lambda cell, at: None,
+    run: Callable[[Cell, float], Result] = run_cell,
+) -> Iterator[Result]:
+    """Run cells one after the other: each machine has the host to itself.
+
+    :param on_start: called with a cell and the host's `time.monotonic()` when it is its turn.
+    """
+    for cell in cells:
+        on_start(cell, time.monotonic())
+        yield run(cell, timeout)
