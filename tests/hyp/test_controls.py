@@ -15,7 +15,7 @@ HCR = sr.HCR_EL2
 ALWAYS = ("VM", "RW", "TSC", "TID3", "TACR", "TIDCP", "TLOR")
 NEVER = (
     "TGE", "E2H", "NV", "NV1", "NV2", "AT", "FWB", "GPF", "AMVOFFEN", "ATA", "DCT", "TME", "TWEDEn",
-    "TWEDEL", "MIOCNCE",
+    "TWEDEL", "MIOCNCE", "EnSCXT",
 )  # fmt: skip
 MEMORY = {
     register: in_memory(register).index for register in (sr.MDCR_EL2, sr.CNTHCTL_EL2, sr.CPTR_EL2)

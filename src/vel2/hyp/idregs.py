@@ -64,6 +64,7 @@ PARANGE_48_BITS = 5
 GRAN4_48_BITS = 0
 GRAN16_48_BITS = 1
 ECV_WITHOUT_CNTPOFF = 1
+CSV2_WITHOUT_SCXTNUM = 1
 FGT_WITHOUT_FGT2 = 1
 AF_ONLY = 1
 E2H_RES1_AND_NV1_RES0 = 0b1110
@@ -74,11 +75,12 @@ RULES: tuple[tuple[type[Register], tuple[FieldRule, ...]], ...] = (
         fix(PFR0.EL0, AARCH64_ONLY)
         + fix(PFR0.EL1, AARCH64_ONLY)
         + fix(PFR0.EL2, AARCH64_ONLY)
-        + keep(PFR0.FP, PFR0.AdvSIMD, PFR0.DIT, PFR0.CSV2, PFR0.CSV3)
+        + keep(PFR0.FP, PFR0.AdvSIMD, PFR0.DIT, PFR0.CSV3)
+        + cap(PFR0.CSV2, CSV2_WITHOUT_SCXTNUM)
         + cap(PFR0.GIC, 1)
         + cap(PFR0.RAS, 1),
     ),
-    (PFR1, keep(PFR1.BT, PFR1.SSBS, PFR1.CSV2_frac)),
+    (PFR1, keep(PFR1.BT, PFR1.SSBS) + cap(PFR1.CSV2_frac, CSV2_WITHOUT_SCXTNUM)),
     (
         DFR0,
         cap(DFR0.DebugVer, DEBUG_V8P8)
@@ -138,6 +140,7 @@ HIDDEN = {
     "FEAT_S2FWB": "L1's stage-2 attributes are read in the form without FWB",
     "AMU, MPAM, RME, NMI, GCS, S1PIE, S1POE, TCR2, SCTLR2, MOPS": "not in the switched set",
     "FEAT_LPA, FEAT_LPA2, FEAT_LVA": "addresses are 48 bits",
+    "FEAT_CSV2_2, FEAT_CSV2_1p2": "SCXTNUM_ELx is not in the switched set",
     "FEAT_SPECRES, LORegions": "not useful to a guest hypervisor; the instructions are UNDEFINED",
     "dirty state management (HAFDBS=2)": "the shadow stage 2 would have to write L1's descriptors",
 }

@@ -65,6 +65,7 @@ HIDDEN_PREFIXES = (
     "PM", "SPM", "TRB", "TRC", "TRF", "BRB", "AMC", "AME", "AMU", "MPAM", "GCS", "LOR", "ZCR",
     "SMCR", "SMPRI", "SMIDR", "SVCR", "TPIDR2", "TCR2", "SCTLR2", "PIR", "POR", "S2POR", "MAIR2",
     "AMAIR2", "RGSR", "GCR", "GMID", "TFSR", "FPMR", "ACCDATA", "RCW", "PFAR", "MDSELR", "MDSTEPOP",
+    "SCXTNUM",
 )  # fmt: skip
 """Registers of the features in `idregs.HIDDEN`, by the beginnings of their names."""
 
