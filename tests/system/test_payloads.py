@@ -9,11 +9,13 @@ import pytest
 
 from vel2.arch.descriptors import Stage2Leaf
 from vel2.check.payloads import (
+    DECLARED,
     PAYLOADS,
     Report,
     build_payload,
     run_at_real_el2,
     run_at_virtual_el2,
+    undeclared,
 )
 from vel2.check.payloads.layout import ARENA, MEMORY_BYTES, RAM_BASE
 from vel2.control.vm import UART1_BASE, Vm
@@ -151,15 +153,16 @@ def test_isolation_left_no_way_to_l0(isolation: Isolation) -> None:
 class Both(NamedTuple):
     """One payload at each EL2."""
 
+    name: str
     real: Report
     virtual: Report
 
 
-@pytest.fixture(scope="module", params=["exceptions", "interrupts", "stage2"])
+@pytest.fixture(scope="module", params=["exceptions", "features", "interrupts", "stage2"])
 def both(request: pytest.FixtureRequest) -> Both:
     """Run each of the payloads that need nothing from the host."""
     image = build_payload(request.param)
-    return Both(run_at_real_el2(image), run_at_virtual_el2(image))
+    return Both(request.param, run_at_real_el2(image), run_at_virtual_el2(image))
 
 
 def test_at_real_el2(both: Both) -> None:
@@ -167,15 +170,29 @@ def test_at_real_el2(both: Both) -> None:
 
 
 def test_at_virtual_el2(both: Both) -> None:
-    require_success(both.virtual)
+    assert both.virtual.complete, tail(both.virtual)
+    assert not undeclared(both.name, both.virtual.failures), tail(both.virtual)
+    assert len(both.virtual.failures) == len(declared(both.name)), "a declared difference is gone"
 
 
 def test_looks_the_same(both: Both) -> None:
     """Every syndrome, address and state the payload saw, line by line."""
     assert len(both.real.lines) > 20
-    difference = difflib.unified_diff(both.real.lines, both.virtual.lines, "real", "virtual", n=0)
-    shown = "\n".join(difference)
+    real, virtual = (comparable(both.name, report) for report in (both.real, both.virtual))
+    shown = "\n".join(difflib.unified_diff(real, virtual, "real", "virtual", n=0))
     assert not shown, shown
+
+
+def declared(payload: str) -> set[str]:
+    """Name the checks of a payload that are known to fail at virtual EL2."""
+    return {row.check for row in DECLARED if row.payload == payload}
+
+
+def comparable(payload: str, report: Report) -> list[str]:
+    """Give the lines without the count of failures and the checks that are declared to differ."""
+    skipped = declared(payload)
+    lines = [line for line in report.lines[:-1] if not skipped & set(line.split()[1:3])]
+    return [*lines, f"done {report.checks}"]
 
 
 def test_a_payload_that_is_not_there() -> None:

@@ -11,7 +11,7 @@ tells EL2 its own number by HVC, so what EL1 saw is in ESR_EL1, FAR_EL1, ELR_EL1
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
 from vel2.arch.insn import AT, DC
-from vel2.check.payloads import exceptions_code, interrupts_code
+from vel2.check.payloads import exceptions_code, features_code, interrupts_code
 from vel2.check.payloads.layout import (
     IMAGE_BASE,
     MEMORY_END,
@@ -293,4 +293,5 @@ def assemble(main: str) -> Assembler:
     guest(a)
     exceptions_code.emit(a, HVC_DONE)
     interrupts_code.emit(a, HVC_DONE)
+    features_code.emit(a)
     return a

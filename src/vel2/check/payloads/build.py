@@ -6,6 +6,7 @@ from typing import Any
 
 from vel2.check.payloads.assembly import assemble
 from vel2.check.payloads.exceptions import exceptions_main
+from vel2.check.payloads.features import features_main
 from vel2.check.payloads.interrupts import interrupts_main
 from vel2.check.payloads.isolation import isolation_main
 from vel2.check.payloads.layout import (
@@ -25,6 +26,7 @@ __all__ = ("PAYLOADS", "build_payload")
 
 PAYLOADS: dict[str, Callable[..., Any]] = {
     "exceptions": exceptions_main,
+    "features": features_main,
     "interrupts": interrupts_main,
     "isolation": isolation_main,
     "stage2": stage2_main,

@@ -65,7 +65,6 @@ READS: tuple[tuple[str, Encodable], ...] = (
     ("icc_iar1_el1", sr.ICC_IAR1_EL1),
     ("icc_pmr_el1", sr.ICC_PMR_EL1),
     ("icc_iar0_el1", sr.ICC_IAR0_EL1),
-    ("scxtnum_el1", sr.SCXTNUM_EL1),
 )
 WRITES: tuple[tuple[str, Encodable], ...] = (
     ("sctlr_el1", sr.SCTLR_EL1),

@@ -72,7 +72,6 @@ CASES = (
     _hcr("dc_zva_trap", TDZ=1),
     _hcr("read_apiakeylo_el1", APK=0),
     _hcr("pacia", API=0),
-    _hcr("read_scxtnum_el1", EnSCXT=0),
     _other(sr.CPTR_EL2_E2H, CPTR_BASE, "fmov", FPEN=0),
     _other(sr.CPTR_EL2_E2H, CPTR_BASE, "read_cpacr_el1", TCPAC=1),
     _other(sr.MDCR_EL2, 0, "read_mdscr_el1", TDA=1),

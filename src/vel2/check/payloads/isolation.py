@@ -56,6 +56,8 @@ def isolation_main(state: State, parameters: Parameters) -> None:
         guest.remap(state, parameters, root, parameters.targets[i])
         guest.translate(state, root, parameters.targets[i])
         guest.without_stage2(state, parameters, parameters.targets[i])
+    use_stage2(root, guest.VMID)
+    guest.execute_from_device(state, root)
     inner = guest.guest_stage1(state, parameters)
     for i in range(parameters.target_count):
         guest.all_by_guest_stage1(state, parameters, root, inner, parameters.targets[i])

@@ -64,6 +64,7 @@ from vel2.lang import (
 
 VMID = 5
 OTHER_VMID = 6
+PCI_WINDOW = 0x2000_0000
 
 
 GUEST_ACCESSES = (
@@ -320,6 +321,33 @@ def all_by_guest_stage1(
     attempts_by_guest_stage1(state, parameters, root, target, ipa)
     store_u64(PA(entry_of(state, stage2_root, ipa, 3)), 0)
     invalidate_all()
+
+
+@resident
+def execute_from_device(state: State, root: u64) -> None:
+    """Let L2 fetch from the PCI window, which has nothing behind it: whatever it gets, it ends."""
+    map_to(state, root, ALIAS | PCI_WINDOW, 3, PCI_WINDOW, S2_NORMAL)
+    invalidate_all()
+    begin(state, bytes_address(b"l2-execute-device\0"), PCI_WINDOW)
+    code = symbol_address("guest_execute")
+    state.vector = enter_guest(state, code, ALIAS | PCI_WINDOW, UNTOUCHED)
+    expect(state, bytes_address(b"vector\0"), state.vector, LOWER_AARCH64_SYNC)
+    expect(state, bytes_address(b"done\0"), done(state), 0)
+    msr(sr.HCR_EL2, HCR_HOST)
+    isb()
+    state.vector = enter_guest(state, code, PCI_WINDOW, UNTOUCHED)
+    expect(state, bytes_address(b"vector\0"), state.vector, LOWER_AARCH64_SYNC)
+    expect(state, bytes_address(b"done\0"), done(state), 0)
+    end(state)
+    use_stage2(root, VMID)
+
+
+@resident
+def done(state: State) -> u64:
+    """Give 1 if L2 got to its HVC."""
+    if is_hvc(state, HVC_DONE):
+        return 1
+    return 0
 
 
 @resident
