@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from vel2.arch.descriptors import Stage2Leaf
+from vel2.arch.homes import Level
 from vel2.check.payloads import (
     DECLARED,
     PAYLOADS,
@@ -83,25 +84,30 @@ def leaves_of(vm: Vm, root: int, table: int, level: int) -> list[tuple[int, int,
     return found
 
 
-@pytest.fixture(scope="module")
-def isolation() -> Isolation:
-    """Run the payload once at each EL2."""
+def canary_of(vm: Vm) -> tuple[int, bytes]:
+    """Give the unused end of L0's image block, and what fills it."""
+    start = L0_BASE + (len(vm.image.data) + 7 & ~7)
+    return start, CANARY.to_bytes(8, "little") * ((CANARY_END - start) // 8)
+
+
+@pytest.fixture(scope="module", params=list(Level), ids=lambda level: level.value)
+def isolation(request: pytest.FixtureRequest) -> Isolation:
+    """Run the payload once at each EL2, the virtual one by FEAT_NV2 and by FEAT_NV alone."""
     image = build_payload("isolation", TARGETS, CANARY)
-    found: dict[str, object] = {}
+    kept: dict[str, bool] = {}
     leaves: list[tuple[int, int, int]] = []
     regions: list[tuple[int, int]] = []
 
     def prepare(vm: Vm) -> None:
+        start, canary = canary_of(vm)
         assert vm.l0_base == L0_BASE
-        start = L0_BASE + (len(vm.image.data) + 7 & ~7)
-        found["canary"] = start, CANARY.to_bytes(8, "little") * ((CANARY_END - start) // 8)
         assert start <= CANARY_PAGE
-        vm.memory.write(start, found["canary"][1])  # type: ignore[index]
+        vm.memory.write(start, canary)
 
     def examine(vm: Vm) -> None:
-        start, canary = found["canary"]  # type: ignore[misc]
-        found["canary_kept"] = vm.memory.read(start, len(canary)) == canary
-        found["image_kept"] = vm.memory.read(L0_BASE, len(vm.image.data)) == vm.image.data
+        start, canary = canary_of(vm)
+        kept["canary"] = vm.memory.read(start, len(canary)) == canary
+        kept["image"] = vm.memory.read(L0_BASE, len(vm.image.data)) == vm.image.data
         roots = {vm.state.canonical.root}
         roots |= {vm.state.shadows[i].root for i in range(SHADOW_CONTEXTS)}
         for root in roots:
@@ -111,12 +117,12 @@ def isolation() -> Isolation:
             for i in range(vm.state.region_count)
         )
 
-    virtual = run_at_virtual_el2(image, prepare=prepare, examine=examine)
+    virtual = run_at_virtual_el2(image, nv=request.param, prepare=prepare, examine=examine)
     return Isolation(
         run_at_real_el2(image),
         virtual,
-        bool(found["image_kept"]),
-        bool(found["canary_kept"]),
+        kept["image"],
+        kept["canary"],
         leaves,
         regions,
     )
@@ -158,15 +164,25 @@ class Both(NamedTuple):
     virtual: Report
 
 
-@pytest.fixture(scope="module", params=["exceptions", "features", "interrupts", "stage2"])
-def both(request: pytest.FixtureRequest) -> Both:
-    """Run each of the payloads that need nothing from the host."""
-    image = build_payload(request.param)
-    return Both(request.param, run_at_real_el2(image), run_at_virtual_el2(image))
+PLAIN = ("exceptions", "features", "interrupts", "stage2")
+"""The payloads that need nothing from the host."""
 
 
-def test_at_real_el2(both: Both) -> None:
-    require_success(both.real)
+@pytest.fixture(scope="module", params=PLAIN)
+def real(request: pytest.FixtureRequest) -> tuple[str, Report]:
+    """Run each plain payload at real EL2."""
+    return request.param, run_at_real_el2(build_payload(request.param))
+
+
+@pytest.fixture(scope="module", params=list(Level), ids=lambda level: level.value)
+def both(request: pytest.FixtureRequest, real: tuple[str, Report]) -> Both:
+    """Run it at virtual EL2 too, by FEAT_NV2 and by FEAT_NV alone."""
+    name, report = real
+    return Both(name, report, run_at_virtual_el2(build_payload(name), nv=request.param))
+
+
+def test_at_real_el2(real: tuple[str, Report]) -> None:
+    require_success(real[1])
 
 
 def test_at_virtual_el2(both: Both) -> None:

@@ -10,7 +10,7 @@ __all__ = ("DECLARED", "Difference", "undeclared")
 
 MEMORY = (
     "FEAT_NV2 turns the access into one to the VNCR page, whether or not the register is shown; it"
-    " has no effect"
+    " has no effect (under FEAT_NV alone L0 answers from the same page)"
 )
 
 
