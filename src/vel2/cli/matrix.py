@@ -37,10 +37,14 @@ __all__ = ("matrix",)
 
 TIMEOUT_S = 120.0
 STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.NOT_APPLICABLE: "dim"}
+WIDTH = max(len(recipe.name) for recipe in RECIPES) + 2
+GUESTS_HELP = "\n".join(
+    ["\b\nGuests:", *(f"  {recipe.name:<{WIDTH}}{recipe.summary}" for recipe in RECIPES)]
+)
 FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 
-@click.command()
+@click.command(epilog=GUESTS_HELP)
 @click.option(
     "--guest",
     "guests",
@@ -113,6 +117,8 @@ def matrix(
     if str(json_file) == str(html_file) == "-":
         raise UserError("--json - and --html - would share standard output; name a file for one.")
     cells = select(RECIPES, guests, [*map(Kind, el2)], [*map(Level, nv)], QUICK if quick else None)
+    for path in (json_file, html_file):
+        require_writable(path)
     fetch_needs(cells)
     to_stderr = "-" in (str(json_file), str(html_file))
     terminal = Terminal(to_stderr)

@@ -1,0 +1,104 @@
+"""The recipes of the guest matrix: complete, and each row expects what its kernel says."""
+
+from __future__ import annotations
+
+import pytest
+
+from vel2.arch.homes import Kind, Level
+from vel2.check.matrix import COMBINATIONS, Combination, Recipe, select
+from vel2.check.matrix_guests import QUICK, RECIPES
+from vel2.guests.kernels import OFFERS
+
+BY_NAME = {recipe.name: recipe for recipe in RECIPES}
+
+
+def console(
+    mode: str, *, userspace: str = "L2| ##vel2 l2.userspace=ok", status: int = 0
+) -> list[str]:
+    """Give the marker lines of a run."""
+    return [f"##vel2 l1.kvm_mode={mode}", userspace, f"##vel2 l1.vmm_status={status}"]
+
+
+def complaints(recipe: Recipe, at: Combination, lines: list[str]) -> list[str]:
+    return [said for sign in recipe.signs(at) if (said := sign.complaint(lines))]
+
+
+def test_names() -> None:
+    assert len(BY_NAME) == len(RECIPES)
+    for kernel in ("6.1", "6.12", "7"):
+        assert {f"linux-{kernel}{mode}" for mode in ("", "-nvhe", "-protected")} <= set(BY_NAME)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_a_recipe_is_complete(recipe: Recipe) -> None:
+    assert set(recipe.needs) <= set(OFFERS)
+    for at in COMBINATIONS:
+        assert recipe.signs(at)
+    for at, declined in recipe.inapplicable.items():
+        assert at in COMBINATIONS
+        assert declined.reason and not declined.reason.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "el2", "mode"),
+    [
+        ("linux-6.1", "vhe", "VHE"),
+        ("linux-6.1", "nvhe", "Hyp"),
+        ("linux-6.12", "vhe", "VHE"),
+        ("linux-6.12", "nvhe", "Hyp nVHE"),
+        ("linux-7", "nvhe", "Hyp nVHE"),
+        ("linux-6.1-nvhe", "vhe", "Hyp"),
+        ("linux-6.12-nvhe", "vhe", "Hyp nVHE"),
+        ("linux-7-nvhe", "nvhe", "Hyp nVHE"),
+        ("linux-6.1-protected", "vhe", "Protected nVHE"),
+        ("linux-6.12-protected", "vhe", "Protected hVHE"),
+        ("linux-7-protected", "vhe", "Protected hVHE"),
+        ("linux-7-protected", "nvhe", "Protected nVHE"),
+    ],
+)
+def test_each_row_insists_on_its_mode(name: str, el2: str, mode: str) -> None:
+    recipe, at = BY_NAME[name], Combination(Kind(el2), Level.NV)
+    assert complaints(recipe, at, console(mode)) == []
+    for other in {"VHE", "Hyp", "Hyp nVHE", "Protected nVHE", "Protected hVHE", "none"} - {mode}:
+        said = complaints(recipe, at, console(other))
+        assert said == [f"KVM's mode is not {mode}: {other}"]
+
+
+def test_a_row_insists_on_l2() -> None:
+    recipe, at = BY_NAME["linux-6.12"], COMBINATIONS[0]
+    assert complaints(recipe, at, console("VHE", userspace="")) == ["L2 did not reach user space"]
+    assert complaints(recipe, at, console("VHE", status=3)) == [
+        "the VMM in L1 did not end with status 0: 3"
+    ]
+    assert len(complaints(recipe, at, [])) == 3
+
+
+def test_l2_cannot_speak_for_l1() -> None:
+    relayed = [f"L2| {line}" for line in console("VHE")]
+    assert len(complaints(BY_NAME["linux-6.12"], COMBINATIONS[0], relayed)) == 3
+
+
+def test_where_linux_does_not_apply() -> None:
+    """Only the modes that need E2H=0 where E2H is RES1; a boot shows it where the kernel tells."""
+    vhe_nv2 = Combination(Kind.VHE, Level.NV2)
+    found = {
+        name: set(recipe.inapplicable) for name, recipe in BY_NAME.items() if recipe.inapplicable
+    }
+    assert {name: at for name, at in found.items() if name.startswith("linux-")} == {
+        "linux-6.1-nvhe": {vhe_nv2},
+        "linux-6.1-protected": {vhe_nv2},
+        "linux-6.12-nvhe": {vhe_nv2},
+        "linux-7-nvhe": {vhe_nv2},
+    }
+    for name in ("linux-6.12-nvhe", "linux-7-nvhe"):
+        (sign,) = BY_NAME[name].inapplicable[vhe_nv2].signs
+        assert sign.complaint(["##vel2 l1.kvm_mode=VHE"]) == ""
+        assert sign.complaint(["##vel2 l1.kvm_mode=Hyp nVHE"]) == "KVM's mode is not VHE: Hyp nVHE"
+
+
+def test_the_quick_cells() -> None:
+    """Few, and every combination among them."""
+    cells = select(RECIPES, only=QUICK)
+    assert len(cells) == len(QUICK) == 5
+    assert {cell.at for cell in cells} == set(COMBINATIONS)
+    assert not any(cell.at in cell.recipe.inapplicable for cell in cells)
