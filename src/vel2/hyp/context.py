@@ -15,7 +15,7 @@ through L0, so L0 always knows which context runs.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.homes import SWITCHED, slot, switched
-from vel2.hyp import controls, finegrained, gic, stage2, timer
+from vel2.hyp import controls, finegrained, gic, stage2, sve, timer
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, SLOW_VEL1, Vcpu, page_of, vm_of
 from vel2.hyp.translate import TRANSLATIONS
 from vel2.lang import inline, mrs, msr, resident, u64
@@ -100,6 +100,7 @@ def restore_cpu_context(vcpu: Vcpu) -> None:
         mdscr = mrs(sr.MDSCR_EL1)
         page_of(vcpu).slot[MDSCR_SLOT] = mdscr
         vcpu.mdscr = mdscr
+        sve.save_vel1_length(vcpu)
         timer.save_vel1_timers(vcpu)
         gic.save_vel1_interface(vcpu)
 
@@ -115,6 +116,7 @@ def setup_cpu_context(vcpu: Vcpu) -> None:
     else:
         load_vel1_registers(vcpu)
         sync_mdscr(vcpu)
+        sve.load_vel1_length(vcpu)
         controls.load_for_vel1(vcpu)
         finegrained.load_for_vel1(vcpu)
         timer.load_vel1_timers(vcpu)

@@ -29,8 +29,8 @@ for _field in (
 ):  # fmt: skip
     HCR_FROM_L1 |= _field.mask
 
-CPTR_ALWAYS = sr.CPTR_EL2.res1 | sr.CPTR_EL2.compose(TZ=1, TSM=1, TTA=1, TAM=1)
-"""SVE, SME, trace and activity monitors are hidden."""
+CPTR_ALWAYS = sr.CPTR_EL2.res1 | sr.CPTR_EL2.compose(TSM=1, TTA=1, TAM=1)
+"""SME, trace and activity monitors are hidden."""
 MDCR_ALWAYS = sr.MDCR_EL2.compose(TPM=1, TPMCR=1, TTRF=1, TPMS=1)
 """PMU, trace filter and SPE are hidden; E2PB=E2TB=0 keep the profiling buffers out of reach."""
 MDCR_FROM_L1 = sr.MDCR_EL2.compose(TDE=1, TDA=1, TDOSA=1, TDRA=1, TDCC=1)
@@ -57,6 +57,7 @@ HCR_SLOT = slot(sr.HCR_EL2)
 VPIDR_SLOT = slot(sr.VPIDR_EL2)
 VMPIDR_SLOT = slot(sr.VMPIDR_EL2)
 FPEN_LOW = 1 << sr.CPACR_EL1.FPEN.lsb
+ZEN_LOW = 1 << sr.CPACR_EL1.ZEN.lsb
 
 
 @inline
@@ -86,12 +87,22 @@ def l1_cnthctl(vcpu: Vcpu, cntkctl: u64) -> u64:
 
 
 @inline
+def cptr_of_vm(vcpu: Vcpu) -> u64:
+    """Give the part of CPTR_EL2 that hides features of the whole VM."""
+    if vm_of(vcpu).has_sve != 0:
+        return CPTR_ALWAYS
+    return CPTR_ALWAYS | sr.CPTR_EL2.TZ.mask
+
+
+@inline
 def hardware_cptr_vel1(vcpu: Vcpu) -> u64:
     """Give CPTR_EL2 (E2H=0) that traps what L1's (E2H=1, TGE=0) traps, and what L0 hides."""
     cptr = l1_cptr(vcpu)
-    value = u64(CPTR_ALWAYS)
+    value = cptr_of_vm(vcpu)
     if cptr & FPEN_LOW == 0:
         value = value | sr.CPTR_EL2.TFP.mask
+    if cptr & ZEN_LOW == 0:
+        value = value | sr.CPTR_EL2.TZ.mask
     return value | cptr & sr.CPTR_EL2.TCPAC.mask
 
 
@@ -129,10 +140,10 @@ def vel2_cptr(vcpu: Vcpu) -> u64:
     vm = vm_of(vcpu)
     if vcpu.e2h != 0:
         if vm.cpacr_holds_cptr != 0:
-            return CPTR_ALWAYS
+            return cptr_of_vm(vcpu)
     elif vm.nv_level == LEVEL_NV2:
-        return CPTR_ALWAYS
-    return CPTR_ALWAYS | sr.CPTR_EL2.TCPAC.mask
+        return cptr_of_vm(vcpu)
+    return cptr_of_vm(vcpu) | sr.CPTR_EL2.TCPAC.mask
 
 
 @inline

@@ -52,6 +52,8 @@ def read(vcpu: Vcpu, key: u64) -> u64:
             return mrs(timer_row.home)
     if key == sr.HPFAR_EL2.trap_key:
         return vcpu.hpfar
+    if key == sr.ZCR_EL2.trap_key and vm_of(vcpu).has_sve != 0:
+        return mrs(sr.ZCR_EL1)
     if key == sr.CNTHCTL_EL2.trap_key:
         if vcpu.e2h == 0:
             return vcpu.vel2.memory[controls.CNTHCTL_INDEX]
@@ -138,6 +140,8 @@ def write(vcpu: Vcpu, key: u64, value: u64) -> None:
             return
     if key == sr.HPFAR_EL2.trap_key:
         vcpu.hpfar = value & sr.HPFAR_EL2.FIPA.mask
+    elif key == sr.ZCR_EL2.trap_key and vm_of(vcpu).has_sve != 0:
+        msr(sr.ZCR_EL1, value)
     elif key == sr.CNTHCTL_EL2.trap_key:
         vcpu.vel2.memory[controls.CNTHCTL_INDEX] = value
         if vcpu.e2h != 0:

@@ -131,7 +131,8 @@ RULES: tuple[tuple[type[Register], tuple[FieldRule, ...]], ...] = (
 
 HIDDEN = {
     "AArch32": "L0 has no 32-bit vectors, and vEL2 is AArch64 only",
-    "SVE, SME": "ZCR_EL2 and SMCR_EL2 are not virtualized yet",
+    "SVE with FEAT_NV alone": "ZCR_EL1 of vEL1 cannot be trapped apart from all of SVE",
+    "SME": "SMCR_EL2 and the streaming mode are not virtualized yet",
     "MTE": "tag storage and GCR_EL1/TFSR switching are not virtualized yet",
     "PMUv3, SPE, TRBE, BRBE, trace": "counters and buffers are not virtualized yet",
     "FEAT_FGT2, FEAT_HCX": "the features their bits are about are hidden too",
@@ -173,6 +174,8 @@ def _row(register: type[Register], rules: tuple[FieldRule, ...]) -> Row:
     return Row(register, encoding.CRm * 8 + encoding.op2, keep_mask, set_bits, caps)
 
 
+PFR0_INDEX = 4 * 8 + 0
+ZFR0_INDEX = 4 * 8 + 4
 MMFR1_INDEX = 7 * 8 + 1
 MMFR4_INDEX = 7 * 8 + 4
 ROWS = tuple(_row(register, rules) for register, rules in RULES)
@@ -195,6 +198,10 @@ def init(vm: Vm) -> None:
         for rule in row.caps:
             value = value | rule.field.put(capped(rule.field.get(hardware), rule.value))
         vm.id_registers[row.index] = value
+    if vm.has_sve != 0:
+        features = PFR0.SVE.get(mrs(PFR0))
+        vm.id_registers[PFR0_INDEX] = PFR0.SVE.set(vm.id_registers[PFR0_INDEX], features)
+        vm.id_registers[ZFR0_INDEX] = mrs(sr.ID_AA64ZFR0_EL1) & sr.ID_AA64ZFR0_EL1.known
     if vm.guest_kind == GUEST_NVHE:
         vm.id_registers[MMFR1_INDEX] = MMFR1.VH.set(vm.id_registers[MMFR1_INDEX], 0)
     if vm.guest_kind == GUEST_NVHE or vm.nv_level != LEVEL_NV2:

@@ -8,7 +8,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage1Leaf
 from vel2.arch.homes import slot, switched
 from vel2.arch.insn import IC, TLBI
-from vel2.hyp import controls, finegrained, idregs, pool, stage2
+from vel2.hyp import controls, finegrained, idregs, pool, stage2, sve
 from vel2.hyp.context import MDSCR_SLOT, load_vel2_registers
 from vel2.hyp.exception import ENTRY_PSTATE
 from vel2.hyp.layout import PCPU_OFFSET, VM_OFFSET, VNCR_IN_PCPU
@@ -141,6 +141,12 @@ def probe(vm: Vm) -> None:
         vm.has_fgt = 1
         for register in finegrained.REGISTERS:
             msr(register, 0)
+    if vm.nv_level == LEVEL_NV2 and sr.ID_AA64PFR0_EL1.SVE.get(mrs(sr.ID_AA64PFR0_EL1)) != 0:
+        vm.has_sve = 1
+        msr(sr.CPTR_EL2, sve.CPTR_OPEN)
+        isb()
+        msr(sr.ZCR_EL1, 0)
+        msr(sr.ZCR_EL2, sve.ZCR_MAX)
     vtr = mrs(sr.ICH_VTR_EL2)
     vm.list_registers = u64(sr.ICH_VTR_EL2.ListRegs.get(vtr) + 1)
     vm.active_priorities = 1

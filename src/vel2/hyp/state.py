@@ -101,6 +101,8 @@ class Vcpu(Struct):
     vncr_page = scalar(u64)
     fgt_loaded = scalar(u64)
     """Hardware's HFG* registers hold L1's traps."""
+    zcr_vel2 = scalar(u64)
+    """L1's ZCR_EL2, while vEL1 runs."""
     mdscr = scalar(u64)
     """What hardware's MDSCR_EL1 holds."""
     fast_eret = scalar(u64)
@@ -220,6 +222,7 @@ class Vm(Struct):
     """Hardware's CPACR_EL1 keeps the bits only CPTR_EL2 has (as FEAT_NV2p1 requires)."""
     cntkctl_holds_cnthctl = scalar(u64)
     has_fgt = scalar(u64)
+    has_sve = scalar(u64)
 
 
 @inline

@@ -10,7 +10,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.arch.homes import slot
 from vel2.arch.pstate import SPSR_ELx
-from vel2.hyp import abort, eret, smc, sysreg
+from vel2.hyp import abort, eret, smc, sve, sysreg
 from vel2.hyp.exception import FIQ, IRQ, SERROR, SYNC, take_to_running_el1, take_to_vel2
 from vel2.hyp.outcome import Fatal, Outcome, Stop
 from vel2.hyp.state import CONTEXT_VEL2, Vcpu, page_of, vm_of
@@ -77,7 +77,7 @@ HANDLED: dict[int, tuple[Handler, Handler]] = {
     EC.HVC64: (hvc_from_vel2, forward_as_is),
     EC.SMC64: (smc.local, smc.from_vel1),
     EC.SYS64: (sysreg.from_vel2, sysreg.from_vel1),
-    EC.SVE: (sysreg.undefined, sysreg.undefined),
+    EC.SVE: (sysreg.undefined, sve.from_vel1),
     EC.SME: (sysreg.undefined, sysreg.undefined),
     EC.ERET: (eret.from_vel2, eret.from_vel1),
     EC.IABT_LOWER: (abort.from_vel2, abort.from_vel1),

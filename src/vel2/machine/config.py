@@ -8,7 +8,7 @@ from vel2.machine.memory import RAM_BASE, format_bytes
 
 __all__ = ("DEFAULT_CPU", "MachineConfig", "machine_arguments")
 
-DEFAULT_CPU = "max,pauth-impdef=on,sve=off,sme=off"
+DEFAULT_CPU = "max,pauth-impdef=on,sve256=on,sme=off"
 """FEAT_NV2, with pointer authentication by a cheap hash: QARMA takes a quarter of TCG's time."""
 
 DETERMINISTIC_RTC = "base=2026-01-01T00:00:00,clock=vm"
