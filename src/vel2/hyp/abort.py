@@ -15,6 +15,7 @@ from vel2.arch.esr import EC, FSC, ISS_DABT, ESR_ELx
 from vel2.arch.homes import slot
 from vel2.arch.insn import AT
 from vel2.hyp import pool, shadow
+from vel2.hyp.answer import forward_with_far
 from vel2.hyp.at import ALL_REACHED, reach_tables
 from vel2.hyp.exception import EL0T, MODE
 from vel2.hyp.outcome import Outcome
@@ -172,10 +173,7 @@ def from_vel1(vcpu: Vcpu) -> Outcome:
     if vcpu.esr & FSC_MASK == FSC.TLB_CONFLICT:
         pool.flush(at(Stage2, vcpu.shadow))
         return Outcome.RESUME
-    vcpu.syndrome = vcpu.esr
-    vcpu.syndrome_far = vcpu.far
-    vcpu.syndrome_has_far = 1
-    return Outcome.FORWARD
+    return forward_with_far(vcpu)
 
 
 @resident

@@ -80,10 +80,3 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
     else:
         illegal_return(vcpu, spsr, target)
     return Outcome.RESUME
-
-
-@resident
-def from_vel1(vcpu: Vcpu) -> Outcome:
-    """Forward an ERET of vEL1: only L1's own controls make it trap."""
-    vcpu.syndrome = vcpu.esr
-    return Outcome.FORWARD

@@ -6,6 +6,7 @@ notes why the machine is about to stop, and answers for itself what would start 
 
 from vel2.arch import sysregs as sr
 from vel2.arch.homes import slot
+from vel2.hyp.answer import forward
 from vel2.hyp.outcome import Outcome, Stop
 from vel2.hyp.state import Vcpu, page_of, vm_of
 from vel2.lang import extern, mrs, resident, u64
@@ -124,6 +125,5 @@ def local(vcpu: Vcpu) -> Outcome:
 def from_vel1(vcpu: Vcpu) -> Outcome:
     """Forward an SMC of vEL1 if L1 set HCR_EL2.TSC, else it is the firmware's."""
     if page_of(vcpu).slot[HCR_SLOT] & sr.HCR_EL2.TSC.mask:
-        vcpu.syndrome = vcpu.esr
-        return Outcome.FORWARD
+        return forward(vcpu)
     return local(vcpu)

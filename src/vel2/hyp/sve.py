@@ -9,15 +9,14 @@ An access to ZCR_ELx traps like a vector instruction, at EL2 too, so CPTR_EL2.TZ
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.esr import EC, ESR_ELx
 from vel2.arch.homes import slot
+from vel2.hyp.answer import forward, undefined
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import Vcpu, page_of, vm_of
 from vel2.lang import inline, isb, mrs, msr, resident
 
 ZCR_SLOT = slot(sr.ZCR_EL1)
 ZCR_MAX = sr.ZCR_EL2.LEN.mask
-UNDEFINED = ESR_ELx.compose(EC=EC.UNKNOWN, IL=1)
 CPTR_OPEN = sr.CPTR_EL2.res1 | sr.CPTR_EL2.compose(TSM=1, TTA=1, TAM=1)
 
 
@@ -45,9 +44,5 @@ def save_vel1_length(vcpu: Vcpu) -> None:
 def from_vel1(vcpu: Vcpu) -> Outcome:
     """Forward a trapped use of SVE: L1 asked for it. Without SVE in the VM it is UNDEFINED."""
     if vm_of(vcpu).has_sve != 0:
-        vcpu.syndrome = vcpu.esr
-        vcpu.syndrome_has_far = 0
-        return Outcome.FORWARD
-    vcpu.syndrome = UNDEFINED
-    vcpu.syndrome_has_far = 0
-    return Outcome.INJECT
+        return forward(vcpu)
+    return undefined(vcpu)

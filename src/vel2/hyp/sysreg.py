@@ -9,11 +9,12 @@ are UNDEFINED.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
-from vel2.arch.esr import EC, ISS_SYS64, ESR_ELx
+from vel2.arch.esr import ISS_SYS64
 from vel2.arch.homes import slot
 from vel2.arch.insn import AT
 from vel2.hyp import at as address_translation
 from vel2.hyp import el2regs, finegrained, routing, tlbi
+from vel2.hyp.answer import forward, undefined
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import Vcpu, page_of, vm_of
 from vel2.lang import inline, resident, u32, u64
@@ -30,7 +31,6 @@ CRN_TLBI_NXS = 9 << 4
 CRN_AT = 7 << 4
 AT_CRM = (AT.S1E1R.encoding.CRm, AT.S1E1RP.encoding.CRm)
 ACTLR_SLOT = slot(sr.ACTLR_EL1)
-UNDEFINED_SYNDROME = ESR_ELx.compose(EC=EC.UNKNOWN, IL=1)
 
 
 @inline
@@ -66,14 +66,6 @@ def set_target_register(vcpu: Vcpu, esr: u64, value: u64) -> None:
     rt = ISS_SYS64.Rt.get(esr)
     if rt != XZR:
         vcpu.x[rt] = value
-
-
-@resident
-def undefined(vcpu: Vcpu) -> Outcome:
-    """Answer an instruction that is UNDEFINED for the guest."""
-    vcpu.syndrome = UNDEFINED_SYNDROME
-    vcpu.syndrome_has_far = 0
-    return Outcome.INJECT
 
 
 @resident
@@ -124,9 +116,7 @@ def from_vel1(vcpu: Vcpu) -> Outcome:
     if control == routing.HIDDEN:
         return undefined(vcpu)
     if finegrained.asks(vcpu, key, is_read) or routing.asks(vcpu, control, is_read):
-        vcpu.syndrome = esr
-        vcpu.syndrome_has_far = 0
-        return Outcome.FORWARD
+        return forward(vcpu)
     if is_read and is_id_register(key):
         set_target_register(vcpu, esr, id_register(vcpu, key))
         return Outcome.SKIP

@@ -66,6 +66,8 @@ EL2_ROWS = tuple(
     for suffix, insn in _forms(name)
 )
 
+ROWS = EL1_ROWS + EL2_ROWS
+
 
 def _keys(*names: str) -> tuple[int, ...]:
     return tuple(insn.trap_key for name in names for _, insn in _forms(name))
@@ -87,14 +89,7 @@ ASID = sr.TTBR0_EL1.ASID.mask
 @resident
 def run_el1(key: u64, value: u64) -> bool:
     """Run the EL1 form of an EL1- or EL2-named TLBI; False if `key` is none of them."""
-    for row in EL1_ROWS:
-        if key == row.key:
-            if row.run.takes_register:
-                sysop(row.run, value)
-            else:
-                sysop(row.run)
-            return True
-    for row in EL2_ROWS:
+    for row in ROWS:
         if key == row.key:
             if row.run.takes_register:
                 sysop(row.run, value)

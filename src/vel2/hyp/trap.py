@@ -11,6 +11,7 @@ from vel2.arch.esr import EC, ESR_ELx
 from vel2.arch.homes import slot
 from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp import abort, eret, smc, sve, sysreg
+from vel2.hyp.answer import forward, forward_with_far, undefined
 from vel2.hyp.exception import FIQ, IRQ, SERROR, SYNC, take_to_running_el1, take_to_vel2
 from vel2.hyp.outcome import Fatal, Outcome, Stop
 from vel2.hyp.state import CONTEXT_VEL2, Vcpu, page_of, vm_of
@@ -25,29 +26,12 @@ DISR_ISS = (1 << 25) - 1
 
 
 @resident
-def forward_as_is(vcpu: Vcpu) -> Outcome:
-    """Forward a trap of vEL1 that only L1's controls can cause, with hardware's syndrome."""
-    vcpu.syndrome = vcpu.esr
-    vcpu.syndrome_has_far = 0
-    return Outcome.FORWARD
-
-
-@resident
-def forward_debug(vcpu: Vcpu) -> Outcome:
-    """Forward a debug exception, routed to EL2 by L1's MDCR_EL2.TDE; a watchpoint has FAR."""
-    vcpu.syndrome = vcpu.esr
-    vcpu.syndrome_far = vcpu.far
-    vcpu.syndrome_has_far = 1
-    return Outcome.FORWARD
-
-
-@resident
 def hvc_from_vel2(vcpu: Vcpu) -> Outcome:
     """Take HVC of vEL2 to vEL2 itself; ELR is already behind it."""
     if page_of(vcpu).slot[HCR_SLOT] & HCD:
         vcpu.pc = u64(vcpu.pc - INSTRUCTION_BYTES)
-        return sysreg.undefined(vcpu)
-    return forward_as_is(vcpu)
+        return undefined(vcpu)
+    return forward(vcpu)
 
 
 @resident
@@ -69,25 +53,25 @@ class Row:
 
 
 HANDLED: dict[int, tuple[Handler, Handler]] = {
-    EC.UNKNOWN: (sysreg.undefined, sysreg.undefined),
-    EC.WFX: (unexpected, forward_as_is),
-    EC.FP_ASIMD: (sysreg.undefined, forward_as_is),
-    EC.PAC: (sysreg.undefined, forward_as_is),
-    EC.SVC64: (unexpected, forward_as_is),
-    EC.HVC64: (hvc_from_vel2, forward_as_is),
+    EC.UNKNOWN: (undefined, undefined),
+    EC.WFX: (unexpected, forward),
+    EC.FP_ASIMD: (undefined, forward),
+    EC.PAC: (undefined, forward),
+    EC.SVC64: (unexpected, forward),
+    EC.HVC64: (hvc_from_vel2, forward),
     EC.SMC64: (smc.local, smc.from_vel1),
     EC.SYS64: (sysreg.from_vel2, sysreg.from_vel1),
-    EC.SVE: (sysreg.undefined, sve.from_vel1),
-    EC.SME: (sysreg.undefined, sysreg.undefined),
-    EC.ERET: (eret.from_vel2, eret.from_vel1),
+    EC.SVE: (undefined, sve.from_vel1),
+    EC.SME: (undefined, undefined),
+    EC.ERET: (eret.from_vel2, forward),
     EC.IABT_LOWER: (abort.from_vel2, abort.from_vel1),
     EC.DABT_LOWER: (abort.from_vel2, abort.from_vel1),
-    EC.MOPS: (sysreg.undefined, sysreg.undefined),
-    EC.BREAKPOINT_LOWER: (unexpected, forward_debug),
-    EC.SOFTSTEP_LOWER: (unexpected, forward_debug),
-    EC.WATCHPOINT_LOWER: (unexpected, forward_debug),
-    EC.BKPT32: (unexpected, forward_debug),
-    EC.BRK64: (unexpected, forward_debug),
+    EC.MOPS: (undefined, undefined),
+    EC.BREAKPOINT_LOWER: (unexpected, forward_with_far),
+    EC.SOFTSTEP_LOWER: (unexpected, forward_with_far),
+    EC.WATCHPOINT_LOWER: (unexpected, forward_with_far),
+    EC.BKPT32: (unexpected, forward_with_far),
+    EC.BRK64: (unexpected, forward_with_far),
 }
 DISPATCH = tuple(Row(ec, *HANDLED.get(ec, (unexpected, unexpected))) for ec in range(64))
 """All 64 classes, in order."""
