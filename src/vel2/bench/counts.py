@@ -1,0 +1,105 @@
+"""L0's counters at one moment, and what happened between two.
+
+A snapshot is a copy of the `Vcpu`; a quarter of a megabyte of it counts system registers one by
+one. Only the parts that differ are looked into, so that hundreds of snapshots cost little.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vel2.arch.esr import EC
+from vel2.control.counters import trap_name
+from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, SYSREG_COUNTERS, Vcpu
+
+__all__ = ("Snapshot", "Traps", "between")
+
+CONTEXTS = {CONTEXT_VEL2: "vEL2", CONTEXT_VEL1: "vEL1"}
+CLASSES = 64
+BY_SYSREG = Vcpu.offset_of("counters.by_sysreg")
+WORD_BYTES = 4
+CHUNK_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Traps:
+    """The traps to real EL2 of some stretch of a run.
+
+    :ivar by_kind: how many of each kind; registers and instructions (EC 0x18) by name, the others
+        as exception class and who ran: `HVC64 vEL1`.
+    :ivar exits: how often L0 left vEL1 for vEL2: L2's exits, as L1 sees them.
+    """
+
+    by_kind: Mapping[str, int]
+    exits: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self.by_kind.values())
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One vCPU's counters at one moment."""
+
+    data: bytes
+
+    @classmethod
+    def take(cls, vcpu: Vcpu) -> "Snapshot":
+        """Copy the counters of a vCPU that stands still."""
+        return cls(vcpu.to_bytes())
+
+
+def between(before: Snapshot, after: Snapshot) -> Traps:
+    """Give what was counted from one snapshot to a later one.
+
+    :raises ValueError: when L0's counters contradict each other.
+    """
+    first, last = Vcpu(before.data), Vcpu(after.data)
+    kinds: Counter[str] = Counter()
+    for context, name in CONTEXTS.items():
+        for ec in range(CLASSES):
+            index = context * CLASSES + ec
+            taken = last.counters.by_ec[index] - first.counters.by_ec[index]
+            if context == CONTEXT_VEL2 and ec == EC.ERET:
+                taken += last.fast_eret - first.fast_eret
+            if ec != EC.SYS64:
+                kinds[f"{class_name(ec)} {name}"] += taken
+        for kind in ("irq", "fiq", "serror"):
+            counts: tuple[Any, Any] = getattr(last.counters, kind), getattr(first.counters, kind)
+            kinds[f"{kind.upper()} {name}"] += counts[0][context] - counts[1][context]
+    registers = changed_registers(before.data, after.data)
+    trapped = sum(
+        last.counters.by_ec[context * CLASSES + EC.SYS64]
+        - first.counters.by_ec[context * CLASSES + EC.SYS64]
+        for context in CONTEXTS
+    )
+    if trapped != registers.total():
+        raise ValueError(
+            f"L0 counted {trapped} traps of EC 0x18, but {registers.total()} by register"
+        )
+    kinds.update({trap_name(key): count for key, count in registers.items()})
+    found = {kind: count for kind, count in kinds.most_common() if count}
+    return Traps(found, last.counters.to_vel2 - first.counters.to_vel2)
+
+
+def class_name(ec: int) -> str:
+    """Name an exception class."""
+    return EC(ec).name if ec in EC._value2member_map_ else f"EC {ec:#04x}"
+
+
+def changed_registers(before: bytes, after: bytes) -> Counter[int]:
+    """Count the traps of EC 0x18 by trap key."""
+    found: Counter[int] = Counter()
+    for start in range(BY_SYSREG, BY_SYSREG + SYSREG_COUNTERS * WORD_BYTES, CHUNK_BYTES):
+        old, new = before[start : start + CHUNK_BYTES], after[start : start + CHUNK_BYTES]
+        if old == new:
+            continue
+        first = (start - BY_SYSREG) // WORD_BYTES
+        pairs = zip(memoryview(old).cast("I"), memoryview(new).cast("I"), strict=True)
+        for key, (counted, counts) in enumerate(pairs, first):
+            if counts != counted:
+                found[key] = counts - counted & 0xFFFF_FFFF
+    return found

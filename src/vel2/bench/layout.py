@@ -1,0 +1,76 @@
+"""Where the payload keeps what in L2's RAM, and what the host tells it.
+
+The VMM loads the image 2 MiB above the start of RAM. The state and the stack lie above it; higher
+still is memory that nobody has touched, for stage-2 faults.
+"""
+
+from vel2.guests.l2tree import DTB_BYTES, L2_RAM_BASE
+from vel2.lang import Struct, array, nested, scalar, u8, u64
+
+IMAGE_BASE = L2_RAM_BASE + DTB_BYTES
+STATE = L2_RAM_BASE + 0x80_0000
+STACK_TOP = L2_RAM_BASE + 0xA0_0000
+FRESH = L2_RAM_BASE + 0x100_0000
+MEMORY_BYTES = 256 << 20
+PAGE_BYTES = 0x1000
+
+MAX_OPERATIONS = 32
+WARM_UP = 0
+"""The round that brings an operation's code and data into reach; nobody counts it."""
+TIMED = 1
+"""The round that does the operation `count` times; the rounds after it do it once each."""
+SINGLES = 15
+ROUNDS = TIMED + 1 + SINGLES
+WARM_UP_COUNT = 8
+MAX_COUNT = 50_000
+"""So many fresh pages fit into the memory."""
+
+
+class Parameters(Struct):
+    """What the host patches into the image."""
+
+    count = scalar(u64)
+    has_marks = scalar(u64)
+    """Tell the host at each mark, and wait for its answer."""
+    selected = scalar(u64)
+    """Bit n: do operation number n."""
+
+
+class Result(Struct):
+    """What the timed round of one operation took."""
+
+    count = scalar(u64)
+    ticks = scalar(u64)
+
+
+class Mark(Struct):
+    """What the payload tells the host where a round begins and ends."""
+
+    sequence = scalar(u64)
+    """How many marks there were, this one included."""
+    operation = scalar(u64)
+    round = scalar(u64)
+    count = scalar(u64)
+    ticks = scalar(u64)
+    """What the round took; 0 where it begins."""
+
+
+PATH_BYTES = 256
+
+
+class State(Struct):
+    """The payload's variables."""
+
+    interrupts = scalar(u64)
+    """How many the handler has taken."""
+    fresh = scalar(u64)
+    """The next page that nobody has touched."""
+    mark = nested(Mark)
+    to_host = scalar(u64)
+    from_host = scalar(u64)
+    """Handles of the host's two files."""
+    block = array(u64, 4)
+    """Arguments of a semihosting call."""
+    path = array(u8, PATH_BYTES)
+    answer = scalar(u64)
+    results = array(Result, MAX_OPERATIONS)

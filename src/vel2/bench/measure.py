@@ -1,0 +1,241 @@
+"""One run of the payload in one configuration, and what it showed.
+
+In deterministic runs the machine stands still at each of the payload's marks, and L0's counters are
+read there. In runs by host time nothing stops it, so that nothing but the payload's own two reads
+of the counter is known.
+"""
+
+import contextlib
+import re
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from vel2.bench.configuration import Configuration
+from vel2.bench.counts import Snapshot, Traps, between
+from vel2.bench.host import MarkReader
+from vel2.bench.layout import MEMORY_BYTES, ROUNDS, TIMED, WARM_UP, Mark
+from vel2.bench.operations import operation_names
+from vel2.bench.payload import Payload
+from vel2.control.vm import Vm, VmConfig
+from vel2.errors import UserError
+from vel2.guests.recipes import l1_tree
+from vel2.guests.vmm import build_vmm
+from vel2.machine.console import Console
+from vel2.machine.loader import KernelImage
+from vel2.machine.outcome import ExitReason, MachineExit
+from vel2.machine.qemu import Machine, MachineConfig
+
+__all__ = ("Figures", "MeasureError", "Request", "measure")
+
+L1_MEMORY_BYTES = 1 << 30
+L1_BOOTARGS = "console=ttyAMA0 quiet panic=-1 job=l2 transparent_hugepage=never cryptomgr.notests=1"
+"""Without huge pages, every page that L2 touches for the first time is a fault of its own. The
+self-tests of L1's crypto would run beside the first operations."""
+RESULT = re.compile(r"L2\| result (\w+) (\d+) (\d+)")
+DONE = re.compile(r"L2\| done (\d+)")
+TAIL_LINES = 8
+EXIT_CODES = {ExitReason.TIMEOUT: 4, ExitReason.DIED: 3}
+GUEST_FAILED, L0_FATAL = 1, 5
+
+
+class MeasureError(UserError):
+    """A run that did not get to its end, with the exit code that says why."""
+
+    def __init__(self, sentence: str, exit_code: int) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run, and how.
+
+    :ivar timeout: seconds of host time for the whole run.
+    :ivar progress: called with the name of each operation as it begins.
+    """
+
+    configuration: Configuration
+    kernel: KernelImage
+    payload: Payload
+    deterministic: bool = True
+    timeout: float = 600.0
+    progress: Callable[[str], None] | None = None
+
+
+@dataclass
+class Figures:
+    """What one operation cost in one configuration.
+
+    :ivar count: how often it was done in the timed round, which took `ticks`.
+    :ivar traps: to real EL2 in the timed round; None when nobody counted.
+    :ivar singles: the ticks and traps of single ones.
+    """
+
+    count: int
+    ticks: int
+    traps: Traps | None = None
+    singles: list[tuple[int, Traps | None]] = field(default_factory=list)
+
+    @property
+    def ticks_per_op(self) -> float:
+        """Ticks for one, on average."""
+        return self.ticks / self.count
+
+    @property
+    def usual_ticks(self) -> int | None:
+        """What most single ones took, so without L1's other work; the smaller one of equals."""
+        counted = Counter(sorted(ticks for ticks, _ in self.singles))
+        return counted.most_common(1)[0][0] if counted else None
+
+    @property
+    def usual_traps(self) -> Traps | None:
+        """What most single ones trapped; the fewer one of equals."""
+        known = sorted((traps for _, traps in self.singles if traps), key=lambda traps: traps.total)
+        counted = Counter(tuple(sorted(traps.by_kind.items())) for traps in known)
+        if not counted:
+            return None
+        kinds = counted.most_common(1)[0][0]
+        return next(traps for traps in known if tuple(sorted(traps.by_kind.items())) == kinds)
+
+
+class System(Protocol):
+    """A machine with a console, with L0 or without."""
+
+    console: Console
+
+    def wait(self, timeout: float | None = None) -> MachineExit:
+        """Wait for the end; when `timeout` seconds have passed, end the machine."""
+
+
+def measure(request: Request) -> dict[str, Figures]:
+    """Run the payload once; give the figures of each operation, in the payload's order.
+
+    :raises MeasureError: when the run did not get to its end.
+    """
+    deadline = time.monotonic() + request.timeout
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vel2-")))
+        reader = stack.enter_context(MarkReader(folder)) if request.deterministic else None
+        arguments = reader.arguments if reader else ()
+        machine, snapshot, fatal = stack.enter_context(system(request, folder, arguments))
+        rounds: list[Round] = []
+        if reader is not None:
+            marks = reader.marks(machine.console, deadline)
+            with contextlib.suppress(TimeoutError):  # how the machine ends tells more
+                for seen in follow(marks, snapshot, request.progress):
+                    rounds.append(seen)
+        ended = machine.wait(max(0.0, deadline - time.monotonic()))
+        if trouble := fatal():
+            raise MeasureError(trouble, L0_FATAL)
+        return collect(request, machine.console, ended, rounds)
+
+
+Take = Callable[[], Snapshot | None]
+
+
+@contextlib.contextmanager
+def system(
+    request: Request, folder: Path, arguments: tuple[str, ...]
+) -> Iterator[tuple[System, Take, Callable[[], str]]]:
+    """Start a machine; give it, a way to read L0's counters, and a way to ask how L0 stopped."""
+    payload = request.payload.data
+    initrd = l1_tree(build_vmm(), payload, b"", l2_memory_bytes=MEMORY_BYTES).pack()
+    bootargs = L1_BOOTARGS + request.configuration.bootargs
+    if request.configuration.nv is None:
+        kernel_file, initrd_file = folder / "Image", folder / "initrd"
+        kernel_file.write_bytes(request.kernel.data)
+        initrd_file.write_bytes(initrd)
+        config = MachineConfig(
+            L1_MEMORY_BYTES,
+            deterministic=request.deterministic,
+            kernel=kernel_file,
+            initrd=initrd_file,
+            append=bootargs,
+            extra_arguments=arguments,
+        )
+        with Machine(config) as machine:
+            yield machine, lambda: None, str
+        return
+    vm = Vm(
+        VmConfig(
+            request.kernel,
+            initrd,
+            bootargs,
+            L1_MEMORY_BYTES,
+            el2=request.configuration.el2,
+            nv=request.configuration.nv,
+            deterministic=request.deterministic,
+            qemu_arguments=arguments,
+        )
+    )
+    with contextlib.closing(vm), vm:
+        yield vm.machine, lambda: Snapshot.take(vm.vcpu()), lambda: str(vm.fatal or "")
+
+
+@dataclass(frozen=True)
+class Round:
+    """What was seen of one round, from its first mark to its second."""
+
+    operation: str
+    number: int
+    count: int
+    ticks: int
+    traps: Traps | None
+
+
+def follow(
+    marks: Iterator[Mark], snapshot: Take, progress: Callable[[str], None] | None
+) -> Iterator[Round]:
+    """Put marks together to rounds.
+
+    :raises MeasureError: when a mark is missing.
+    """
+    names = operation_names()
+    before = snapshot()
+    for expected, mark in enumerate(marks, 1):
+        name = names[mark.operation]
+        if mark.sequence != expected:
+            raise MeasureError(f"L2 left a mark out while it did {name}.", GUEST_FAILED)
+        now = snapshot()
+        if expected % 2 == 0:
+            traps = between(before, now) if before and now else None
+            yield Round(name, mark.round, mark.count, mark.ticks, traps)
+        elif progress is not None and mark.round == WARM_UP:
+            progress(name)
+        before = now
+
+
+def collect(
+    request: Request, console: Console, ended: MachineExit, rounds: list[Round]
+) -> dict[str, Figures]:
+    """Put together what the payload printed and what was seen at its marks.
+
+    :raises MeasureError: when something is missing, or the two do not agree.
+    """
+    text = console.text
+    found = {name: Figures(int(count), int(ticks)) for name, count, ticks in RESULT.findall(text)}
+    done = DONE.search(text)
+    if done is None or tuple(found) != request.payload.selected:
+        last = "\n".join(f"  {line}" for line in console.tail(TAIL_LINES).splitlines())
+        code = EXIT_CODES.get(ended.reason, GUEST_FAILED)
+        raise MeasureError(f"L2 did not get to its end: {ended}; last lines:\n{last}", code)
+    if not request.deterministic:
+        return found
+    if int(done[1]) != 2 * len(rounds) or len(rounds) != ROUNDS * len(found):
+        raise MeasureError(
+            f"L2 passed {done[1]} marks, but {2 * len(rounds)} were seen.", GUEST_FAILED
+        )
+    for seen in rounds:
+        figures = found[seen.operation]
+        if seen.number == TIMED:
+            if (seen.count, seen.ticks) != (figures.count, figures.ticks):
+                raise MeasureError(f"{seen.operation} was seen other than reported.", GUEST_FAILED)
+            figures.traps = seen.traps
+        elif seen.number > TIMED:
+            figures.singles.append((seen.ticks, seen.traps))
+    return found

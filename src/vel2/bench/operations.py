@@ -1,0 +1,243 @@
+"""What the payload does N times: one function in the subset for each operation.
+
+Every one is expanded inside the timed loop, so that nothing but the loop's own three instructions
+comes on top; the operation `null` shows what those cost.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vel2.arch import sysregs as sr
+from vel2.arch.insn import TLBI
+from vel2.bench.layout import PAGE_BYTES, State
+from vel2.guests.l2tree import L2_GICD_BASE, L2_GICR_BASE, L2_UART_BASE
+from vel2.lang import (
+    PA,
+    dsb_ish,
+    extern,
+    inline,
+    isb,
+    load_u32,
+    load_u64,
+    mrs,
+    msr,
+    store_u32,
+    store_u64,
+    sysop,
+    u64,
+    vload,
+    wfi,
+)
+
+__all__ = ("OPERATIONS", "Operation", "operation_names")
+
+PSCI_VERSION = 0x8400_0000
+UNKNOWN_FUNCTION = 0x8600_FF01
+NO_DEVICE = L2_UART_BASE + 0x800
+"""In the page of the UART, where the VMM has no register: reads give zero, writes do nothing."""
+GICD_IIDR = L2_GICD_BASE + 0x8
+GICR_TYPER = L2_GICR_BASE + 0x8
+TO_SELF = 1
+"""ICC_SGI1R_EL1: SGI 0 to the PE with affinity 0.0.0.0."""
+ENABLE = 1
+FAR_AHEAD = 1 << 40
+WFI_TICKS = 20_000
+
+
+@extern("hypercall")
+def hypercall(function: u64) -> u64:
+    """Make an SMCCC call by HVC."""
+    raise NotImplementedError("HVC needs a hypervisor")
+
+
+@extern("mask_interrupts")
+def mask_interrupts() -> None:
+    """Set PSTATE.I."""
+    raise NotImplementedError("PSTATE needs a machine")
+
+
+@extern("unmask_interrupts")
+def unmask_interrupts() -> None:
+    """Clear PSTATE.I."""
+    raise NotImplementedError("PSTATE needs a machine")
+
+
+@inline
+def await_interrupt(state: State, before: u64) -> None:
+    """Wait until the handler has taken one more interrupt than `before`."""
+    while vload(state, "interrupts") == before:
+        pass
+
+
+@inline
+def null(state: State) -> None:
+    """Do nothing: what an ISB and the loop cost."""
+    isb()
+
+
+@inline
+def hypercall_known(state: State) -> None:
+    """Ask for PSCI's version, which L1's kernel answers."""
+    hypercall(PSCI_VERSION)
+
+
+@inline
+def hypercall_unknown(state: State) -> None:
+    """Make a call that nobody knows."""
+    hypercall(UNKNOWN_FUNCTION)
+
+
+@inline
+def mmio_read(state: State) -> None:
+    """Read where L1's user space answers."""
+    load_u32(PA(NO_DEVICE))
+
+
+@inline
+def mmio_write(state: State) -> None:
+    """Write where L1's user space answers."""
+    store_u32(PA(NO_DEVICE), 1)
+
+
+@inline
+def gicd_read(state: State) -> None:
+    """Read GICD_IIDR, which L1's kernel emulates."""
+    load_u32(PA(GICD_IIDR))
+
+
+@inline
+def gicr_read(state: State) -> None:
+    """Read GICR_TYPER, which L1's kernel emulates."""
+    load_u32(PA(GICR_TYPER))
+
+
+@inline
+def id_register(state: State) -> None:
+    """Read an ID register of group 3, which L1 traps by HCR_EL2.TID3."""
+    mrs(sr.ID_AA64PFR0_EL1)
+
+
+@inline
+def sctlr(state: State) -> None:
+    """Read and write SCTLR_EL1, which nobody need trap."""
+    msr(sr.SCTLR_EL1, mrs(sr.SCTLR_EL1))
+    isb()
+
+
+@inline
+def self_sgi(state: State) -> None:
+    """Send an SGI to this PE and take it."""
+    before = vload(state, "interrupts")
+    msr(sr.ICC_SGI1R_EL1, TO_SELF)
+    isb()
+    await_interrupt(state, before)
+
+
+@inline
+def vtimer_program(state: State) -> None:
+    """Set the virtual timer and stop it again."""
+    msr(sr.CNTV_CVAL_EL0, u64(mrs(sr.CNTVCT_EL0) + FAR_AHEAD))
+    msr(sr.CNTV_CTL_EL0, ENABLE)
+    isb()
+    msr(sr.CNTV_CTL_EL0, 0)
+
+
+@inline
+def ptimer_program(state: State) -> None:
+    """Set the physical timer and stop it again."""
+    msr(sr.CNTP_CVAL_EL0, u64(mrs(sr.CNTVCT_EL0) + FAR_AHEAD))
+    msr(sr.CNTP_CTL_EL0, ENABLE)
+    isb()
+    msr(sr.CNTP_CTL_EL0, 0)
+
+
+@inline
+def vtimer_interrupt(state: State) -> None:
+    """Let the virtual timer fire at once and take its interrupt."""
+    before = vload(state, "interrupts")
+    msr(sr.CNTV_TVAL_EL0, 0)
+    msr(sr.CNTV_CTL_EL0, ENABLE)
+    isb()
+    await_interrupt(state, before)
+
+
+@inline
+def ptimer_interrupt(state: State) -> None:
+    """Let the physical timer fire at once and take its interrupt."""
+    before = vload(state, "interrupts")
+    msr(sr.CNTP_TVAL_EL0, 0)
+    msr(sr.CNTP_CTL_EL0, ENABLE)
+    isb()
+    await_interrupt(state, before)
+
+
+@inline
+def wfi_timer(state: State) -> None:
+    """Sleep in WFI until the virtual timer, 20,000 ticks ahead, and take its interrupt."""
+    before = vload(state, "interrupts")
+    mask_interrupts()
+    msr(sr.CNTV_TVAL_EL0, WFI_TICKS)
+    msr(sr.CNTV_CTL_EL0, ENABLE)
+    isb()
+    wfi()
+    unmask_interrupts()
+    await_interrupt(state, before)
+
+
+@inline
+def tlbi(state: State) -> None:
+    """Drop all TLB entries of EL1 and EL0, which nobody need trap."""
+    dsb_ish()
+    sysop(TLBI.VMALLE1IS)
+    dsb_ish()
+    isb()
+
+
+@inline
+def stage2_fault(state: State) -> None:
+    """Read, then write, a page that L1 has not given yet: Linux takes several exits for it."""
+    page = state.fresh
+    load_u64(PA(page))
+    store_u64(PA(page), 1)
+    state.fresh = u64(page + PAGE_BYTES)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One row: its name, its code, and how much less often than the others it is done."""
+
+    name: str
+    run: Callable[[State], None]
+    divisor: int = 1
+
+    @property
+    def text(self) -> bytes:
+        """The name as the payload prints it."""
+        return self.name.encode() + b"\0"
+
+
+OPERATIONS = (
+    Operation("null", null),
+    Operation("hypercall", hypercall_known),
+    Operation("hypercall_unknown", hypercall_unknown),
+    Operation("mmio_read", mmio_read),
+    Operation("mmio_write", mmio_write),
+    Operation("gicd_read", gicd_read),
+    Operation("gicr_read", gicr_read),
+    Operation("id_register", id_register),
+    Operation("sctlr", sctlr),
+    Operation("self_sgi", self_sgi),
+    Operation("vtimer_program", vtimer_program),
+    Operation("ptimer_program", ptimer_program),
+    Operation("vtimer_interrupt", vtimer_interrupt),
+    Operation("ptimer_interrupt", ptimer_interrupt),
+    Operation("wfi_timer", wfi_timer, divisor=4),
+    Operation("tlbi", tlbi),
+    Operation("stage2_fault", stage2_fault),
+)
+"""The order is that of the payload, the columns of the result and the table."""
+
+
+def operation_names() -> tuple[str, ...]:
+    """Give the names, in order."""
+    return tuple(operation.name for operation in OPERATIONS)

@@ -1,0 +1,229 @@
+"""The bare-metal L2: for each operation a warm-up, the timed round, and single ones, between marks.
+
+Results are printed when all is done, since printing makes L1 busy for a while after it looks
+finished.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from vel2.arch import sysregs as sr
+from vel2.bench.entry import assemble
+from vel2.bench.layout import (
+    FRESH,
+    IMAGE_BASE,
+    MAX_COUNT,
+    ROUNDS,
+    STATE,
+    TIMED,
+    WARM_UP,
+    WARM_UP_COUNT,
+    Parameters,
+    State,
+)
+from vel2.bench.marks import open_files, pass_mark
+from vel2.bench.operations import OPERATIONS, operation_names, unmask_interrupts
+from vel2.errors import UserError
+from vel2.guests.l2tree import L2_GICD_BASE, L2_GICR_BASE, L2_UART_BASE
+from vel2.lang import (
+    PA,
+    Image,
+    build_object,
+    bytes_address,
+    inline,
+    isb,
+    link_image,
+    load_u8,
+    load_u32,
+    mrs,
+    msr,
+    resident,
+    store_u8,
+    store_u32,
+    u32,
+    u64,
+)
+
+__all__ = ("Payload", "build_payload")
+
+GICD_CTLR = L2_GICD_BASE
+GICR_WAKER = L2_GICR_BASE + 0x14
+GICR_IGROUPR0 = L2_GICR_BASE + 0x1_0080
+GICR_ISENABLER0 = L2_GICR_BASE + 0x1_0100
+ENABLE_GROUP1_ARE = 1 << 4 | 1 << 1
+PROCESSOR_SLEEP = 1 << 1
+CHILDREN_ASLEEP = 1 << 2
+ALL_PRIORITIES = 0xFF
+ENABLED_INTIDS = 1 << 30 | 1 << 27 | 0xFFFF
+"""The two timers, and the SGIs."""
+UART_THR = L2_UART_BASE
+SPACE, NEWLINE, ZERO_DIGIT = 32, 10, 48
+MAX_DIGITS = 20
+
+
+@resident
+def put(text: u64) -> None:
+    """Print a NUL-terminated string."""
+    n = u64(0)
+    while True:
+        byte = load_u8(PA(text + n))
+        if byte == 0:
+            break
+        store_u8(PA(UART_THR), byte)
+        n = u64(n + 1)
+
+
+@resident
+def put_number(value: u64) -> None:
+    """Print a space and a number in decimal."""
+    store_u8(PA(UART_THR), SPACE)
+    divisor = u64(1)
+    while value // divisor >= 10:
+        divisor = u64(divisor * 10)
+    while divisor != 0:
+        store_u8(PA(UART_THR), u64(ZERO_DIGIT + value // divisor % 10))
+        divisor = divisor // 10
+
+
+@inline
+def counter() -> u64:
+    """Read the virtual count, after all that comes before."""
+    isb()
+    return mrs(sr.CNTVCT_EL0)
+
+
+@resident
+def gic_init() -> None:
+    """Enable the SGIs and the timers' PPIs as Group 1 interrupts."""
+    store_u32(PA(GICD_CTLR), ENABLE_GROUP1_ARE)
+    store_u32(PA(GICR_WAKER), u32(load_u32(PA(GICR_WAKER)) & ~PROCESSOR_SLEEP))
+    while load_u32(PA(GICR_WAKER)) & CHILDREN_ASLEEP:
+        pass
+    store_u32(PA(GICR_IGROUPR0), 0xFFFF_FFFF)
+    store_u32(PA(GICR_ISENABLER0), ENABLED_INTIDS)
+    msr(sr.ICC_SRE_EL1, sr.ICC_SRE_EL1.compose(SRE=1, DFB=1, DIB=1))
+    isb()
+    msr(sr.ICC_PMR_EL1, ALL_PRIORITIES)
+    msr(sr.ICC_IGRPEN1_EL1, 1)
+    isb()
+
+
+@resident
+def rounds_of(count: u64, number: u64) -> u64:
+    """Say how often an operation is done in a round."""
+    if number == WARM_UP:
+        return WARM_UP_COUNT
+    if number == TIMED:
+        return count
+    return 1
+
+
+@resident
+def report(state: State, parameters: Parameters) -> None:
+    """Print a line for each operation."""
+    for index, operation in enumerate(OPERATIONS):
+        if parameters.selected >> index & 1:
+            put(bytes_address(b"result \0"))
+            put(bytes_address(operation.text))
+            put_number(state.results[index].count)
+            put_number(state.results[index].ticks)
+            put(bytes_address(b"\n\0"))
+    put(bytes_address(b"done\0"))
+    put_number(state.mark.sequence)
+    put(bytes_address(b"\n\0"))
+
+
+@resident
+def bench_main(state: State, parameters: Parameters) -> None:
+    """Do everything."""
+    state.fresh = FRESH
+    if parameters.has_marks != 0:
+        open_files(state)
+    gic_init()
+    unmask_interrupts()
+    for index, operation in enumerate(OPERATIONS):
+        if parameters.selected >> index & 1:
+            number = u64(0)
+            while number < ROUNDS:
+                count = rounds_of(u64(parameters.count // operation.divisor), number)
+                state.mark.operation = index
+                state.mark.round = number
+                state.mark.count = count
+                state.mark.ticks = 0
+                pass_mark(state, parameters)
+                left = count
+                begun = counter()
+                while left != 0:
+                    operation.run(state)
+                    left = u64(left - 1)
+                ticks = u64(counter() - begun)
+                state.mark.ticks = ticks
+                pass_mark(state, parameters)
+                if number == TIMED:
+                    state.results[index].count = count
+                    state.results[index].ticks = ticks
+                number = u64(number + 1)
+    report(state, parameters)
+
+
+@resident
+def unexpected_exception(vector: u64) -> None:
+    """Say what went wrong; the payload ends."""
+    put(bytes_address(b"error vector\0"))
+    put_number(vector)
+    put(bytes_address(b" ESR_EL1\0"))
+    put_number(mrs(sr.ESR_EL1))
+    put(bytes_address(b" ELR_EL1\0"))
+    put_number(mrs(sr.ELR_EL1))
+    put(bytes_address(b" FAR_EL1\0"))
+    put_number(mrs(sr.FAR_EL1))
+    put(bytes_address(b"\n\0"))
+
+
+@dataclass(frozen=True)
+class Payload:
+    """The image, and what it does.
+
+    :ivar data: an arm64 Image.
+    :ivar count: how often each operation is done in the timed round.
+    :ivar selected: the operations, in their order.
+    """
+
+    data: bytes
+    count: int
+    selected: tuple[str, ...]
+
+
+@cache
+def _image() -> Image:
+    code = build_object((bench_main, unexpected_exception))
+    image = link_image(IMAGE_BASE, [assemble()], code)
+    if image.end > STATE:
+        raise ValueError(f"the payload has {len(image.data)} bytes, too many")
+    return image
+
+
+def build_payload(count: int, selected: Sequence[str] = (), has_marks: bool = True) -> Payload:
+    """Build the payload.
+
+    :param count: how often each operation is done in the timed round.
+    :param selected: names of operations; all when empty.
+    :param has_marks: tell the host at each mark, by semihosting, which the machine must offer.
+    :raises UserError: when there is no such operation, or the count is out of range.
+    """
+    known = operation_names()
+    for name in selected:
+        if name not in known:
+            raise UserError(f"there is no operation {name!r}; give one of {', '.join(known)}.")
+    least = max(operation.divisor for operation in OPERATIONS)
+    if not least <= count <= MAX_COUNT:
+        raise UserError(f"an operation cannot be done {count} times; give {least} to {MAX_COUNT}.")
+    wanted = tuple(name for name in known if not selected or name in selected)
+    image = _image()
+    data = bytearray(image.data)
+    parameters = Parameters(data, image.symbols["parameters"] - image.base)
+    parameters.count = count
+    parameters.has_marks = int(has_marks)
+    parameters.selected = sum(1 << known.index(name) for name in wanted)
+    return Payload(bytes(data), count, wanted)
