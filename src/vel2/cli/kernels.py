@@ -1,4 +1,4 @@
-"""Naming a kernel on the command line: a file, or one that `vel2 guests fetch` brought."""
+"""Naming a guest on the command line: a file, or one that `vel2 guests fetch` brought."""
 
 from pathlib import Path
 
@@ -6,51 +6,72 @@ import click
 from click.shell_completion import CompletionItem
 
 from vel2.errors import UserError
-from vel2.guests.kernels import OFFERS, guest_kernel, list_guests
+from vel2.guests.kernels import OFFERS, guest_path, list_guests
 
-__all__ = ("KERNEL", "find_kernel", "kernel_names")
+__all__ = ("FIRMWARE", "KERNEL", "find_kernel", "kernel_names")
+
+
+def names_of(*kinds: str) -> list[str]:
+    """Give the names on offer of some kinds of guest."""
+    return [offer.name for offer in OFFERS.values() if offer.kind in kinds]
 
 
 def kernel_names() -> list[str]:
     """Give the names of the kernels on offer."""
-    return [offer.name for offer in OFFERS.values() if offer.kind == "kernel"]
+    return names_of("kernel")
 
 
-def find_kernel(text: str) -> Path:
+def find_guest(text: str, what: str, *kinds: str) -> Path:
     """Give the file that `text` means; a name on offer goes before a file of that name.
 
+    :param what: what the option asks for, such as "kernel".
     :raises UserError: when it is neither, or was not fetched.
     """
-    names = kernel_names()
+    names = names_of(*kinds)
     if text in names:
-        return guest_kernel(text).image_path
+        return guest_path(text)
     path = Path(text)
     if path.exists():
         return path
     raise UserError(
-        f"{text!r} is neither a file nor a kernel on offer;"
+        f"{text!r} is neither a file nor a {what} on offer;"
         f" give a path, or one of {', '.join(names)}."
     )
 
 
-class KernelType(click.ParamType[Path]):
-    """A kernel, as a file or a name."""
+def find_kernel(text: str) -> Path:
+    """Give the file of a Linux kernel.
 
-    name = "kernel"
+    :raises UserError: when it is neither a file nor on offer, or was not fetched.
+    """
+    return find_guest(text, "kernel", "kernel")
+
+
+class GuestType(click.ParamType[Path]):
+    """A guest, as a file or a name.
+
+    :param what: what the option asks for.
+    :param kinds: the kinds of guest that do.
+    """
+
+    def __init__(self, what: str, *kinds: str) -> None:
+        self.name = what
+        self.kinds = kinds
 
     def convert(
         self, value: str | Path, param: click.Parameter | None, context: click.Context | None
     ) -> Path:
         """Find the file."""
-        return value if isinstance(value, Path) else find_kernel(value)
+        return value if isinstance(value, Path) else find_guest(value, self.name, *self.kinds)
 
     def shell_complete(
         self, context: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Offer the kernels at hand, then files."""
-        at_hand = [guest.name for guest in list_guests() if guest.kind == "kernel" and guest.path]
+        """Offer the guests at hand, then files."""
+        at_hand = [guest.name for guest in list_guests() if guest.kind in self.kinds and guest.path]
         items = [CompletionItem(name) for name in at_hand if name.startswith(incomplete)]
         return [*items, CompletionItem(incomplete, type="file")]
 
 
-KERNEL = KernelType()
+KERNEL = GuestType("kernel", "kernel", "hypervisor")
+FIRMWARE = GuestType("firmware", "firmware")

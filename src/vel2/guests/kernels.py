@@ -24,6 +24,7 @@ __all__ = (
     "busybox",
     "fetch",
     "guest_kernel",
+    "guest_path",
     "list_guests",
 )
 
@@ -72,6 +73,18 @@ def _kernel(name: str, summary: str, *sources: tuple[str, str | None]) -> Offer:
     )
 
 
+def _xen(version: str, summary: str, release: str) -> Offer:
+    return Offer(
+        name=f"xen-{version}",
+        kind="hypervisor",
+        summary=summary,
+        metapackage=f"xen-hypervisor-{version}-arm64",
+        sources=((release, None),),
+        wanted=rf"boot/xen-{re.escape(version)}-arm64",
+        upstream=f"{version}.",
+    )
+
+
 OFFERS: dict[str, Offer] = {
     offer.name: offer
     for offer in (
@@ -82,6 +95,24 @@ OFFERS: dict[str, Offer] = {
             "newest Linux 7 in Debian",
             ("trixie", "trixie-backports"),
             ("sid", None),
+        ),
+        _xen("4.17", "Xen of Debian 12, for --el2 nvhe", "bookworm"),
+        _xen("4.20", "Xen of Debian 13, for --el2 nvhe", "trixie"),
+        Offer(
+            name="u-boot",
+            kind="firmware",
+            summary="U-Boot of Debian 13",
+            metapackage="u-boot-qemu",
+            sources=(("trixie", None),),
+            wanted=r"usr/lib/u-boot/qemu_arm64/u-boot\.bin",
+        ),
+        Offer(
+            name="edk2",
+            kind="firmware",
+            summary="UEFI of Debian 13",
+            metapackage="qemu-efi-aarch64",
+            sources=(("trixie", None),),
+            wanted=r"usr/share/qemu-efi-aarch64/QEMU_EFI\.fd",
         ),
         Offer(
             name="busybox",
@@ -146,15 +177,27 @@ def guest_kernel(name: str) -> GuestKernel:
     return GuestKernel(name, guest.version, guest.path, guest.package)
 
 
+def guest_path(name: str) -> Path:
+    """Return the file of a fetched guest of any kind.
+
+    :raises UserError: when the name is not offered, or was not fetched yet.
+    """
+    if name not in OFFERS:
+        raise UserError(f"there is no guest {name!r} on offer; use {_listing(tuple(OFFERS))}.")
+    guest = _at_hand(cache_root(), OFFERS[name])
+    if guest.path is None:
+        # A version alone would not say of what.
+        what = f"kernel {name}" if guest.kind == "kernel" else name
+        raise UserError(f"{what} has not been fetched; run `vel2 guests fetch {name}` first.")
+    return guest.path
+
+
 def busybox() -> Path:
     """Return the fetched static busybox.
 
     :raises UserError: when it was not fetched yet.
     """
-    guest = _at_hand(cache_root(), OFFERS["busybox"])
-    if guest.path is None:
-        raise UserError("busybox has not been fetched; run `vel2 guests fetch busybox` first.")
-    return guest.path
+    return guest_path("busybox")
 
 
 def fetch(names: Sequence[str] = (), progress: Progress | None = None) -> list[Guest]:

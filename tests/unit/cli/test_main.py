@@ -90,7 +90,7 @@ def test_a_kernel_that_is_nothing() -> None:
     assert result.exit_code == ExitCode.USAGE
     assert result.stderr == (
         "vel2: 'nope' is neither a file nor a kernel on offer;"
-        " give a path, or one of 6.1, 6.12, 7.\n"
+        " give a path, or one of 6.1, 6.12, 7, xen-4.17, xen-4.20.\n"
     )
     assert result.stdout == ""
 

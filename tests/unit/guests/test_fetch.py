@@ -15,7 +15,7 @@ from vel2.errors import UserError
 from vel2.guests import apt
 from vel2.guests.apt import AptError, AptRoot
 from vel2.guests.cache import cache_root, new_directory
-from vel2.guests.kernels import KERNEL_NAMES, busybox, fetch, guest_kernel, list_guests
+from vel2.guests.kernels import KERNEL_NAMES, busybox, fetch, guest_kernel, guest_path, list_guests
 from vel2.guests.packages import extract, fetch_closure, unpack
 from vel2.guests.sources import Archive
 
@@ -97,6 +97,20 @@ def test_kernel_7_is_found_behind_its_metapackages_in_backports(archive: LocalAr
     shutil.rmtree(cache_root())
     fetch(["7"])
     assert guest_kernel("7").version == "7.2.13-cloud-arm64"
+
+
+@needs_apt
+def test_a_hypervisor_is_the_file_of_its_own_package(archive: LocalArchive) -> None:
+    files = {
+        "boot/xen-4.20-arm64": b"xen" + BIG,
+        "boot/xen-4.20-arm64.efi": b"efi" + BIG,
+        "boot/xen-4.20-arm64.config": b"config",
+    }
+    archive.add("trixie", "xen-hypervisor-4.20-arm64", "4.20.4+63-g7abf-0+deb13u1", files)
+    archive.publish("trixie")
+    (guest,) = fetch(["xen-4.20"])
+    assert (guest.kind, guest.version) == ("hypervisor", "4.20.4+63-g7abf")
+    assert guest_path("xen-4.20").read_bytes() == b"xen" + BIG
 
 
 @needs_apt
@@ -222,7 +236,10 @@ def test_nothing_of_the_systems_apt_is_written(archive: LocalArchive, tmp_path: 
 def test_names_that_are_not_offered_are_refused() -> None:
     with pytest.raises(UserError) as caught:
         fetch(["5.10"])
-    assert str(caught.value) == ("there is no guest '5.10' on offer; use 6.1, 6.12, 7 or busybox.")
+    assert str(caught.value) == (
+        "there is no guest '5.10' on offer;"
+        " use 6.1, 6.12, 7, xen-4.17, xen-4.20, u-boot, edk2 or busybox."
+    )
     with pytest.raises(UserError) as caught:
         guest_kernel("busybox")
     assert str(caught.value) == "there is no kernel 'busybox' on offer; use 6.1, 6.12 or 7."
@@ -244,7 +261,13 @@ def test_what_was_not_fetched_says_how_to_fetch_it() -> None:
     assert str(caught.value) == (
         "busybox has not been fetched; run `vel2 guests fetch busybox` first."
     )
-    assert [guest.name for guest in list_guests()] == [*KERNEL_NAMES, "busybox"]
+    with pytest.raises(UserError) as caught:
+        guest_path("xen-4.20")
+    assert str(caught.value) == (
+        "xen-4.20 has not been fetched; run `vel2 guests fetch xen-4.20` first."
+    )
+    offered = [*KERNEL_NAMES, "xen-4.17", "xen-4.20", "u-boot", "edk2", "busybox"]
+    assert [guest.name for guest in list_guests()] == offered
     assert not any(guest.path for guest in list_guests())
 
 
