@@ -6,24 +6,37 @@ from pathlib import Path
 import click
 
 from vel2.arch.homes import Kind, Level
+from vel2.cli.domains import DOMAIN
 from vel2.cli.ending import conclude
 from vel2.cli.kernels import KERNEL
 from vel2.cli.options import check_supported, vm_options
 from vel2.cli.report import Report
 from vel2.cli.session import Request, Session, make_session
-from vel2.machine.loader import load_kernel, read_file
+from vel2.errors import UserError
+from vel2.machine.domains import Domain, takes_domains
+from vel2.machine.loader import KernelImage, load_kernel, read_file
 from vel2.machine.outcome import ExitReason, MachineExit
 from vel2.machine.terminal import interact
 
 __all__ = ("run",)
 
 STDIN, STDOUT, STDERR = 0, 1, 2
+SILENT_S = 15.0
+"""A kernel says its first word within 3 s."""
 
 
 @click.command()
 @click.option("--kernel", type=KERNEL, required=True, help="A file, or a fetched kernel's name.")
 @click.option("--initrd", type=click.Path(path_type=Path), help="Its initrd, a file.")
 @click.option("--append", default="", metavar="TEXT", help="The kernel's command line.")
+@click.option(
+    "--domain",
+    "domains",
+    type=DOMAIN,
+    multiple=True,
+    metavar="NAME,KEY=VALUE,...",
+    help="A domain that Xen starts: kernel=, ramdisk=, append=, memory=, cpus=.",
+)
 @vm_options(default_timeout=None)
 @click.argument("qemu_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- QEMU-ARGS]...")
 @click.pass_context
@@ -32,6 +45,7 @@ def run(
     kernel: Path,
     initrd: Path | None,
     append: str,
+    domains: tuple[Domain, ...],
     memory: int,
     el2: str,
     nv: str,
@@ -43,17 +57,23 @@ def run(
 ) -> None:
     r"""Boot a kernel at virtual EL2, its console on this terminal.
 
-    What follows -- goes to QEMU as it is.
+    What follows -- goes to QEMU as it is. Each --domain is one that Xen starts when it boots: dom0,
+    and others with memory= of their own. Two commas stand for one within a value.
 
     \b
     Examples:
       vel2 run --kernel 6.12 --initrd root.cpio --append console=ttyAMA0
       vel2 run --kernel ./Image --memory 512M --timeout 60 --json result.json
       vel2 run --kernel 6.12 --native          the same machine without vel2
+      vel2 run --el2 nvhe --kernel xen-4.20 --append dom0_mem=512M \\
+        --domain dom0,kernel=6.12,ramdisk=root.cpio,append=console=hvc0
     """
     check_supported("--nv", nv)
+    image = load_kernel(kernel)
+    if not native:
+        check_without_vhe(image, el2, nv)
     request = Request(
-        kernel=load_kernel(kernel),
+        kernel=image,
         initrd=read_file(initrd, "the initrd") if initrd else b"",
         append=append,
         memory_bytes=memory,
@@ -62,6 +82,7 @@ def run(
         deterministic=deterministic,
         native=native,
         qemu_arguments=qemu_arguments,
+        domains=domains,
     )
     report = Report()
     session = make_session(request)
@@ -71,18 +92,61 @@ def run(
     conclude(context, report, session, ended, json_file)
 
 
+def check_without_vhe(image: KernelImage, el2: str, nv: str) -> None:
+    """Refuse Xen where HCR_EL2.E2H is always 1; it would hang before its first word.
+
+    :raises UserError: naming the option that helps.
+    """
+    if el2 == "vhe" and nv == "nv2" and takes_domains(image.data):
+        raise UserError(
+            "Xen does not run with FEAT_VHE, which --el2 vhe --nv nv2 makes it use; give --el2 nvhe"
+            " (or --nv nv, where a guest hypervisor chooses by itself)."
+        )
+
+
+class Silence:
+    """Say what may be wrong when a guest prints nothing for long."""
+
+    def __init__(self, session: Session) -> None:
+        self._timer = threading.Timer(SILENT_S, self.hint)
+        self._timer.daemon = True
+        self._broken = False
+        session.console.on_line(self.end)
+
+    def start(self) -> None:
+        """Begin to wait for the first line."""
+        if not self._broken:
+            self._timer.start()
+
+    def end(self, line: object = None) -> None:
+        """Take note that the guest has printed something, or has ended."""
+        self._broken = True
+        self._timer.cancel()
+
+    def hint(self) -> None:
+        """Say it."""
+        click.echo(
+            f"vel2: nothing on the console for {SILENT_S:g} s. A guest hypervisor without FEAT_VHE"
+            " needs --el2 nvhe; Linux needs --append console=ttyAMA0; --timeout ends what hangs.",
+            err=True,
+        )
+
+
 def attend(session: Session, timeout: float | None, output: int) -> MachineExit:
     """Run the machine with its console on our terminal, until it ends or the user leaves.
 
     :param output: descriptor that the console is written to.
     """
+    silence = Silence(session)
     with session:
         limit = threading.Timer(timeout or 0, session.stop, [ExitReason.TIMEOUT])
         if timeout is not None:
             limit.start()
+        silence.start()
         try:
             if interact(session.console, STDIN, output):
                 session.stop()
             return session.wait()
         finally:
+            silence.end()
             limit.cancel()

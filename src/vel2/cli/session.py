@@ -1,15 +1,16 @@
 """One run of one machine, the same to `run` and `demo` whether vel2 is below the guest or not."""
 
-import contextlib
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from vel2.arch.homes import Kind, Level
+from vel2.machine.boot import entry_stub, load_guest
 from vel2.machine.console import Console
+from vel2.machine.domains import Domain
+from vel2.machine.dtb import qemu_device_tree
 from vel2.machine.loader import KernelImage
+from vel2.machine.memory import GuestMemory
 from vel2.machine.outcome import ExitReason, MachineExit
 from vel2.machine.qemu import Machine, MachineConfig
 
@@ -27,6 +28,7 @@ class Request:
     :ivar el2: how L1 sees HCR_EL2.E2H. :ivar nv: the part of FEAT_NV* that L0 uses.
     :ivar native: without vel2, L1's kernel at the machine's real EL2.
     :ivar qemu_arguments: appended to QEMU's command line as they are.
+    :ivar domains: what L1 starts by itself, as Xen does.
     """
 
     kernel: KernelImage
@@ -38,6 +40,7 @@ class Request:
     deterministic: bool = False
     native: bool = False
     qemu_arguments: tuple[str, ...] = ()
+    domains: tuple[Domain, ...] = ()
 
 
 class Session(Protocol):
@@ -74,37 +77,57 @@ class Session(Protocol):
         """Give the broken invariant that L0 stopped itself at; empty when it did not."""
 
 
-class NativeSession(contextlib.ExitStack):
-    """L1's kernel at the machine's real EL2, where nobody counts traps."""
+class NativeSession:
+    """L1's kernel at the machine's real EL2, where nobody counts traps.
+
+    QEMU's own loader knows fewer kinds of kernel than ours, and no domains: ours is used.
+    """
 
     def __init__(self, request: Request) -> None:
-        super().__init__()
-        self._request = request
-        # QEMU's own loader takes files, and knows fewer kinds of kernel than ours: it gets what
-        # ours made of them.
-        self._folder = tempfile.TemporaryDirectory(prefix="vel2-")
-        folder = Path(self._folder.name)
-        self._kernel, self._initrd = folder / "Image", folder / "initrd"
         config = MachineConfig(
             memory_bytes=request.memory_bytes,
             deterministic=request.deterministic,
-            kernel=self._kernel,
-            initrd=self._initrd if request.initrd else None,
-            append=request.append,
             extra_arguments=request.qemu_arguments,
         )
-        self._machine = Machine(config)
+        tree = qemu_device_tree(config)
+        self._memory = GuestMemory(request.memory_bytes)
+        try:
+            placement = load_guest(
+                self._memory,
+                tree,
+                request.memory_bytes,
+                request.kernel,
+                request.initrd,
+                request.append,
+                domains=request.domains,
+            )
+            entry = entry_stub(self._memory, placement)
+        except BaseException:
+            self._memory.close()
+            raise
+        self._machine = Machine(replace(config, entry=entry), self._memory)
         self.console = self._machine.console
 
     def __enter__(self) -> Self:
         """Start the machine."""
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(self._folder)
-            self._kernel.write_bytes(self._request.kernel.data)
-            self._initrd.write_bytes(self._request.initrd)
-            stack.enter_context(self._machine)
-            self.push(stack.pop_all())
+        try:
+            self._machine.__enter__()
+        except BaseException:
+            self._memory.close()
+            raise
         return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the machine and give its memory back."""
+        try:
+            self._machine.__exit__(kind, error, traceback)
+        finally:
+            self._memory.close()
 
     def wait(self, timeout: float | None = None) -> MachineExit:
         """Wait for the end; when `timeout` seconds have passed, end the machine."""
@@ -142,6 +165,7 @@ class NestedSession:
             nv=request.nv,
             deterministic=request.deterministic,
             qemu_arguments=request.qemu_arguments,
+            domains=request.domains,
         )
         self._vm = Vm(config)
         self._traps: list[TrapCount] = []

@@ -16,9 +16,10 @@ from vel2.errors import UserError
 from vel2.hyp import image, layout
 from vel2.hyp import state as resident
 from vel2.hyp.outcome import Fatal, Stop
+from vel2.machine.boot import load_guest
 from vel2.machine.console import Console
-from vel2.machine.dtb import Seeds, l1_device_tree, qemu_device_tree
-from vel2.machine.layout import layout as place
+from vel2.machine.domains import Domain
+from vel2.machine.dtb import Seeds, qemu_device_tree
 from vel2.machine.loader import KernelImage
 from vel2.machine.memmap import MemoryMap, Region, RegionKind, read_memory_map
 from vel2.machine.memory import RAM_BASE, GuestMemory
@@ -45,6 +46,7 @@ class VmConfig:
 
     :ivar memory_bytes: L1's RAM; a multiple of 2 MiB. L0's own comes on top.
     :ivar append: L1's kernel command line.
+    :ivar domains: what an L1 such as Xen starts by itself when it boots.
     :ivar edit_tree: called with L1's open device tree, to add to it.
     """
 
@@ -57,6 +59,7 @@ class VmConfig:
     deterministic: bool = False
     qemu_arguments: tuple[str, ...] = ()
     edit_tree: Callable[[Any], None] | None = None
+    domains: tuple[Domain, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,17 +119,18 @@ class Vm:
         """Put everything into RAM."""
         config = self.config
         memory_map = read_memory_map(tree)
-        placement = place(config.memory_bytes, config.kernel, len(config.initrd))
-        l1_tree = l1_device_tree(
+        placement = load_guest(
+            self.memory,
             tree,
             config.memory_bytes,
+            config.kernel,
+            config.initrd,
             config.append,
-            placement.initrd_range,
+            domains=config.domains,
             seeds=FIXED_SEEDS if config.deterministic else Seeds(),
             remove=[region.path for region in memory_map.regions if is_hidden(region)],
             edit=config.edit_tree,
         )
-        placement.write(self.memory, config.kernel, config.initrd, l1_tree)
         self.memory.write(self.l0_base, self.image.data)
         vm = self.state
         vm.l0_base = self.l0_base
