@@ -124,28 +124,18 @@ def linux_recipe(row: LinuxRow) -> Recipe:
 
 
 NVHE_IGNORED = Inapplicable(
-    "HCR_EL2.E2H is RES1 at VHE virtual EL2 with FEAT_NV2: the kernel warns, ignores"
-    " kvm-arm.mode=nvhe and stays VHE; give --el2 nvhe or --nv nv",
+    "HCR_EL2.E2H is RES1 at VHE virtual EL2 with FEAT_NV2: the kernel ignores kvm-arm.mode and"
+    " stays VHE; give --el2 nvhe or --nv nv",
     (kvm_mode("VHE"),),
 )
-# Linux 6.1 finds a stuck E2H by reading HCR_EL2 back. FEAT_NV2 makes HCR_EL2 memory that holds what
-# was written, so it reads 0; E2H0 of ID_AA64MMFR4_EL1 would tell, but came later. The kernel's
-# CNTHCTL_EL2 is then in the layout of E2H=0, where bits 11:10 are clear, which with E2H=1 trap
-# CNTP_CTL_EL0 to vEL2: the stub there returns to the same instruction, before any console is up.
-E2H0_UNKNOWN = Inapplicable(
-    "HCR_EL2.E2H is RES1 at VHE virtual EL2 with FEAT_NV2, which ID_AA64MMFR4_EL1.E2H0 tells;"
-    " Linux 6.1 does not know that field, goes on as if E2H were 0 and hangs at its first access"
-    " to the timer; give --el2 nvhe or --nv nv"
-)
-
 LINUX_ROWS = (
     LinuxRow("6.1", "", {Kind.VHE: "VHE", Kind.NVHE: "Hyp"}),
-    LinuxRow("6.1", "nvhe", {Kind.VHE: "Hyp", Kind.NVHE: "Hyp"}, {VHE_NV2: E2H0_UNKNOWN}),
+    LinuxRow("6.1", "nvhe", {Kind.VHE: "Hyp", Kind.NVHE: "Hyp"}, {VHE_NV2: NVHE_IGNORED}),
     LinuxRow(
         "6.1",
         "protected",
         {Kind.VHE: "Protected nVHE", Kind.NVHE: "Protected nVHE"},
-        {VHE_NV2: E2H0_UNKNOWN},
+        {VHE_NV2: NVHE_IGNORED},
     ),
     *(
         row

@@ -56,7 +56,7 @@ def demo(
     timeout: float | None,
     json_file: Path | None,
 ) -> None:
-    r"""Boot Linux at virtual EL2 and let its KVM start a Linux guest.
+    """Boot Linux at virtual EL2 and let its KVM start a Linux guest.
 
     Fetches the kernels on first use. Shows both consoles, line by line with the time in seconds,
     then what trapped to EL2 and how long each level took.
@@ -68,7 +68,7 @@ def demo(
       vel2 demo --vmm qemu               L2 is started by an unmodified QEMU
       vel2 demo --deterministic          count instructions; every run is the same
       vel2 demo --native                 the same guests without vel2, to compare
-    """
+    """  # noqa: D301
     check_supported("--nv", nv)
     if vmm == "qemu" and memory < QEMU_L1_BYTES:
         raise UserError(

@@ -179,12 +179,12 @@ def print_checks(checks: Iterable[Check]) -> None:
 @click.command()
 @click.pass_context
 def doctor(context: click.Context) -> None:
-    r"""Say whether this machine is able to run vel2, and what to do if not.
+    """Say whether this machine is able to run vel2, and what to do if not.
 
     \b
     Example:
       vel2 doctor                  exits with 3 when something needed is missing
-    """
+    """  # noqa: D301
     checks = [check() for check in CHECKS]
     print_checks(checks)
     if any(check.state is State.FAIL for check in checks):

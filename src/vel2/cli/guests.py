@@ -16,7 +16,7 @@ __all__ = ("guests", "progress_bars")
 
 @click.group()
 def guests() -> None:
-    r"""See and fetch kernels and programs to run as guests.
+    """See and fetch kernels and programs to run as guests.
 
     They come from Debian's archive by the mirror this machine's apt uses, checked against Debian's
     keys, into a cache of vel2's own; the system's packages stay as they are.
@@ -26,7 +26,7 @@ def guests() -> None:
       vel2 guests list
       vel2 guests fetch                  everything
       vel2 guests fetch 6.12 busybox     what the demo needs
-    """
+    """  # noqa: D301
 
 
 @contextmanager

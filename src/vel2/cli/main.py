@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from vel2 import __version__
+from vel2.cli.bench import bench
 from vel2.cli.completion import completion
 from vel2.cli.demo import demo
 from vel2.cli.doctor import doctor
@@ -85,18 +86,18 @@ def on_terminate(number: int, frame: FrameType | None) -> NoReturn:
 )
 @click.version_option(__version__, prog_name="vel2")
 def vel2() -> None:
-    r"""Run guest hypervisors at virtual EL2 of Armv8-A, on any machine.
+    """Run guest hypervisors at virtual EL2 of Armv8-A, on any machine.
 
     \b
     Examples:
       vel2 doctor                        is this machine able to run vel2?
-      vel2 demo                          Linux at virtual EL2, with a guest of its own
+      vel2 demo                          Linux at virtual EL2, with a guest
       vel2 guests fetch 6.12             get a Debian kernel
       vel2 run --kernel 6.12             boot it at virtual EL2
-    """
+    """  # noqa: D301
 
 
-for command in (completion, demo, doctor, guests, matrix, run):
+for command in (bench, completion, demo, doctor, guests, matrix, run):
     vel2.add_command(command)
 
 

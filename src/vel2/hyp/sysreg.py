@@ -30,6 +30,8 @@ CRN_TLBI = 8 << 4
 CRN_TLBI_NXS = 9 << 4
 CRN_AT = 7 << 4
 AT_CRM = (AT.S1E1R.encoding.CRm, AT.S1E1RP.encoding.CRm)
+HCR_SLOT = slot(sr.HCR_EL2)
+E2H = sr.HCR_EL2.E2H.mask
 ACTLR_SLOT = slot(sr.ACTLR_EL1)
 
 
@@ -80,6 +82,18 @@ def instruction_vel2(vcpu: Vcpu, key: u64, value: u64) -> Outcome:
     return Outcome.INJECT
 
 
+@inline
+def show_e2h(vcpu: Vcpu) -> None:
+    """Make HCR_EL2.E2H read as 1 where it is RES1: under FEAT_NV2 L1 writes it unseen.
+
+    Kernels that do not know ID_AA64MMFR4_EL1.E2H0 find out by writing 0 and reading back, with
+    accesses that trap in between.
+    """
+    if vcpu.e2h != 0:
+        page = page_of(vcpu)
+        page.slot[HCR_SLOT] = page.slot[HCR_SLOT] | E2H
+
+
 @resident
 def from_vel2(vcpu: Vcpu) -> Outcome:
     """Handle EC 0x18 in the hyp context."""
@@ -87,6 +101,7 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
     key = key_of(esr)
     vcpu.counters.by_sysreg[key] = u32(vcpu.counters.by_sysreg[key] + 1)
     vcpu.undefined = 0
+    show_e2h(vcpu)
     outcome = Outcome.SKIP
     if key >> OP0_SHIFT == OP0_INSTRUCTION:
         outcome = instruction_vel2(vcpu, key, source_register(vcpu, esr))
