@@ -107,17 +107,18 @@ def header(a: Assembler) -> None:
 
 
 def entry(a: Assembler, main: str) -> None:
-    """Emit the start: EL2 with E2H, MMU off, a stack, vectors, then `main(state, parameters)`."""
+    """Emit the start: EL2, MMU off, a stack, vectors, then `main(state, parameters)`."""
     a.align(16)
     a.label("payload_entry")
     a.msr_immediate("daifset", 0xF)
     a.msr_immediate("spsel", 1)
-    a.mov_imm(0, sr.HCR_EL2.compose(E2H=1, RW=1))
+    a.adr_symbol(1, "parameters")
+    a.ldr(0, 1, Parameters.offset_of("hcr"))
     a.msr(sr.HCR_EL2, 0)
     a.isb()
     a.mov_imm(0, SCTLR_OFF)
     a.msr(sr.SCTLR_EL2, 0)
-    a.mov_imm(0, sr.CPTR_EL2_E2H.compose(FPEN=3))
+    a.ldr(0, 1, Parameters.offset_of("cptr"))
     a.msr(sr.CPTR_EL2, 0)
     a.adr_symbol(0, "el2_vectors")
     a.msr(sr.VBAR_EL2, 0)

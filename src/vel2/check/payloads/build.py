@@ -1,9 +1,13 @@
 """Building payloads: the subset part, the assembly, and the parameters patched in."""
 
+from array import array
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
+from vel2.arch import sysregs as sr
+from vel2.arch.bits import Encoding
+from vel2.arch.homes import Kind
 from vel2.check.payloads.assembly import assemble
 from vel2.check.payloads.exceptions import exceptions_main
 from vel2.check.payloads.features import features_main
@@ -34,6 +38,41 @@ PAYLOADS: dict[str, Callable[..., Any]] = {
 """Every payload by name: what its assembly calls with (state, parameters)."""
 
 
+class Controls(NamedTuple):
+    """EL2's registers to begin with."""
+
+    hcr: int
+    cptr: int
+
+
+CONTROLS = {
+    Kind.VHE: Controls(sr.HCR_EL2.compose(E2H=1, RW=1), sr.CPTR_EL2_E2H.compose(FPEN=3, ZEN=3)),
+    Kind.NVHE: Controls(sr.HCR_EL2.compose(RW=1), sr.CPTR_EL2.res1),
+}
+
+MRS_MSR_MASK, MRS_MSR = 0xFFD0_0000, 0xD510_0000
+NAME_MASK = Encoding(3, 7, 15, 15, 7).mrs_field
+PLAIN_NAMES = {
+    alias.encoding.mrs_field: sr.by_name(alias.alias_of).encoding.mrs_field
+    for alias in sr.ALL_REGISTERS
+    if alias.alias_of is not None
+}
+
+
+def without_el12(data: bytes) -> bytes:
+    """Turn each MRS and MSR of an `_EL12` or `_EL02` name into one of the plain name.
+
+    That is what the same hypervisor would say with E2H=0. Nothing but an instruction has these top
+    bits: text is ASCII, and addresses and numbers in the image are small.
+    """
+    words = array("I", data)
+    for index, word in enumerate(words):
+        plain = PLAIN_NAMES.get(word >> 5 & NAME_MASK)
+        if word & MRS_MSR_MASK == MRS_MSR and plain is not None:
+            words[index] = word & ~(NAME_MASK << 5) | plain << 5
+    return words.tobytes()
+
+
 @cache
 def _image(name: str) -> Image:
     main = PAYLOADS[name]
@@ -49,12 +88,14 @@ def build_payload(
     targets: Sequence[int] = (),
     canary: int = 0,
     memory_bytes: int = MEMORY_BYTES,
+    el2: Kind = Kind.VHE,
 ) -> bytes:
     """Build a payload as an arm64 Image.
 
     :param targets: addresses where L1 has nothing, for `isolation`.
     :param canary: what the host has put there, for `isolation`.
     :param memory_bytes: L1's RAM.
+    :param el2: whether it runs with HCR_EL2.E2H=1 or 0.
     :raises UserError: when there is no such payload, or too many targets.
     """
     if name not in PAYLOADS:
@@ -62,8 +103,10 @@ def build_payload(
     if len(targets) > MAX_TARGETS:
         raise UserError(f"{len(targets)} targets are too many; give at most {MAX_TARGETS}.")
     image = _image(name)
-    data = bytearray(image.data)
+    data = bytearray(image.data if el2 is Kind.VHE else without_el12(image.data))
     parameters = Parameters(data, image.symbols["parameters"] - image.base)
+    parameters.hcr = CONTROLS[el2].hcr
+    parameters.cptr = CONTROLS[el2].cptr
     parameters.ram_end = RAM_BASE + memory_bytes
     parameters.canary = canary
     parameters.target_count = len(targets)

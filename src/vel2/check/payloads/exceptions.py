@@ -24,6 +24,7 @@ from vel2.check.payloads.runtime import (
     reset_guest,
     run_guest,
     saw,
+    set_hcr,
     stage2_table,
     use_stage2,
 )
@@ -73,7 +74,7 @@ RETURN_FLAGS = (
 @resident
 def returns(state: State, tge: u64) -> None:
     """Return to every mode, with each set of flags, and show what the next instruction does."""
-    msr(sr.HCR_EL2, HCR_HOST | tge)
+    set_hcr(HCR_HOST | tge)
     isb()
     for mode in range(MODES):
         if mode == AARCH32_EL0:
@@ -83,7 +84,7 @@ def returns(state: State, tge: u64) -> None:
             state.guest_pstate = flags | PSTATE_DAIF | mode
             state.vector = run_guest()
             saw(state, bytes_address(b"return\0"), state.guest_pstate)
-    msr(sr.HCR_EL2, HCR_HOST)
+    set_hcr(HCR_HOST)
     isb()
 
 
@@ -94,7 +95,7 @@ def entry_pstate(state: State) -> None:
         msr(sr.SCTLR_EL2, sctlr)
         isb()
         for hcr in ENTRY_HCR:
-            msr(sr.HCR_EL2, hcr)
+            set_hcr(hcr)
             isb()
             for mode in ENTRY_MODES:
                 state.guest_pc = symbol_address("guest_hvc")
@@ -102,7 +103,7 @@ def entry_pstate(state: State) -> None:
                 state.vector = run_guest()
                 saw(state, bytes_address(b"entry\0"), mode)
     msr(sr.SCTLR_EL2, SCTLR_OFF)
-    msr(sr.HCR_EL2, HCR_HOST)
+    set_hcr(HCR_HOST)
     isb()
 
 
@@ -119,7 +120,7 @@ ENTRY_MODES = (PSTATE_DAIF | M_EL2h, PSTATE_DAIF | M_EL2t, PSTATE_DAIF | M_EL0t)
 def hvc_disabled(state: State) -> None:
     """Show HVC with HCR_EL2.HCD, at EL2 and at EL1."""
     for hcr in HCD_CASES:
-        msr(sr.HCR_EL2, hcr)
+        set_hcr(hcr)
         isb()
         state.vector = probe(symbol_address("el2_hvc"), 0, 0)
         saw(state, bytes_address(b"hcd-el2\0"), hcr)
@@ -130,7 +131,7 @@ def hvc_disabled(state: State) -> None:
         if hcr & sr.HCR_EL2.HCD.mask == 0:
             state.vector = run_guest()
             saw(state, bytes_address(b"hcd-el1\0"), hcr)
-    msr(sr.HCR_EL2, HCR_HOST)
+    set_hcr(HCR_HOST)
     isb()
 
 
@@ -190,6 +191,6 @@ def exceptions_main(state: State, parameters: Parameters) -> None:
     invalidate_all()
     registers_survive(state)
     reset_guest()
-    msr(sr.HCR_EL2, HCR_GUEST)
+    set_hcr(HCR_GUEST)
     control_traps(state)
     finish(state)

@@ -1,12 +1,21 @@
 """The part of `exceptions` about trap controls: L2's instruction with one set, and with none."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.check.payloads.layout import ARENA, State
-from vel2.check.payloads.runtime import HCR_GUEST, enter_guest, reset_guest, saw
-from vel2.lang import bytes_address, isb, msr, resident, symbol_address
+from vel2.check.payloads.runtime import (
+    HCR_GUEST,
+    enter_guest,
+    reset_guest,
+    saw,
+    set_cnthctl,
+    set_cptr,
+    set_hcr,
+)
+from vel2.lang import bytes_address, inline, isb, msr, resident, symbol_address, u64
 
 HCR = sr.HCR_EL2
 MDCR = sr.MDCR_EL2
@@ -14,7 +23,7 @@ CNTHCTL = sr.CNTHCTL_EL2_E2H
 CPTR = sr.CPTR_EL2_E2H
 ICH = sr.ICH_HCR_EL2
 HCR_BASE = HCR_GUEST | HCR.compose(API=1, APK=1, EnSCXT=1)
-CPTR_BASE = CPTR.compose(FPEN=3)
+CPTR_BASE = CPTR.compose(FPEN=3, ZEN=3)
 CNTHCTL_BASE = CNTHCTL.compose(EL1PCTEN=1, EL1PTEN=1)
 
 
@@ -24,8 +33,28 @@ class Case:
 
     name: bytes
     code: str
-    register: type[Register]
+    set_control: Callable[[u64], None]
     value: int
+
+
+@inline
+def set_mdcr(value: u64) -> None:
+    """Write MDCR_EL2."""
+    msr(sr.MDCR_EL2, value)
+
+
+@inline
+def set_ich_hcr(value: u64) -> None:
+    """Write ICH_HCR_EL2."""
+    msr(sr.ICH_HCR_EL2, value)
+
+
+SETTERS: dict[type[Register], Callable[[u64], None]] = {
+    CPTR: set_cptr,
+    CNTHCTL: set_cnthctl,
+    MDCR: set_mdcr,
+    ICH: set_ich_hcr,
+}
 
 
 def _hcr(code: str, **fields: int) -> Case:
@@ -33,7 +62,7 @@ def _hcr(code: str, **fields: int) -> Case:
     value = HCR_BASE
     for field, bit in fields.items():
         value = HCR.field(field).set(value, bit)
-    return Case(f"{name}\0".encode(), f"l2_{code}", sr.HCR_EL2, value)
+    return Case(f"{name}\0".encode(), f"l2_{code}", set_hcr, value)
 
 
 def _other(register: type[Register], base: int, code: str, **fields: int) -> Case:
@@ -41,7 +70,7 @@ def _other(register: type[Register], base: int, code: str, **fields: int) -> Cas
     value = base
     for field, bits in fields.items():
         value = register.field(field).set(value, bits)
-    return Case(f"{name}\0".encode(), f"l2_{code}", register, value)
+    return Case(f"{name}\0".encode(), f"l2_{code}", SETTERS[register], value)
 
 
 CASES = (
@@ -103,10 +132,10 @@ CASES = (
 @resident
 def no_traps() -> None:
     """Set every control to what traps nothing of what the cases run."""
-    msr(sr.HCR_EL2, HCR_BASE)
-    msr(sr.CPTR_EL2_E2H, CPTR_BASE)
+    set_hcr(HCR_BASE)
+    set_cptr(CPTR_BASE)
     msr(sr.MDCR_EL2, 0)
-    msr(sr.CNTHCTL_EL2_E2H, CNTHCTL_BASE)
+    set_cnthctl(CNTHCTL_BASE)
     msr(sr.ICH_HCR_EL2, 0)
 
 
@@ -116,7 +145,7 @@ def control_traps(state: State) -> None:
     for case in CASES:
         no_traps()
         reset_guest()
-        msr(case.register, case.value)
+        case.set_control(case.value)
         isb()
         state.guest_x[30] = symbol_address("guest_hvc")
         state.vector = enter_guest(state, symbol_address(case.code), ARENA, 0)

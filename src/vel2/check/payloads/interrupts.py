@@ -30,10 +30,12 @@ from vel2.check.payloads.runtime import (
     enter_guest,
     expect,
     finish,
+    has_e2h,
     invalidate_all,
     is_hvc,
     probe,
     reset_guest,
+    set_hcr,
     stage2_table,
     use_stage2,
 )
@@ -51,18 +53,20 @@ ISR_I = sr.ISR_EL1.I.mask
 
 
 OWN_TIMERS = (
-    (b"el2-hptimer\0", sr.CNTHP_CVAL_EL2, sr.CNTHP_CTL_EL2, PPI_HPTIMER),
-    (b"el2-hptimer-by-cntp\0", sr.CNTP_CVAL_EL0, sr.CNTP_CTL_EL0, PPI_HPTIMER),
-    (b"el2-hvtimer\0", sr.CNTHV_CVAL_EL2, sr.CNTHV_CTL_EL2, PPI_HVTIMER),
-    (b"el2-hvtimer-by-cntv\0", sr.CNTV_CVAL_EL0, sr.CNTV_CTL_EL0, PPI_HVTIMER),
+    (b"el2-hptimer\0", sr.CNTHP_CVAL_EL2, sr.CNTHP_CTL_EL2, PPI_HPTIMER, False),
+    (b"el2-hptimer-by-cntp\0", sr.CNTP_CVAL_EL0, sr.CNTP_CTL_EL0, PPI_HPTIMER, True),
+    (b"el2-hvtimer\0", sr.CNTHV_CVAL_EL2, sr.CNTHV_CTL_EL2, PPI_HVTIMER, False),
+    (b"el2-hvtimer-by-cntv\0", sr.CNTV_CVAL_EL0, sr.CNTV_CTL_EL0, PPI_HVTIMER, True),
 )
-"""EL2's timers by their own names, and by the names that E2H turns into them."""
+"""EL2's timers by their own names, and by the names that E2H=1 alone turns into them."""
 
 
 @resident
 def own_timers(state: State) -> None:
     """Let EL2's timers interrupt EL2."""
-    for name, cval, control, intid in OWN_TIMERS:
+    for name, cval, control, intid, e2h_only in OWN_TIMERS:
+        if e2h_only and not has_e2h():
+            continue
         begin(state, bytes_address(name), NO_SUBJECT)
         msr(cval, soon())
         msr(control, ENABLE)
@@ -220,14 +224,14 @@ def done(state: State) -> u64:
 def interrupts_main(state: State, parameters: Parameters) -> None:
     """Run the payload."""
     gic_init()
-    msr(sr.HCR_EL2, HCR_HOST | sr.HCR_EL2.compose(IMO=1, FMO=1, AMO=1))
+    set_hcr(HCR_HOST | sr.HCR_EL2.compose(IMO=1, FMO=1, AMO=1))
     isb()
     own_timers(state)
     masked(state)
     reset_guest()
     use_stage2(stage2_table(state, parameters.ram_end), VMID)
     invalidate_all()
-    msr(sr.HCR_EL2, HCR_IRQ)
+    set_hcr(HCR_IRQ)
     isb()
     while_l2_runs(state)
     virtual_count(state)
@@ -239,9 +243,9 @@ def interrupts_main(state: State, parameters: Parameters) -> None:
     virtual.hardware_list_register(state)
     virtual.maintenance(state)
     virtual.without_gic(state)
-    msr(sr.HCR_EL2, HCR_GUEST)
+    set_hcr(HCR_GUEST)
     isb()
     virtual.physical_to_l2(state)
-    msr(sr.HCR_EL2, HCR_HOST)
+    set_hcr(HCR_HOST)
     isb()
     finish(state)

@@ -25,6 +25,7 @@ from vel2.check.payloads.runtime import (
     expect,
     is_hvc,
     run_guest,
+    set_hcr,
 )
 from vel2.lang import bytes_address, isb, mrs, msr, resident, symbol_address, u64
 
@@ -254,7 +255,7 @@ def without_gic(state: State) -> None:
     """Check HCR_EL2.{VI, VF, VSE}: delivered when L2 has them unmasked, and not when masked."""
     for name, hcr, hvc in PINNED:
         begin(state, bytes_address(name), NO_SUBJECT)
-        msr(sr.HCR_EL2, hcr)
+        set_hcr(hcr)
         isb()
         state.vector = enter_guest(state, symbol_address("guest_hvc"), 0, 0)
         expect_hvc(state, bytes_address(b"masked\0"), HVC_DONE)
@@ -262,7 +263,7 @@ def without_gic(state: State) -> None:
         expect_hvc(state, bytes_address(b"unmasked\0"), hvc)
         vse = mrs(sr.HCR_EL2) & sr.HCR_EL2.VSE.mask
         expect(state, bytes_address(b"vse-taken\0"), vse, 0)
-        msr(sr.HCR_EL2, HCR_IRQ)
+        set_hcr(HCR_IRQ)
         isb()
         end(state)
 

@@ -46,6 +46,7 @@ from vel2.check.payloads.runtime import (
     new_table,
     physical_size,
     probe,
+    set_hcr,
     use_stage2,
 )
 from vel2.lang import (
@@ -225,7 +226,7 @@ def translate(state: State, root: u64, target: u64) -> None:
 @resident
 def without_stage2(state: State, parameters: Parameters, target: u64) -> None:
     """Let L2 run on physical addresses (HCR_EL2.VM=0), stage 1 off."""
-    msr(sr.HCR_EL2, HCR_HOST)
+    set_hcr(HCR_HOST)
     isb()
     guest_attempts(state, parameters, target)
 
@@ -312,7 +313,7 @@ def all_by_guest_stage1(
     state: State, parameters: Parameters, stage2_root: u64, root: u64, target: u64
 ) -> None:
     """Do so without a stage 2, and with one that maps the target."""
-    msr(sr.HCR_EL2, HCR_HOST)
+    set_hcr(HCR_HOST)
     isb()
     attempts_by_guest_stage1(state, parameters, root, target, target)
     ipa = target | ALIAS
@@ -333,7 +334,7 @@ def execute_from_device(state: State, root: u64) -> None:
     state.vector = enter_guest(state, code, ALIAS | PCI_WINDOW, UNTOUCHED)
     expect(state, bytes_address(b"vector\0"), state.vector, LOWER_AARCH64_SYNC)
     expect(state, bytes_address(b"done\0"), done(state), 0)
-    msr(sr.HCR_EL2, HCR_HOST)
+    set_hcr(HCR_HOST)
     isb()
     state.vector = enter_guest(state, code, PCI_WINDOW, UNTOUCHED)
     expect(state, bytes_address(b"vector\0"), state.vector, LOWER_AARCH64_SYNC)

@@ -44,6 +44,7 @@ from vel2.check.payloads.runtime import (
     physical_size,
     probe,
     run_guest,
+    set_hcr,
 )
 from vel2.lang import (
     PA,
@@ -94,7 +95,7 @@ EL0_ACCESSES = (
 @resident
 def attempts_by_el0(state: State, parameters: Parameters, target: u64) -> None:
     """Access a target from EL0 of the EL2&0 regime, MMU off."""
-    msr(sr.HCR_EL2, HCR_HOST | sr.HCR_EL2.TGE.mask)
+    set_hcr(HCR_HOST | sr.HCR_EL2.TGE.mask)
     isb()
     for name, code, esr in EL0_ACCESSES:
         begin(state, bytes_address(name), target)
@@ -106,7 +107,7 @@ def attempts_by_el0(state: State, parameters: Parameters, target: u64) -> None:
         expect_el2(state, LOWER_AARCH64_SYNC, esr | EXTERNAL, target)
         expect_no_canary(state, parameters)
         end(state)
-    msr(sr.HCR_EL2, HCR_HOST)
+    set_hcr(HCR_HOST)
     isb()
 
 
@@ -229,7 +230,7 @@ def translate_in_own_regime(state: State, root: u64, target: u64) -> None:
     begin(state, bytes_address(b"at-s1e2r\0"), alias)
     sysop(AT.S1E2R, alias)
     expect_par(state, block_of(target, 3))
-    msr(sr.HCR_EL2, HCR_HOST | sr.HCR_EL2.TGE.mask)
+    set_hcr(HCR_HOST | sr.HCR_EL2.TGE.mask)
     isb()
     begin(state, bytes_address(b"at-s1e1r-tge\0"), alias)
     sysop(AT.S1E1R, alias)
@@ -237,7 +238,7 @@ def translate_in_own_regime(state: State, root: u64, target: u64) -> None:
     begin(state, bytes_address(b"at-s1e0w-tge\0"), alias)
     sysop(AT.S1E0W, alias)
     expect_par(state, block_of(target, 3))
-    msr(sr.HCR_EL2, HCR_HOST)
+    set_hcr(HCR_HOST)
     isb()
     store_u64(PA(entry_of(state, root, alias, 1)), 0)
     invalidate_all()

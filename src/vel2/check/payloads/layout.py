@@ -27,6 +27,10 @@ class Parameters(Struct):
     """What the host patches into the image."""
 
     magic = scalar(u64)
+    hcr = scalar(u64)
+    """HCR_EL2 to begin with: its E2H stays as it is (`runtime.set_hcr`)."""
+    cptr = scalar(u64)
+    """CPTR_EL2 that traps nothing, in the layout of that E2H."""
     ram_end = scalar(u64)
     """The first address after L1's RAM."""
     canary = scalar(u64)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vel2.arch.homes import Level
+from vel2.arch.homes import Kind, Level
 from vel2.check.payloads.layout import MEMORY_BYTES
 from vel2.control.vm import Vm, VmConfig
 from vel2.machine.loader import load_kernel
@@ -63,16 +63,18 @@ def run_at_virtual_el2(
     image: bytes,
     timeout: float = TIME_LIMIT_S,
     nv: Level = Level.NV2,
+    el2: Kind = Kind.VHE,
     prepare: Callable[[Vm], None] | None = None,
     examine: Callable[[Vm], None] | None = None,
 ) -> Report:
     """Run a payload as L1 under vel2.
 
+    :param el2: the kind that the payload was built for.
     :param nv: how much of nested virtualization support L0 uses.
     :param prepare: called before the machine starts.
     :param examine: called when it has ended.
     """
-    vm = Vm(VmConfig(load_kernel(image), memory_bytes=MEMORY_BYTES, nv=nv))
+    vm = Vm(VmConfig(load_kernel(image), memory_bytes=MEMORY_BYTES, el2=el2, nv=nv))
     try:
         if prepare is not None:
             prepare(vm)

@@ -70,6 +70,7 @@ TCR_39 = sr.TCR_EL1.compose(
     IRGN1=1,
 )
 UPPER_BASE = (1 << 64) - (1 << INPUT_BITS)
+E2H = sr.HCR_EL2.E2H.mask
 HCR_HOST = sr.HCR_EL2.compose(E2H=1, RW=1)
 HCR_GUEST = HCR_HOST | sr.HCR_EL2.VM.mask
 SCTLR_ON = SCTLR_OFF | sr.SCTLR_EL1.compose(M=1, C=1, I=1)
@@ -282,6 +283,47 @@ def physical_size() -> u64:
     return size
 
 
+@inline
+def has_e2h() -> bool:
+    """Whether the payload runs with HCR_EL2.E2H=1."""
+    return mrs(sr.HCR_EL2) & E2H != 0
+
+
+@resident
+def set_hcr(value: u64) -> None:
+    """Write HCR_EL2, all but E2H, which is as the payload was built."""
+    msr(sr.HCR_EL2, value & ~E2H | mrs(sr.HCR_EL2) & E2H)
+
+
+@resident
+def set_cptr(value: u64) -> None:
+    """Write CPTR_EL2; the value is in the layout of E2H=1."""
+    if has_e2h():
+        msr(sr.CPTR_EL2_E2H, value)
+        return
+    without_e2h = sr.CPTR_EL2.res1 | value & (sr.CPTR_EL2.TCPAC.mask | sr.CPTR_EL2.TAM.mask)
+    if sr.CPTR_EL2_E2H.FPEN.get(value) == 0:
+        without_e2h = without_e2h | sr.CPTR_EL2.TFP.mask
+    if sr.CPTR_EL2_E2H.ZEN.get(value) == 0:
+        without_e2h = without_e2h | sr.CPTR_EL2.TZ.mask
+    msr(sr.CPTR_EL2, without_e2h)
+
+
+@resident
+def set_cnthctl(value: u64) -> None:
+    """Write CNTHCTL_EL2; the value is in the layout of E2H=1."""
+    if has_e2h():
+        msr(sr.CNTHCTL_EL2_E2H, value)
+        return
+    layout = sr.CNTHCTL_EL2_E2H
+    moved = layout.EL1PCTEN.mask | layout.EL1PTEN.mask
+    shift = layout.EL1PCTEN.lsb - sr.CNTHCTL_EL2.EL1PCTEN.lsb
+    msr(sr.CNTHCTL_EL2, value & CNTHCTL_SAME_PLACE | (value & moved) >> shift)
+
+
+CNTHCTL_SAME_PLACE = sr.CNTHCTL_EL2.compose(EL1TVT=1, EL1TVCT=1)
+
+
 @resident
 def use_stage2(root: u64, vmid: u64) -> None:
     """Let L2 run under a stage 2 of 39 bits, from level 1."""
@@ -292,7 +334,7 @@ def use_stage2(root: u64, vmid: u64) -> None:
         | sr.VTCR_EL2.PS.put(physical_size()),
     )
     msr(sr.VTTBR_EL2, root | sr.VTTBR_EL2.VMID.put(vmid))
-    msr(sr.HCR_EL2, HCR_GUEST)
+    set_hcr(HCR_GUEST)
     isb()
 
 
@@ -301,8 +343,8 @@ def reset_guest() -> None:
     """Put L2's EL1 to: stage 1 off, vectors that report, FP allowed."""
     msr(sr.SCTLR_EL12, SCTLR_OFF)
     msr(sr.VBAR_EL12, symbol_address("el1_vectors"))
-    msr(sr.CPACR_EL12, sr.CPACR_EL1.compose(FPEN=3))
-    msr(sr.CNTHCTL_EL2, sr.CNTHCTL_EL2_E2H.compose(EL1PCTEN=1, EL1PTEN=1))
+    msr(sr.CPACR_EL12, sr.CPACR_EL1.compose(FPEN=3, ZEN=3))
+    set_cnthctl(sr.CNTHCTL_EL2_E2H.compose(EL1PCTEN=1, EL1PTEN=1))
     isb()
 
 

@@ -4,7 +4,6 @@ Most of it is `saw` lines: syndrome, FAR_EL2, HPFAR_EL2 of every kind of fault a
 the same at virtual and at real EL2. What the architecture fixes in one value is checked as well.
 """
 
-from vel2.arch import sysregs as sr
 from vel2.check.payloads import stage2_faults as faults
 from vel2.check.payloads import stage2_tlbi as tlbi
 from vel2.check.payloads.layout import Parameters, State
@@ -13,10 +12,11 @@ from vel2.check.payloads.runtime import (
     finish,
     invalidate_all,
     reset_guest,
+    set_hcr,
     stage2_table,
     use_stage2,
 )
-from vel2.lang import isb, msr, resident
+from vel2.lang import isb, resident
 
 VMID = 3
 
@@ -41,6 +41,6 @@ def stage2_main(state: State, parameters: Parameters) -> None:
     use_stage2(root, VMID)
     tlbi.tlbi_precision(state, root)
     tlbi.vmid_switch(state, parameters)
-    msr(sr.HCR_EL2, HCR_HOST)
+    set_hcr(HCR_HOST)
     isb()
     finish(state)

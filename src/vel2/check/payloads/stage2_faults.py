@@ -34,6 +34,7 @@ from vel2.check.payloads.runtime import (
     put_field,
     put_hex,
     saw,
+    set_hcr,
 )
 from vel2.lang import (
     PA,
@@ -442,7 +443,7 @@ def use_39_bits(root: u64, more: u64) -> None:
         | more,
     )
     msr(sr.VTTBR_EL2, root | sr.VTTBR_EL2.VMID.put(GRANULE_VMID))
-    msr(sr.HCR_EL2, HCR_GUEST)
+    set_hcr(HCR_GUEST)
     isb()
 
 
