@@ -73,18 +73,25 @@ class Figures:
 
     :ivar count: how often it was done in the timed round, which took `ticks`.
     :ivar traps: to real EL2 in the timed round; None when nobody counted.
+    :ivar l1_exits: L2's exits in the timed round, as L1's KVM counts them; None when it does not.
     :ivar singles: the ticks and traps of single ones.
     """
 
     count: int
     ticks: int
     traps: Traps | None = None
+    l1_exits: int | None = None
     singles: list[tuple[int, Traps | None]] = field(default_factory=list)
 
     @property
     def ticks_per_op(self) -> float:
         """Ticks for one, on average."""
         return self.ticks / self.count
+
+    @property
+    def l1_exits_per_op(self) -> float | None:
+        """L2's exits for one, on average."""
+        return None if self.l1_exits is None else round(self.l1_exits / self.count, 3)
 
     @property
     def usual_ticks(self) -> int | None:

@@ -1,0 +1,89 @@
+"""The result of a benchmark as a tree for JSON, and the comparisons drawn from it.
+
+Every figure that was not measured is None, and a comparison with one is None too.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vel2.bench.configuration import Configuration
+from vel2.bench.measure import Figures, MeasureError
+from vel2.bench.targets import AIMS, KVM, MUST, Cost
+
+__all__ = ("Tree", "add_comparisons", "failed_column", "is_met", "measured_column")
+
+Tree = dict[str, Any]
+DIGITS = 3
+
+
+def measured_column(figures: Mapping[str, Figures], deterministic: bool) -> Tree:
+    """Give the figures of one configuration."""
+    return {
+        "error": None,
+        "operations": {name: measured_cell(cell, deterministic) for name, cell in figures.items()},
+    }
+
+
+def failed_column(error: MeasureError) -> Tree:
+    """Give what there is of a configuration that did not get to its end."""
+    return {"error": str(error), "operations": {}}
+
+
+def measured_cell(figures: Figures, deterministic: bool) -> Tree:
+    """Give the figures of one operation. One tick is an instruction, or a nanosecond."""
+    ticks = round(figures.ticks_per_op, DIGITS)
+    traps, usual = figures.traps, figures.usual_traps
+    return {
+        "count": figures.count,
+        "instructions_per_op": ticks if deterministic else None,
+        "host_ns_per_op": None if deterministic else ticks,
+        "traps_per_op": None if traps is None else per_op(traps.total, figures),
+        "traps_by_kind": None
+        if traps is None
+        else {kind: per_op(count, figures) for kind, count in traps.by_kind.items()},
+        "usual_instructions": figures.usual_ticks if deterministic else None,
+        "usual_traps": None if usual is None else usual.total,
+        "usual_traps_by_kind": None if usual is None else dict(usual.by_kind),
+        "switches_to_vel2_per_op": None if traps is None else per_op(traps.exits, figures),
+        "l1_exits_per_op": figures.l1_exits_per_op,
+    }
+
+
+def per_op(count: int, figures: Figures) -> float:
+    """Divide by how often the operation was done."""
+    return round(count / figures.count, DIGITS)
+
+
+def add_comparisons(
+    columns: Mapping[str, Tree], configurations: Mapping[str, Configuration]
+) -> None:
+    """Add to each cell its ratio to `native`, and what the targets say of it."""
+    native = columns.get("native", {}).get("operations", {})
+    for name, column in columns.items():
+        for operation, cell in column["operations"].items():
+            cost = cell["instructions_per_op"] or cell["host_ns_per_op"]
+            base = native.get(operation)
+            base_cost = base and (base["instructions_per_op"] or base["host_ns_per_op"])
+            nested = configurations[name].nv is not None
+            cell["ratio_to_native"] = round(cost / base_cost, 2) if nested and base_cost else None
+            for key, table in (("must", MUST), ("aims", AIMS), ("kvm_as_l0", KVM)):
+                target = table.get(name, {}).get(operation)
+                cell[key] = None if target is None else judged(target, cell)
+
+
+def judged(target: Cost, cell: Tree) -> Tree:
+    """Give a target and whether the cell meets it."""
+    return {
+        "instructions": target.instructions,
+        "traps": target.traps,
+        "met": is_met(target, cell["instructions_per_op"], cell["usual_traps"]),
+    }
+
+
+def is_met(target: Cost, instructions: float | None, traps: int | None) -> bool | None:
+    """Whether a cost is no more than the target; None when that was not measured."""
+    if instructions is None:
+        return None
+    if target.traps is not None and (traps is None or traps > target.traps):
+        return None if traps is None else False
+    return instructions <= target.instructions

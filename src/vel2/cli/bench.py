@@ -1,0 +1,208 @@
+"""`vel2 bench`: what one operation of L2 costs in each configuration."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vel2.cli.demo import fetch_missing
+from vel2.cli.exits import ExitCode
+from vel2.cli.kernels import find_kernel
+from vel2.cli.report import Report, plain_table, write_json
+from vel2.cli.terminal import Terminal
+from vel2.machine.loader import KernelImage, load_kernel
+from vel2.machine.version import require_qemu
+
+if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
+    from vel2.bench.configuration import Configuration
+    from vel2.bench.payload import Payload
+    from vel2.bench.result import Tree
+
+__all__ = ("bench", "cell_text", "print_comparison", "print_costs", "split_names")
+
+TIMEOUT_S = 300.0
+MET = {True: "met", False: "not met", None: "-"}
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Read names with commas between them."""
+    return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
+@click.command()
+@click.option("--l1", default="6.12", show_default=True, help="L1's kernel: a name or a file.")
+@click.option(
+    "--el2",
+    multiple=True,
+    type=click.Choice(["vhe", "nvhe"]),
+    help="Only configurations with this virtual EL2.",
+)
+@click.option(
+    "--nv",
+    multiple=True,
+    type=click.Choice(["nv2", "nv"]),
+    help="Only configurations with this hardware.",
+)
+@click.option(
+    "--configs",
+    default="",
+    metavar="NAMES",
+    help="Exactly these: native, native-nvhe, vhe-nv2, nvhe-nv2, vhe-nv, nvhe-nv.",
+)
+@click.option(
+    "--deterministic/--host-time",
+    default=True,
+    help="Count instructions and traps (default), or nanoseconds of the host.",
+)
+@click.option("--n", "count", default=1000, show_default=True, help="Do each operation so often.")
+@click.option("--only", default="", metavar="NAMES", help="Only these operations.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=TIMEOUT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="Give up on a configuration after this time.",
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    metavar="FILE",
+    help="Write the result as JSON; `-` is standard output.",
+)
+@click.pass_context
+def bench(
+    context: click.Context,
+    l1: str,
+    el2: tuple[str, ...],
+    nv: tuple[str, ...],
+    configs: str,
+    deterministic: bool,
+    count: int,
+    only: str,
+    timeout: float,
+    json_file: Path | None,
+) -> None:
+    """Measure what single operations of L2 cost.
+
+    L1 is Linux with KVM; L2 is a bare-metal program that does one kind of
+    operation at a time. `native` is the same at the machine's real EL2, without
+    vel2.
+
+    \b
+    Examples:
+      vel2 bench
+      vel2 bench --configs native,vhe-nv2 --only hypercall,mmio_read
+      vel2 bench --l1 6.1 --el2 vhe --json result.json
+      vel2 bench --host-time             nanoseconds instead of instructions
+    """  # noqa: D301
+    from vel2.bench.configuration import find_configurations
+    from vel2.bench.payload import build_payload
+
+    configurations = find_configurations(split_names(configs), el2, nv)
+    payload = build_payload(count, split_names(only), deterministic)
+    fetch_missing([l1])
+    kernel = load_kernel(find_kernel(l1))
+    columns, code = measure_all(configurations, kernel, payload, deterministic, timeout)
+    tree: Tree = {
+        "l1": l1,
+        "l1_kernel": kernel.version,
+        "qemu": str(require_qemu()[1]),
+        "clock": "instructions" if deterministic else "host",
+        "n": count,
+        "configurations": columns,
+    }
+    terminal = Terminal(str(json_file) == "-")
+    print_costs(terminal, columns, payload.selected)
+    print_comparison(terminal, columns, payload.selected)
+    if json_file is not None:
+        write_json(Report(tree), json_file)
+    context.exit(code)
+
+
+def measure_all(
+    configurations: Sequence["Configuration"],
+    kernel: KernelImage,
+    payload: "Payload",
+    deterministic: bool,
+    timeout: float,
+) -> tuple["Tree", int]:
+    """Measure one configuration after the other; one that fails leaves the others theirs.
+
+    :return: the columns, and the exit code of the first that failed.
+    """
+    from vel2.bench.measure import MeasureError, Request, measure
+    from vel2.bench.result import add_comparisons, failed_column, measured_column
+
+    columns: Tree = {}
+    code: int = ExitCode.OK
+    for number, configuration in enumerate(configurations, 1):
+        name = configuration.name
+        click.echo(f"vel2: measuring {name} ({number} of {len(configurations)})", err=True)
+        try:
+            figures = measure(Request(configuration, kernel, payload, deterministic, timeout))
+        except MeasureError as error:
+            click.echo(f"vel2: {name}: {error}", err=True)
+            columns[name] = failed_column(error)
+            code = code or error.exit_code
+            continue
+        columns[name] = measured_column(figures, deterministic)
+    add_comparisons(columns, {row.name: row for row in configurations})
+    return columns, code
+
+
+def cell_text(cell: "Tree | None") -> str:
+    """Write the cost of one operation, and in brackets its traps where they are known."""
+    if cell is None:
+        return "failed"
+    cost = cell["host_ns_per_op"] if cell["instructions_per_op"] is None else None
+    text = f"{cell['instructions_per_op'] if cost is None else cost:,.0f}"
+    return text if cell["usual_traps"] is None else f"{text} ({cell['usual_traps']})"
+
+
+def print_costs(terminal: Terminal, columns: "Tree", operations: Sequence[str]) -> None:
+    """Print a row for each operation, a column for each configuration."""
+    table = plain_table("one operation of L2", *columns)
+    for name in operations:
+        row = (column["operations"].get(name) for column in columns.values())
+        table.add_row(name, *map(cell_text, row))
+    terminal.print()
+    terminal.print(table)
+    cells = [cell for column in columns.values() for cell in column["operations"].values()]
+    if any(cell["host_ns_per_op"] is not None for cell in cells):
+        terminal.print("nanoseconds of the host, all levels together")
+    elif cells:
+        terminal.print("instructions of all levels together (traps to real EL2 of the usual one)")
+    terminal.print()
+
+
+def print_comparison(terminal: Terminal, columns: "Tree", operations: Sequence[str]) -> None:
+    """Print how each operation compares with `native`, with KVM as L0, and with the targets."""
+    table = plain_table("compared", "operation", "x native", "KVM / vel2", "must", "aims", texts=2)
+    for name, column in columns.items():
+        for operation in operations:
+            cell = column["operations"].get(operation)
+            if cell is None or all(cell[key] is None for key in COMPARED):
+                continue
+            cost, kvm = cell["instructions_per_op"], cell["kvm_as_l0"]
+            ratio = "-" if cell["ratio_to_native"] is None else f"{cell['ratio_to_native']:.2f}"
+            gain = "-" if kvm is None or cost is None else f"{kvm['instructions'] / cost:.1f}"
+            table.add_row(
+                name, operation, ratio, gain, *(target(cell[k]) for k in ("must", "aims"))
+            )
+    if table.row_count:
+        terminal.print(table)
+        terminal.print()
+
+
+COMPARED = ("ratio_to_native", "must", "aims", "kvm_as_l0")
+
+
+def target(judged: "Tree | None") -> str:
+    """Write a target and whether it is met."""
+    if judged is None:
+        return "-"
+    traps = "" if judged["traps"] is None else f" ({judged['traps']})"
+    return f"{judged['instructions']:,}{traps} {MET[judged['met']]}"

@@ -1,0 +1,86 @@
+"""`vel2 bench` as a user starts it, with few repetitions."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vel2.cli.exits import ExitCode
+
+pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.timeout(400)]
+
+VEL2 = Path(sys.executable).parent / "vel2"
+OPERATIONS = "null,hypercall,mmio_read,self_sgi,stage2_fault"
+
+
+def bench(tmp_path: Path, *options: str) -> tuple[dict[str, Any], str]:
+    result = tmp_path / "result.json"
+    done = subprocess.run(
+        [VEL2, "bench", "--n", "40", "--timeout", "150", "--json", result, *options],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == ExitCode.OK, done.stdout
+    return json.loads(result.read_text()), done.stdout
+
+
+def test_counting_instructions_and_traps(tmp_path: Path) -> None:
+    options = ("--configs", "native,vhe-nv2", "--only", OPERATIONS)
+    result, output = bench(tmp_path, *options)
+    assert result["clock"] == "instructions"
+    native = result["configurations"]["native"]["operations"]
+    nested = result["configurations"]["vhe-nv2"]["operations"]
+    assert list(native) == list(nested) == OPERATIONS.split(",")
+
+    # The loop itself: no trap, and the same in both.
+    assert nested["null"]["instructions_per_op"] == native["null"]["instructions_per_op"] < 10
+    assert nested["null"]["usual_traps"] == 0
+    for name in OPERATIONS.split(",")[1:]:
+        assert native[name]["instructions_per_op"] > 500
+        assert nested[name]["ratio_to_native"] > 1
+        assert native[name]["traps_per_op"] is None
+        cell = nested[name]
+        # What L0 counted by kind is what it counted; L1's own interrupts come on top of the usual.
+        assert sum(cell["usual_traps_by_kind"].values()) == cell["usual_traps"] >= 2
+        assert sum(cell["traps_by_kind"].values()) == pytest.approx(cell["traps_per_op"], abs=0.05)
+        assert cell["traps_per_op"] == pytest.approx(cell["usual_traps"], rel=0.2)
+    # Every operation leaves L2 by its own trap and comes back by an ERET of L1's.
+    kinds = {name: nested[name]["usual_traps_by_kind"] for name in nested}
+    assert kinds["hypercall"]["HVC64 vEL1"] == kinds["hypercall"]["ERET vEL2"] == 1
+    assert kinds["self_sgi"]["ICC_SGI1R_EL1"] == 1
+    assert kinds["mmio_read"]["DABT_LOWER vEL1"] == 1
+    assert kinds["stage2_fault"]["DABT_LOWER vEL1"] >= 2
+    cost = {name: cell["instructions_per_op"] for name, cell in nested.items()}
+    assert cost["null"] < cost["hypercall"] < cost["mmio_read"]
+    assert any(line.startswith("hypercall ") for line in output.splitlines())
+
+    # Bit for bit.
+    assert bench(tmp_path, *options)[0] == result
+
+
+def test_host_time(tmp_path: Path) -> None:
+    result, _ = bench(tmp_path, "--configs", "vhe-nv2", "--only", "null,hypercall", "--host-time")
+    cells = result["configurations"]["vhe-nv2"]["operations"]
+    assert result["clock"] == "host"
+    assert 0 < cells["null"]["host_ns_per_op"] < cells["hypercall"]["host_ns_per_op"]
+    assert cells["hypercall"]["instructions_per_op"] is None
+    assert cells["hypercall"]["traps_per_op"] is None
+
+
+@pytest.mark.slow
+def test_every_configuration_does_every_operation(tmp_path: Path) -> None:
+    configs = ["native-nvhe", "nvhe-nv2", "vhe-nv", "nvhe-nv"]
+    result, _ = bench(tmp_path, "--configs", ",".join(configs))
+    columns = result["configurations"]
+    assert list(columns) == configs
+    assert len({tuple(column["operations"]) for column in columns.values()}) == 1
+    for name in ("vtimer_program", "tlbi"):
+        for config in configs[1:]:
+            assert columns[config]["operations"][name]["usual_traps"] == 0
