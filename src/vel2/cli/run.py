@@ -1,4 +1,4 @@
-"""`vel2 run`: boot one kernel at virtual EL2."""
+"""`vel2 run`: boot one kernel, or firmware, at virtual EL2."""
 
 import threading
 from pathlib import Path
@@ -8,11 +8,12 @@ import click
 from vel2.arch.homes import Kind, Level
 from vel2.cli.domains import DOMAIN
 from vel2.cli.ending import conclude
-from vel2.cli.kernels import KERNEL
+from vel2.cli.kernels import FIRMWARE, KERNEL
 from vel2.cli.options import check_supported, vm_options
 from vel2.cli.report import Report
 from vel2.cli.session import Request, Session, make_session
 from vel2.errors import UserError
+from vel2.machine.devices import DMA_WARNING, device_arguments
 from vel2.machine.domains import Domain, takes_domains
 from vel2.machine.loader import KernelImage, load_kernel, read_file
 from vel2.machine.outcome import ExitReason, MachineExit
@@ -26,7 +27,10 @@ SILENT_S = 15.0
 
 
 @click.command()
-@click.option("--kernel", type=KERNEL, required=True, help="A file, or a fetched kernel's name.")
+@click.option("--kernel", type=KERNEL, help="A file, or a fetched kernel's or hypervisor's name.")
+@click.option(
+    "--firmware", type=FIRMWARE, help="Instead of --kernel: a file for the flash, or a name."
+)
 @click.option("--initrd", type=click.Path(path_type=Path), help="Its initrd, a file.")
 @click.option("--append", default="", metavar="TEXT", help="The kernel's command line.")
 @click.option(
@@ -37,15 +41,27 @@ SILENT_S = 15.0
     metavar="NAME,KEY=VALUE,...",
     help="A domain that Xen starts: kernel=, ramdisk=, append=, memory=, cpus=.",
 )
+@click.option(
+    "--disk",
+    "disks",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="A disk (virtio), raw or qcow2.",
+)
+@click.option("--net", type=click.Choice(["user"]), help="A network (virtio): QEMU's own.")
 @vm_options(default_timeout=None)
 @click.argument("qemu_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- QEMU-ARGS]...")
 @click.pass_context
 def run(
     context: click.Context,
-    kernel: Path,
+    kernel: Path | None,
+    firmware: Path | None,
     initrd: Path | None,
     append: str,
     domains: tuple[Domain, ...],
+    disks: tuple[Path, ...],
+    net: str | None,
     memory: int,
     el2: str,
     nv: str,
@@ -55,10 +71,12 @@ def run(
     json_file: Path | None,
     qemu_arguments: tuple[str, ...],
 ) -> None:
-    r"""Boot a kernel at virtual EL2, its console on this terminal.
+    """Boot a kernel or firmware at virtual EL2, its console on this terminal.
 
     What follows -- goes to QEMU as it is. Each --domain is one that Xen starts when it boots: dom0,
     and others with memory= of their own. Two commas stand for one within a value.
+
+    Firmware sees L1's devices but no fw_cfg, by which QEMU could be told to write anywhere.
 
     \b
     Examples:
@@ -67,11 +85,22 @@ def run(
       vel2 run --kernel 6.12 --native          the same machine without vel2
       vel2 run --el2 nvhe --kernel xen-4.20 --append dom0_mem=512M \\
         --domain dom0,kernel=6.12,ramdisk=root.cpio,append=console=hvc0
-    """
+      vel2 run --firmware u-boot --disk disk.img --net user
+    """  # noqa: D301
     check_supported("--nv", nv)
-    image = load_kernel(kernel)
-    if not native:
+    if (kernel is None) == (firmware is None):
+        raise UserError("what to boot is a --kernel or a --firmware; give one of them.")
+    if firmware is not None and (initrd or append or domains):
+        raise UserError(
+            "--initrd, --append and --domain are for a kernel; firmware finds its own: leave them"
+            " out, or give a --kernel."
+        )
+    image = load_kernel(kernel) if kernel is not None else None
+    if image is not None and not native:
         check_without_vhe(image, el2, nv)
+    devices = device_arguments(disks, net)
+    if devices and not native:
+        click.echo(f"vel2: {DMA_WARNING}", err=True)
     request = Request(
         kernel=image,
         initrd=read_file(initrd, "the initrd") if initrd else b"",
@@ -81,8 +110,9 @@ def run(
         nv=Level(nv),
         deterministic=deterministic,
         native=native,
-        qemu_arguments=qemu_arguments,
+        qemu_arguments=(*devices, *qemu_arguments),
         domains=domains,
+        firmware=firmware,
     )
     report = Report()
     session = make_session(request)

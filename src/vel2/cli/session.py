@@ -1,6 +1,7 @@
 """One run of one machine, the same to `run` and `demo` whether vel2 is below the guest or not."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -29,9 +30,10 @@ class Request:
     :ivar native: without vel2, L1's kernel at the machine's real EL2.
     :ivar qemu_arguments: appended to QEMU's command line as they are.
     :ivar domains: what L1 starts by itself, as Xen does.
+    :ivar firmware: what to start instead of a kernel.
     """
 
-    kernel: KernelImage
+    kernel: KernelImage | None
     initrd: bytes
     append: str
     memory_bytes: int
@@ -41,6 +43,7 @@ class Request:
     native: bool = False
     qemu_arguments: tuple[str, ...] = ()
     domains: tuple[Domain, ...] = ()
+    firmware: Path | None = None
 
 
 class Session(Protocol):
@@ -87,26 +90,31 @@ class NativeSession:
         config = MachineConfig(
             memory_bytes=request.memory_bytes,
             deterministic=request.deterministic,
+            firmware=request.firmware,
             extra_arguments=request.qemu_arguments,
         )
-        tree = qemu_device_tree(config)
         self._memory = GuestMemory(request.memory_bytes)
         try:
-            placement = load_guest(
-                self._memory,
-                tree,
-                request.memory_bytes,
-                request.kernel,
-                request.initrd,
-                request.append,
-                domains=request.domains,
-            )
-            entry = entry_stub(self._memory, placement)
+            if request.kernel is not None:
+                config = replace(config, entry=self._load(request, request.kernel, config))
         except BaseException:
             self._memory.close()
             raise
-        self._machine = Machine(replace(config, entry=entry), self._memory)
+        self._machine = Machine(config, self._memory)
         self.console = self._machine.console
+
+    def _load(self, request: Request, kernel: KernelImage, config: MachineConfig) -> int:
+        """Put the kernel into memory and give the address to start at."""
+        placement = load_guest(
+            self._memory,
+            qemu_device_tree(config),
+            request.memory_bytes,
+            kernel,
+            request.initrd,
+            request.append,
+            domains=request.domains,
+        )
+        return entry_stub(self._memory, placement)
 
     def __enter__(self) -> Self:
         """Start the machine."""
@@ -166,6 +174,7 @@ class NestedSession:
             deterministic=request.deterministic,
             qemu_arguments=request.qemu_arguments,
             domains=request.domains,
+            firmware=request.firmware,
         )
         self._vm = Vm(config)
         self._traps: list[TrapCount] = []

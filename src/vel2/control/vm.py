@@ -6,6 +6,7 @@ bottom of RAM, L0's block above L1's part. L0 is entered at real EL2 and enters 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,7 +20,7 @@ from vel2.hyp.outcome import Fatal, Stop
 from vel2.machine.boot import load_guest
 from vel2.machine.console import Console
 from vel2.machine.domains import Domain
-from vel2.machine.dtb import Seeds, qemu_device_tree
+from vel2.machine.dtb import Seeds, l1_device_tree, qemu_device_tree
 from vel2.machine.loader import KernelImage
 from vel2.machine.memmap import MemoryMap, Region, RegionKind, read_memory_map
 from vel2.machine.memory import RAM_BASE, GuestMemory
@@ -37,20 +38,24 @@ HIDDEN_KINDS = frozenset({RegionKind.FW_CFG})
 """fw_cfg writes to any physical address on request: behind it, stage 2 would protect nothing."""
 FIXED_SEEDS = Seeds(rng=bytes(range(64)), kaslr=0x5EED)
 PAGE_BYTES = 0x1000
+QEMU_TREE_BYTES = 1 * MIB
+"""What QEMU writes to the start of RAM, most of it empty."""
 ROM_KINDS = frozenset({RegionKind.FLASH})
 
 
 @dataclass(frozen=True)
 class VmConfig:
-    """What to run at virtual EL2.
+    """What to run at virtual EL2: a kernel, or firmware, which then finds its own.
 
+    :ivar firmware: file for the flash at address 0. It finds L1's device tree where QEMU's `virt`
+        board has it for firmware, at the start of RAM.
     :ivar memory_bytes: L1's RAM; a multiple of 2 MiB. L0's own comes on top.
     :ivar append: L1's kernel command line.
     :ivar domains: what an L1 such as Xen starts by itself when it boots.
     :ivar edit_tree: called with L1's open device tree, to add to it.
     """
 
-    kernel: KernelImage
+    kernel: KernelImage | None = None
     initrd: bytes = b""
     append: str = ""
     memory_bytes: int = 2048 * MIB
@@ -60,6 +65,13 @@ class VmConfig:
     qemu_arguments: tuple[str, ...] = ()
     edit_tree: Callable[[Any], None] | None = None
     domains: tuple[Domain, ...] = ()
+    firmware: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.kernel is None) == (self.firmware is None):
+            raise ValueError("a VM boots either a kernel or firmware")
+        if self.firmware is not None and (self.initrd or self.domains):
+            raise ValueError("initrd and domains are for a kernel")
 
 
 @dataclass(frozen=True)
@@ -90,6 +102,7 @@ class Vm:
 
     config: VmConfig
     _machine: Machine = field(init=False)
+    _firmware_tree: bytes = field(init=False, default=b"")
 
     def __post_init__(self) -> None:
         l1_bytes = self.config.memory_bytes
@@ -104,6 +117,8 @@ class Vm:
             memory_bytes=l1_bytes + self.l0_bytes,
             deterministic=self.config.deterministic,
             entry=self.image.symbols["entry"],
+            firmware=self.config.firmware,
+            start_paused=self.config.firmware is not None,
             extra_arguments=self.config.qemu_arguments,
         )
         tree = qemu_device_tree(machine)
@@ -119,18 +134,32 @@ class Vm:
         """Put everything into RAM."""
         config = self.config
         memory_map = read_memory_map(tree)
-        placement = load_guest(
-            self.memory,
-            tree,
-            config.memory_bytes,
-            config.kernel,
-            config.initrd,
-            config.append,
-            domains=config.domains,
-            seeds=FIXED_SEEDS if config.deterministic else Seeds(),
-            remove=[region.path for region in memory_map.regions if is_hidden(region)],
-            edit=config.edit_tree,
-        )
+        seeds = FIXED_SEEDS if config.deterministic else Seeds()
+        hidden = [region.path for region in memory_map.regions if is_hidden(region)]
+        entry_pc, entry_x0 = memory_map.one(RegionKind.FLASH).base, 0
+        if config.kernel is None:
+            self._firmware_tree = l1_device_tree(
+                tree,
+                config.memory_bytes,
+                config.append,
+                seeds=seeds,
+                remove=hidden,
+                edit=config.edit_tree,
+            )
+        else:
+            placement = load_guest(
+                self.memory,
+                tree,
+                config.memory_bytes,
+                config.kernel,
+                config.initrd,
+                config.append,
+                domains=config.domains,
+                seeds=seeds,
+                remove=hidden,
+                edit=config.edit_tree,
+            )
+            entry_pc, entry_x0 = placement.entry, placement.dtb_address
         self.memory.write(self.l0_base, self.image.data)
         vm = self.state
         vm.l0_base = self.l0_base
@@ -139,8 +168,8 @@ class Vm:
         vm.pool_size = layout.pool_bytes(config.memory_bytes)
         vm.guest_kind = GUEST_KINDS[config.el2]
         vm.nv_level = NV_LEVELS[config.nv]
-        vm.entry_pc = placement.entry
-        vm.entry_x0 = placement.dtb_address
+        vm.entry_pc = entry_pc
+        vm.entry_x0 = entry_x0
         regions = l1_regions(memory_map, config.memory_bytes)
         if len(regions) > resident.MAX_REGIONS:
             raise UserError(
@@ -176,6 +205,10 @@ class Vm:
     def __enter__(self) -> Self:
         """Start the machine."""
         self._machine.__enter__()
+        if self.config.firmware is not None:
+            # QEMU has put its own tree there, which names what is L0's, and nothing has run yet.
+            self.memory.write(RAM_BASE, self._firmware_tree.ljust(QEMU_TREE_BYTES, b"\0"))
+            self._machine.monitor.execute("cont")
         return self
 
     def __exit__(

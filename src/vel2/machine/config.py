@@ -28,6 +28,7 @@ class MachineConfig:
     :ivar kernel: boot this at EL2 by QEMU's own loader, with no L0 (native run).
     :ivar initrd: for `kernel`.
     :ivar append: command line for `kernel`.
+    :ivar firmware: goes into the flash at address 0; started there unless there is an `entry`.
     :ivar doorbell: give the machine its second UART (0x9040000), as `Machine.doorbell`.
     :ivar start_paused: stop before the first instruction; go on with QMP `cont`.
     :ivar extra_arguments: appended to QEMU's command line as they are.
@@ -41,6 +42,7 @@ class MachineConfig:
     kernel: Path | None = None
     initrd: Path | None = None
     append: str = ""
+    firmware: Path | None = None
     doorbell: bool = False
     start_paused: bool = False
     extra_arguments: tuple[str, ...] = ()
@@ -87,6 +89,8 @@ def run_arguments(config: MachineConfig) -> list[str]:
         arguments += ["-accel", f"tcg,thread={'multi' if config.smp > 1 else 'single'}"]
     if config.entry is not None:
         arguments += ["-device", f"loader,addr={config.entry:#x},cpu-num=0"]
+    if config.firmware is not None:
+        arguments += ["-bios", str(config.firmware)]
     if config.kernel is not None:
         arguments += ["-kernel", str(config.kernel)]
         arguments += ["-initrd", str(config.initrd)] if config.initrd else []
