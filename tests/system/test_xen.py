@@ -107,7 +107,7 @@ def by_domain(lines: list[str]) -> tuple[list[str], list[str]]:
     """
     text = "\n".join(lines)
     second = re.findall(r"DOM2: (.*)", text)
-    return re.sub(r"DOM2: .*\n(\(XEN\) )?", "", text).split("\n"), second
+    return re.sub(r"DOM2: .*(\n\(XEN\) |\n|$)", "", text).split("\n"), second
 
 
 @pytest.mark.slow
