@@ -51,6 +51,10 @@ def test_counting_instructions_and_traps(tmp_path: Path) -> None:
         assert sum(cell["usual_traps_by_kind"].values()) == cell["usual_traps"] >= 2
         assert sum(cell["traps_by_kind"].values()) == pytest.approx(cell["traps_per_op"], abs=0.05)
         assert cell["traps_per_op"] == pytest.approx(cell["usual_traps"], rel=0.2)
+        # What L1's KVM counted is the same without and with L0.
+        assert cell["l1_exits_per_op"] == pytest.approx(native[name]["l1_exits_per_op"], abs=0.1)
+        assert cell["l1_exits_per_op"] <= cell["switches_to_vel2_per_op"] + 0.1
+    assert [round(nested[name]["l1_exits_per_op"]) for name in ("null", "hypercall")] == [0, 1]
     # Every operation leaves L2 by its own trap and comes back by an ERET of L1's.
     kinds = {name: nested[name]["usual_traps_by_kind"] for name in nested}
     assert kinds["hypercall"]["HVC64 vEL1"] == kinds["hypercall"]["ERET vEL2"] == 1

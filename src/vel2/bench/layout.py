@@ -41,6 +41,8 @@ class Result(Struct):
 
     count = scalar(u64)
     ticks = scalar(u64)
+    exits = scalar(u64)
+    """How often L2 exited; -1 when L1's KVM does not tell."""
 
 
 class Mark(Struct):

@@ -36,8 +36,9 @@ L1_MEMORY_BYTES = 1 << 30
 L1_BOOTARGS = "console=ttyAMA0 quiet panic=-1 job=l2 transparent_hugepage=never cryptomgr.notests=1"
 """Without huge pages, every page that L2 touches for the first time is a fault of its own. The
 self-tests of L1's crypto would run beside the first operations."""
-RESULT = re.compile(r"L2\| result (\w+) (\d+) (\d+)")
+RESULT = re.compile(r"L2\| result (\w+) (\d+) (\d+) (\d+)")
 DONE = re.compile(r"L2\| done (\d+)")
+UNKNOWN_EXITS = (1 << 64) - 1
 TAIL_LINES = 8
 EXIT_CODES = {ExitReason.TIMEOUT: 4, ExitReason.DIED: 3}
 GUEST_FAILED, L0_FATAL = 1, 5
@@ -225,7 +226,12 @@ def collect(
     :raises MeasureError: when something is missing, or the two do not agree.
     """
     text = console.text
-    found = {name: Figures(int(count), int(ticks)) for name, count, ticks in RESULT.findall(text)}
+    found = {
+        name: Figures(
+            int(count), int(ticks), l1_exits=None if int(exits) == UNKNOWN_EXITS else int(exits)
+        )
+        for name, count, ticks, exits in RESULT.findall(text)
+    }
     done = DONE.search(text)
     if done is None or tuple(found) != request.payload.selected:
         last = "\n".join(f"  {line}" for line in console.tail(TAIL_LINES).splitlines())

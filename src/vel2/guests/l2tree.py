@@ -15,6 +15,7 @@ __all__ = (
     "L2_GICD_BASE",
     "L2_GICR_BASE",
     "L2_RAM_BASE",
+    "L2_STATISTICS_BASE",
     "L2_UART_BASE",
     "L2_UART_INTID",
     "L2Layout",
@@ -30,6 +31,8 @@ L2_GICR_BYTES = 0x2_0000  # per cpu
 L2_UART_BASE = 0x0900_0000
 L2_UART_BYTES = 0x1000
 L2_UART_SPI = 1
+L2_STATISTICS_BASE = 0x0901_0000
+"""Where the VMM shows how often L2 exited, as one word of 64 bits; not in the device tree."""
 L2_UART_INTID = 32 + L2_UART_SPI
 L2_UART_CLOCK_HZ = 1_843_200
 ALIGN = 2 << 20

@@ -239,7 +239,7 @@ DONE = f"L2| done {2 * ROUNDS}"
 
 
 def test_figures() -> None:
-    console = console_with("L2| result hypercall 10 500", DONE)
+    console = console_with("L2| result hypercall 10 500 21", DONE)
     figures = collect(request(), console, POWERED_OFF, rounds())["hypercall"]
     assert (figures.ticks_per_op, figures.usual_ticks) == (50.0, 50)
     assert figures.traps is not None and figures.traps.total == 11
@@ -248,23 +248,27 @@ def test_figures() -> None:
     assert cell["instructions_per_op"] == 50.0
     assert (cell["traps_per_op"], cell["usual_traps"]) == (1.1, 1)
     assert cell["traps_by_kind"] == {"HVC64 vEL1": 1.0, "IRQ vEL1": 0.1}
-    assert (cell["host_ns_per_op"], cell["l1_exits_per_op"]) == (None, None)
+    assert (cell["host_ns_per_op"], cell["l1_exits_per_op"]) == (None, 2.1)
 
 
 def test_figures_by_host_time() -> None:
-    console = console_with("L2| result hypercall 10 505", "L2| done 34")
+    console = console_with("L2| result hypercall 10 505 18446744073709551615", "L2| done 34")
     figures = collect(request(deterministic=False), console, POWERED_OFF, [])["hypercall"]
     cell = measured_column({"hypercall": figures}, False)["operations"]["hypercall"]
     assert (cell["host_ns_per_op"], cell["instructions_per_op"]) == (50.5, None)
-    assert cell["usual_traps"] is None
+    assert cell["usual_traps"] is cell["l1_exits_per_op"] is None
 
 
 @pytest.mark.parametrize(
     ("lines", "seen", "said"),
     [
-        (["L2| result hypercall 10 500", DONE], rounds()[:-1], "passed 34 marks, but 32 were seen"),
-        (["L2| result hypercall 10 500", DONE], rounds(501), "was seen other than reported"),
-        (["L2| result null 10 500", DONE], rounds(), "L2 did not get to its end"),
+        (
+            ["L2| result hypercall 10 500 21", DONE],
+            rounds()[:-1],
+            "passed 34 marks, but 32 were seen",
+        ),
+        (["L2| result hypercall 10 500 21", DONE], rounds(501), "was seen other than reported"),
+        (["L2| result null 10 500 0", DONE], rounds(), "L2 did not get to its end"),
         (["L2| error vector 4 ESR_EL1 1 ELR_EL1 2 FAR_EL1 3"], [], "error vector 4"),
     ],
 )

@@ -1,6 +1,6 @@
 """The KVM API of Linux on arm64, as far as a VM with a vGICv3 and one vCPU needs it."""
 
-from vel2.lang import Struct, array, scalar, u8, u32, u64
+from vel2.lang import Struct, array, scalar, u8, u16, u32, u64
 
 CREATE_VM = 0xAE01
 CHECK_EXTENSION = 0xAE03
@@ -13,6 +13,7 @@ SET_ONE_REG = 0x4010_AEAC
 VCPU_INIT = 0x4020_AEAE
 PREFERRED_TARGET = 0x8020_AEAF
 CREATE_DEVICE = 0xC00C_AEE0
+GET_STATS_FD = 0xAECE
 SET_DEVICE_ATTR = 0x4018_AEE1
 
 CAP_ARM_VM_IPA_SIZE = 165
@@ -80,6 +81,31 @@ class IrqLevel(Struct):
 
     irq = scalar(u32)
     level = scalar(u32)
+
+
+class StatsHeader(Struct):
+    """`struct kvm_stats_header`: where in a statistics file its parts lie."""
+
+    flags = scalar(u32)
+    name_size = scalar(u32)
+    num_desc = scalar(u32)
+    id_offset = scalar(u32)
+    desc_offset = scalar(u32)
+    data_offset = scalar(u32)
+
+
+STATS_NAME_BYTES = 48
+
+
+class StatsDescriptor(Struct):
+    """`struct kvm_stats_desc`, with its name."""
+
+    flags = scalar(u32)
+    exponent = scalar(u16)
+    size_ = scalar(u16)
+    offset = scalar(u32)
+    bucket_size = scalar(u32)
+    name = array(u8, STATS_NAME_BYTES)
 
 
 class Run(Struct):

@@ -6,10 +6,11 @@ from vel2.guests.l2tree import (
     L2_GICD_BASE,
     L2_GICR_BASE,
     L2_RAM_BASE,
+    L2_STATISTICS_BASE,
     L2_UART_BASE,
     L2_UART_INTID,
 )
-from vel2.guests.vmm import kvm, uart
+from vel2.guests.vmm import kvm, statistics, uart
 from vel2.guests.vmm.state import State
 from vel2.guests.vmm.syscalls import (
     AT_FDCWD,
@@ -247,6 +248,10 @@ def serve_mmio(state: State, run: kvm.Run) -> None:
         run.mmio_data[0] = u8(value)
     elif run.mmio_is_write == 0:
         clear_data(run)
+        if run.mmio_address == L2_STATISTICS_BASE:
+            value = statistics.exits(state)
+            for i in range(8):
+                run.mmio_data[i] = u8(value >> 8 * i & 0xFF)
 
 
 @resident

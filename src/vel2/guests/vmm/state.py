@@ -1,6 +1,15 @@
 """Everything the VMM keeps, in one mapping."""
 
-from vel2.guests.vmm.kvm import CreateDevice, DeviceAttr, IrqLevel, MemoryRegion, OneReg, VcpuInit
+from vel2.guests.vmm.kvm import (
+    CreateDevice,
+    DeviceAttr,
+    IrqLevel,
+    MemoryRegion,
+    OneReg,
+    StatsDescriptor,
+    StatsHeader,
+    VcpuInit,
+)
 from vel2.lang import Struct, array, nested, scalar, u8, u32, u64
 
 
@@ -35,6 +44,12 @@ class State(Struct):
     device = nested(CreateDevice)
     attribute = nested(DeviceAttr)
     irq = nested(IrqLevel)
+    statistics = scalar(u64)
+    """File of the vCPU's statistics; 0 until somebody asks."""
+    exits_offset = scalar(u64)
+    """Where in it the count of exits is; 0 when it has none."""
+    stats_header = nested(StatsHeader)
+    stats_descriptor = nested(StatsDescriptor)
     value = scalar(u64)
     word = scalar(u32)
     scratch = array(u8, 32)

@@ -1,0 +1,54 @@
+"""What KVM counts of the vCPU, as much of it as L2 may see: how often it exited.
+
+The file is described in Linux's `Documentation/virt/kvm/api.rst`, KVM_GET_STATS_FD: a header, then
+descriptors with names, then the values.
+"""
+
+from vel2.guests.vmm import kvm
+from vel2.guests.vmm.state import State
+from vel2.guests.vmm.syscalls import PREAD64, equal, failed, ioctl, syscall
+from vel2.lang import address_of, bytes_address, resident, u64
+
+VALUE = State.offset_of("value")
+NAME = kvm.StatsDescriptor.offset_of("name")
+
+
+@resident
+def read_at(state: State, destination: u64, size: u64, offset: u64) -> bool:
+    """Read a part of the file; False when it is not there."""
+    return syscall(PREAD64, state.statistics, destination, size, offset, 0, 0) == size
+
+
+@resident
+def find_exits(state: State) -> None:
+    """Open the file and find the value called `exits`; leave its offset 0 when there is none."""
+    opened = ioctl(state.vcpu, kvm.GET_STATS_FD, 0)
+    if failed(opened):
+        return
+    state.statistics = opened
+    header = state.stats_header
+    if not read_at(state, address_of(header), kvm.StatsHeader.size, 0):
+        return
+    if header.name_size != kvm.STATS_NAME_BYTES:
+        return
+    descriptor = address_of(state.stats_descriptor)
+    n = u64(0)
+    while n < header.num_desc:
+        place = u64(header.desc_offset + n * kvm.StatsDescriptor.size)
+        if not read_at(state, descriptor, kvm.StatsDescriptor.size, place):
+            return
+        if equal(u64(descriptor + NAME), bytes_address(b"exits\0")):
+            state.exits_offset = u64(header.data_offset + state.stats_descriptor.offset)
+            return
+        n = u64(n + 1)
+
+
+@resident
+def exits(state: State) -> u64:
+    """Give how often the vCPU exited, this time included; 0 when KVM does not tell."""
+    if state.statistics == 0:
+        find_exits(state)
+    state.value = 0
+    if state.exits_offset != 0:
+        read_at(state, u64(address_of(state) + VALUE), 8, state.exits_offset)
+    return state.value
