@@ -165,7 +165,7 @@ class Both(NamedTuple):
     virtual: Report
 
 
-PLAIN = ("exceptions", "features", "interrupts", "stage2")
+PLAIN = ("exceptions", "features", "interrupts", "registers", "stage2")
 """The payloads that need nothing from the host."""
 
 

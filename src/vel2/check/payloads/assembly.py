@@ -11,7 +11,7 @@ tells EL2 its own number by HVC, so what EL1 saw is in ESR_EL1, FAR_EL1, ELR_EL1
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
 from vel2.arch.insn import AT, DC
-from vel2.check.payloads import exceptions_code, features_code, interrupts_code
+from vel2.check.payloads import exceptions_code, features_code, interrupts_code, registers_code
 from vel2.check.payloads.layout import (
     IMAGE_BASE,
     MEMORY_END,
@@ -25,6 +25,8 @@ from vel2.lang import SP, XZR, Assembler
 
 VECTORS = 16
 VECTOR_BYTES = 0x80
+OTHER_VECTORS = 0x20
+"""Added to the number of a vector of the second table, `other_vectors`."""
 NO_EXCEPTION = 0x100
 """What `probe` returns when there was none."""
 CURRENT_SPX_SYNC = 4
@@ -151,13 +153,14 @@ SCTLR_OFF = sr.SCTLR_EL1.compose(EOS=1, EIS=1, SPAN=1, nTLSMD=1, LSMAOE=1)
 def el2_vectors(a: Assembler) -> None:
     """Emit the vectors of EL2: save everything, and return from `probe` or `run_guest`."""
     a.align(0x800)
-    a.label("el2_vectors")
-    for number in range(VECTORS):
-        a.org_from("el2_vectors", VECTOR_BYTES * number)
-        a.stp(0, 1, SP, -16, pre=True)
-        a.movz(0, number)
-        a.b(".save")
-    a.org_from("el2_vectors", VECTOR_BYTES * VECTORS)
+    for table, first in (("el2_vectors", 0), ("other_vectors", OTHER_VECTORS)):
+        a.label(table)
+        for number in range(VECTORS):
+            a.org_from(table, VECTOR_BYTES * number)
+            a.stp(0, 1, SP, -16, pre=True)
+            a.movz(0, first + number)
+            a.b(".save")
+        a.org_from(table, VECTOR_BYTES * VECTORS)
     a.label(".save")
     a.mov_imm(1, STATE)
     for n in ALL_BUT_LAST[1:]:
@@ -295,4 +298,5 @@ def assemble(main: str) -> Assembler:
     exceptions_code.emit(a, HVC_DONE)
     interrupts_code.emit(a, HVC_DONE)
     features_code.emit(a)
+    registers_code.emit(a, HVC_DONE)
     return a

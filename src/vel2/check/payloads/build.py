@@ -21,6 +21,7 @@ from vel2.check.payloads.layout import (
     STATE,
     Parameters,
 )
+from vel2.check.payloads.registers import registers_main
 from vel2.check.payloads.runtime import unexpected_exception
 from vel2.check.payloads.stage2 import stage2_main
 from vel2.errors import UserError
@@ -33,6 +34,7 @@ PAYLOADS: dict[str, Callable[..., Any]] = {
     "features": features_main,
     "interrupts": interrupts_main,
     "isolation": isolation_main,
+    "registers": registers_main,
     "stage2": stage2_main,
 }
 """Every payload by name: what its assembly calls with (state, parameters)."""
