@@ -20,13 +20,16 @@ E2H = sr.HCR_EL2.E2H.mask
 SRE_ALWAYS = sr.ICC_SRE_EL2.compose(SRE=1, DFB=1, DIB=1, Enable=1)
 VTR_HIDES = sr.ICH_VTR_EL2.compose(DVIM=1)
 VTR_SETS = sr.ICH_VTR_EL2.compose(nV4=1)
-EL1_TIMERS = (
-    (sr.CNTP_CTL_EL0, sr.CNTP_CTL_EL02, sr.CNTP_CVAL_EL0, sr.CNTP_CVAL_EL02, sr.CNTP_TVAL_EL0,
-     sr.CNTP_TVAL_EL02, False),
-    (sr.CNTV_CTL_EL0, sr.CNTV_CTL_EL02, sr.CNTV_CVAL_EL0, sr.CNTV_CVAL_EL02, sr.CNTV_TVAL_EL0,
-     sr.CNTV_TVAL_EL02, True),
-)  # fmt: skip
-"""vEL1's timers as vEL2 names them: without E2H by their plain names, with E2H as _EL02."""
+EL02_TIMERS = (
+    (sr.CNTP_CTL_EL02, sr.CNTP_TVAL_EL02, False),
+    (sr.CNTV_CTL_EL02, sr.CNTV_TVAL_EL02, True),
+)
+"""vEL1's timers as vEL2 names them with E2H=1, whose registers are in the page."""
+EL0_TIMERS = (
+    *(sr.CNTP_CTL_EL0, sr.CNTP_CVAL_EL0, sr.CNTP_TVAL_EL0),
+    *(sr.CNTV_CTL_EL0, sr.CNTV_CVAL_EL0, sr.CNTV_TVAL_EL0),
+)
+"""vEL1's timers as vEL2 names them with E2H=0: hardware's own."""
 
 
 @inline
@@ -79,10 +82,14 @@ def read_interface_or_page(vcpu: Vcpu, key: u64) -> u64:
         return gic.eoi_list_registers(page, vm_of(vcpu).list_registers)
     if key == sr.ICH_ELRSR_EL2.trap_key:
         return gic.empty_list_registers(page, vm_of(vcpu).list_registers)
-    for ctl, ctl_el02, _cval, _cval_el02, tval, tval_el02, is_virtual in EL1_TIMERS:
-        if is_timer(vcpu, key, ctl.trap_key, ctl_el02.trap_key):
+    for register in EL0_TIMERS:
+        if vcpu.e2h == 0 and key == register.trap_key:
+            timer.load_offset(vcpu)
+            return mrs(register)
+    for ctl, tval, is_virtual in EL02_TIMERS:
+        if vcpu.e2h != 0 and key == ctl.trap_key:
             return timer.read_ctl(page, is_virtual)
-        if is_timer(vcpu, key, tval.trap_key, tval_el02.trap_key):
+        if vcpu.e2h != 0 and key == tval.trap_key:
             return timer.read_tval(page, is_virtual)
     for row in IN_PAGE:
         if key == row.name.trap_key and in_use(vcpu, row.with_e2h, row.without_e2h):
@@ -92,14 +99,6 @@ def read_interface_or_page(vcpu: Vcpu, key: u64) -> u64:
             return vcpu.vel2.memory[memory.index]
     vcpu.undefined = 1
     return 0
-
-
-@inline
-def is_timer(vcpu: Vcpu, key: u64, plain: u64, el02: u64) -> bool:
-    """Whether `key` names a timer register of vEL1 from where vEL2 is."""
-    if vcpu.e2h != 0:
-        return key == el02
-    return key == plain
 
 
 @inline
@@ -170,11 +169,16 @@ def sync_live(vcpu: Vcpu) -> None:
 def write_page(vcpu: Vcpu, key: u64, value: u64) -> None:
     """Write a slot of the page or context memory."""
     page = page_of(vcpu)
-    for ctl, ctl_el02, _cval, _cval_el02, tval, tval_el02, is_virtual in EL1_TIMERS:
-        if is_timer(vcpu, key, ctl.trap_key, ctl_el02.trap_key):
+    for register in EL0_TIMERS:
+        if vcpu.e2h == 0 and key == register.trap_key:
+            timer.load_offset(vcpu)
+            msr(register, value)
+            return
+    for ctl, tval, is_virtual in EL02_TIMERS:
+        if vcpu.e2h != 0 and key == ctl.trap_key:
             timer.write_ctl(page, value, is_virtual)
             return
-        if is_timer(vcpu, key, tval.trap_key, tval_el02.trap_key):
+        if vcpu.e2h != 0 and key == tval.trap_key:
             timer.write_tval(page, value, is_virtual)
             return
     for row in IN_PAGE:
@@ -207,6 +211,7 @@ def write_hcr(vcpu: Vcpu, value: u64) -> None:
         spsr = spsr_of(vcpu, mrs(sr.SPSR_EL1))
         vcpu.e2h = 1
         msr(sr.SPSR_EL1, held_spsr(vcpu, spsr))
+        timer.stop_timers(vcpu)
         controls.load_for_vel2(vcpu)
     elif allowed & E2H == 0 and vcpu.e2h != 0:
         for row in SWITCHED:
@@ -218,4 +223,5 @@ def write_hcr(vcpu: Vcpu, value: u64) -> None:
         spsr = spsr_of(vcpu, mrs(sr.SPSR_EL1))
         vcpu.e2h = 0
         msr(sr.SPSR_EL1, held_spsr(vcpu, spsr))
+        timer.start_timers(vcpu)
         controls.load_for_vel2(vcpu)
