@@ -90,10 +90,15 @@ def canary_of(vm: Vm) -> tuple[int, bytes]:
     return start, CANARY.to_bytes(8, "little") * ((CANARY_END - start) // 8)
 
 
-@pytest.fixture(scope="module", params=list(Level), ids=lambda level: level.value)
+@pytest.fixture(
+    scope="module",
+    params=[(el2, level) for el2 in Kind for level in Level],
+    ids=lambda param: f"{param[0].value}-{param[1].value}",
+)
 def isolation(request: pytest.FixtureRequest) -> Isolation:
     """Run the payload once at each EL2, the virtual one by FEAT_NV2 and by FEAT_NV alone."""
-    image = build_payload("isolation", TARGETS, CANARY)
+    el2, level = request.param
+    image = build_payload("isolation", TARGETS, CANARY, el2=el2)
     kept: dict[str, bool] = {}
     leaves: list[tuple[int, int, int]] = []
     regions: list[tuple[int, int]] = []
@@ -117,7 +122,7 @@ def isolation(request: pytest.FixtureRequest) -> Isolation:
             for i in range(vm.state.region_count)
         )
 
-    virtual = run_at_virtual_el2(image, nv=request.param, prepare=prepare, examine=examine)
+    virtual = run_at_virtual_el2(image, el2=el2, nv=level, prepare=prepare, examine=examine)
     return Isolation(
         run_at_real_el2(image),
         virtual,

@@ -15,12 +15,12 @@ from vel2.check.payloads import isolation_host as host
 from vel2.check.payloads.assembly import SCTLR_OFF
 from vel2.check.payloads.layout import Parameters, State
 from vel2.check.payloads.runtime import (
-    HCR_HOST,
     NO_SUBJECT,
     begin,
     end,
     expect,
     finish,
+    has_e2h,
     invalidate_all,
     reset_guest,
     stage2_table,
@@ -33,10 +33,20 @@ from vel2.lang import bytes_address, isb, mrs, msr, resident
 def isolation_main(state: State, parameters: Parameters) -> None:
     """Run the payload."""
     begin(state, bytes_address(b"e2h\0"), NO_SUBJECT)
-    expect(state, bytes_address(b"hcr_el2\0"), mrs(sr.HCR_EL2) & HCR_HOST, HCR_HOST)
+    expect(state, bytes_address(b"hcr_el2\0"), mrs(sr.HCR_EL2), parameters.hcr)
     end(state)
     for i in range(parameters.target_count):
         host.attempts_with_mmu_off(state, parameters, parameters.targets[i])
+    if has_e2h():
+        by_host(state, parameters)
+    by_guest(state, parameters)
+    finish(state)
+
+
+@resident
+def by_host(state: State, parameters: Parameters) -> None:
+    """Attempt it from the EL2&0 regime, its EL0, and its stage 1."""
+    for i in range(parameters.target_count):
         host.attempts_by_el0(state, parameters, parameters.targets[i])
     own = host.host_stage1(state, parameters)
     for i in range(parameters.target_count):
@@ -46,6 +56,11 @@ def isolation_main(state: State, parameters: Parameters) -> None:
     host.attempt_across_the_end(state, parameters, own)
     msr(sr.SCTLR_EL2, SCTLR_OFF)
     isb()
+
+
+@resident
+def by_guest(state: State, parameters: Parameters) -> None:
+    """Attempt it from L2, by stage 2 and by its own stage 1."""
     reset_guest()
     root = stage2_table(state, parameters.ram_end)
     use_stage2(root, guest.VMID)
@@ -64,4 +79,3 @@ def isolation_main(state: State, parameters: Parameters) -> None:
     msr(sr.SCTLR_EL12, SCTLR_OFF)
     use_stage2(root, guest.VMID)
     guest.leave_targets_mapped(state, parameters, root)
-    finish(state)

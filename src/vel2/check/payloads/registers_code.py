@@ -251,22 +251,25 @@ TIMER_VALUES = (Row(sr.CNTHP_TVAL_EL2, LOW_32), Row(sr.CNTHV_TVAL_EL2, LOW_32))
 """EL2's views of what is left until a compare value."""
 
 
-OF_A_FEATURE = "of a feature that may not be there: payload `features` checks that it is UNDEFINED"
+OPTIONAL_FEATURE = "of a feature that may not be there: payload `features` holds it to be UNDEFINED"
+HIDDEN_FEATURE = "of a feature that vel2 hides"
+SECURE = "of Secure EL2"
 BY_NUMBER = "ICH_VTR_EL2 says that the machine has no such one"
 EL2_STACK = "UNDEFINED at EL2 (payload `exceptions`)"
 LEFT_OUT: dict[str, str] = {
     **{
-        code.register.name: OF_A_FEATURE
+        code.register.name: OPTIONAL_FEATURE
         for code in OPTIONAL
         if code.register not in {row.register for row in OWN}
     },
     **{f"ICH_LR{n}_EL2": BY_NUMBER for n in range(4, 16)},
     **{f"ICH_AP{group}R{n}_EL2": BY_NUMBER for group in range(2) for n in range(1, 4)},
-    **{f"MPAMVPM{n}_EL2": OF_A_FEATURE for n in range(8)},
+    **{f"MPAMVPM{n}_EL2": HIDDEN_FEATURE for n in range(8)},
+    "VSTTBR_EL2": SECURE,
+    "VSTCR_EL2": SECURE,
     "SP_EL2": EL2_STACK,
 }
 for _names in (
-    "VSTTBR_EL2 VSTCR_EL2",
     "HDFGRTR2_EL2 HDFGWTR2_EL2 HFGWTR2_EL2 HFGITR2_EL2 HAFGRTR_EL2",
     "ICH_HFGITR_EL2 ICH_HFGRTR_EL2 ICH_HFGWTR_EL2",
     "SMPRIMAP_EL2 MAIR2_EL1 AMAIR2_EL1 PIRE0_EL1 PIRE0_EL2 S2PIR_EL2 S2POR_EL1 GCSPR_EL1",
@@ -274,7 +277,7 @@ for _names in (
     "PMSNEVFR_EL1 PMSDSFR_EL1",
     "MPAM1_EL1 MPAMHCR_EL2 MPAMVPMV_EL2",
 ):
-    LEFT_OUT |= dict.fromkeys(_names.split(), OF_A_FEATURE)
+    LEFT_OUT |= dict.fromkeys(_names.split(), HIDDEN_FEATURE)
 """Registers of the home table that this payload has no row for, with the reason."""
 
 

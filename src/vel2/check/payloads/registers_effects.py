@@ -1,6 +1,7 @@
 """The part of `registers` about effects: what an exception, EL0 or FP does after a write."""
 
 from vel2.arch import sysregs as sr
+from vel2.arch.pstate import PSTATE_DAIF, M_EL0t, M_EL1h, M_EL1t, M_EL2h, M_EL2t
 from vel2.check.payloads.assembly import NO_EXCEPTION, SCTLR_OFF
 from vel2.check.payloads.exceptions_traps import CNTHCTL_BASE, HCR_BASE, no_traps, set_mdcr
 from vel2.check.payloads.layout import ARENA, State
@@ -229,10 +230,28 @@ def debug_exceptions(state: State) -> None:
     set_mdcr(0)
 
 
+RETURN_MODES = (M_EL0t, M_EL1t, M_EL1h, M_EL2t, M_EL2h)
+
+
+@resident
+def return_modes(state: State) -> None:
+    """Check that SPSR_EL2 and SPSR_EL1 keep the mode that was written, with a guest in between."""
+    for mode in RETURN_MODES:
+        begin(state, bytes_address(b"spsr-mode\0"), mode)
+        msr(sr.SPSR_EL12, mode)
+        msr(sr.SPSR_EL2, PSTATE_DAIF | mode)
+        expect(state, bytes_address(b"el2\0"), mrs(sr.SPSR_EL2), PSTATE_DAIF | mode)
+        expect(state, bytes_address(b"el1\0"), mrs(sr.SPSR_EL12), mode)
+        state.vector = enter_guest(state, symbol_address("guest_hvc"), 0, 0)
+        expect(state, bytes_address(b"el1-after\0"), mrs(sr.SPSR_EL12), mode)
+        end(state)
+
+
 @resident
 def run(state: State) -> None:
     """Show every effect."""
     no_traps()
+    return_modes(state)
     vbar(state)
     timer_values(state)
     guest_timer_values(state)
