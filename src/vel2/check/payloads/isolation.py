@@ -37,17 +37,16 @@ def isolation_main(state: State, parameters: Parameters) -> None:
     end(state)
     for i in range(parameters.target_count):
         host.attempts_with_mmu_off(state, parameters, parameters.targets[i])
-    if has_e2h():
-        by_host(state, parameters)
+        if has_e2h():
+            host.attempts_by_el0(state, parameters, parameters.targets[i])
+    by_host(state, parameters)
     by_guest(state, parameters)
     finish(state)
 
 
 @resident
 def by_host(state: State, parameters: Parameters) -> None:
-    """Attempt it from the EL2&0 regime, its EL0, and its stage 1."""
-    for i in range(parameters.target_count):
-        host.attempts_by_el0(state, parameters, parameters.targets[i])
+    """Attempt it by EL2's own stage 1."""
     own = host.host_stage1(state, parameters)
     for i in range(parameters.target_count):
         host.attempts_by_stage1(state, parameters, own, parameters.targets[i])

@@ -25,6 +25,7 @@ from vel2.check.payloads.layout import RAM_BASE, Parameters, State
 from vel2.check.payloads.runtime import (
     BLOCK_2M,
     HCR_HOST,
+    INPUT_BITS,
     MAIR,
     S1_DEVICE,
     S1_NORMAL,
@@ -38,6 +39,7 @@ from vel2.check.payloads.runtime import (
     entry_of,
     expect,
     expect_el2,
+    has_e2h,
     invalidate_all,
     map_to,
     new_table,
@@ -113,7 +115,7 @@ def attempts_by_el0(state: State, parameters: Parameters, target: u64) -> None:
 
 @resident
 def host_stage1(state: State, parameters: Parameters) -> u64:
-    """Turn on the EL2&0 regime's stage 1: RAM and the UART map to themselves."""
+    """Turn on stage 1 of the EL2&0 or EL2 regime: RAM and the UART map to themselves."""
     root = new_table(state)
     address = u64(RAM_BASE)
     while address < parameters.ram_end:
@@ -121,14 +123,19 @@ def host_stage1(state: State, parameters: Parameters) -> u64:
         address = u64(address + BLOCK_2M)
     map_to(state, root, UART_DR, 3, UART_DR, S1_DEVICE)
     msr(sr.MAIR_EL2, MAIR)
-    msr(sr.TCR_EL2_E2H, TCR_39 | sr.TCR_EL1.IPS.put(physical_size()))
+    if has_e2h():
+        msr(sr.TCR_EL2_E2H, TCR_39 | sr.TCR_EL1.IPS.put(physical_size()))
+        msr(sr.TTBR1_EL2, root)
+    else:
+        msr(sr.TCR_EL2, TCR_EL2_39 | sr.TCR_EL2.PS.put(physical_size()))
     msr(sr.TTBR0_EL2, root)
-    msr(sr.TTBR1_EL2, root)
     invalidate_all()
     msr(sr.SCTLR_EL2, SCTLR_ON)
     isb()
     return root
 
+
+TCR_EL2_39 = sr.TCR_EL2.res1 | sr.TCR_EL2.compose(T0SZ=64 - INPUT_BITS, SH0=3, ORGN0=1, IRGN0=1)
 
 MAPPED_ACCESSES = (
     (b"el2-on-read\0", "do_read", READ_SAME),
@@ -171,10 +178,11 @@ def attempts_by_walk(state: State, parameters: Parameters, root: u64, target: u6
     invalidate_all()
     walk_attempts(state, parameters, alias, 3)
     store_u64(PA(slot), 0)
-    msr(sr.TTBR1_EL2, block_of(target, 3))
-    invalidate_all()
-    walk_attempts(state, parameters, UPPER_BASE, 1)
-    msr(sr.TTBR1_EL2, root)
+    if has_e2h():
+        msr(sr.TTBR1_EL2, block_of(target, 3))
+        invalidate_all()
+        walk_attempts(state, parameters, UPPER_BASE, 1)
+        msr(sr.TTBR1_EL2, root)
     invalidate_all()
 
 
@@ -230,6 +238,15 @@ def translate_in_own_regime(state: State, root: u64, target: u64) -> None:
     begin(state, bytes_address(b"at-s1e2r\0"), alias)
     sysop(AT.S1E2R, alias)
     expect_par(state, block_of(target, 3))
+    if has_e2h():
+        translate_with_tge(state, alias, target)
+    store_u64(PA(entry_of(state, root, alias, 1)), 0)
+    invalidate_all()
+
+
+@resident
+def translate_with_tge(state: State, alias: u64, target: u64) -> None:
+    """Translate by the names of EL1 and EL0, which mean the EL2&0 regime with TGE."""
     set_hcr(HCR_HOST | sr.HCR_EL2.TGE.mask)
     isb()
     begin(state, bytes_address(b"at-s1e1r-tge\0"), alias)
@@ -240,5 +257,3 @@ def translate_in_own_regime(state: State, root: u64, target: u64) -> None:
     expect_par(state, block_of(target, 3))
     set_hcr(HCR_HOST)
     isb()
-    store_u64(PA(entry_of(state, root, alias, 1)), 0)
-    invalidate_all()
