@@ -1,4 +1,4 @@
-"""U-Boot as L1's first stage: it starts at virtual EL2 and finds L1's devices."""
+"""U-Boot and UEFI as L1's first stage: they start at virtual EL2 and find L1's devices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from vel2.arch.homes import Kind, Level
 from vel2.cli.exits import ExitCode
 from vel2.control.vm import Vm, VmConfig
 from vel2.guests.kernels import fetch, guest_path
+from vel2.guests.markers import parse_markers
+from vel2.guests.recipes import l1_tree
 from vel2.machine.devices import device_arguments
+from vel2.machine.loader import load_kernel
 
 pytestmark = [pytest.mark.qemu, pytest.mark.network]
 
@@ -71,3 +74,37 @@ def test_a_disk_warns_once(tmp_path: Path) -> None:
         "vel2: --disk and --net are devices whose DMA nothing checks: a hostile guest can reach"
         " vel2's memory by them."
     )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("nv", list(Level))
+def test_uefi_boots_linux_from_a_disk(nv: Level, show_console: ShowConsole, tmp_path: Path) -> None:
+    """Without fw_cfg, UEFI takes all it needs from L1's device tree, and gives Linux that tree."""
+    fetch(["edk2", "6.12", "busybox"])
+    (tmp_path / "Image").write_bytes(load_kernel(guest_path("6.12")).data)
+    (tmp_path / "root.cpio").write_bytes(l1_tree().pack())
+    script = "fs0:\r\nImage initrd=\\root.cpio console=ttyAMA0 job=none panic=-1\r\n"
+    (tmp_path / "startup.nsh").write_text(script, newline="")
+    drive = f"if=none,id=esp,format=raw,readonly=on,file=fat:ro:{tmp_path}"
+    config = VmConfig(
+        firmware=guest_path("edk2"),
+        memory_bytes=1 << 30,
+        el2=Kind.NVHE,
+        nv=nv,
+        qemu_arguments=("-drive", drive, "-device", "virtio-blk-pci,drive=esp,romfile="),
+    )
+    vm = Vm(config)
+    show_console("UEFI", vm.console)
+    try:
+        with vm:
+            ended = vm.wait(200)
+        assert str(ended) == "the guest powered off"
+        assert vm.fatal is None
+    finally:
+        vm.close()
+    text = vm.console.text
+    assert "EFI stub: Using DTB from configuration table" in text
+    markers = parse_markers(line.text for line in vm.console.lines)
+    assert (markers["l1.el"], markers["l1.kvm_mode"]) == ("EL2", "Hyp nVHE")
+    assert int(markers["l1.memory_kib"]) < 1 << 20, "L0's memory is not L1's"

@@ -74,6 +74,8 @@ def machine_arguments(config: MachineConfig) -> list[str]:
     arguments = ["-cpu", config.cpu, "-smp", str(config.smp)]
     arguments += ["-m", f"{config.memory_bytes // MIB}M"]
     arguments += ["-nodefaults", "-nic", "none", "-display", "none", "-no-user-config"]
+    # With firmware the board has another device for power events.
+    arguments += ["-bios", str(config.firmware)] if config.firmware is not None else []
     return arguments
 
 
@@ -89,8 +91,6 @@ def run_arguments(config: MachineConfig) -> list[str]:
         arguments += ["-accel", f"tcg,thread={'multi' if config.smp > 1 else 'single'}"]
     if config.entry is not None:
         arguments += ["-device", f"loader,addr={config.entry:#x},cpu-num=0"]
-    if config.firmware is not None:
-        arguments += ["-bios", str(config.firmware)]
     if config.kernel is not None:
         arguments += ["-kernel", str(config.kernel)]
         arguments += ["-initrd", str(config.initrd)] if config.initrd else []
