@@ -14,7 +14,7 @@ through L0, so L0 always knows which context runs.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import SWITCHED, slot, switched
+from vel2.arch.homes import SWITCHED, slot
 from vel2.hyp import controls, finegrained, gic, stage2, sve, timer
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, SLOW_VEL1, Vcpu, page_of, vm_of
 from vel2.hyp.translate import TRANSLATIONS
@@ -141,6 +141,3 @@ def enter_vel2(vcpu: Vcpu) -> None:
     vcpu.context = CONTEXT_VEL2
     vcpu.slow_eret = vcpu.slow_eret & ~SLOW_VEL1
     setup_cpu_context(vcpu)
-
-
-VBAR_INDEX = switched(sr.VBAR_EL1).index

@@ -16,7 +16,6 @@ IS_ERETA = 1 << 1
 """ISS of EC 0x1A: the instruction was ERETAA or ERETAB."""
 KEY_B = 1 << 0
 BIT55 = 1 << 55
-ALL_ONES = (1 << 64) - 1
 APA_ENHANCED = 3
 """ID_AA64ISAR1_EL1.{APA,API}, ID_AA64ISAR2_EL1.APA3: from here on FEAT_PAuth2."""
 APA_FPACCOMBINE = 5

@@ -44,7 +44,6 @@ KNOWN = (
     PSCI_FEATURES,
 )
 
-SUCCESS = 0
 NOT_SUPPORTED = (1 << 64) - 1
 INVALID_PARAMETERS = (1 << 64) - 2
 DENIED = (1 << 64) - 3

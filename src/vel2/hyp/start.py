@@ -32,9 +32,7 @@ NEEDS_POOL = 4
 NEEDS_ECV = 5
 NV2_IMPLEMENTED = 2
 
-GIGABYTE = 1 << 30
 GIGABYTES = 512
-MEGABYTES_2 = 1 << 21
 EL2_T0SZ = 25
 """39 bits of virtual address: one level-1 table of 1 GiB blocks."""
 ATTR_NORMAL = 0

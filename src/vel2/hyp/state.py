@@ -238,12 +238,6 @@ def page_of(vcpu: Vcpu) -> VncrPage:
 
 
 @inline
-def shadow_of(vcpu: Vcpu) -> Stage2:
-    """Give the stage 2 that vEL1 uses; only while `vcpu.shadow` is not 0."""
-    return at(Stage2, vcpu.shadow)
-
-
-@inline
 def pool_page(vm: Vm, index: u64) -> PoolPage:
     """Give the record of pool page number `index`."""
     return at(PoolPage, u64(vm.pool_base + index * PoolPage.size))

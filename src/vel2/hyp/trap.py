@@ -22,7 +22,6 @@ HCD = sr.HCR_EL2.HCD.mask
 INSTRUCTION_BYTES = 4
 SINGLE_USE = SPSR_ELx.SS.mask | SPSR_ELx.BTYPE.mask
 """PSTATE that the execution of an instruction uses up."""
-DISR_ISS = (1 << 25) - 1
 
 
 @resident

@@ -14,7 +14,7 @@ from vel2.arch.homes import slot
 from vel2.hyp.exception import EL1_TO_EL2, EL2T
 from vel2.hyp.layout import PCPU_OFFSET, VCPU_IN_PCPU, VM_OFFSET
 from vel2.hyp.state import Vcpu
-from vel2.lang.asm import SP, XZR, Assembler
+from vel2.lang.asm import SP, Assembler
 
 VECTOR_BYTES = 0x80
 LOWER_AARCH64_SYNC, LOWER_AARCH64_IRQ, LOWER_AARCH64_FIQ, LOWER_AARCH64_SERROR = 8, 9, 10, 11
@@ -27,7 +27,6 @@ X = Vcpu.offset_of("x")
 PC = Vcpu.offset_of("pc")
 PSTATE = Vcpu.offset_of("pstate")
 ALL_BUT_LAST = range(0, 30, 2)
-MODE_BITS = 5
 
 
 def save_guest(a: Assembler) -> None:
@@ -212,6 +211,3 @@ def assemble() -> Assembler:
     entry(a)
     calls(a)
     return a
-
-
-__all__ = ["XZR", "assemble"]
