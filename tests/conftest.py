@@ -35,6 +35,15 @@ ShowConsole = Callable[[str, HasTail], None]
 CONSOLES = pytest.StashKey[list[tuple[str, HasTail]]]()
 
 
+def environment(process: Path) -> list[bytes]:
+    """Read the environment of a process; within exec it has a name before it has one."""
+    while True:
+        data = (process / "environ").read_bytes()
+        state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+        if data or state in "ZX":
+            return data.split(b"\0")
+
+
 def qemu_processes(token: str) -> dict[int, str]:
     """Find living QEMU processes that carry `token`, as {pid: command name}."""
     wanted = f"{TOKEN}={token}".encode()
@@ -44,9 +53,7 @@ def qemu_processes(token: str) -> dict[int, str]:
             continue
         try:
             name = (process / "comm").read_text().strip()
-            if name.startswith("qemu-system") and wanted in (
-                (process / "environ").read_bytes().split(b"\0")
-            ):
+            if name.startswith("qemu-system") and wanted in environment(process):
                 found[int(process.name)] = name
         except OSError:  # it ended while we looked, or is not ours to look into
             continue
