@@ -13,43 +13,35 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from vel2.bench.configuration import Configuration
-from vel2.bench.counts import Snapshot, Traps, between
+from vel2.bench.counts import Traps, between
 from vel2.bench.host import MarkReader
 from vel2.bench.layout import MEMORY_BYTES, ROUNDS, TIMED, WARM_UP, Mark
 from vel2.bench.operations import operation_names
 from vel2.bench.payload import Payload
-from vel2.control.vm import Vm, VmConfig
-from vel2.errors import UserError
+from vel2.bench.system import (
+    L0_FATAL,
+    L1Guest,
+    MeasureError,
+    Take,
+    guest_failed,
+    system,
+)
 from vel2.guests.recipes import l1_tree
 from vel2.guests.vmm import build_vmm
 from vel2.machine.console import Console
 from vel2.machine.loader import KernelImage
-from vel2.machine.outcome import ExitReason, MachineExit
-from vel2.machine.qemu import Machine, MachineConfig
+from vel2.machine.outcome import MachineExit
 
 __all__ = ("Figures", "MeasureError", "Request", "measure")
 
-L1_MEMORY_BYTES = 1 << 30
 L1_BOOTARGS = "console=ttyAMA0 quiet panic=-1 job=l2 transparent_hugepage=never cryptomgr.notests=1"
 """Without huge pages, every page that L2 touches for the first time is a fault of its own. The
 self-tests of L1's crypto would run beside the first operations."""
 RESULT = re.compile(r"L2\| result (\w+) (\d+) (\d+) (\d+)")
 DONE = re.compile(r"L2\| done (\d+)")
 UNKNOWN_EXITS = (1 << 64) - 1
-TAIL_LINES = 8
-EXIT_CODES = {ExitReason.TIMEOUT: 4, ExitReason.DIED: 3}
-GUEST_FAILED, L0_FATAL = 1, 5
-
-
-class MeasureError(UserError):
-    """A run that did not get to its end, with the exit code that says why."""
-
-    def __init__(self, sentence: str, exit_code: int) -> None:
-        super().__init__(sentence)
-        self.exit_code = exit_code
 
 
 @dataclass(frozen=True)
@@ -111,15 +103,6 @@ class Figures:
         return next(traps for traps in known if tuple(sorted(traps.by_kind.items())) == kinds)
 
 
-class System(Protocol):
-    """A machine with a console, with L0 or without."""
-
-    console: Console
-
-    def wait(self, timeout: float | None = None) -> MachineExit:
-        """Wait for the end; when `timeout` seconds have passed, end the machine."""
-
-
 def measure(request: Request) -> dict[str, Figures]:
     """Run the payload once; give the figures of each operation, in the payload's order.
 
@@ -129,60 +112,32 @@ def measure(request: Request) -> dict[str, Figures]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vel2-")))
         reader = stack.enter_context(MarkReader(folder)) if request.deterministic else None
-        arguments = reader.arguments if reader else ()
-        machine, snapshot, fatal = stack.enter_context(system(request, folder, arguments))
+        running = stack.enter_context(
+            system(
+                request.configuration,
+                l1_guest(request),
+                folder,
+                deterministic=request.deterministic,
+                arguments=reader.arguments if reader else (),
+            )
+        )
+        console = running.machine.console
         rounds: list[Round] = []
         if reader is not None:
-            marks = reader.marks(machine.console, deadline)
+            marks = reader.marks(console, deadline)
             with contextlib.suppress(TimeoutError):  # how the machine ends tells more
-                for seen in follow(marks, snapshot, request.progress):
+                for seen in follow(marks, running.snapshot, request.progress):
                     rounds.append(seen)
-        ended = machine.wait(max(0.0, deadline - time.monotonic()))
-        if trouble := fatal():
+        ended = running.machine.wait(max(0.0, deadline - time.monotonic()))
+        if trouble := running.fatal():
             raise MeasureError(trouble, L0_FATAL)
-        return collect(request, machine.console, ended, rounds)
+        return collect(request, console, ended, rounds)
 
 
-Take = Callable[[], Snapshot | None]
-
-
-@contextlib.contextmanager
-def system(
-    request: Request, folder: Path, arguments: tuple[str, ...]
-) -> Iterator[tuple[System, Take, Callable[[], str]]]:
-    """Start a machine; give it, a way to read L0's counters, and a way to ask how L0 stopped."""
-    payload = request.payload.data
-    initrd = l1_tree(build_vmm(), payload, b"", l2_memory_bytes=MEMORY_BYTES).pack()
-    bootargs = L1_BOOTARGS + request.configuration.bootargs
-    if request.configuration.nv is None:
-        kernel_file, initrd_file = folder / "Image", folder / "initrd"
-        kernel_file.write_bytes(request.kernel.data)
-        initrd_file.write_bytes(initrd)
-        config = MachineConfig(
-            L1_MEMORY_BYTES,
-            deterministic=request.deterministic,
-            kernel=kernel_file,
-            initrd=initrd_file,
-            append=bootargs,
-            extra_arguments=arguments,
-        )
-        with Machine(config) as machine:
-            yield machine, lambda: None, str
-        return
-    vm = Vm(
-        VmConfig(
-            request.kernel,
-            initrd,
-            bootargs,
-            L1_MEMORY_BYTES,
-            el2=request.configuration.el2,
-            nv=request.configuration.nv,
-            deterministic=request.deterministic,
-            qemu_arguments=arguments,
-        )
-    )
-    with contextlib.closing(vm), vm:
-        yield vm.machine, lambda: Snapshot.take(vm.vcpu()), lambda: str(vm.fatal or "")
+def l1_guest(request: Request) -> L1Guest:
+    """Give Linux with the VMM and the payload in it."""
+    tree = l1_tree(build_vmm(), request.payload.data, b"", l2_memory_bytes=MEMORY_BYTES)
+    return L1Guest(request.kernel, tree.pack(), L1_BOOTARGS)
 
 
 @dataclass(frozen=True)
@@ -208,7 +163,7 @@ def follow(
     for expected, mark in enumerate(marks, 1):
         name = names[mark.operation]
         if mark.sequence != expected:
-            raise MeasureError(f"L2 left a mark out while it did {name}.", GUEST_FAILED)
+            raise MeasureError(f"L2 left a mark out while it did {name}.")
         now = snapshot()
         if expected % 2 == 0:
             traps = between(before, now) if before and now else None
@@ -234,20 +189,16 @@ def collect(
     }
     done = DONE.search(text)
     if done is None or tuple(found) != request.payload.selected:
-        last = "\n".join(f"  {line}" for line in console.tail(TAIL_LINES).splitlines())
-        code = EXIT_CODES.get(ended.reason, GUEST_FAILED)
-        raise MeasureError(f"L2 did not get to its end: {ended}; last lines:\n{last}", code)
+        raise guest_failed("L2", ended, console)
     if not request.deterministic:
         return found
     if int(done[1]) != 2 * len(rounds) or len(rounds) != ROUNDS * len(found):
-        raise MeasureError(
-            f"L2 passed {done[1]} marks, but {2 * len(rounds)} were seen.", GUEST_FAILED
-        )
+        raise MeasureError(f"L2 passed {done[1]} marks, but {2 * len(rounds)} were seen.")
     for seen in rounds:
         figures = found[seen.operation]
         if seen.number == TIMED:
             if (seen.count, seen.ticks) != (figures.count, figures.ticks):
-                raise MeasureError(f"{seen.operation} was seen other than reported.", GUEST_FAILED)
+                raise MeasureError(f"{seen.operation} was seen other than reported.")
             figures.traps = seen.traps
         elif seen.number > TIMED:
             figures.singles.append((seen.ticks, seen.traps))

@@ -1,0 +1,117 @@
+"""A machine with one configuration's L0, or none, and Linux as L1: what every run starts with."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from vel2.bench.configuration import Configuration
+from vel2.bench.counts import Snapshot
+from vel2.control.vm import Vm, VmConfig
+from vel2.errors import UserError
+from vel2.machine.console import Console
+from vel2.machine.loader import KernelImage
+from vel2.machine.outcome import ExitReason, MachineExit
+from vel2.machine.qemu import Machine, MachineConfig
+
+__all__ = ("L0_FATAL", "L1Guest", "MeasureError", "Running", "Take", "guest_failed", "system")
+
+L1_MEMORY_BYTES = 1 << 30
+TAIL_LINES = 8
+EXIT_CODES = {ExitReason.TIMEOUT: 4, ExitReason.DIED: 3}
+GUEST_FAILED, L0_FATAL = 1, 5
+
+
+class MeasureError(UserError):
+    """A run that did not get to its end, with the exit code that says why."""
+
+    def __init__(self, sentence: str, exit_code: int = GUEST_FAILED) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
+
+
+def guest_failed(level: str, ended: MachineExit, console: Console) -> MeasureError:
+    """Say that a guest did not get to its end."""
+    last = "\n".join(f"  {line}" for line in console.tail(TAIL_LINES).splitlines())
+    code = EXIT_CODES.get(ended.reason, GUEST_FAILED)
+    return MeasureError(f"{level} did not get to its end: {ended}; last lines:\n{last}", code)
+
+
+@dataclass(frozen=True)
+class L1Guest:
+    """What boots as L1."""
+
+    kernel: KernelImage
+    initrd: bytes
+    bootargs: str
+
+
+class System(Protocol):
+    """A machine with a console, with L0 or without."""
+
+    console: Console
+
+    def wait(self, timeout: float | None = None) -> MachineExit:
+        """Wait for the end; when `timeout` seconds have passed, end the machine."""
+
+
+Take = Callable[[], Snapshot | None]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A machine that has been started.
+
+    :ivar snapshot: reads L0's counters; gives None without L0.
+    :ivar fatal: says how L0 stopped itself; empty when it did not.
+    """
+
+    machine: System
+    snapshot: Take
+    fatal: Callable[[], str]
+
+
+@contextlib.contextmanager
+def system(
+    configuration: Configuration,
+    guest: L1Guest,
+    folder: Path,
+    *,
+    deterministic: bool,
+    arguments: tuple[str, ...] = (),
+) -> Iterator[Running]:
+    """Start a machine, and end it.
+
+    :param folder: for temporary files. :param arguments: appended to QEMU's command line.
+    """
+    bootargs = guest.bootargs + configuration.bootargs
+    if configuration.nv is None:
+        kernel_file, initrd_file = folder / "Image", folder / "initrd"
+        kernel_file.write_bytes(guest.kernel.data)
+        initrd_file.write_bytes(guest.initrd)
+        config = MachineConfig(
+            L1_MEMORY_BYTES,
+            deterministic=deterministic,
+            kernel=kernel_file,
+            initrd=initrd_file,
+            append=bootargs,
+            extra_arguments=arguments,
+        )
+        with Machine(config) as machine:
+            yield Running(machine, lambda: None, str)
+        return
+    vm = Vm(
+        VmConfig(
+            guest.kernel,
+            guest.initrd,
+            bootargs,
+            L1_MEMORY_BYTES,
+            el2=configuration.el2,
+            nv=configuration.nv,
+            deterministic=deterministic,
+            qemu_arguments=arguments,
+        )
+    )
+    with contextlib.closing(vm), vm:
+        yield Running(vm.machine, lambda: Snapshot.take(vm.vcpu()), lambda: str(vm.fatal or ""))
