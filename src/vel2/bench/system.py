@@ -1,7 +1,7 @@
 """A machine with one configuration's L0, or none, and Linux as L1: what every run starts with."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,12 +10,24 @@ from vel2.bench.configuration import Configuration
 from vel2.bench.counts import Snapshot
 from vel2.control.vm import Vm, VmConfig
 from vel2.errors import UserError
+from vel2.guests.vmm import build_vmm
+from vel2.hyp import image
 from vel2.machine.console import Console
 from vel2.machine.loader import KernelImage
+from vel2.machine.memory import RAM_BASE
 from vel2.machine.outcome import ExitReason, MachineExit
 from vel2.machine.qemu import Machine, MachineConfig
 
-__all__ = ("L0_FATAL", "L1Guest", "MeasureError", "Running", "Take", "guest_failed", "system")
+__all__ = (
+    "L0_FATAL",
+    "L1Guest",
+    "MeasureError",
+    "Running",
+    "Take",
+    "compile_all",
+    "guest_failed",
+    "system",
+)
 
 L1_MEMORY_BYTES = 1 << 30
 TAIL_LINES = 8
@@ -70,6 +82,16 @@ class Running:
     machine: System
     snapshot: Take
     fatal: Callable[[], str]
+
+
+def compile_all(configurations: Sequence[Configuration]) -> None:
+    """Compile what the runs need into the cache, so that a mistake shows before any of them.
+
+    :raises SubsetError: when it does not compile.
+    """
+    build_vmm()
+    if any(configuration.nv is not None for configuration in configurations):
+        image.build(RAM_BASE)
 
 
 @contextlib.contextmanager

@@ -25,9 +25,10 @@ TIMEOUT_S = 300.0
 MET = {True: "met", False: "not met", None: "-"}
 
 
-def split_names(text: str) -> tuple[str, ...]:
-    """Read names with commas between them."""
-    return tuple(name for part in text.split(",") if (name := part.strip()))
+def split_names(texts: Sequence[str]) -> tuple[str, ...]:
+    """Read the names of an option that may come several times, with commas between them or not."""
+    parts = (part for text in texts for part in text.split(","))
+    return tuple(name for part in parts if (name := part.strip()))
 
 
 @click.command()
@@ -46,7 +47,7 @@ def split_names(text: str) -> tuple[str, ...]:
 )
 @click.option(
     "--configs",
-    default="",
+    multiple=True,
     metavar="NAMES",
     help="Exactly these: native, native-nvhe, vhe-nv2, nvhe-nv2, vhe-nv, nvhe-nv.",
 )
@@ -56,7 +57,7 @@ def split_names(text: str) -> tuple[str, ...]:
     help="Count instructions and traps (default), or nanoseconds of the host.",
 )
 @click.option("--n", "count", default=1000, show_default=True, help="Do each operation so often.")
-@click.option("--only", default="", metavar="NAMES", help="Only these operations.")
+@click.option("--only", multiple=True, metavar="NAMES", help="Only these operations.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
@@ -78,10 +79,10 @@ def bench(
     l1: str,
     el2: tuple[str, ...],
     nv: tuple[str, ...],
-    configs: str,
+    configs: tuple[str, ...],
     deterministic: bool,
     count: int,
-    only: str,
+    only: tuple[str, ...],
     timeout: float,
     json_file: Path | None,
 ) -> None:
@@ -100,9 +101,11 @@ def bench(
     """  # noqa: D301
     from vel2.bench.configuration import find_configurations
     from vel2.bench.payload import build_payload
+    from vel2.bench.system import compile_all
 
     configurations = find_configurations(split_names(configs), el2, nv)
     payload = build_payload(count, split_names(only), deterministic)
+    compile_all(configurations)
     fetch_missing([l1])
     kernel = load_kernel(find_kernel(l1))
     columns, code = measure_all(configurations, kernel, payload, deterministic, timeout)

@@ -40,6 +40,7 @@ import linecache
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from vel2.errors import UserError
 from vel2.lang.ir import Location
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -47,8 +48,11 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 _MARK = "__vel2_mark__"
 
 
-class SubsetError(Exception):
-    """Source that the subset refuses: a sentence, the place, and the line with a caret."""
+class SubsetError(UserError):
+    """Source that the subset refuses: a sentence, the place, and the line with a caret.
+
+    Whoever edits resident code meets it from any command that compiles, so it is a user's mistake.
+    """
 
     def __init__(self, sentence: str, location: Location | None = None) -> None:
         self.sentence = sentence

@@ -28,7 +28,9 @@ from vel2.cli.bench import print_comparison, print_costs, split_names
 from vel2.cli.main import vel2
 from vel2.cli.terminal import Terminal
 from vel2.errors import UserError
+from vel2.hyp import image
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu
+from vel2.lang import SubsetError
 from vel2.machine.console import Console
 from vel2.machine.loader import KernelImage, load_kernel
 from vel2.machine.outcome import ExitReason, MachineExit
@@ -53,8 +55,9 @@ def test_configurations() -> None:
 
 
 def test_names_with_commas() -> None:
-    assert split_names(" a, b,,c ") == ("a", "b", "c")
-    assert split_names("") == ()
+    assert split_names([" a, b,,c "]) == ("a", "b", "c")
+    assert split_names(["a", "b,c", ""]) == ("a", "b", "c")
+    assert split_names([]) == ()
 
 
 def test_operation_names_are_words_and_unique() -> None:
@@ -97,6 +100,17 @@ def test_targets_name_what_there_is(table: dict[str, targets.Row]) -> None:
 def test_bad_options(options: list[str], said: str) -> None:
     result = CliRunner().invoke(vel2, ["bench", *options])
     assert (result.exit_code, result.stderr) == (2, f"vel2: {said}\n")
+
+
+def test_an_l0_that_does_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said before anything is fetched or started."""
+
+    def build(base: int) -> None:
+        raise SubsetError("there is no resident sorrow")
+
+    monkeypatch.setattr(image, "build", build)
+    result = CliRunner().invoke(vel2, ["bench", "--l1", "no such file", "--only", "null"])
+    assert (result.exit_code, result.stderr) == (2, "vel2: there is no resident sorrow\n")
 
 
 # --- counters -----------------------------------------------------------------------------------
