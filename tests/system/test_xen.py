@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from tests.conftest import ShowConsole
 from vel2.arch.homes import Kind, Level
+from vel2.check.matrix_xen import by_domain
 from vel2.cli.exits import ExitCode
 from vel2.control.vm import Vm, VmConfig
 from vel2.guests.kernels import fetch, guest_path
@@ -97,17 +97,6 @@ def test_dom0_without_vel2(tmp_path: Path) -> None:
     result, lines = boot_dom0(tmp_path, "--kernel", "xen-4.20", "--native")
     check_dom0(result, lines, "4.20")
     assert result["traps"]["total"] == 0
-
-
-def by_domain(lines: list[str]) -> tuple[list[str], list[str]]:
-    """Tell what two domains said.
-
-    Xen shows the first as it speaks, byte by byte, and lines of the second whole, marked, wherever
-    the first has come to.
-    """
-    text = "\n".join(lines)
-    second = re.findall(r"DOM2: (.*)", text)
-    return re.sub(r"DOM2: .*(\n\(XEN\) |\n|$)", "", text).split("\n"), second
 
 
 @pytest.mark.slow

@@ -5,27 +5,38 @@ it is known to do. A column is a `Combination` of what virtual EL2 is like and w
 uses for it. A cell is one boot, in a machine of its own, with a time limit. `matrix_guests` has the
 recipes; this module runs and judges them and knows no guest.
 
+A machine ends by its guest's power-off. A guest hypervisor that stays up when its guests have ended
+is known by its recipe: its machine is stopped once the console has shown all there is to show.
+
 A combination that a guest cannot be run in is a claim, and claims are shown too: where the guest
 declines by itself, the recipe says how it does that, and the cell is n/a only after a boot in which
 it did. Only a guest that would not come up at all is not booted.
 """
 
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from vel2.arch.homes import Kind, Level
 from vel2.errors import UserError
-from vel2.machine.outcome import MachineExit
+from vel2.guests.apt import Progress
+from vel2.machine.console import Line
+from vel2.machine.outcome import ExitReason, MachineExit
 
 if TYPE_CHECKING:  # it brings in the compiler, and `vel2 --help` does not need it
     from vel2.control.vm import Vm, VmConfig
 
 __all__ = (
     "COMBINATIONS",
+    "NVHE_NV",
+    "NVHE_NV2",
+    "VHE_NV",
+    "VHE_NV2",
     "Cell",
     "Combination",
     "Inapplicable",
@@ -53,6 +64,10 @@ class Combination(NamedTuple):
 
 
 COMBINATIONS = tuple(Combination(el2, nv) for el2 in Kind for nv in Level)
+VHE_NV2 = Combination(Kind.VHE, Level.NV2)
+VHE_NV = Combination(Kind.VHE, Level.NV)
+NVHE_NV2 = Combination(Kind.NVHE, Level.NV2)
+NVHE_NV = Combination(Kind.NVHE, Level.NV)
 
 
 @dataclass(frozen=True)
@@ -98,17 +113,35 @@ class Recipe:
 
     :ivar name: for `--guest` and the table.
     :ivar needs: what to fetch, as named in `vel2.guests.kernels.OFFERS`.
-    :ivar make_config: gives the VM of a combination; the machine must power off by itself.
+    :ivar make_config: gives the VM of a combination; its files may go into the folder, which is
+        there until the machine has ended.
     :ivar signs: gives what success looks like in a combination.
     :ivar inapplicable: the combinations that have nothing to show.
+    :ivar powers_off: the machine powers off by itself; otherwise it is stopped when it has shown
+        every sign.
+    :ivar read: makes what the signs are looked for in of the lines of the console.
+    :ivar fetch: fetches what `needs` cannot name.
     """
 
     name: str
     summary: str
     needs: tuple[str, ...]
-    make_config: Callable[[Combination], "VmConfig"]
+    make_config: Callable[[Combination, Path], "VmConfig"]
     signs: Callable[[Combination], tuple[Sign, ...]]
     inapplicable: Mapping[Combination, Inapplicable] = field(default_factory=dict)
+    powers_off: bool = True
+    read: Callable[[Sequence[str]], Sequence[str]] = list
+    fetch: Callable[[Progress | None], object] = lambda progress: None
+
+    def expected(self, at: Combination) -> tuple[Sign, ...]:
+        """Give what a boot shows in a combination, where the guest declines too."""
+        declined = self.inapplicable.get(at)
+        return declined.signs if declined else self.signs(at)
+
+    def complaints(self, at: Combination, lines: Sequence[str]) -> list[str]:
+        """Say what a console does not show."""
+        said = self.read(lines)
+        return [complaint for sign in self.expected(at) if (complaint := sign.complaint(said))]
 
 
 class Cell(NamedTuple):
@@ -155,15 +188,30 @@ class Result:
         return row | {"tail": self.tail} if self.verdict is Verdict.FAIL else row
 
 
-def judge(ended: MachineExit, fatal: str, signs: Iterable[Sign], lines: Sequence[str]) -> str:
+def judge(cell: Cell, ended: MachineExit, fatal: str, lines: Sequence[str]) -> str:
     """Say why a run is no success; nothing when it is one.
 
     :param fatal: why L0 stopped itself, which goes before all else: it is never the guest's doing.
     """
-    complaints = [] if ended.clean else [str(ended)]
-    missing = [complaint for sign in signs if (complaint := sign.complaint(lines))]
+    recipe, at = cell
+    wanted = ExitReason.SHUTDOWN if recipe.powers_off else ExitReason.STOPPED
+    complaints = [] if ended.reason is wanted else [str(ended)]
     # What comes after the first thing that went wrong only follows from it.
-    return "; ".join(filter(None, [fatal, *complaints, *missing[:1]]))
+    missing = recipe.complaints(at, lines)[:1]
+    return "; ".join(filter(None, [fatal, *complaints, *missing]))
+
+
+def stop_when_shown(cell: Cell, vm: "Vm") -> None:
+    """Stop the machine as soon as its console has shown every sign."""
+    recipe, at = cell
+    lines: list[str] = []
+
+    def watch(line: Line) -> None:
+        lines.append(line.text)
+        if not recipe.complaints(at, lines):
+            vm.stop()
+
+    vm.console.on_line(watch)
 
 
 def new_vm(config: "VmConfig") -> "Vm":
@@ -183,15 +231,17 @@ def run_cell(cell: Cell, timeout: float, make_vm: Callable[["VmConfig"], "Vm"] =
     declined = recipe.inapplicable.get(at)
     if declined and not declined.signs:
         return Result(recipe.name, at, Verdict.NOT_APPLICABLE, declined.reason)
-    vm = make_vm(recipe.make_config(at))
-    try:
-        with vm:
-            ended = vm.wait(timeout)
-        fatal = str(vm.fatal or "")
-    finally:
-        vm.close()
-    signs = declined.signs if declined else recipe.signs(at)
-    trouble = judge(ended, fatal, signs, [line.text for line in vm.console.lines])
+    with tempfile.TemporaryDirectory(prefix="vel2-") as folder:
+        vm = make_vm(recipe.make_config(at, Path(folder)))
+        if not recipe.powers_off:
+            stop_when_shown(cell, vm)
+        try:
+            with vm:
+                ended = vm.wait(timeout)
+            fatal = str(vm.fatal or "")
+        finally:
+            vm.close()
+    trouble = judge(cell, ended, fatal, [line.text for line in vm.console.lines])
     if trouble:
         tail = vm.console.tail(TAIL_LINES)
         return Result(recipe.name, at, Verdict.FAIL, trouble, ended.seconds, tail)

@@ -142,11 +142,16 @@ def matrix(
 def fetch_needs(cells: Sequence[Cell]) -> None:
     """Fetch what the guests need and the cache has not."""
     at_hand = {guest.name for guest in list_guests() if guest.path}
-    needed = {name for cell in cells for name in cell.recipe.needs}
-    if missing := sorted(needed - at_hand):
+    recipes = {cell.recipe.name: cell.recipe for cell in cells}.values()
+    needed = {name for recipe in recipes for name in recipe.needs}
+    missing = sorted(needed - at_hand)
+    if missing:
         click.echo(f"vel2: fetching {', '.join(missing)} from Debian, once", err=True)
-        with progress_bars() as bars:
+    with progress_bars() as bars:
+        if missing:
             fetch(missing, bars)
+        for recipe in recipes:
+            recipe.fetch(bars)
 
 
 @contextmanager

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,7 +77,7 @@ def recipe(
         name=name,
         summary="a toy",
         needs=(),
-        make_config=lambda at: SimpleNamespace(name=name, at=at),  # type: ignore[arg-type, return-value]
+        make_config=lambda at, folder: SimpleNamespace(name=name, at=at, folder=folder),  # type: ignore[arg-type, return-value]
         signs=lambda at: (MODE, DONE),
         inapplicable=inapplicable or {},
     )
@@ -113,7 +115,7 @@ def test_the_columns() -> None:
     ],
 )
 def test_judge(ended: MachineExit, fatal: str, lines: list[str], reason: str) -> None:
-    assert judge(ended, fatal, (MODE, DONE), lines) == reason
+    assert judge(Cell(recipe(), AT), ended, fatal, lines) == reason
 
 
 def test_a_guest_that_passes() -> None:
@@ -161,6 +163,52 @@ def test_a_guest_that_declines_has_to_do_so(text: str, verdict: Verdict, reason:
 def test_what_is_inapplicable_in_one_combination_is_run_in_the_others() -> None:
     guest = recipe(inapplicable={OTHER: Inapplicable("no")})
     assert run(PretendedVm("mode=new\ndone\n"), guest).verdict is Verdict.PASS
+
+
+def test_a_machine_that_stays_up_is_stopped_when_all_signs_are_there() -> None:
+    class StaysUp(PretendedVm):
+        def stop(self) -> None:
+            self.ended = MachineExit(ExitReason.STOPPED, "", 0, 1.0)
+
+        def wait(self, timeout: float) -> MachineExit:
+            for line in self.text.splitlines():
+                if self.ended is LATE:
+                    self.calls.append(line)
+                    self.console.feed(f"{line}\n".encode())
+            self.console.close()
+            return self.ended
+
+    stays = replace(recipe(), powers_off=False, read=lambda lines: [ln.lower() for ln in lines])
+    vm = StaysUp("MODE=NEW\nnoise\nDONE\nmore\n", LATE)
+    assert run(vm, stays) == Result("toy", AT, Verdict.PASS, "", 1.0)
+    assert vm.calls == ["start", "MODE=NEW", "noise", "DONE", "end", "close"]
+    result = run(StaysUp("MODE=NEW\n", LATE), stays)
+    assert result.reason == "the time limit was reached; the guest did not get to its end"
+
+
+def test_a_machine_that_should_stay_up_and_does_not_fails() -> None:
+    stays = replace(recipe(), powers_off=False)
+    ended = MachineExit(ExitReason.RESET, "", 0, 1.0)
+    result = run(PretendedVm("mode=new\n", ended), stays)
+    assert result.reason == "the guest asked for a reset; the guest did not get to its end"
+
+
+def test_the_folder_of_a_cell_lives_as_long_as_its_machine() -> None:
+    folders: list[Path] = []
+
+    class Looks(PretendedVm):
+        def wait(self, timeout: float) -> MachineExit:
+            self.calls.append(folders[0].is_dir())
+            return super().wait(timeout)
+
+    def make(config: Any) -> Any:
+        folders.append(config.folder)
+        return vm
+
+    vm = Looks("mode=new\ndone\n")
+    assert run_cell(Cell(recipe(), AT), 9.0, make).verdict is Verdict.PASS
+    assert vm.calls == ["start", True, 9.0, "end", "close"]
+    assert not folders[0].exists()
 
 
 def test_an_error_closes_the_vm_and_is_not_a_result() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from vel2.arch.homes import Kind, Level
 from vel2.check.matrix import COMBINATIONS, Combination, Recipe, select
+from vel2.check.matrix_firmware import for_u_boot, for_uefi
 from vel2.check.matrix_guests import QUICK, RECIPES
 from vel2.guests.kernels import OFFERS
 
@@ -20,7 +24,7 @@ def console(
 
 
 def complaints(recipe: Recipe, at: Combination, lines: list[str]) -> list[str]:
-    return [said for sign in recipe.signs(at) if (said := sign.complaint(lines))]
+    return recipe.complaints(at, lines)
 
 
 def test_names() -> None:
@@ -96,9 +100,84 @@ def test_where_linux_does_not_apply() -> None:
         assert sign.complaint(["##vel2 l1.kvm_mode=Hyp nVHE"]) == "KVM's mode is not VHE: Hyp nVHE"
 
 
+XEN_SAYS = [
+    "(XEN) Xen version 4.20.0 (Debian)",
+    "##vel2 l2.userspace=ok",
+    "##vel2 l2.el=EL1",
+    "(XEN) Hardware Dom0 halted: halting machine",
+]
+APART = """\
+(XEN) Xen version 4.20.0 (Debian)
+(XEN) DOM2: ##vel2 l2.userspace=ok
+(XEN) ##vel2 l2.DOM2: ##vel2 l2.el=EL1
+(XEN) userspace=ok
+(XEN) ##vel2 l2.el=EL1DOM2: ##vel2 l2.end=6.37
+(XEN) 
+(XEN) DOM2: [    6.714414] reboot: Power down
+(XEN) ##vel2 l2.end=6.44
+""".splitlines()
+
+
+@pytest.mark.parametrize("missing", range(len(XEN_SAYS)))
+def test_xen_has_to_show_all(missing: int) -> None:
+    recipe, at = BY_NAME["xen-4.20"], Combination(Kind.NVHE, Level.NV)
+    assert complaints(recipe, at, XEN_SAYS) == []
+    assert len(complaints(recipe, at, XEN_SAYS[:missing] + XEN_SAYS[missing + 1 :])) == 1
+
+
+def test_another_xen_is_not_the_one_asked_for() -> None:
+    recipe, at = BY_NAME["xen-4.17"], Combination(Kind.NVHE, Level.NV)
+    assert complaints(recipe, at, XEN_SAYS) == ["Xen 4.17 did not start"]
+
+
+def test_two_domains_are_told_apart() -> None:
+    """One's lines are cut where the other's came in between."""
+    recipe, at = BY_NAME["xen-4.20-dom0less"], Combination(Kind.NVHE, Level.NV)
+    assert complaints(recipe, at, APART) == []
+    without_first_end = APART[:-1]
+    assert complaints(recipe, at, without_first_end) == ["domU1 did not come to its end"]
+    without_second = [line for line in APART if "DOM2: ##vel2 l2.end" not in line]
+    assert "domU2 did not come to its end" in complaints(recipe, at, without_second)
+
+
+def test_where_xen_does_not_apply() -> None:
+    """It is not booted there: it would hang."""
+    for name, recipe in BY_NAME.items():
+        if name.startswith("xen-"):
+            (declined,) = recipe.inapplicable.values()
+            assert set(recipe.inapplicable) == {Combination(Kind.VHE, Level.NV2)}
+            assert declined.signs == () and "--el2 nvhe" in declined.reason
+
+
+@pytest.mark.parametrize("name", ["u-boot", "edk2"])
+def test_firmware_has_to_show_itself_and_what_it_boots(name: str) -> None:
+    recipe, at = BY_NAME[name], Combination(Kind.NVHE, Level.NV)
+    said = {
+        "u-boot": ["U-Boot 2025.01-3 (Jun 24 2026)", "Retrieving file: /root.cpio"],
+        "edk2": [
+            "UEFI firmware (version 2025.02-8 built at 18:06:17 on Nov  8 2025)",
+            "EFI stub: Using DTB from configuration table",
+        ],
+    }
+    lines = [*said[name], *console("Hyp nVHE")]
+    assert complaints(recipe, at, lines) == []
+    for missing in range(len(lines)):
+        assert len(complaints(recipe, at, lines[:missing] + lines[missing + 1 :])) == 1
+
+
+def test_what_firmware_finds_on_its_disk(tmp_path: Path) -> None:
+    for_u_boot(tmp_path)
+    for_uefi(tmp_path)
+    conf = (tmp_path / "extlinux/extlinux.conf").read_text()
+    assert re.search(r"^  append .*job=l2$", conf, re.M)
+    script = (tmp_path / "startup.nsh").read_bytes()
+    assert script.startswith(b"fs0:\r\nImage initrd=\\root.cpio ")
+    assert script.endswith(b" job=l2\r\n")
+
+
 def test_the_quick_cells() -> None:
     """Few, and every combination among them."""
     cells = select(RECIPES, only=QUICK)
-    assert len(cells) == len(QUICK) == 5
+    assert len(cells) == len(QUICK) == 6
     assert {cell.at for cell in cells} == set(COMBINATIONS)
     assert not any(cell.at in cell.recipe.inapplicable for cell in cells)

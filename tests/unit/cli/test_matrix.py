@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,7 @@ def test_why_a_cell_is_not_applicable_is_told_once(runs: Runs) -> None:
         "linux-6.1-nvhe (vhe nv2), linux-6.1-protected (vhe nv2), linux-6.12-nvhe (vhe nv2),"
         " linux-7-nvhe (vhe nv2)"
     )
+    assert "n/a: xen-4.17 (vhe nv2), xen-4.20 (vhe nv2), xen-4.20-dom0less (vhe nv2)\n" in out
     reason = next(r for r in RECIPES if r.name == "linux-7-nvhe").inapplicable[VHE_NV2].reason
     assert out.count(reason) == 1
 
@@ -157,7 +159,8 @@ def test_what_was_measured_survives_an_interrupt(runs: Runs, tmp_path: Path) -> 
             ["--quick", "--guest", "linux-7"],
             "vel2: none of the quick cells is among what was asked for; they are"
             " linux-6.12 (vhe nv2), linux-6.12 (vhe nv), linux-6.12 (nvhe nv2),"
-            " linux-6.12 (nvhe nv), linux-6.1-nvhe (nvhe nv); leave --quick out to run others.",
+            " linux-6.12 (nvhe nv), linux-6.1-nvhe (nvhe nv),"
+            " xen-4.20 (nvhe nv2); leave --quick out to run others.",
         ),
         (
             ["--json", "/nowhere/m.json"],
@@ -189,6 +192,17 @@ def test_only_what_the_guests_need_is_fetched(runs: Runs, monkeypatch: pytest.Mo
     done = invoke("--guest", "linux-6.1-nvhe")
     assert fetched == [["6.1", "busybox"]]
     assert "vel2: fetching 6.1, busybox from Debian, once\n" in done.stderr
+
+
+def test_what_a_recipe_fetches_itself(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+    recipes = [
+        replace(recipe, fetch=lambda progress, name=recipe.name: fetched.append(name))
+        for recipe in RECIPES
+    ]
+    monkeypatch.setattr(command, "RECIPES", recipes)
+    invoke("--guest", "linux-7", "--guest", "linux-6.12-qemu")
+    assert fetched == ["linux-7", "linux-6.12-qemu"]
 
 
 def test_the_running_cell_shows_its_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,125 @@
+"""Firmware in the guest matrix: it starts at virtual EL2 and boots Linux from a disk.
+
+From there on it is as with Linux as L1: its KVM starts the same kernel as L2. What the firmware
+hands over (L1's device tree, the memory map, the exception level) is what is on trial.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vel2.arch.homes import Kind
+from vel2.check.matrix import VHE_NV, VHE_NV2, Combination, Inapplicable, Recipe, Sign
+from vel2.check.matrix_linux import L1_BOOTARGS, L2_SIGNS, MEMORY_BYTES, kvm_mode, l1_with_l2
+from vel2.guests.kernels import guest_path
+from vel2.machine.loader import load_kernel
+
+if TYPE_CHECKING:
+    from vel2.control.vm import VmConfig
+
+__all__ = ("FIRMWARE_RECIPES",)
+
+KERNEL = "6.12"
+BOOTARGS = f"{L1_BOOTARGS} job=l2"
+SAYS = {Kind.VHE: "VHE", Kind.NVHE: "Hyp nVHE"}
+EXTLINUX = f"""\
+default l1
+label l1
+  kernel /Image
+  initrd /root.cpio
+  append {BOOTARGS}
+"""
+
+
+def for_u_boot(folder: Path) -> None:
+    """Write what U-Boot's standard boot looks for: extlinux.conf."""
+    (folder / "extlinux").mkdir()
+    (folder / "extlinux/extlinux.conf").write_text(EXTLINUX)
+
+
+def for_uefi(folder: Path) -> None:
+    """Write the script that UEFI's shell runs when there is nothing else to boot."""
+    script = f"fs0:\r\nImage initrd=\\root.cpio {BOOTARGS}\r\n"
+    (folder / "startup.nsh").write_text(script, newline="")
+
+
+@dataclass(frozen=True)
+class FirmwareRow:
+    """One firmware.
+
+    :ivar name: as in `vel2.guests.kernels.OFFERS`.
+    :ivar write_script: writes to a disk's folder how to boot `Image` with `root.cpio`.
+    :ivar signs: what it says itself.
+    """
+
+    name: str
+    summary: str
+    write_script: Callable[[Path], None]
+    signs: tuple[Sign, ...]
+    inapplicable: Mapping[Combination, Inapplicable] = field(default_factory=dict)
+
+
+def firmware_config(row: FirmwareRow, at: Combination, folder: Path) -> "VmConfig":
+    """Make the VM of a row: flash, and a disk whose FAT file system QEMU makes of a folder."""
+    from vel2.control.vm import VmConfig
+
+    kernel = load_kernel(guest_path(KERNEL))
+    (folder / "Image").write_bytes(kernel.data)
+    (folder / "root.cpio").write_bytes(l1_with_l2(kernel))
+    row.write_script(folder)
+    # In QEMU's options a comma within a value is doubled.
+    name = str(folder).replace(",", ",,")
+    drive = f"if=none,id=disk,format=raw,readonly=on,file=fat:ro:{name}"
+    return VmConfig(
+        firmware=guest_path(row.name),
+        memory_bytes=MEMORY_BYTES,
+        el2=at.el2,
+        nv=at.nv,
+        qemu_arguments=("-drive", drive, "-device", "virtio-blk-pci,drive=disk,romfile="),
+    )
+
+
+def firmware_recipe(row: FirmwareRow) -> Recipe:
+    """Make a matrix row of a firmware."""
+    return Recipe(
+        name=row.name,
+        summary=row.summary,
+        needs=(row.name, KERNEL, "busybox"),
+        make_config=partial(firmware_config, row),
+        signs=lambda at: (*row.signs, kvm_mode(SAYS[at.el2]), *L2_SIGNS),
+        inapplicable=row.inapplicable,
+    )
+
+
+UEFI_TIMER = Inapplicable(
+    "UEFI waits for a timer (CNTV_*_EL02) that vel2 lets run only with L2; give --el2 nvhe"
+)
+
+
+FIRMWARE_ROWS = (
+    FirmwareRow(
+        "u-boot",
+        f"U-Boot boots Linux {KERNEL} from a disk",
+        for_u_boot,
+        (
+            Sign(r"U-Boot \d+\.\d+.*", "U-Boot did not say its version"),
+            Sign(r"Retrieving file: /root\.cpio", "U-Boot did not boot from the disk"),
+        ),
+    ),
+    FirmwareRow(
+        "edk2",
+        f"UEFI boots Linux {KERNEL} from a disk",
+        for_uefi,
+        (
+            Sign(r"UEFI firmware \(version .*", "UEFI did not say its version"),
+            Sign(
+                r"EFI stub: Using DTB from configuration table",
+                "the kernel did not get L1's device tree from UEFI",
+            ),
+        ),
+        {VHE_NV2: UEFI_TIMER, VHE_NV: UEFI_TIMER},
+    ),
+)
+FIRMWARE_RECIPES = tuple(firmware_recipe(row) for row in FIRMWARE_ROWS)

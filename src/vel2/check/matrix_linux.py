@@ -1,0 +1,191 @@
+"""Linux in the guest matrix: L1 is a Debian kernel, its KVM starts the same kernel as L2."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vel2.arch.homes import Kind
+from vel2.check.matrix import VHE_NV2, Combination, Inapplicable, Recipe, Sign
+from vel2.guests.kernels import guest_kernel
+from vel2.guests.qemu_guest import fetch_qemu, qemu_l1_tree
+from vel2.guests.recipes import l1_tree, l2_tree
+from vel2.machine.loader import KernelImage, load_kernel
+
+if TYPE_CHECKING:
+    from vel2.control.vm import VmConfig
+
+__all__ = ("L1_BOOTARGS", "L2_SIGNS", "LINUX_RECIPES", "MEMORY_BYTES", "kvm_mode", "l1_with_l2")
+
+MEMORY_BYTES = 1 << 30
+L1_BOOTARGS = "console=ttyAMA0 panic=-1"
+L2_BOOTARGS = "console={console} panic=-1 quiet job=none"
+"""L2 only has to reach user space, not to compute anything there."""
+
+
+@dataclass(frozen=True)
+class LinuxRow:
+    """One Debian kernel in one mode of its KVM.
+
+    :ivar kernel: as in `vel2.guests.kernels.OFFERS`.
+    :ivar mode: for `kvm-arm.mode=`; empty for the kernel's own choice.
+    :ivar says: what KVM calls its mode at virtual EL2 with FEAT_VHE, and without.
+    """
+
+    kernel: str
+    mode: str
+    says: Mapping[Kind, str]
+    inapplicable: Mapping[Combination, Inapplicable] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name the row, such as `linux-6.12-nvhe`."""
+        return "-".join(filter(None, ["linux", self.kernel, self.mode]))
+
+    @property
+    def summary(self) -> str:
+        """Say what it is, for people."""
+        return f"Linux {self.kernel} KVM, {f'kvm-arm.mode={self.mode}' if self.mode else 'default'}"
+
+
+def kvm_mode(said: str) -> Sign:
+    """Expect the mode that L1's KVM calls its own; see `L1_INIT`."""
+    return Sign(
+        line=rf"##vel2 l1\.kvm_mode={said}",
+        otherwise=f"KVM's mode is not {said}",
+        instead=r"##vel2 l1\.kvm_mode=(.*)",
+    )
+
+
+L2_SIGNS = (
+    Sign(r"L2\| ##vel2 l2\.userspace=ok", "L2 did not reach user space"),
+    Sign(
+        line=r"##vel2 l1\.vmm_status=0",
+        otherwise="the VMM in L1 did not end with status 0",
+        instead=r"##vel2 l1\.vmm_status=(.*)",
+    ),
+)
+
+
+def linux_signs(row: LinuxRow, at: Combination) -> tuple[Sign, ...]:
+    """Give what a Linux row shows in one combination."""
+    return (kvm_mode(row.says[at.el2]), *L2_SIGNS)
+
+
+def l1_with_l2(kernel: KernelImage) -> bytes:
+    """Pack the initramfs of an L1 that starts a kernel as L2 by our own VMM."""
+    from vel2.guests.vmm import build_vmm
+
+    tree = l1_tree(
+        build_vmm(),
+        kernel.data,
+        l2_tree().pack(),
+        l2_image_bytes=kernel.image_size,
+        l2_bootargs=L2_BOOTARGS.format(console="ttyS0"),
+    )
+    return tree.pack()
+
+
+def linux_config(row: LinuxRow, at: Combination, folder: Path) -> "VmConfig":
+    """Make the VM of a Linux row; where it does not apply, L1 only boots."""
+    from vel2.control.vm import VmConfig
+
+    kernel = load_kernel(guest_kernel(row.kernel).image_path)
+    declines = at in row.inapplicable
+    job = "none" if declines else "l2"
+    mode = f" kvm-arm.mode={row.mode}" if row.mode else ""
+    return VmConfig(
+        kernel=kernel,
+        initrd=l1_tree().pack() if declines else l1_with_l2(kernel),
+        append=f"{L1_BOOTARGS} job={job}{mode}",
+        memory_bytes=MEMORY_BYTES,
+        el2=at.el2,
+        nv=at.nv,
+    )
+
+
+def linux_recipe(row: LinuxRow) -> Recipe:
+    """Make a matrix row of a Linux row."""
+    return Recipe(
+        name=row.name,
+        summary=row.summary,
+        needs=(row.kernel, "busybox"),
+        make_config=partial(linux_config, row),
+        signs=partial(linux_signs, row),
+        inapplicable=row.inapplicable,
+    )
+
+
+NVHE_IGNORED = Inapplicable(
+    "HCR_EL2.E2H is RES1 at VHE virtual EL2 with FEAT_NV2: the kernel ignores kvm-arm.mode and"
+    " stays VHE; give --el2 nvhe or --nv nv",
+    (kvm_mode("VHE"),),
+)
+LINUX_ROWS = (
+    LinuxRow("6.1", "", {Kind.VHE: "VHE", Kind.NVHE: "Hyp"}),
+    LinuxRow("6.1", "nvhe", {Kind.VHE: "Hyp", Kind.NVHE: "Hyp"}, {VHE_NV2: NVHE_IGNORED}),
+    LinuxRow(
+        "6.1",
+        "protected",
+        {Kind.VHE: "Protected nVHE", Kind.NVHE: "Protected nVHE"},
+        {VHE_NV2: NVHE_IGNORED},
+    ),
+    *(
+        row
+        for kernel in ("6.12", "7")
+        for row in (
+            LinuxRow(kernel, "", {Kind.VHE: "VHE", Kind.NVHE: "Hyp nVHE"}),
+            LinuxRow(
+                kernel,
+                "nvhe",
+                {Kind.VHE: "Hyp nVHE", Kind.NVHE: "Hyp nVHE"},
+                {VHE_NV2: NVHE_IGNORED},
+            ),
+            LinuxRow(
+                kernel,
+                "protected",
+                {Kind.VHE: "Protected hVHE", Kind.NVHE: "Protected nVHE"},
+            ),
+        )
+    ),
+)
+
+
+# The same with Debian's QEMU as the VMM in L1.
+
+QEMU_KERNEL = "6.12"
+QEMU_SAYS = {Kind.VHE: "VHE", Kind.NVHE: "Hyp nVHE"}
+
+
+def qemu_config(at: Combination, folder: Path) -> "VmConfig":
+    """Make the VM of the row with QEMU in L1."""
+    from vel2.control.vm import VmConfig
+
+    kernel = load_kernel(guest_kernel(QEMU_KERNEL).image_path)
+    tree = qemu_l1_tree(
+        fetch_qemu(),
+        kernel.data,
+        l2_tree().pack(),
+        l2_bootargs=L2_BOOTARGS.format(console="ttyAMA0"),
+    )
+    return VmConfig(
+        kernel=kernel,
+        initrd=tree.pack(),
+        append=f"{L1_BOOTARGS} job=qemu",
+        memory_bytes=MEMORY_BYTES,
+        el2=at.el2,
+        nv=at.nv,
+    )
+
+
+QEMU_RECIPE = Recipe(
+    name=f"linux-{QEMU_KERNEL}-qemu",
+    summary=f"Linux {QEMU_KERNEL} KVM, Debian's QEMU starts L2",
+    needs=(QEMU_KERNEL, "busybox"),
+    make_config=qemu_config,
+    signs=lambda at: (kvm_mode(QEMU_SAYS[at.el2]), *L2_SIGNS),
+    fetch=fetch_qemu,
+)
+
+LINUX_RECIPES = (*(linux_recipe(row) for row in LINUX_ROWS), QEMU_RECIPE)

@@ -1,0 +1,150 @@
+"""Xen in the guest matrix: its domains are L2."""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vel2.check.matrix import VHE_NV2, Combination, Inapplicable, Recipe, Sign
+from vel2.check.matrix_linux import MEMORY_BYTES
+from vel2.guests.kernels import guest_path
+from vel2.guests.recipes import l2_tree
+from vel2.machine.domains import DOM0, Domain
+from vel2.machine.loader import load_kernel
+
+if TYPE_CHECKING:
+    from vel2.control.vm import VmConfig
+
+__all__ = ("XEN_RECIPES", "by_domain")
+
+VERSIONS = ("4.17", "4.20")
+KERNEL = "6.12"
+DOM0_BYTES = 512 << 20
+DOMU_BYTES = 192 << 20
+DOMAINS = ("domU1", "domU2")
+
+AS_VHE: Mapping[Combination, Inapplicable] = {
+    VHE_NV2: Inapplicable(
+        "HCR_EL2.E2H is RES1 at VHE virtual EL2 with FEAT_NV2, and Xen needs it to be 0: it would"
+        " hang before its first word; give --el2 nvhe or --nv nv"
+    )
+}
+
+
+def xen_version(version: str) -> Sign:
+    """Expect Xen's banner."""
+    return Sign(rf"\(XEN\) Xen version {re.escape(version)}\..*", f"Xen {version} did not start")
+
+
+# Xen with Linux as dom0, which has user space when Xen has given it interrupts, timers and devices.
+
+
+def dom0_config(version: str, at: Combination, folder: Path) -> "VmConfig":
+    """Make the VM of Xen with a dom0."""
+    from vel2.control.vm import VmConfig
+
+    kernel = load_kernel(guest_path(KERNEL)).data
+    bootargs = "console=hvc0 panic=-1 quiet job=none"
+    return VmConfig(
+        kernel=load_kernel(guest_path(f"xen-{version}")),
+        append=f"dom0_mem={DOM0_BYTES >> 20}M",
+        domains=(Domain(DOM0, kernel, bootargs, l2_tree().pack()),),
+        memory_bytes=MEMORY_BYTES,
+        el2=at.el2,
+        nv=at.nv,
+    )
+
+
+def dom0_signs(version: str, at: Combination) -> tuple[Sign, ...]:
+    """Give what Xen with a dom0 shows."""
+    return (
+        xen_version(version),
+        Sign(r"##vel2 l2\.userspace=ok", "dom0 did not reach user space"),
+        Sign(r"##vel2 l2\.el=EL1", "dom0 did not start at EL1"),
+        Sign(r"\(XEN\) Hardware Dom0 halted.*", "Xen did not see dom0 power off"),
+    )
+
+
+def dom0_recipe(version: str) -> Recipe:
+    """Make the row of Xen with a dom0."""
+    return Recipe(
+        name=f"xen-{version}",
+        summary=f"Xen {version}, Linux {KERNEL} as dom0",
+        needs=(f"xen-{version}", KERNEL, "busybox"),
+        make_config=partial(dom0_config, version),
+        signs=partial(dom0_signs, version),
+        inapplicable=AS_VHE,
+    )
+
+
+# Xen without a dom0: two domains of the device tree, at the same time.
+
+
+def by_domain(lines: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tell what two domains without a dom0 said.
+
+    Xen shows the first as it speaks, byte by byte, and lines of the second whole, marked, wherever
+    the first has come to.
+    """
+    text = "\n".join(lines)
+    second = re.findall(r"DOM2: (.*)", text)
+    first = re.sub(r"DOM2: .*(\n\(XEN\) |\n|$)", "", text)
+    return first.split("\n"), second
+
+
+def told_apart(lines: Sequence[str]) -> list[str]:
+    """Give each domain's lines behind its name, after Xen's own."""
+    first, second = by_domain(lines)
+    said = [f"domU1: {line.removeprefix('(XEN) ')}" for line in first]
+    return [*lines, *said, *(f"domU2: {line}" for line in second)]
+
+
+def dom0less_config(version: str, at: Combination, folder: Path) -> "VmConfig":
+    """Make the VM of Xen without a dom0."""
+    from vel2.control.vm import VmConfig
+
+    kernel = load_kernel(guest_path(KERNEL)).data
+    bootargs = "console=ttyAMA0 panic=-1 quiet job=none"
+    ramdisk = l2_tree().pack()
+    return VmConfig(
+        kernel=load_kernel(guest_path(f"xen-{version}")),
+        domains=tuple(Domain(name, kernel, bootargs, ramdisk, DOMU_BYTES) for name in DOMAINS),
+        memory_bytes=MEMORY_BYTES,
+        el2=at.el2,
+        nv=at.nv,
+    )
+
+
+def dom0less_signs(version: str, at: Combination) -> tuple[Sign, ...]:
+    """Give what Xen without a dom0 shows: both domains begin, and come to their end."""
+    marks = {
+        r"l2\.userspace=ok": "did not reach user space",
+        r"l2\.el=EL1": "did not start at EL1",
+        r"l2\.end=.*": "did not come to its end",
+    }
+    return (
+        xen_version(version),
+        *(
+            Sign(f"{name}: ##vel2 {mark}", f"{name} {otherwise}")
+            for mark, otherwise in marks.items()
+            for name in DOMAINS
+        ),
+    )
+
+
+def dom0less_recipe(version: str) -> Recipe:
+    """Make the row of Xen without a dom0; it goes on when its domains have ended."""
+    return Recipe(
+        name=f"xen-{version}-dom0less",
+        summary=f"Xen {version}, two Linux {KERNEL} domains without dom0",
+        needs=(f"xen-{version}", KERNEL, "busybox"),
+        make_config=partial(dom0less_config, version),
+        signs=partial(dom0less_signs, version),
+        inapplicable=AS_VHE,
+        powers_off=False,
+        read=told_apart,
+    )
+
+
+XEN_RECIPES = (*map(dom0_recipe, VERSIONS), dom0less_recipe(VERSIONS[-1]))
