@@ -244,6 +244,7 @@ class Rig:
         self.page: VncrPage = self.sim.at(VncrPage, self.l0_base + VNCR_OFFSET)
         self.vm.pool_base = self.l0_base + POOL_OFFSET
         self.vm.pool_size = pool_pages * 0x1000
+        self.vm.max_parange = PARANGE[48]
         self.vm.region_count = len(regions)
         for region, (base, length, kind) in zip(self.vm.regions, regions, strict=False):
             region.base, region.length, region.kind = base, length, kind

@@ -98,7 +98,7 @@ def test_tables_map_what_was_asked_for_last(pa_bits: int, wanted: list[tuple[int
     rig.check_pool()
     for ipa, (level, leaf) in model.leaves.items():
         found = rig.run(stage2.find_leaf, rig.vm, context.root, ipa + size_of(level) - 1)
-        assert found == Stage2Leaf.SW.set(leaf, level)
+        assert found == leaf
 
 
 @settings(max_examples=40)
@@ -193,6 +193,43 @@ def test_identity_map_is_exact_and_coarse(pa_bits: int, data: st.DataObject) -> 
         assert level == 1 or ipa % larger or base + size - ipa < larger
     assert covered == base + size
     rig.check_pool()
+
+
+@pytest.mark.parametrize("pa_bits", [40, 48])
+def test_pages_say_which_block_they_make_up(pa_bits: int) -> None:
+    """Show that by pages the same is mapped as by blocks, each marked with that block's level."""
+    base, size = 8 * GIB + 6 * MIB - 0x3000, 5 * MIB
+    maps = []
+    for by_pages in (0, 1):
+        rig = fresh_rig(pa_bits)
+        rig.vm.canonical_by_pages = by_pages
+        before = rig.leaves(rig.vm.canonical)
+        assert rig.run(stage2.map_identity, rig.vm, base, size, stage2.RAM_ATTRIBUTES)
+        after = rig.leaves(rig.vm.canonical)
+        mapped = {}
+        for ipa in after.keys() - before.keys():
+            level, leaf = after[ipa]
+            for page in range(0, size_of(level), 0x1000):
+                mapped[ipa + page] = leaf + page & ~Stage2Leaf.TYPE.mask
+        maps.append(mapped)
+        assert by_pages == 0 or {after[ipa][0] for ipa in after.keys() - before.keys()} == {3}
+        rig.check_pool()
+    assert maps[0] == maps[1] and len(maps[0]) == size // 0x1000
+    assert {Stage2Leaf.SW.get(leaf) for leaf in maps[1].values()} == {2, 3}
+
+
+def test_huge_device_windows_stay_blocks() -> None:
+    """Show that a gigabyte of devices takes one entry, whatever the host asked for."""
+    rig = fresh_rig()
+    rig.vm.canonical_by_pages = 1
+    base = 8 * GIB
+    before = rig.leaves(rig.vm.canonical)
+    assert rig.run(stage2.map_identity, rig.vm, base, 2 * GIB, stage2.DEVICE_ATTRIBUTES)
+    after = rig.leaves(rig.vm.canonical)
+    assert {ipa: after[ipa][0] for ipa in after.keys() - before.keys()} == {
+        base: 1,
+        base + GIB: 1,
+    }
 
 
 @pytest.mark.parametrize("pa_bits", [32, 36, 40, 42, 44, 48, 52])

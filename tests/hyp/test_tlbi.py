@@ -14,7 +14,7 @@ from tests.hyp.test_shadow import VM, Key, put_leaf, select
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
 from vel2.arch.insn import ALL_INSNS, TLBI, SysInsn, by_key
-from vel2.hyp import tlbi
+from vel2.hyp import context, tlbi
 from vel2.hyp.outcome import Outcome
 
 OPERAND = 0x0005_0000_0004_2000
@@ -148,6 +148,42 @@ def test_a_context_that_never_ran_needs_no_invalidation() -> None:
     rig = fresh_rig()
     assert rig.run(tlbi.from_vel2, rig.vcpu, TLBI.VMALLE1IS.trap_key, 0) == Outcome.SKIP
     assert rig.instructions() == []
+
+
+def test_many_tlbis_of_l1_stop_the_trap() -> None:
+    """Show that after a number of them hardware's TLB has nothing of vEL1, and TLBI is free."""
+    rig, names = machine(True)
+    rig[sr.HCR_EL2] = sr.HCR_EL2.TTLB.mask | sr.HCR_EL2.NV.mask
+    for _ in range(tlbi.TRAPPED_AT_MOST - 1):
+        assert rig.run(tlbi.from_vel2, rig.vcpu, TLBI.VAALE1IS.trap_key, OPERAND) == Outcome.SKIP
+        assert rig[sr.HCR_EL2] == sr.HCR_EL2.TTLB.mask | sr.HCR_EL2.NV.mask
+    assert rig.run(tlbi.from_vel2, rig.vcpu, TLBI.VAALE1IS.trap_key, OPERAND) == Outcome.SKIP
+    assert rig[sr.HCR_EL2] == sr.HCR_EL2.NV.mask
+    flushed = {vttbr for name, _, vttbr in rig.instructions() if name == FLUSH}
+    assert flushed == {names[who] for who in ("on", "also on", "other VMID", "off")}
+    assert not any(context.dirty for context in rig.vm.shadows)
+    assert rig[sr.VTTBR_EL2] == names["canonical"]
+
+
+def test_tlbis_of_a_guest_never_stop_the_trap() -> None:
+    """Show that EL1 names with TGE=0 and EL2's own names, which trap anyway, do not count."""
+    rig, _ = machine(False)
+    rig[sr.HCR_EL2] = sr.HCR_EL2.TTLB.mask
+    for insn in (TLBI.VAALE1IS, TLBI.VAE2IS):
+        for _ in range(tlbi.TRAPPED_AT_MOST + 1):
+            rig.run(tlbi.from_vel2, rig.vcpu, insn.trap_key, OPERAND)
+    assert rig[sr.HCR_EL2] == sr.HCR_EL2.TTLB.mask
+    assert all(context.dirty for context in rig.vm.shadows if context.in_use)
+
+
+def test_the_trap_is_back_once_vel1_has_run() -> None:
+    """Show that TTLB is set whenever hardware is made ready for vEL2 after vEL1."""
+    rig = fresh_rig()
+    rig.vcpu.own_tlbis = tlbi.TRAPPED_AT_MOST
+    rig.run(context.enter_vel1, rig.vcpu)
+    rig.run(context.enter_vel2, rig.vcpu)
+    assert rig[sr.HCR_EL2] & sr.HCR_EL2.TTLB.mask
+    assert rig.vcpu.own_tlbis == 0
 
 
 PAGES = (0, 1, 2, 3, 4, 15, 16, 31, 32, 63, 64, 511, 512, 2047, 2048, 65535, 65536, 262143)

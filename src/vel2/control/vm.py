@@ -32,6 +32,8 @@ __all__ = ("FatalStop", "Vm", "VmConfig")
 MIB = 1 << 20
 GUEST_KINDS = {Kind.VHE: resident.GUEST_VHE, Kind.NVHE: resident.GUEST_NVHE}
 NV_LEVELS = {Level.NV2: resident.LEVEL_NV2, Level.NV: resident.LEVEL_NV}
+PARANGE_40_BITS, PARANGE_48_BITS = 2, 5
+"""Where L1's map ends at 40 bits, as QEMU's does, walks need no level 0: QEMU feels each level."""
 UART1_BASE = 0x0904_0000
 HIDDEN_BASES = frozenset({UART1_BASE})
 HIDDEN_KINDS = frozenset({RegionKind.FW_CFG})
@@ -171,6 +173,10 @@ class Vm:
         vm.entry_pc = entry_pc
         vm.entry_x0 = entry_x0
         regions = l1_regions(memory_map, config.memory_bytes)
+        vm.canonical_by_pages = 1
+        vm.max_parange = PARANGE_48_BITS
+        if all(base + size <= 1 << 40 for base, size, _ in regions):
+            vm.max_parange = PARANGE_40_BITS
         if len(regions) > resident.MAX_REGIONS:
             raise UserError(
                 f"the machine has {len(regions)} memory regions; vel2 takes {resident.MAX_REGIONS}:"

@@ -140,7 +140,7 @@ HIDDEN = {
     "FEAT_TTST": "the walk of L1's stage 2 takes its input to be 25 bits at least",
     "FEAT_S2FWB": "L1's stage-2 attributes are read in the form without FWB",
     "AMU, MPAM, RME, NMI, GCS, S1PIE, S1POE, TCR2, SCTLR2, MOPS": "not in the switched set",
-    "FEAT_LPA, FEAT_LPA2, FEAT_LVA": "addresses are 48 bits",
+    "FEAT_LPA, FEAT_LPA2, FEAT_LVA": "addresses are 48 bits, physical ones 40 where the map fits",
     "FEAT_CSV2_2, FEAT_CSV2_1p2": "SCXTNUM_ELx is not in the switched set",
     "FEAT_SPECRES, LORegions": "not useful to a guest hypervisor; the instructions are UNDEFINED",
     "dirty state management (HAFDBS=2)": "the shadow stage 2 would have to write L1's descriptors",
@@ -176,6 +176,7 @@ def _row(register: type[Register], rules: tuple[FieldRule, ...]) -> Row:
 
 PFR0_INDEX = 4 * 8 + 0
 ZFR0_INDEX = 4 * 8 + 4
+MMFR0_INDEX = 7 * 8 + 0
 MMFR1_INDEX = 7 * 8 + 1
 MMFR4_INDEX = 7 * 8 + 4
 ROWS = tuple(_row(register, rules) for register, rules in RULES)
@@ -198,6 +199,10 @@ def init(vm: Vm) -> None:
         for rule in row.caps:
             value = value | rule.field.put(capped(rule.field.get(hardware), rule.value))
         vm.id_registers[row.index] = value
+    mmfr0 = vm.id_registers[MMFR0_INDEX]
+    vm.id_registers[MMFR0_INDEX] = MMFR0.PARange.set(
+        mmfr0, capped(MMFR0.PARange.get(mmfr0), vm.max_parange)
+    )
     if vm.has_sve != 0:
         features = PFR0.SVE.get(mrs(PFR0))
         vm.id_registers[PFR0_INDEX] = PFR0.SVE.set(vm.id_registers[PFR0_INDEX], features)

@@ -27,8 +27,8 @@ POOL_MIN_BYTES = 0x40_0000
 
 
 def pool_bytes(l1_memory_bytes: int) -> int:
-    """Size the table pool: 1/128 of L1's memory lets several L2s map all of it by pages."""
-    wanted = max(POOL_MIN_BYTES, l1_memory_bytes // 128)
+    """Size the table pool: 1/512 of L1's memory for L1's own pages, and four times that for L2s."""
+    wanted = POOL_MIN_BYTES + l1_memory_bytes // 512 + l1_memory_bytes // 128
     return -(-wanted // BLOCK_BYTES) * BLOCK_BYTES
 
 

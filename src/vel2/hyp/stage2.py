@@ -6,7 +6,11 @@ n; L1's VMIDs are never given to hardware.
 
 The canonical stage 2 maps L1's memory map, and nothing else, to itself: L0's memory, UART1 and
 every hole are absent, so an access there is a stage-2 fault that `abort` answers as the machine
-would. A leaf keeps its level in its software bits.
+would. A leaf says in its software bits at which level it could be.
+
+Hardware wants the largest blocks. QEMU wants pages: when its TLB holds an entry that a block of
+either stage made, TLBI of one address empties all of it, and the next instructions walk two stages
+each. So the host chooses (`Vm.canonical_by_pages`); shadow leaves are as large as L1's either way.
 """
 
 from vel2.arch import sysregs as sr
@@ -40,7 +44,6 @@ MEMATTR_DEVICE_MASK = 0b1100 << Stage2Leaf.MemAttr.lsb
 
 PA_BITS = (32, 36, 40, 42, 44, 48, 52, 56)
 """Physical address size by ID_AA64MMFR0_EL1.PARange."""
-MAX_IPA_BITS = 48
 LEVEL_1_MAX_BITS = 43
 """Level 1 resolves 39 bits, and up to 16 concatenated tables four more."""
 CANONICAL_VMID = 1
@@ -77,7 +80,7 @@ def ipa_limit(vm: Vm) -> u64:
 
 @resident
 def find_leaf(vm: Vm, root: u64, ipa: u64) -> u64:
-    """Walk hardware's tables; give the leaf that maps `ipa` with its level in SW, or 0."""
+    """Walk hardware's tables; give the leaf that maps `ipa` as it stands there, or 0."""
     if ipa >= ipa_limit(vm):
         return 0
     table = root
@@ -87,7 +90,7 @@ def find_leaf(vm: Vm, root: u64, ipa: u64) -> u64:
         if entry & VALID == 0:
             return 0
         if level == LAST_LEVEL or entry & TABLE != TABLE:
-            return Stage2Leaf.SW.set(entry, level)
+            return entry
         table = entry & ADDRESS
         level = u64(level + 1)
 
@@ -131,11 +134,12 @@ def note_part(vm: Vm, table: u64, step: u64, guest_shift: u64) -> None:
 
 
 @resident
-def map_leaf(vm: Vm, owner: Stage2, ipa: u64, level: u64, leaf: u64, guest_shift: u64) -> bool:
-    """Map one block or page, replacing what was there by break-before-make.
+def table_at(vm: Vm, owner: Stage2, ipa: u64, level: u64, guest_shift: u64) -> u64:
+    """Give the table at `level` on the way to `ipa`, made where there is none.
 
-    :param guest_shift: log2 of the leaf of L1 that this is (a part of), for later invalidation.
-    :return: False when the pool has no table left; nothing is half-done then.
+    A block in the way is taken out, not split: what it mapped faults, or is mapped by the caller.
+
+    :return: 0 when the pool has no table left; nothing is half-done then.
     """
     table = owner.root
     step = vm.start_level
@@ -148,7 +152,7 @@ def map_leaf(vm: Vm, owner: Stage2, ipa: u64, level: u64, leaf: u64, guest_shift
                 pool.flush(owner)
             below = pool.take(vm, owner, u64(step + 1))
             if below == 0:
-                return False
+                return 0
             dsb_ish()
             store_u64(slot, u64(below | TABLE))
             table = below
@@ -156,6 +160,19 @@ def map_leaf(vm: Vm, owner: Stage2, ipa: u64, level: u64, leaf: u64, guest_shift
             table = entry & ADDRESS
         step = u64(step + 1)
         note_part(vm, table, step, guest_shift)
+    return table
+
+
+@resident
+def map_leaf(vm: Vm, owner: Stage2, ipa: u64, level: u64, leaf: u64, guest_shift: u64) -> bool:
+    """Map one block or page, replacing what was there by break-before-make.
+
+    :param guest_shift: log2 of the leaf of L1 that this is (a part of), for later invalidation.
+    :return: False when the pool has no table left; nothing is half-done then.
+    """
+    table = table_at(vm, owner, ipa, level, guest_shift)
+    if table == 0:
+        return False
     slot = entry_at(vm, table, ipa, level)
     old = load_u64(slot)
     if old & VALID:
@@ -177,8 +194,32 @@ def leaf_type(level: u64) -> u64:
 
 
 @resident
+def map_pages(vm: Vm, base: u64, level: u64, attributes: u64) -> bool:
+    """Map what one block at `level` would map by pages, marked as parts of that block."""
+    address = base
+    end = u64(base + (1 << shift_at(level)))
+    while address < end:
+        table = table_at(vm, vm.canonical, address, LAST_LEVEL, 0)
+        if table == 0:
+            return False
+        leaf = u64(Stage2Leaf.SW.put(level) | address | attributes | PAGE)
+        for i in range(512):
+            store_u64(PA(table + i * 8), u64(leaf + (i << pool.PAGE_SHIFT)))
+        address = u64(address + (512 << pool.PAGE_SHIFT))
+    return True
+
+
+@inline
+def by_pages(vm: Vm, level: u64, attributes: u64) -> bool:
+    """Whether what fits a block at `level` is mapped by pages: all but the huge device windows."""
+    if vm.canonical_by_pages == 0 or level == LAST_LEVEL:
+        return False
+    return level != 1 or attributes & MEMATTR_DEVICE_MASK != 0
+
+
+@resident
 def map_identity(vm: Vm, base: u64, size: u64, attributes: u64) -> bool:
-    """Map a range of L1's memory map to itself in the canonical stage 2, in the largest blocks.
+    """Map a range of L1's memory map to itself in the canonical stage 2.
 
     What the machine cannot address (a window that QEMU leaves above a small PA range) stays out.
     """
@@ -193,8 +234,13 @@ def map_identity(vm: Vm, base: u64, size: u64, attributes: u64) -> bool:
             if address & u64(block - 1) == 0 and u64(end - address) >= block:
                 break
             level = u64(level + 1)
-        leaf = u64(Stage2Leaf.SW.put(level) | address | attributes | leaf_type(level))
-        if not map_leaf(vm, vm.canonical, address, level, leaf, 0):
+        mapped = False
+        if by_pages(vm, level, attributes):
+            mapped = map_pages(vm, address, level, attributes)
+        else:
+            leaf = u64(Stage2Leaf.SW.put(level) | address | attributes | leaf_type(level))
+            mapped = map_leaf(vm, vm.canonical, address, level, leaf, 0)
+        if not mapped:
             return False
         address = u64(address + (1 << shift_at(level)))
     return True
@@ -206,12 +252,10 @@ def init(vm: Vm, mmfr0: u64) -> bool:
 
     :return: False if the pool is too small for the memory map.
     """
-    parange = sr.ID_AA64MMFR0_EL1.PARange.get(mmfr0)
-    bits = PA_BITS[parange & 7]
-    ps = parange
-    if bits > MAX_IPA_BITS:
-        bits = MAX_IPA_BITS
-        ps = u64(5)
+    ps = sr.ID_AA64MMFR0_EL1.PARange.get(mmfr0)
+    if ps > vm.max_parange:
+        ps = vm.max_parange
+    bits = PA_BITS[ps & 7]
     root_pages = u64(1)
     vm.start_level = 0
     if bits <= LEVEL_1_MAX_BITS:

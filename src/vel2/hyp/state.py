@@ -106,6 +106,8 @@ class Vcpu(Struct):
     mdscr = scalar(u64)
     """What hardware's MDSCR_EL1 holds."""
     fast_eret = scalar(u64)
+    own_tlbis = scalar(u64)
+    """TLBIs of L1's own regime that trapped since vEL1 ran (`tlbi.stop_trapping`)."""
 
     esr = scalar(u64)
     far = scalar(u64)
@@ -188,6 +190,10 @@ class Vm(Struct):
     """`GUEST_VHE` or `GUEST_NVHE`."""
     nv_level = scalar(u64)
     """`LEVEL_NV2` or `LEVEL_NV`."""
+    max_parange = scalar(u64)
+    """The largest ID_AA64MMFR0_EL1.PARange that L1 may see; the stage-2 tables are for it too."""
+    canonical_by_pages = scalar(u64)
+    """Whether `stage2.init` maps L1's memory by pages although blocks would do."""
     region_count = scalar(u64)
     regions = array(Region, MAX_REGIONS)
 

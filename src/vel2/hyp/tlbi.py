@@ -8,6 +8,11 @@ What an instruction means depends on L1's HCR_EL2.TGE, which L0 reads at each tr
 - EL1 names with TGE=0 name the EL1&0 regime of L1's current VMID: the instruction is run under the
   VMID of every shadow context that stands for it.
 - Stage-2 names take leaves out of those shadow contexts.
+
+Linux boots with a hundred thousand TLBIs of the first kind, each of which hardware would do right
+without us. So when they come in number, `stop_trapping` empties hardware's TLB of everything that
+vEL1 left there and clears HCR_EL2.TTLB. Until vEL1 runs again the EL1 names can mean nothing else:
+there is nothing of a guest left to invalidate. The next entry to vEL2 sets the trap again.
 """
 
 from collections.abc import Iterator
@@ -26,6 +31,9 @@ HCR_SLOT = slot(sr.HCR_EL2)
 VTTBR_SLOT = slot(sr.VTTBR_EL2)
 VTCR_SLOT = slot(sr.VTCR_EL2)
 TGE = sr.HCR_EL2.TGE.mask
+TTLB = sr.HCR_EL2.TTLB.mask
+TRAPPED_AT_MOST = 16
+"""How many TLBIs of L1's own regime in a row are worth more than a guest's TLB entries."""
 SHAREABILITY = ("", "IS", "OS")
 EL1_NAMES = (
     "VMALLE1", "VAE1", "ASIDE1", "VAAE1", "VALE1", "VAALE1", "RVAE1", "RVAAE1", "RVALE1", "RVAALE1",
@@ -225,6 +233,30 @@ def stage2_operation(vcpu: Vcpu, key: u64, value: u64) -> bool:
 
 
 @resident
+def stop_trapping(vcpu: Vcpu) -> None:
+    """Let TLBI run untrapped until vEL1 runs again.
+
+    The flush covers all pcpus, but another vcpu in vEL1 would refill its TLB: this is for VMs with
+    one vcpu.
+    """
+    vm = vm_of(vcpu)
+    for i in range(SHADOW_CONTEXTS):
+        context = vm.shadows[i]
+        if context.dirty != 0:
+            pool.flush(context)
+            context.dirty = 0
+    msr(sr.HCR_EL2, mrs(sr.HCR_EL2) & ~u64(TTLB))
+
+
+@inline
+def note_own(vcpu: Vcpu) -> None:
+    """Count a TLBI of L1's own regime, named as EL1's."""
+    vcpu.own_tlbis = u64(vcpu.own_tlbis + 1)
+    if vcpu.own_tlbis == TRAPPED_AT_MOST:
+        stop_trapping(vcpu)
+
+
+@resident
 def from_vel2(vcpu: Vcpu, key: u64, value: u64) -> Outcome:
     """Emulate a TLBI that trapped in the hyp context."""
     done = False
@@ -232,6 +264,8 @@ def from_vel2(vcpu: Vcpu, key: u64, value: u64) -> Outcome:
     if is_el1_named(key) and not host:
         done = run_for_guest(vcpu, key, value)
     else:
+        if is_el1_named(key):
+            note_own(vcpu)
         operand = value
         if vcpu.e2h == 0:
             operand = value & ~ASID
