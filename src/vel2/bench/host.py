@@ -35,9 +35,15 @@ class MarkReader:
         self._stack = contextlib.ExitStack()
 
     @property
-    def arguments(self) -> tuple[str, ...]:
+    def arguments(self) -> tuple[str, str]:
         """QEMU's options for them."""
         return ("-semihosting-config", f"enable=on,target=native,arg={self._paths[0]}")
+
+    @property
+    def userspace_arguments(self) -> tuple[str, ...]:
+        """QEMU's options for them when the marks are made at EL0."""
+        option, value = self.arguments
+        return (option, f"{value},userspace=on")
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:

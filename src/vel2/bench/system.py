@@ -52,11 +52,15 @@ def guest_failed(level: str, ended: MachineExit, console: Console) -> MeasureErr
 
 @dataclass(frozen=True)
 class L1Guest:
-    """What boots as L1."""
+    """What boots as L1.
+
+    :ivar init_arguments: the command line of its process 1.
+    """
 
     kernel: KernelImage
     initrd: bytes
     bootargs: str
+    init_arguments: str = ""
 
 
 class System(Protocol):
@@ -108,6 +112,8 @@ def system(
     :param folder: for temporary files. :param arguments: appended to QEMU's command line.
     """
     bootargs = guest.bootargs + configuration.bootargs
+    if guest.init_arguments:
+        bootargs += f" -- {guest.init_arguments}"
     if configuration.nv is None:
         kernel_file, initrd_file = folder / "Image", folder / "initrd"
         kernel_file.write_bytes(guest.kernel.data)

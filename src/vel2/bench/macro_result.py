@@ -1,0 +1,125 @@
+"""The result of the macro benchmarks as a tree for JSON, and how it compares with `native`.
+
+There are two scales. Instructions are exact. Host time is noisy, so configurations take turns, and
+what is compared is each run with the run of `native` in the same turn: the figure is the median.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from vel2.arch.homes import Level
+from vel2.bench.configuration import Configuration
+from vel2.bench.macro import Part
+from vel2.bench.result import DIGITS, Tree
+
+__all__ = ("BASE", "TARGETS", "Runs", "Target", "add_ratios", "macro_column")
+
+BASE = "native"
+
+
+@dataclass(frozen=True)
+class Target:
+    """At most so many times as long as `native`, on FEAT_NV2; None where no target is set."""
+
+    instructions: float
+    host: float | None = None
+
+
+TARGETS = {
+    "l1.boot": Target(1.15, 1.15),
+    "l1.syscall": Target(1.3),
+    "l1.pipe": Target(1.3),
+    "l1.fork": Target(1.3),
+    "l1.exec": Target(1.3),
+    "l2.memory": Target(1.6),
+}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What one configuration showed.
+
+    :ivar counted: the run that counts instructions. :ivar timed: those by host time, in turn.
+    """
+
+    counted: Mapping[str, Part] | None
+    timed: Sequence[Mapping[str, Part]]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What was measured."""
+        first = self.counted if self.counted is not None else self.timed[0]
+        return tuple(first)
+
+
+def macro_column(runs: Runs) -> Tree:
+    """Give the figures of one configuration."""
+    return {"error": None, "operations": {name: cell_of(runs, name) for name in runs.parts}}
+
+
+def cell_of(runs: Runs, name: str) -> Tree:
+    """Give the figures of one part; what was not measured is None."""
+    part = None if runs.counted is None else runs.counted[name]
+    times = [run[name].ticks / run[name].count for run in runs.timed]
+    some = part or runs.timed[0][name]
+    traps = part.traps if part else None
+    exits = some.l1_exits
+    return {
+        "count": some.count,
+        "instructions_per_op": None if part is None else rounded(part.ticks / part.count),
+        "host_ns_per_op": rounded(median(times)) if times else None,
+        "host_ns_rounds": [rounded(time) for time in times],
+        "traps_per_op": None if traps is None else rounded(traps.total / some.count),
+        "traps_by_kind": None
+        if traps is None
+        else {kind: rounded(count / some.count) for kind, count in traps.by_kind.items()},
+        "switches_to_vel2_per_op": None if traps is None else rounded(traps.exits / some.count),
+        "l1_exits_per_op": None if exits is None else rounded(exits / some.count),
+    }
+
+
+def rounded(value: float) -> float:
+    """Round to what is written."""
+    return round(value, DIGITS)
+
+
+def add_ratios(columns: Mapping[str, Tree], configurations: Mapping[str, Configuration]) -> None:
+    """Add to each cell its ratios to `native`, and what the target says of them."""
+    base = columns.get(BASE, {}).get("operations", {})
+    for name, column in columns.items():
+        for part, cell in column["operations"].items():
+            native = base.get(part) if name != BASE else None
+            cell["ratio_to_native"] = native and ratio(
+                cell["instructions_per_op"], native["instructions_per_op"]
+            )
+            pairs = zip(cell["host_ns_rounds"], native["host_ns_rounds"], strict=False) if native else ()
+            ratios = [time / other for time, other in pairs if other]
+            cell["host_ratio_to_native"] = rounded(median(ratios)) if ratios else None
+            target = TARGETS.get(part) if is_judged(configurations[name]) else None
+            cell["target"] = None if target is None else judged(target, cell)
+
+
+def ratio(cost: float | None, other: float | None) -> float | None:
+    """Divide what was measured."""
+    return rounded(cost / other) if cost is not None and other else None
+
+
+def is_judged(configuration: Configuration) -> bool:
+    """Whether targets are meant for a configuration: FEAT_NV alone traps what they leave out."""
+    return configuration.nv is Level.NV2
+
+
+def judged(target: Target, cell: Tree) -> Tree:
+    """Give a target and whether the cell meets it."""
+    return {
+        "ratio": target.instructions,
+        "met": is_met(target.instructions, cell["ratio_to_native"]),
+        "host_ratio": target.host,
+        "host_met": is_met(target.host, cell["host_ratio_to_native"]),
+    }
+
+
+def is_met(target: float | None, measured: float | None) -> bool | None:
+    """Whether a ratio is no more than its target; None when one of them is not there."""
+    return None if target is None or measured is None else measured <= target
