@@ -88,3 +88,43 @@ def test_every_configuration_does_every_operation(tmp_path: Path) -> None:
     for name in ("vtimer_program", "tlbi"):
         for config in configs[1:]:
             assert columns[config]["operations"][name]["usual_traps"] == 0
+
+
+def test_macro(tmp_path: Path) -> None:
+    options = ("--macro", "--deterministic", "--configs", "native,vhe-nv2", "--n", "40")
+    result, output = bench(tmp_path, *options)
+    native = result["configurations"]["native"]["operations"]
+    nested = result["configurations"]["vhe-nv2"]["operations"]
+    assert list(native) == list(nested)
+    for name, cell in nested.items():
+        assert cell["instructions_per_op"] > 100
+        assert cell["host_ns_per_op"] is None
+        assert 0.5 < cell["ratio_to_native"] < 3
+        assert sum(cell["traps_by_kind"].values()) == pytest.approx(cell["traps_per_op"], abs=0.05)
+        assert cell["l1_exits_per_op"] == 0 or name.startswith("l2")
+    # Traps of L1's own system calls and of L2's page faults, each by its kind.
+    assert nested["l1.syscall"]["traps_by_kind"]["ERET vEL2"] >= 1
+    assert nested["l2.syscall"]["traps_per_op"] < 0.5
+    assert nested["l2.memory"]["traps_by_kind"]["DABT_LOWER vEL1"] > 0
+    assert nested["l2.boot"]["l1_exits_per_op"] > 100
+    assert nested["l2.boot"]["instructions_per_op"] > 100 * nested["l2.exec"]["instructions_per_op"]
+    for name in ("l1.boot", "l1.fork", "l2.memory"):
+        assert nested[name]["target"]["met"] is True, nested[name]
+    assert any(line.startswith("l2.memory_again ") for line in output.splitlines())
+    # Bit for bit.
+    again = bench(tmp_path, *options[:3], "vhe-nv2", *options[4:])[0]
+    cell = again["configurations"]["vhe-nv2"]["operations"]["l2.exec"]
+    assert cell["instructions_per_op"] == nested["l2.exec"]["instructions_per_op"]
+    assert cell["traps_by_kind"] == nested["l2.exec"]["traps_by_kind"]
+
+
+def test_macro_by_host_time(tmp_path: Path) -> None:
+    result, _ = bench(
+        tmp_path, "--macro", "--host-time", "--rounds", "2", "--configs", "vhe-nv2", "--n", "10"
+    )
+    cells = result["configurations"]["vhe-nv2"]["operations"]
+    for cell in cells.values():
+        assert len(cell["host_ns_rounds"]) == 2
+        assert cell["host_ns_per_op"] == pytest.approx(sum(cell["host_ns_rounds"]) / 2, abs=0.01)
+        assert cell["instructions_per_op"] is cell["traps_per_op"] is None
+    assert cells["l1.boot"]["host_ns_per_op"] > 1e8

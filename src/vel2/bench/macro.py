@@ -7,7 +7,7 @@ import contextlib
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from vel2.machine.console import Console
 from vel2.machine.loader import KernelImage
 from vel2.machine.outcome import MachineExit
 
-__all__ = ("MacroRequest", "Part", "check_n", "macro_guest", "measure_macro")
+__all__ = ("MacroRequest", "Part", "check_macro", "macro_guest", "measure_macro")
 
 RESULT = re.compile(r"result (l[12]\.\w+) (\d+) (\d+) (\d+)\s")
 BOOTARGS = "quiet panic=-1 cryptomgr.notests=1"
@@ -68,14 +68,15 @@ class Part:
     l1_exits: int | None = None
 
 
-def check_n(n: int) -> int:
-    """Give the number back.
+def check_macro(n: int, only: Sequence[str]) -> None:
+    """Refuse options that are out of range.
 
-    :raises UserError: when it is out of range.
+    :raises UserError: saying what can be given.
     """
     if not 1 <= n <= MAX_N:
-        raise UserError(f"macro benchmarks cannot be done with --n {n}; give 1 to {MAX_N}.")
-    return n
+        raise UserError(f"--macro cannot be done with --n {n}; give 1 to {MAX_N}.")
+    if only:
+        raise UserError("--macro does all of its parts in one run; leave --only out.")
 
 
 def macro_guest(request: MacroRequest) -> L1Guest:
@@ -92,8 +93,7 @@ def macro_guest(request: MacroRequest) -> L1Guest:
         l2_bootargs=f"console=ttyS0 {BOOTARGS} -- {init_arguments(request, 2)}",
     )
     l1.file("init", program, 0o755)
-    l1.character_device("dev/kvm", SMALL_PAGES = " transparent_hugepage=never"
-KVM_MAJOR, KVM_MINOR)
+    l1.character_device("dev/kvm", KVM_MAJOR, KVM_MINOR)
     bootargs = f"console=ttyAMA0 {BOOTARGS}{'' if request.huge_pages else SMALL_PAGES}"
     return L1Guest(request.l1_kernel, l1.pack(), bootargs, init_arguments(request, 1))
 

@@ -93,7 +93,11 @@ def add_ratios(columns: Mapping[str, Tree], configurations: Mapping[str, Configu
             cell["ratio_to_native"] = native and ratio(
                 cell["instructions_per_op"], native["instructions_per_op"]
             )
-            pairs = zip(cell["host_ns_rounds"], native["host_ns_rounds"], strict=False) if native else ()
+            pairs = (
+                zip(cell["host_ns_rounds"], native["host_ns_rounds"], strict=False)
+                if native
+                else ()
+            )
             ratios = [time / other for time, other in pairs if other]
             cell["host_ratio_to_native"] = rounded(median(ratios)) if ratios else None
             target = TARGETS.get(part) if is_judged(configurations[name]) else None

@@ -51,11 +51,25 @@ def split_names(texts: Sequence[str]) -> tuple[str, ...]:
     metavar="NAMES",
     help="Exactly these: native, native-nvhe, vhe-nv2, nvhe-nv2, vhe-nv, nvhe-nv.",
 )
+@click.option("--macro", is_flag=True, help="Booting, processes and memory at both levels instead.")
+@click.option("--l2", default="6.12", show_default=True, help="L2's kernel, for --macro.")
 @click.option(
-    "--deterministic/--host-time",
-    default=True,
-    help="Count instructions and traps (default), or nanoseconds of the host.",
+    "--huge-pages", is_flag=True, help="With --macro: let L1 give L2 huge pages, as it likes to."
 )
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Turns by host time, for --macro.",
+)
+@click.option(
+    "--deterministic",
+    "clock",
+    flag_value="instructions",
+    help="Only count instructions and traps (without --macro, the default).",
+)
+@click.option("--host-time", "clock", flag_value="host", help="Only nanoseconds of the host.")
 @click.option("--n", "count", default=1000, show_default=True, help="Do each operation so often.")
 @click.option("--only", multiple=True, metavar="NAMES", help="Only these operations.")
 @click.option(
@@ -80,7 +94,11 @@ def bench(
     el2: tuple[str, ...],
     nv: tuple[str, ...],
     configs: tuple[str, ...],
-    deterministic: bool,
+    macro: bool,
+    l2: str,
+    huge_pages: bool,
+    rounds: int,
+    clock: str | None,
     count: int,
     only: tuple[str, ...],
     timeout: float,
@@ -98,30 +116,52 @@ def bench(
       vel2 bench --configs native,vhe-nv2 --only hypercall,mmio_read
       vel2 bench --l1 6.1 --el2 vhe --json result.json
       vel2 bench --host-time             nanoseconds instead of instructions
+      vel2 bench --macro --el2 vhe       boot, processes, memory; both scales
     """  # noqa: D301
     from vel2.bench.configuration import find_configurations
+    from vel2.bench.macro import check_macro
     from vel2.bench.payload import build_payload
     from vel2.bench.system import compile_all
 
     configurations = find_configurations(split_names(configs), el2, nv)
-    payload = build_payload(count, split_names(only), deterministic)
+    names = split_names(only)
+    if macro:
+        check_macro(count, names)
+    payload = None if macro else build_payload(count, names, clock != "host")
     compile_all(configurations)
-    fetch_missing([l1])
+    fetch_missing([l1, l2] if macro else [l1])
     kernel = load_kernel(find_kernel(l1))
-    columns, code = measure_all(configurations, kernel, payload, deterministic, timeout)
     tree: Tree = {
         "l1": l1,
         "l1_kernel": kernel.version,
         "qemu": str(require_qemu()[1]),
-        "clock": "instructions" if deterministic else "host",
+        "clock": clock or ("both" if macro else "instructions"),
         "n": count,
-        "configurations": columns,
     }
     terminal = Terminal(str(json_file) == "-")
-    print_costs(terminal, columns, payload.selected)
-    print_comparison(terminal, columns, payload.selected)
+    if payload is not None:
+        columns, code = measure_all(configurations, kernel, payload, clock != "host", timeout)
+        print_costs(terminal, columns, payload.selected)
+        print_comparison(terminal, columns, payload.selected)
+    else:
+        from vel2.cli.bench_macro import MacroPlan, measure_columns, print_macro
+
+        l2_kernel = load_kernel(find_kernel(l2))
+        tree |= {"l2": l2, "l2_kernel": l2_kernel.version, "huge_pages": huge_pages}
+        plan = MacroPlan(
+            configurations,
+            kernel,
+            l2_kernel,
+            count,
+            huge_pages,
+            counts=clock != "host",
+            rounds=0 if clock == "instructions" else rounds,
+            timeout=timeout,
+        )
+        columns, code = measure_columns(plan)
+        print_macro(terminal, columns)
     if json_file is not None:
-        write_json(Report(tree), json_file)
+        write_json(Report(tree | {"configurations": columns}), json_file)
     context.exit(code)
 
 

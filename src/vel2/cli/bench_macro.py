@@ -87,14 +87,14 @@ def measure_columns(plan: MacroPlan) -> tuple["Tree", int]:
             timed[row.name].append(parts)
     columns: Tree = {}
     for row in plan.configurations:
-        error = plan.errors.get(row.name)
+        failure = plan.errors.get(row.name)
         columns[row.name] = (
             macro_column(Runs(counted.get(row.name), timed[row.name]))
-            if error is None
-            else failed_column(error)
+            if failure is None
+            else failed_column(failure)
         )
     add_ratios(columns, {row.name: row for row in plan.configurations})
-    code = next((error.exit_code for error in plan.errors.values()), int(ExitCode.OK))
+    code = next((failure.exit_code for failure in plan.errors.values()), int(ExitCode.OK))
     return columns, code
 
 
@@ -104,8 +104,9 @@ SCALES = (
 )
 
 
-def print_macro(terminal: Terminal, columns: "Tree", parts: Sequence[str]) -> None:
+def print_macro(terminal: Terminal, columns: "Tree") -> None:
     """Print a table for each scale, then the targets."""
+    parts = tuple(dict.fromkeys(part for row in columns.values() for part in row["operations"]))
     for cost, ratio, text in SCALES:
         if any(c[cost] is not None for row in columns.values() for c in row["operations"].values()):
             table = plain_table("one of", *columns)

@@ -1,0 +1,154 @@
+"""The macro benchmarks without a machine: marks, console, ratios, options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from vel2.arch.esr import EC
+from vel2.bench.configuration import CONFIGURATIONS
+from vel2.bench.counts import Snapshot
+from vel2.bench.layout import Mark
+from vel2.bench.macro import MacroRequest, Part, collect_parts, follow_parts, macro_guest
+from vel2.bench.macro_result import TARGETS, Runs, add_ratios, is_met, macro_column
+from vel2.bench.program import BEGIN, END, PARTS, build_program
+from vel2.bench.system import MeasureError
+from vel2.bench.workloads import WORKLOADS
+from vel2.cli.bench_macro import MacroPlan
+from vel2.cli.main import vel2
+from vel2.hyp.state import CONTEXT_VEL1, Vcpu
+from vel2.machine.console import Console
+from vel2.machine.loader import KernelImage
+from vel2.machine.outcome import ExitReason, MachineExit
+
+POWERED_OFF = MachineExit(ExitReason.SHUTDOWN, "", 0, 1.0)
+KERNEL = KernelImage(b"kernel", 0, 6, "Image")
+ROWS = [CONFIGURATIONS[name] for name in ("native", "vhe-nv2", "vhe-nv")]
+
+
+def mark(part: str, number: int, count: int = 1, ticks: int = 0) -> Mark:
+    made = Mark()
+    made.operation, made.round, made.count, made.ticks = PARTS.index(part), number, count, ticks
+    return made
+
+
+def test_parts() -> None:
+    assert len(set(PARTS)) == len(PARTS) == 2 * (len(WORKLOADS) + 1)
+    assert set(TARGETS) <= set(PARTS)
+    assert build_program().startswith(b"\x7fELF")
+
+
+def test_a_beginning_and_an_end_make_a_part() -> None:
+    vcpu = Vcpu()
+    hvc = CONTEXT_VEL1 * 64 + EC.HVC64
+
+    def marks() -> Iterator[Mark]:
+        vcpu.counters.by_ec[hvc] = 7
+        yield mark("l1.boot", END, 1, 900)
+        yield mark("l2.boot", BEGIN)
+        vcpu.counters.by_ec[hvc] = 10
+        yield mark("l2.boot", END, 1, 500)
+
+    found = dict(follow_parts(marks(), lambda: Snapshot.take(vcpu)))
+    assert list(found) == ["l1.boot", "l2.boot"]
+    assert [part.ticks for part in found.values()] == [900, 500]
+    # What no mark begins began with the machine.
+    assert [part.traps and part.traps.by_kind for part in found.values()] == [
+        {"HVC64 vEL1": 7},
+        {"HVC64 vEL1": 3},
+    ]
+
+
+def printed(parts: dict[str, str]) -> Console:
+    console = Console()
+    for name, figures in parts.items():
+        prefix = "L2| " if name.startswith("l2") else ""
+        console.feed(f"{prefix}result {name} {figures}\r\n".encode())
+    return console
+
+
+def test_what_is_printed_and_what_is_seen_have_to_agree() -> None:
+    seen = {name: Part(2, 30) for name in PARTS}
+    lines = dict.fromkeys(PARTS, "2 30 4")
+    parts = collect_parts(printed(lines), POWERED_OFF, seen)
+    assert list(parts) == list(PARTS)
+    assert parts["l2.fork"] == Part(2, 30, None, 4)
+    lines["l2.fork"] = f"2 30 {(1 << 64) - 1}"
+    assert collect_parts(printed(lines), POWERED_OFF, None)["l2.fork"].l1_exits is None
+    lines["l2.fork"] = "2 31 4"
+    with pytest.raises(MeasureError, match=r"l2\.fork was seen other than reported"):
+        collect_parts(printed(lines), POWERED_OFF, seen)
+    del lines["l2.fork"]
+    with pytest.raises(MeasureError, match="L2 did not get to its end: the guest powered off"):
+        collect_parts(printed(lines), POWERED_OFF, seen)
+    with pytest.raises(MeasureError, match="L1 did not get to its end"):
+        collect_parts(printed(lines), POWERED_OFF, {})
+
+
+def test_ratios_are_taken_in_turn() -> None:
+    def runs(ticks: int, *times: int) -> Runs:
+        return Runs({"l1.boot": Part(1, ticks)}, [{"l1.boot": Part(1, time)} for time in times])
+
+    columns = {
+        "native": macro_column(runs(1000, 10, 20, 40)),
+        "vhe-nv2": macro_column(runs(1100, 13, 24, 44)),
+        "vhe-nv": macro_column(Runs({"l1.boot": Part(1, 1300)}, [])),
+    }
+    add_ratios(columns, CONFIGURATIONS)
+    native, nv2, nv = (column["operations"]["l1.boot"] for column in columns.values())
+    assert native["ratio_to_native"] is native["host_ratio_to_native"] is native["target"] is None
+    assert nv2["ratio_to_native"] == 1.1
+    # 1.3, 1.2 and 1.1: not the ratio of the medians, 24 / 20, by accident the same here.
+    assert nv2["host_ratio_to_native"] == 1.2
+    assert nv2["target"] == {"ratio": 1.15, "met": True, "host_ratio": 1.15, "host_met": False}
+    assert (nv["ratio_to_native"], nv["host_ns_per_op"], nv["target"]) == (1.3, None, None)
+
+
+def test_met() -> None:
+    assert (is_met(1.3, 1.3), is_met(1.3, 1.31), is_met(None, 1.0), is_met(1.3, None)) == (
+        True,
+        False,
+        None,
+        None,
+    )
+
+
+def test_configurations_take_turns() -> None:
+    plan = MacroPlan(ROWS[:2], KERNEL, KERNEL, 10, False, counts=True, rounds=2, timeout=1.0)
+    order = [(row.name, counts) for row, counts in plan.runs()]
+    assert order == [
+        ("native", True),
+        ("vhe-nv2", True),
+        *[("native", False), ("vhe-nv2", False)] * 2,
+    ]
+    assert plan.total == len(order)
+
+
+def test_the_program_is_process_1_of_both(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    busybox = tmp_path / "busybox"
+    busybox.write_bytes(b"busybox")
+    monkeypatch.setattr("vel2.guests.recipes.busybox", lambda: busybox)
+    request = MacroRequest(ROWS[0], KERNEL, KERNEL, 10)
+    guest = macro_guest(request)
+    assert guest.init_arguments == "1 10 1"
+    assert "transparent_hugepage=never" in guest.bootargs
+    assert guest.initrd.count(build_program()) == 2
+    huge = macro_guest(replace(request, huge_pages=True, deterministic=False))
+    assert huge.init_arguments == "1 10 0"
+    assert "hugepage" not in huge.bootargs
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--n", "0"], "--macro cannot be done with --n 0; give 1 to 3000."),
+        (["--only", "hypercall"], "--macro does all of its parts in one run; leave --only out."),
+    ],
+)
+def test_bad_options(options: list[str], said: str) -> None:
+    result = CliRunner().invoke(vel2, ["bench", "--macro", *options])
+    assert (result.exit_code, result.stderr) == (2, f"vel2: {said}\n")
