@@ -184,7 +184,7 @@ def test_an_unknown_register_is_undefined(
 
 def test_an_unknown_instruction_is_undefined() -> None:
     """Show that system instructions L0 does not emulate are UNDEFINED at vEL2."""
-    for name in ("AT S1E3R", "TLBI ALLE3", "TLBI PAALL", "CFP RCTX", "DC CIPAE"):
+    for name in ("AT S1E3R", "TLBI ALLE3", "TLBI PAALL", "COSP RCTX", "DC CIPAE"):
         rig = fresh_rig()
         access(rig, insn.by_name(name).encoding, 0, False)
         assert was_undefined(rig), name

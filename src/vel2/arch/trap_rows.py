@@ -355,6 +355,8 @@ COARSE_ROWS: tuple[CoarseRow, ...] = (
 
 RANGES: tuple[RangeRow, ...] = (
     RangeRow("HCR_TID3", 3, (0, 0), (0, 0), (1, 7)),
+    RangeRow("HCR_TIDCP", 1, (0, 7), (11, 11)),
+    RangeRow("HCR_TIDCP", 1, (0, 7), (15, 15)),
     RangeRow("HCR_TIDCP", 3, (0, 7), (11, 11)),
     RangeRow("HCR_TIDCP", 3, (0, 7), (15, 15)),
     # The op1 = 5 space of op0 = 3 but for the timers, which have rows of their own.

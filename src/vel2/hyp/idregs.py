@@ -66,6 +66,7 @@ GRAN16_48_BITS = 1
 ECV_WITHOUT_CNTPOFF = 1
 CSV2_WITHOUT_SCXTNUM = 1
 FGT_WITHOUT_FGT2 = 1
+SPECRES_WITHOUT_COSP = 1
 AF_ONLY = 1
 E2H_RES1_AND_NV1_RES0 = 0b1110
 
@@ -98,7 +99,8 @@ RULES: tuple[tuple[type[Register], tuple[FieldRule, ...]], ...] = (
         keep(
             ISAR1.DPB, ISAR1.APA, ISAR1.API, ISAR1.JSCVT, ISAR1.FCMA, ISAR1.LRCPC, ISAR1.GPA,
             ISAR1.GPI, ISAR1.FRINTTS, ISAR1.SB, ISAR1.BF16, ISAR1.DGH, ISAR1.I8MM, ISAR1.XS,
-        ),
+        )
+        + cap(ISAR1.SPECRES, SPECRES_WITHOUT_COSP),
     ),
     (
         ISAR2,
@@ -142,7 +144,7 @@ HIDDEN = {
     "AMU, MPAM, RME, NMI, GCS, S1PIE, S1POE, TCR2, SCTLR2, MOPS": "not in the switched set",
     "FEAT_LPA, FEAT_LPA2, FEAT_LVA": "addresses are 48 bits, physical ones 40 where the map fits",
     "FEAT_CSV2_2, FEAT_CSV2_1p2": "SCXTNUM_ELx is not in the switched set",
-    "FEAT_SPECRES, LORegions": "not useful to a guest hypervisor; the instructions are UNDEFINED",
+    "LORegions, FEAT_SPECRES2": "not useful to a guest hypervisor",
     "dirty state management (HAFDBS=2)": "the shadow stage 2 would have to write L1's descriptors",
 }
 """Features that L1 does not see, and why. README and `vel2 run` list these."""

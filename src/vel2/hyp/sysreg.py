@@ -13,7 +13,7 @@ from vel2.arch.esr import ISS_SYS64
 from vel2.arch.homes import slot
 from vel2.arch.insn import AT
 from vel2.hyp import at as address_translation
-from vel2.hyp import el2regs, finegrained, routing, tlbi
+from vel2.hyp import el2regs, finegrained, prediction, routing, tlbi
 from vel2.hyp.answer import forward, undefined
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import Vcpu, page_of, vm_of
@@ -78,6 +78,8 @@ def instruction_vel2(vcpu: Vcpu, key: u64, value: u64) -> Outcome:
         return tlbi.from_vel2(vcpu, key, value)
     if crn == CRN_AT and key & 15 in AT_CRM:
         return address_translation.from_vel2(vcpu, key, value)
+    if prediction.is_restriction(key):
+        return prediction.from_vel2(vcpu, key, value)
     vcpu.undefined = 1
     return Outcome.INJECT
 

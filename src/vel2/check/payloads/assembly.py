@@ -157,6 +157,7 @@ def el2_vectors(a: Assembler) -> None:
         a.label(table)
         for number in range(VECTORS):
             a.org_from(table, VECTOR_BYTES * number)
+            a.label(f"{table}_{number}")
             a.stp(0, 1, SP, -16, pre=True)
             a.movz(0, first + number)
             a.b(".save")

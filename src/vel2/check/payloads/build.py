@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
 from vel2.arch.homes import Kind
+from vel2.check.payloads import traps_code
 from vel2.check.payloads.assembly import assemble
 from vel2.check.payloads.exceptions import exceptions_main
 from vel2.check.payloads.features import features_main
@@ -24,6 +25,7 @@ from vel2.check.payloads.layout import (
 from vel2.check.payloads.registers import registers_main
 from vel2.check.payloads.runtime import unexpected_exception
 from vel2.check.payloads.stage2 import stage2_main
+from vel2.check.payloads.traps import traps_main
 from vel2.errors import UserError
 from vel2.lang import Image, build_object, link_image
 
@@ -36,6 +38,7 @@ PAYLOADS: dict[str, Callable[..., Any]] = {
     "isolation": isolation_main,
     "registers": registers_main,
     "stage2": stage2_main,
+    "traps": traps_main,
 }
 """Every payload by name: what its assembly calls with (state, parameters)."""
 
@@ -61,17 +64,25 @@ PLAIN_NAMES = {
 }
 
 
-def without_el12(data: bytes) -> bytes:
+def without_el12(image: Image) -> bytes:
     """Turn each MRS and MSR of an `_EL12` or `_EL02` name into one of the plain name.
 
     That is what the same hypervisor would say with E2H=0. Nothing but an instruction has these top
-    bits: text is ASCII, and addresses and numbers in the image are small.
+    bits: text is ASCII, and addresses and numbers in the image are small. What the payload marks
+    as verbatim stays: there L2 itself says these names.
     """
+    data = image.data
     words = array("I", data)
+    kept = slice(
+        (image.symbols.get("verbatim_start", image.base) - image.base) // words.itemsize,
+        (image.symbols.get("verbatim_end", image.base) - image.base) // words.itemsize,
+    )
+    verbatim = words[kept]
     for index, word in enumerate(words):
         plain = PLAIN_NAMES.get(word >> 5 & NAME_MASK)
         if word & MRS_MSR_MASK == MRS_MSR and plain is not None:
             words[index] = word & ~(NAME_MASK << 5) | plain << 5
+    words[kept] = verbatim
     return words.tobytes()
 
 
@@ -79,7 +90,10 @@ def without_el12(data: bytes) -> bytes:
 def _image(name: str) -> Image:
     main = PAYLOADS[name]
     code = build_object((main, unexpected_exception))
-    image = link_image(IMAGE_BASE, [assemble(main.__name__)], code)
+    assembly = assemble(main.__name__)
+    if main is traps_main:
+        traps_code.emit(assembly)
+    image = link_image(IMAGE_BASE, [assembly], code)
     if image.end > STATE:
         raise ValueError(f"the payload {name} has {len(image.data)} bytes, too many")
     return image
@@ -105,7 +119,7 @@ def build_payload(
     if len(targets) > MAX_TARGETS:
         raise UserError(f"{len(targets)} targets are too many; give at most {MAX_TARGETS}.")
     image = _image(name)
-    data = bytearray(image.data if el2 is Kind.VHE else without_el12(image.data))
+    data = bytearray(image.data if el2 is Kind.VHE else without_el12(image))
     parameters = Parameters(data, image.symbols["parameters"] - image.base)
     parameters.hcr = CONTROLS[el2].hcr
     parameters.cptr = CONTROLS[el2].cptr

@@ -1,0 +1,40 @@
+"""Prediction restriction by context (FEAT_SPECRES): CFP, DVP and CPP RCTX of vEL2.
+
+Hardware traps them while vEL2 runs (HCR_EL2.NV), because the context they name is virtual: EL2 is
+EL1 here, and L1's VMIDs are not the machine's. Each is done for every VMID of the machine, which is
+more than was asked and allowed. vEL1 and EL0 can name no VMID but their own, and nothing traps.
+"""
+
+from vel2.arch.insn import CFP, CPP, DVP
+from vel2.hyp.outcome import Outcome
+from vel2.hyp.state import Vcpu
+from vel2.lang import inline, resident, sysop, u64
+
+RCTX = (CFP.RCTX, DVP.RCTX, CPP.RCTX)
+EL_LSB = 24
+EL = 3 << EL_LSB
+EL1 = 1 << EL_LSB
+EL2 = 2 << EL_LSB
+EL3 = 3 << EL_LSB
+VMID = 0xFFFF << 32
+GVMID = 1 << 48
+
+
+@inline
+def is_restriction(key: u64) -> bool:
+    """Whether a system instruction is one of these."""
+    return key == CFP.RCTX.trap_key or key == DVP.RCTX.trap_key or key == CPP.RCTX.trap_key
+
+
+@resident
+def from_vel2(vcpu: Vcpu, key: u64, value: u64) -> Outcome:
+    """Restrict predictions as vEL2 asked; for EL3, which is not its to name, nothing happens."""
+    operand = u64(value & ~VMID | GVMID)
+    if value & EL == EL3:
+        return Outcome.SKIP
+    if value & EL == EL2:
+        operand = u64(operand & ~EL | EL1)
+    for instruction in RCTX:
+        if key == instruction.trap_key:
+            sysop(instruction, operand)
+    return Outcome.SKIP

@@ -1,0 +1,61 @@
+"""Payload `traps`: every access by every trap control, virtual EL2 held to real EL2."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from vel2.arch.homes import Kind, Level
+from vel2.check.payloads import build_payload, run_at_real_el2, run_at_virtual_el2
+from vel2.check.payloads.runner import Report
+from vel2.check.payloads.traps_report import EXCEPTIONS, Judgement, Outcomes, judge
+
+pytestmark = [pytest.mark.qemu, pytest.mark.timeout(400)]
+
+LIMIT_S = 180.0
+COMBINATIONS = [
+    pytest.param(Kind.VHE, Level.NV2, id="vhe-nv2"),
+    pytest.param(Kind.NVHE, Level.NV, id="nvhe-nv"),
+    pytest.param(Kind.VHE, Level.NV, id="vhe-nv", marks=pytest.mark.slow),
+    pytest.param(Kind.NVHE, Level.NV2, id="nvhe-nv2", marks=pytest.mark.slow),
+]
+
+
+def outcomes(report: Report) -> Outcomes:
+    """Read a complete report."""
+    assert report.complete, (report.end, report.trouble, report.lines[-5:])
+    return Outcomes.of(report)
+
+
+@functools.cache
+def at_real_el2(el2: Kind) -> Outcomes:
+    return outcomes(run_at_real_el2(build_payload("traps", el2=el2), timeout=LIMIT_S))
+
+
+@functools.cache
+def judgement(el2: Kind, level: Level) -> Judgement:
+    image = build_payload("traps", el2=el2)
+    virtual = outcomes(run_at_virtual_el2(image, el2=el2, nv=level, timeout=LIMIT_S))
+    return judge(at_real_el2(el2), virtual, e2h=int(el2 is Kind.VHE))
+
+
+@pytest.mark.parametrize(("el2", "level"), COMBINATIONS)
+def test_every_access_ends_as_at_real_el2(el2: Kind, level: Level) -> None:
+    """By its vector and its whole syndrome, under each control of L1 set by itself."""
+    found = judgement(el2, level)
+    shown = "\n".join(str(difference) for difference in found.differences[:40])
+    assert not found.differences, f"{len(found.differences)} of {found.compared}:\n{shown}"
+    assert found.compared > 2_000_000
+    assert found.trapped > 1_500
+
+
+@pytest.mark.slow
+def test_every_exception_is_needed() -> None:
+    """A row that explains nothing any more is to be deleted."""
+    used: set[int] = set()
+    for el2 in Kind:
+        for level in Level:
+            used |= judgement(el2, level).used
+    idle = [row.reason for number, row in enumerate(EXCEPTIONS) if number not in used]
+    assert not idle, f"delete what is not needed: {idle}"

@@ -1,0 +1,165 @@
+"""How lists of payload `traps` are read and judged."""
+
+from __future__ import annotations
+
+import fnmatch
+
+import pytest
+
+from vel2.arch import sysregs as sr
+from vel2.check.payloads.runner import Report
+from vel2.check.payloads.traps_report import (
+    EXCEPTIONS,
+    FEATURES,
+    Outcomes,
+    judge,
+    outcome_text,
+    undefined,
+)
+from vel2.check.payloads.traps_table import (
+    ACCESSES,
+    BANKS,
+    BASELINE,
+    CONTROLS_PER_BANK,
+    EL0_ACCESSES,
+    Access,
+    Phase,
+    control_name,
+)
+from vel2.machine.outcome import ExitReason, MachineExit
+
+TRAPPED = 0x8800_0000_6200_0000
+PFR0 = sr.ID_AA64PFR0_EL1
+PFR0_PLACE = 4 * 8
+SHOWN = dict.fromkeys(range(64), (1 << 64) - 1)
+
+
+def number_of(name: str) -> int:
+    """Find an access by name."""
+    return next(n for n, access in enumerate(ACCESSES) if access.name == name)
+
+
+def control_of(name: str) -> int:
+    """Find a control by name."""
+    for bank in range(len(BANKS)):
+        for n in range(64):
+            control = bank * CONTROLS_PER_BANK + n
+            if BANKS[bank].flips >> n & 1 and control_name(control) == name:
+                return control
+    raise KeyError(name)
+
+
+TVM = control_of("HCR_EL2.TVM")
+READ_TCR, WRITE_TCR = number_of("mrs TCR_EL1"), number_of("msr TCR_EL1")
+
+
+def outcomes(**changes: dict[object, int]) -> Outcomes:
+    """Make the lists of a machine that shows every feature."""
+    return Outcomes(identification=dict(SHOWN), **changes)  # type: ignore[arg-type]
+
+
+def test_every_access_and_control_has_a_name_of_its_own() -> None:
+    names = [access.name for access in ACCESSES]
+    assert len(names) == len(set(names))
+    controls = [
+        control_name(bank * CONTROLS_PER_BANK + n)
+        for bank in range(len(BANKS))
+        for n in range(64)
+        if BANKS[bank].flips >> n & 1
+    ]
+    assert len(controls) == len(set(controls))
+    assert control_name(BASELINE) == "nothing"
+
+
+def test_every_register_is_read_and_written() -> None:
+    accesses = {access.name: access for access in ACCESSES}
+    for register in sr.ALL_REGISTERS:
+        for direction in ("mrs", "msr"):
+            assert accesses[f"{direction} {register.name}"].encoding == register.encoding
+
+
+def test_a_stub_has_room_for_its_words_and_a_return() -> None:
+    assert max(len(access.words) for access in ACCESSES) == 3
+
+
+def test_lines_are_read() -> None:
+    lines = (
+        "id 0x20 0x1234",
+        "no 0xf",
+        f"t 0x1 {BASELINE:#x} 0x2 0x8000000000000001",
+        f"t 0x0 {TVM:#x} {WRITE_TCR:#x} {TRAPPED:#x}",
+        "done 0x0 failed 0x0",
+    )
+    read = Outcomes.of(Report(lines, MachineExit(ExitReason.SHUTDOWN, "", 0, 1.0)))
+    assert read.identification == {0x20: 0x1234}
+    assert read.missing_banks == {0xF}
+    assert read.baseline == {(Phase.EL0, EL0_ACCESSES[2]): 0x8000_0000_0000_0001}
+    assert read.at(Phase.EL1, TVM, WRITE_TCR) == TRAPPED
+    assert read.at(Phase.EL1, TVM, READ_TCR) == 0
+
+
+def test_equal_lists_have_no_difference() -> None:
+    real = outcomes(changed={(Phase.EL1, TVM, WRITE_TCR): TRAPPED})
+    found = judge(real, real, e2h=1)
+    assert found.differences == []
+    assert found.trapped == 1
+    assert found.compared > len(ACCESSES) * 500
+
+
+@pytest.mark.parametrize("changed", [{}, {(Phase.EL1, TVM, WRITE_TCR): TRAPPED + 1}])
+def test_a_trap_that_is_missing_or_has_another_syndrome(changed: dict[object, int]) -> None:
+    real = outcomes(changed={(Phase.EL1, TVM, WRITE_TCR): TRAPPED})
+    (difference,) = judge(real, outcomes(changed=changed), e2h=1).differences
+    assert str(difference).startswith("EL1 HCR_EL2.TVM: msr TCR_EL1: ")
+    assert difference.want == TRAPPED
+
+
+def test_a_hidden_register_has_to_be_undefined_under_every_control() -> None:
+    real = outcomes()
+    virtual = outcomes()
+    virtual.identification[PFR0_PLACE] = PFR0.SVE.set(virtual.identification[PFR0_PLACE], 0)
+    phases = {phase for phase, *_ in judge(real, virtual, e2h=0).differences}
+    assert phases == {Phase.EL1, Phase.EL0}
+    hidden = [n for n, access in enumerate(ACCESSES) if access.name in ("ptrue", "rdvl")]
+    hidden += [number_of("mrs ZCR_EL1"), number_of("msr ZCR_EL1")]
+    for phase in Phase:
+        for index in hidden:
+            virtual.baseline[phase, index] = undefined(phase)
+    assert judge(real, virtual, e2h=0).differences == []
+
+
+def test_a_control_of_a_hidden_feature_has_to_do_nothing() -> None:
+    control = control_of("HCR_EL2.TLOR")
+    index = number_of("mrs TTBR0_EL1")
+    real, virtual = outcomes(), outcomes(changed={(Phase.EL1, control, index): TRAPPED})
+    place = 7 * 8 + 1
+    virtual.identification[place] = sr.ID_AA64MMFR1_EL1.LO.set(virtual.identification[place], 0)
+    found = judge(real, virtual, e2h=1).differences
+    assert [d for d in found if d.control == "HCR_EL2.TLOR" and d.access == "mrs TTBR0_EL1"]
+
+
+def test_outcomes_are_shown() -> None:
+    assert outcome_text(0) == "done"
+    assert outcome_text(TRAPPED | 1) == "EL2 vector 8 SYS64 read"
+    assert outcome_text(undefined(Phase.EL0)) == "EL1 vector 8 UNKNOWN iss=0x0"
+
+
+def test_rows_name_something() -> None:
+    """A pattern that matches nothing would hide a spelling mistake."""
+    every = [access.name for access in ACCESSES]
+    for feature in FEATURES:
+        for pattern in feature.accesses.split("|"):
+            assert not pattern or _some(pattern, every), pattern
+    for row in EXCEPTIONS:
+        for pattern in row.accesses.split("|"):
+            assert _some(pattern, every), pattern
+
+
+def _some(pattern: str, names: list[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for name in names)
+
+
+def test_an_access_is_a_word_of_its_encoding() -> None:
+    access: Access = ACCESSES[WRITE_TCR]
+    assert access.words == (0xD518_2041,)
+    assert ACCESSES[READ_TCR].words == (0xD538_2041,)
