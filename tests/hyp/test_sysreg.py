@@ -287,7 +287,7 @@ MUST_HIDE = {
     sr.ID_AA64PFR1_EL1: ("MTE", "SME", "NMI", "GCS", "RAS_frac", "MPAM_frac"),
     sr.ID_AA64DFR0_EL1: ("PMUVer", "PMSVer", "TraceVer", "TraceFilt", "TraceBuffer", "BRBE"),
     sr.ID_AA64ISAR0_EL1: ("TME",),
-    sr.ID_AA64ISAR1_EL1: ("SPECRES", "LS64"),
+    sr.ID_AA64ISAR1_EL1: ("LS64",),
     sr.ID_AA64ISAR2_EL1: ("MOPS",),
     sr.ID_AA64MMFR0_EL1: ("ExS",),
     sr.ID_AA64MMFR1_EL1: ("LO", "HCX", "TWED", "CMOW"),

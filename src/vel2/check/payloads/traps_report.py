@@ -98,7 +98,7 @@ EXCEPTIONS: tuple[Exception_, ...] = (
     ),
     Exception_(
         "ptrue|rdvl",
-        "CPTR_EL2_E2H.?EN*",
+        "CPTR_EL2_E2H.*EN*",
         (Phase.HOST_EL0,),
         "SVE is hidden by CPTR_EL2.TZ, and before it comes hardware's CPACR_EL1: L1's CPTR_EL2",
         e2h=1,
