@@ -13,17 +13,24 @@ __all__ = ("CONFIGURATIONS", "Configuration", "find_configurations")
 class Configuration:
     """One column of the table.
 
-    :ivar nv: the part of FEAT_NV* L0 uses; None without L0.
+    :ivar nv: the part of FEAT_NV* that vel2 uses; None where vel2 is not L0.
+    :ivar kvm: Linux's KVM is L0, on FEAT_NV2.
     """
 
     name: str
     el2: Kind
     nv: Level | None
+    kvm: bool = False
+
+    @property
+    def nested(self) -> bool:
+        """Whether there is an L0 below L1."""
+        return self.nv is not None or self.kvm
 
     @property
     def bootargs(self) -> str:
         """What L1's kernel has to be told: at real EL2 it would always choose VHE."""
-        return " kvm-arm.mode=nvhe" if self.nv is None and self.el2 is Kind.NVHE else ""
+        return " kvm-arm.mode=nvhe" if not self.nested and self.el2 is Kind.NVHE else ""
 
 
 CONFIGURATIONS = {
@@ -35,18 +42,26 @@ CONFIGURATIONS = {
         Configuration("nvhe-nv2", Kind.NVHE, Level.NV2),
         Configuration("vhe-nv", Kind.VHE, Level.NV),
         Configuration("nvhe-nv", Kind.NVHE, Level.NV),
+        Configuration("kvm-vhe", Kind.VHE, None, kvm=True),
+        Configuration("kvm-nvhe", Kind.NVHE, None, kvm=True),
     )
 }
 NOT_BY_DEFAULT = frozenset({"native-nvhe"})
+PEERS = ("kvm",)
+"""What `--peer` may add."""
 
 
 def find_configurations(
-    names: Sequence[str] = (), el2: Sequence[str] = (), nv: Sequence[str] = ()
+    names: Sequence[str] = (),
+    el2: Sequence[str] = (),
+    nv: Sequence[str] = (),
+    peers: Sequence[str] = (),
 ) -> tuple[Configuration, ...]:
     """Choose configurations.
 
     :param names: exactly these, in this order; when empty, `native` and all others that `el2` and
         `nv` (values of `Kind` and `Level`, empty for all) leave.
+    :param peers: of `PEERS`; each adds its configurations of the kinds in `el2` at the end.
     :raises UserError: when there is no such configuration.
     """
     for name in names:
@@ -54,13 +69,18 @@ def find_configurations(
             raise UserError(
                 f"there is no configuration {name!r}; give one of {', '.join(CONFIGURATIONS)}."
             )
-    if names:
-        return tuple(CONFIGURATIONS[name] for name in dict.fromkeys(names))
-    return tuple(row for row in CONFIGURATIONS.values() if is_left(row, el2, nv))
+    left = [row.name for row in CONFIGURATIONS.values() if is_left(row, el2, nv)]
+    added = [
+        row.name
+        for row in CONFIGURATIONS.values()
+        if row.kvm and "kvm" in peers and (not el2 or row.el2.value in el2)
+    ]
+    chosen = dict.fromkeys([*(names or left), *added])
+    return tuple(CONFIGURATIONS[name] for name in chosen)
 
 
 def is_left(row: Configuration, el2: Sequence[str], nv: Sequence[str]) -> bool:
     """Whether a configuration is measured when none is named."""
     if row.nv is None:
-        return row.name not in NOT_BY_DEFAULT
+        return not row.kvm and row.name not in NOT_BY_DEFAULT
     return (not el2 or row.el2.value in el2) and (not nv or row.nv.value in nv)

@@ -64,7 +64,7 @@ def add_comparisons(
             cost = cell["instructions_per_op"] or cell["host_ns_per_op"]
             base = native.get(operation)
             base_cost = base and (base["instructions_per_op"] or base["host_ns_per_op"])
-            nested = configurations[name].nv is not None
+            nested = configurations[name].nested
             cell["ratio_to_native"] = round(cost / base_cost, 2) if nested and base_cost else None
             for key, table in (("must", MUST), ("aims", AIMS), ("kvm_as_l0", KVM)):
                 target = table.get(name, {}).get(operation)

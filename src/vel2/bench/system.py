@@ -8,10 +8,12 @@ from typing import Protocol
 
 from vel2.bench.configuration import Configuration
 from vel2.bench.counts import Snapshot
+from vel2.bench.peer import KVM_L0_BOOTARGS, KVM_L0_MEMORY_BYTES, kvm_initrd, kvm_kernel
 from vel2.control.vm import Vm, VmConfig
 from vel2.errors import UserError
 from vel2.guests.vmm import build_vmm
 from vel2.hyp import image
+from vel2.machine.config import DEFAULT_CPU
 from vel2.machine.console import Console
 from vel2.machine.loader import KernelImage
 from vel2.machine.memory import RAM_BASE
@@ -30,6 +32,9 @@ __all__ = (
 )
 
 L1_MEMORY_BYTES = 1 << 30
+CPU = f"{DEFAULT_CPU},lpa2=off"
+"""The same in every configuration. With FEAT_LPA2, KVM as L0 makes shadow tables for 52-bit
+addresses, and takes minutes to empty them again and again while L1 starts."""
 TAIL_LINES = 8
 EXIT_CODES = {ExitReason.TIMEOUT: 4, ExitReason.DIED: 3}
 GUEST_FAILED, L0_FATAL = 1, 5
@@ -115,11 +120,17 @@ def system(
     if guest.init_arguments:
         bootargs += f" -- {guest.init_arguments}"
     if configuration.nv is None:
+        kernel, initrd, memory_bytes = guest.kernel, guest.initrd, L1_MEMORY_BYTES
+        if configuration.kvm:
+            initrd = kvm_initrd(configuration.el2, kernel, initrd, bootargs, memory_bytes)
+            kernel, bootargs = kvm_kernel(), KVM_L0_BOOTARGS
+            memory_bytes += KVM_L0_MEMORY_BYTES
         kernel_file, initrd_file = folder / "Image", folder / "initrd"
-        kernel_file.write_bytes(guest.kernel.data)
-        initrd_file.write_bytes(guest.initrd)
+        kernel_file.write_bytes(kernel.data)
+        initrd_file.write_bytes(initrd)
         config = MachineConfig(
-            L1_MEMORY_BYTES,
+            memory_bytes,
+            cpu=CPU,
             deterministic=deterministic,
             kernel=kernel_file,
             initrd=initrd_file,
@@ -137,6 +148,7 @@ def system(
             L1_MEMORY_BYTES,
             el2=configuration.el2,
             nv=configuration.nv,
+            cpu=CPU,
             deterministic=deterministic,
             qemu_arguments=arguments,
         )

@@ -57,6 +57,13 @@ def split_names(texts: Sequence[str]) -> tuple[str, ...]:
     "--huge-pages", is_flag=True, help="With --macro: let L1 give L2 huge pages, as it likes to."
 )
 @click.option(
+    "--peer",
+    "peers",
+    multiple=True,
+    type=click.Choice(["kvm"]),
+    help="Measure Linux's KVM as L0 too, in columns of its own.",
+)
+@click.option(
     "--rounds",
     type=click.IntRange(min=1),
     default=3,
@@ -97,6 +104,7 @@ def bench(
     macro: bool,
     l2: str,
     huge_pages: bool,
+    peers: tuple[str, ...],
     rounds: int,
     clock: str | None,
     count: int,
@@ -121,15 +129,17 @@ def bench(
     from vel2.bench.configuration import find_configurations
     from vel2.bench.macro import check_macro
     from vel2.bench.payload import build_payload
+    from vel2.bench.peer import KVM_KERNEL
     from vel2.bench.system import compile_all
 
-    configurations = find_configurations(split_names(configs), el2, nv)
+    configurations = find_configurations(split_names(configs), el2, nv, peers)
     names = split_names(only)
     if macro:
         check_macro(count, names)
     payload = None if macro else build_payload(count, names, clock != "host")
     compile_all(configurations)
-    fetch_missing([l1, l2] if macro else [l1])
+    needed = [KVM_KERNEL] if any(row.kvm for row in configurations) else []
+    fetch_missing([*([l1, l2] if macro else [l1]), *needed])
     kernel = load_kernel(find_kernel(l1))
     tree: Tree = {
         "l1": l1,

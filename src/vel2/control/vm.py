@@ -18,6 +18,7 @@ from vel2.hyp import image, layout
 from vel2.hyp import state as resident
 from vel2.hyp.outcome import Fatal, Stop
 from vel2.machine.boot import load_guest
+from vel2.machine.config import DEFAULT_CPU
 from vel2.machine.console import Console
 from vel2.machine.domains import Domain
 from vel2.machine.dtb import Seeds, l1_device_tree, qemu_device_tree
@@ -52,6 +53,7 @@ class VmConfig:
     :ivar firmware: file for the flash at address 0. It finds L1's device tree where QEMU's `virt`
         board has it for firmware, at the start of RAM.
     :ivar memory_bytes: L1's RAM; a multiple of 2 MiB. L0's own comes on top.
+    :ivar cpu: QEMU's `-cpu`, with FEAT_NV2.
     :ivar append: L1's kernel command line.
     :ivar domains: what an L1 such as Xen starts by itself when it boots.
     :ivar edit_tree: called with L1's open device tree, to add to it.
@@ -63,6 +65,7 @@ class VmConfig:
     memory_bytes: int = 2048 * MIB
     el2: Kind = Kind.VHE
     nv: Level = Level.NV2
+    cpu: str = DEFAULT_CPU
     deterministic: bool = False
     qemu_arguments: tuple[str, ...] = ()
     edit_tree: Callable[[Any], None] | None = None
@@ -117,6 +120,7 @@ class Vm:
         self.image = image.build(self.l0_base)
         machine = MachineConfig(
             memory_bytes=l1_bytes + self.l0_bytes,
+            cpu=self.config.cpu,
             deterministic=self.config.deterministic,
             entry=self.image.symbols["entry"],
             firmware=self.config.firmware,

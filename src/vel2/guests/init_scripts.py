@@ -4,7 +4,7 @@ The kernel passes words of its command line that it does not know, such as `job=
 environment variables: that is how the host selects the work.
 """
 
-__all__ = ("L1_INIT", "L1_JOBS", "L2_INIT", "QEMU_PATH")
+__all__ = ("KVM_L0_INIT", "L1_INIT", "L1_JOBS", "L2_INIT", "QEMU_PATH")
 
 L1_JOBS = ("l2", "qemu", "shell", "command", "none")
 """What `job=` may be in L1: start L2 by our VMM or by QEMU, a shell on the console, run `command=`,
@@ -75,6 +75,18 @@ mark l1.end "$(uptime)"
 sync
 poweroff -f
 """.replace("QEMU -", f"{QEMU_PATH} -")
+)
+
+KVM_L0_INIT = (
+    COMMON
+    + r"""
+mark l0.kernel "$(uname -r)"
+/vmm --kernel /l1/Image --initrd /l1/initrd --dtb /l1/dtb --memory "$(cat /l1/memory)" \
+    --el2 "$(cat /l1/el2)" --label 'L1| '
+mark l0.vmm_status $?
+sync
+poweroff -f
+"""
 )
 
 L2_INIT = (

@@ -3,6 +3,9 @@
 It is a cut-down `virt`: RAM at 1 GiB, a GICv3, the architected timer, PSCI by HVC, an 8250 UART.
 The VMM loads the kernel 2 MiB above the start of RAM, the device tree at the start of RAM, and the
 initrd at the next 2 MiB boundary after the kernel (its `image_size`, BSS included).
+
+A guest with a virtual EL2, which is L1 where KVM is L0, has PSCI by SMC, since HVC is a call to
+itself there, the timers of EL2, and a maintenance interrupt.
 """
 
 from dataclasses import dataclass
@@ -14,6 +17,7 @@ from vel2.errors import UserError
 __all__ = (
     "L2_GICD_BASE",
     "L2_GICR_BASE",
+    "L2_MAINTENANCE_INTID",
     "L2_RAM_BASE",
     "L2_STATISTICS_BASE",
     "L2_UART_BASE",
@@ -40,6 +44,9 @@ DTB_BYTES = 2 << 20
 GIC_PHANDLE = 1
 SPI, PPI, LEVEL_HIGH = 0, 1, 4
 TIMER_PPIS = (13, 14, 11, 10)  # secure EL1, Non-secure EL1, virtual, hypervisor
+HYP_VIRTUAL_PPI = 12
+MAINTENANCE_PPI = 9
+L2_MAINTENANCE_INTID = 16 + MAINTENANCE_PPI
 DEFAULT_BOOTARGS = "console=ttyS0 quiet"
 
 
@@ -75,10 +82,13 @@ def l2_device_tree(
     bootargs: str = DEFAULT_BOOTARGS,
     initrd_range: tuple[int, int] | None = None,
     cpus: int = 1,
+    *,
+    el2: bool = False,
 ) -> bytes:
     """Return the device tree of L2's board.
 
     :param initrd_range: first address, and the one after the last.
+    :param el2: for a vCPU with a virtual EL2.
     """
     tree = libfdt.FdtSw()
     tree.finish_reservemap()
@@ -95,11 +105,12 @@ def l2_device_tree(
         _cpus(tree, cpus)
         with tree.add_node("psci"):
             tree.property("compatible", b"arm,psci-1.0\0arm,psci-0.2\0")
-            tree.property_string("method", "hvc")
-        _gic(tree, cpus)
+            tree.property_string("method", "smc" if el2 else "hvc")
+        _gic(tree, cpus, el2)
         with tree.add_node("timer"):
             tree.property_string("compatible", "arm,armv8-timer")
-            cells = [cell for ppi in TIMER_PPIS for cell in (PPI, ppi, LEVEL_HIGH)]
+            ppis = (*TIMER_PPIS, HYP_VIRTUAL_PPI) if el2 else TIMER_PPIS
+            cells = [cell for ppi in ppis for cell in (PPI, ppi, LEVEL_HIGH)]
             tree.property("interrupts", _cells32(*cells))
             tree.property("always-on", b"")
         _uart(tree)
@@ -129,7 +140,7 @@ def _cpus(tree: libfdt.FdtSw, count: int) -> None:
                 tree.property_u32("reg", number)
 
 
-def _gic(tree: libfdt.FdtSw, cpus: int) -> None:
+def _gic(tree: libfdt.FdtSw, cpus: int, el2: bool) -> None:
     with tree.add_node(f"interrupt-controller@{L2_GICD_BASE:x}"):
         tree.property_string("compatible", "arm,gic-v3")
         tree.property_u32("phandle", GIC_PHANDLE)
@@ -137,6 +148,8 @@ def _gic(tree: libfdt.FdtSw, cpus: int) -> None:
         tree.property("interrupt-controller", b"")
         distributor = (L2_GICD_BASE, L2_GICD_BYTES)
         tree.property("reg", _cells64(*distributor, L2_GICR_BASE, L2_GICR_BYTES * cpus))
+        if el2:
+            tree.property("interrupts", _cells32(PPI, MAINTENANCE_PPI, LEVEL_HIGH))
 
 
 def _uart(tree: libfdt.FdtSw) -> None:

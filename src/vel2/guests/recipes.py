@@ -1,17 +1,18 @@
 """The initramfs images of the small guests.
 
 `base` is busybox and an init. L2's is a base with L2's init; L1's is a base with L1's init, the VMM
-and everything it needs to start L2.
+and everything it needs to start L2. Where Linux's KVM is L0, its tree holds the same for L1.
 """
 
 from pathlib import Path
 
-from vel2.guests.init_scripts import L1_INIT, L2_INIT
+from vel2.arch.homes import Kind
+from vel2.guests.init_scripts import KVM_L0_INIT, L1_INIT, L2_INIT
 from vel2.guests.initramfs import Initramfs
 from vel2.guests.kernels import busybox
 from vel2.guests.l2tree import DEFAULT_BOOTARGS, l2_device_tree, l2_layout
 
-__all__ = ("APPLETS", "base_tree", "l1_tree", "l2_tree")
+__all__ = ("APPLETS", "base_tree", "kvm_l0_tree", "l1_tree", "l2_tree")
 
 APPLET_NAMES = """
 [ awk basename cat chmod clear cp cttyhack cut date dd df dirname dmesg echo env expr false find
@@ -67,14 +68,52 @@ def l1_tree(
     :raises UserError: when L2's memory is too small for what it boots.
     """
     tree = base_tree(L1_INIT, busybox_path)
-    if vmm is None:
-        return tree
-    kernel, initrd = l2_kernel or b"", l2_initrd or b""
-    place = l2_layout(l2_memory_bytes, max(l2_image_bytes, len(kernel)), len(initrd))
+    if vmm is not None:
+        kernel, initrd = l2_kernel or b"", l2_initrd or b""
+        image_bytes = max(l2_image_bytes, len(kernel))
+        _add_guest(tree, "l2", vmm, kernel, image_bytes, initrd, l2_memory_bytes, l2_bootargs)
+    return tree
+
+
+def kvm_l0_tree(
+    vmm: bytes,
+    el2: Kind,
+    l1_kernel: bytes,
+    l1_initrd: bytes,
+    *,
+    l1_image_bytes: int,
+    l1_memory_bytes: int,
+    l1_bootargs: str,
+    busybox_path: Path | None = None,
+) -> Initramfs:
+    """Return the tree of a Linux that is L0: its KVM gives L1 a virtual EL2.
+
+    :param vmm: as for `l1_tree`. :param l1_image_bytes: `image_size` of L1's kernel's header.
+    :raises UserError: when L1's memory is too small for what it boots.
+    """
+    tree = base_tree(KVM_L0_INIT, busybox_path)
+    size = max(l1_image_bytes, len(l1_kernel))
+    _add_guest(tree, "l1", vmm, l1_kernel, size, l1_initrd, l1_memory_bytes, l1_bootargs, el2=True)
+    tree.file("l1/el2", f"{el2.value}\n")
+    return tree
+
+
+def _add_guest(
+    tree: Initramfs,
+    level: str,
+    vmm: bytes,
+    kernel: bytes,
+    image_bytes: int,
+    initrd: bytes,
+    memory_bytes: int,
+    bootargs: str,
+    el2: bool = False,
+) -> None:
+    """Add the VMM, and what it starts under the level's name."""
+    place = l2_layout(memory_bytes, image_bytes, len(initrd))
     initrd_range = (place.initrd_address, place.initrd_end) if initrd else None
     tree.file("vmm", vmm, 0o755)
-    tree.file("l2/Image", kernel)
-    tree.file("l2/initrd", initrd)
-    tree.file("l2/memory", f"{l2_memory_bytes >> 20}M\n")
-    tree.file("l2/dtb", l2_device_tree(l2_memory_bytes, l2_bootargs, initrd_range))
-    return tree
+    tree.file(f"{level}/Image", kernel)
+    tree.file(f"{level}/initrd", initrd)
+    tree.file(f"{level}/memory", f"{memory_bytes >> 20}M\n")
+    tree.file(f"{level}/dtb", l2_device_tree(memory_bytes, bootargs, initrd_range, el2=el2))

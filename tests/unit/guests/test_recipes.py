@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vel2.arch.homes import Kind
 from vel2.errors import UserError
 from vel2.guests import l2tree
-from vel2.guests.init_scripts import L1_INIT, L1_JOBS, L2_INIT
+from vel2.guests.init_scripts import KVM_L0_INIT, L1_INIT, L1_JOBS, L2_INIT
 from vel2.guests.initramfs import read_cpio
 from vel2.guests.l2tree import l2_device_tree, l2_layout
 from vel2.guests.markers import parse_marker, parse_markers
-from vel2.guests.recipes import APPLETS, l1_tree, l2_tree
+from vel2.guests.recipes import APPLETS, kvm_l0_tree, l1_tree, l2_tree
 
 MIB = 1 << 20
 
@@ -67,6 +68,27 @@ def test_l1_tree_holds_l2_where_its_init_looks(busybox: Path) -> None:
     assert fdt.getprop(chosen, "bootargs").as_str() == "console=ttyS0 job=none"
     for path in ("/l2/Image", "/l2/initrd", "/l2/dtb", "/l2/memory", "/vmm "):
         assert path in L1_INIT
+
+
+@pytest.mark.parametrize("el2", Kind)
+def test_kvm_l0_tree_holds_l1_where_its_init_looks(busybox: Path, el2: Kind) -> None:
+    tree = kvm_l0_tree(
+        b"vmm",
+        el2,
+        b"kernel",
+        b"initrd",
+        l1_image_bytes=40 * MIB,
+        l1_memory_bytes=128 * MIB,
+        l1_bootargs="console=ttyS0",
+        busybox_path=busybox,
+    )
+    assert (tree["l1/Image"].data, tree["l1/initrd"].data) == (b"kernel", b"initrd")
+    assert (tree["l1/memory"].data, tree["l1/el2"].data) == (b"128M\n", el2.value.encode() + b"\n")
+    place = l2_layout(128 * MIB, 40 * MIB, len(b"initrd"))
+    range_ = (place.initrd_address, place.initrd_end)
+    assert tree["l1/dtb"].data == l2_device_tree(128 * MIB, "console=ttyS0", range_, el2=True)
+    for path in ("/l1/Image", "/l1/initrd", "/l1/dtb", "/l1/memory", "/l1/el2", "/vmm "):
+        assert path in KVM_L0_INIT
 
 
 def test_l1_tree_without_a_vmm_is_a_base(busybox: Path) -> None:
@@ -118,7 +140,20 @@ def test_l2_device_tree_describes_the_vmms_board() -> None:
         get("/chosen", "linux,initrd-start")
 
 
-@pytest.mark.parametrize("script", [L1_INIT, L2_INIT], ids=["l1", "l2"])
+def test_the_device_tree_of_a_guest_with_a_virtual_el2() -> None:
+    fdt = libfdt.Fdt(l2_device_tree(256 * MIB, el2=True))
+
+    def get(path: str, name: str) -> Any:
+        return fdt.getprop(fdt.path_offset(path), name)
+
+    # HVC would go to the guest's own EL2.
+    assert get("/psci", "method").as_str() == "smc"
+    assert words(get("/timer", "interrupts"))[1::3] == [13, 14, 11, 10, 12]
+    interrupt = words(get("/interrupt-controller@8000000", "interrupts"))
+    assert interrupt == [1, l2tree.L2_MAINTENANCE_INTID - 16, 4]
+
+
+@pytest.mark.parametrize("script", [KVM_L0_INIT, L1_INIT, L2_INIT], ids=["l0", "l1", "l2"])
 def test_scripts_are_shell(script: str) -> None:
     shell = shutil.which("dash") or shutil.which("sh")
     assert shell is not None

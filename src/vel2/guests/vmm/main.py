@@ -5,6 +5,7 @@ from vel2.guests.l2tree import (
     DTB_BYTES,
     L2_GICD_BASE,
     L2_GICR_BASE,
+    L2_MAINTENANCE_INTID,
     L2_RAM_BASE,
     L2_STATISTICS_BASE,
     L2_UART_BASE,
@@ -55,7 +56,14 @@ IMAGE_TEXT_OFFSET = 8
 IMAGE_SIZE = 16
 IMAGE_MAGIC_OFFSET = 56
 IMAGE_MAGIC = 0x644D_5241
-USAGE = b"usage: vmm --kernel IMAGE --dtb DTB [--initrd FILE] [--memory SIZE[K|M|G]]\n\0"
+USAGE = (
+    b"usage: vmm --kernel IMAGE --dtb DTB [--initrd FILE] [--memory SIZE[K|M|G]]"
+    b" [--el2 vhe|nvhe] [--label TEXT]\n\0"
+)
+NO_EL2 = (
+    b"vmm: this KVM gives no such virtual EL2; it takes FEAT_NV2, Linux 6.16 or newer and"
+    b" kvm-arm.mode=nested\n\0"
+)
 GIC_IRQS = 64
 
 
@@ -103,11 +111,22 @@ def parse_size(text: u64) -> u64:
 
 
 @resident
+def parse_el2(text: u64) -> u64:
+    """Give the vCPU's features for a kind of virtual EL2."""
+    if equal(text, bytes_address(b"nvhe\0")):
+        return kvm.FEATURE_HAS_EL2 | kvm.FEATURE_HAS_EL2_E2H0
+    if not equal(text, bytes_address(b"vhe\0")):
+        usage()
+    return kvm.FEATURE_HAS_EL2
+
+
+@resident
 def parse_options(state: State, stack: u64) -> None:
     """Read the command line that the kernel put on the stack: argc, then argv."""
     count = load_u64(PA(stack))
     options = state.options
     options.memory_bytes = 256 << 20
+    options.label = bytes_address(b"L2| \0")
     n = u64(1)
     while n < count:
         name = load_u64(PA(stack + 8 + 8 * n))
@@ -122,6 +141,10 @@ def parse_options(state: State, stack: u64) -> None:
             options.dtb = value
         elif equal(name, bytes_address(b"--memory\0")):
             options.memory_bytes = parse_size(value)
+        elif equal(name, bytes_address(b"--el2\0")):
+            options.el2_features = parse_el2(value)
+        elif equal(name, bytes_address(b"--label\0")):
+            options.label = value
         else:
             usage()
         n = u64(n + 2)
@@ -154,8 +177,28 @@ def create_vm(state: State) -> None:
 
 
 @resident
+def has_extension(state: State, capability: u64) -> bool:
+    """Whether KVM has a capability."""
+    found = ioctl(state.kvm, kvm.CHECK_EXTENSION, capability)
+    return not failed(found) and found != 0
+
+
+@resident
+def require_el2(state: State) -> None:
+    """End the program when KVM does not give the virtual EL2 that was asked for."""
+    missing = not has_extension(state, kvm.CAP_ARM_EL2)
+    if state.options.el2_features & kvm.FEATURE_HAS_EL2_E2H0:
+        missing = missing or not has_extension(state, kvm.CAP_ARM_EL2_E2H0)
+    if missing:
+        put(STDERR, bytes_address(NO_EL2))
+        exit_with(1)
+
+
+@resident
 def create_vcpu(state: State) -> None:
     """Create the vCPU, with PSCI answered by the kernel."""
+    if state.options.el2_features != 0:
+        require_el2(state)
     made = ioctl(state.vm, kvm.CREATE_VCPU, 0)
     state.vcpu = check(state, made, bytes_address(b"create a vCPU\0"))
     size = ioctl(state.kvm, kvm.GET_VCPU_MMAP_SIZE, 0)
@@ -163,7 +206,8 @@ def create_vcpu(state: State) -> None:
     state.run = check(state, shared, bytes_address(b"map the vCPU's run structure\0"))
     target = ioctl(state.vm, kvm.PREFERRED_TARGET, address_of(state.init))
     check(state, target, bytes_address(b"ask for the preferred vCPU\0"))
-    state.init.features[0] = u32(state.init.features[0] | kvm.FEATURE_PSCI_0_2)
+    features = kvm.FEATURE_PSCI_0_2 | state.options.el2_features
+    state.init.features[0] = u32(state.init.features[0] | features)
     done = ioctl(state.vcpu, kvm.VCPU_INIT, address_of(state.init))
     check(state, done, bytes_address(b"initialize the vCPU\0"))
 
@@ -190,7 +234,11 @@ def create_gic(state: State) -> None:
     state.value = L2_GICR_BASE
     set_attribute(state, kvm.VGIC_GRP_ADDR, kvm.VGIC_ADDR_REDIST, value)
     state.word = GIC_IRQS
-    set_attribute(state, kvm.VGIC_GRP_NR_IRQS, 0, u64(address_of(state) + State.offset_of("word")))
+    word = u64(address_of(state) + State.offset_of("word"))
+    set_attribute(state, kvm.VGIC_GRP_NR_IRQS, 0, word)
+    if state.options.el2_features != 0:
+        state.word = L2_MAINTENANCE_INTID
+        set_attribute(state, kvm.VGIC_GRP_MAINT_IRQ, 0, word)
     set_attribute(state, kvm.VGIC_GRP_CTRL, kvm.VGIC_CTRL_INIT, 0)
 
 

@@ -20,6 +20,10 @@ class Options(Struct):
     initrd = scalar(u64)
     dtb = scalar(u64)
     memory_bytes = scalar(u64)
+    el2_features = scalar(u64)
+    """The features that give the vCPU a virtual EL2; 0 for none."""
+    label = scalar(u64)
+    """What each line of the guest's console begins with."""
 
 
 class State(Struct):

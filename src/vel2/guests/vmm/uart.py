@@ -3,7 +3,7 @@
 from vel2.guests.vmm.kvm import IRQ_LINE, IRQ_TYPE_SPI
 from vel2.guests.vmm.state import State
 from vel2.guests.vmm.syscalls import STDOUT, WRITE, ioctl, syscall
-from vel2.lang import address_of, resident, u8, u32, u64
+from vel2.lang import PA, address_of, load_u8, resident, u8, u32, u64
 
 THR = 0
 IER = 1
@@ -29,7 +29,7 @@ CARRIAGE_RETURN = 13
 
 @resident
 def flush(state: State) -> None:
-    """Write what is collected of the current line, with the prefix at the start of a line."""
+    """Write what is collected of the current line, with the label at the start of a line."""
     if state.line_used != 0:
         syscall(WRITE, STDOUT, u64(address_of(state) + LINE_OFFSET), state.line_used, 0, 0, 0)
         state.line_used = 0
@@ -48,10 +48,10 @@ def collect(state: State, byte: u64) -> None:
 def send(state: State, byte: u64) -> None:
     """Send one byte of the guest."""
     if state.at_line_start != 0 and byte != CARRIAGE_RETURN:
-        collect(state, PREFIX[0])
-        collect(state, PREFIX[1])
-        collect(state, PREFIX[2])
-        collect(state, PREFIX[3])
+        label = state.options.label
+        while load_u8(PA(label)) != 0:
+            collect(state, load_u8(PA(label)))
+            label = u64(label + 1)
         state.at_line_start = 0
     collect(state, byte)
     if byte == NEWLINE:
@@ -107,5 +107,4 @@ def update_interrupt(state: State) -> None:
         ioctl(state.vm, IRQ_LINE, address_of(state.irq))
 
 
-PREFIX = tuple(b"L2| ")
 LINE_OFFSET = State.offset_of("line")
