@@ -49,7 +49,8 @@ def split_names(texts: Sequence[str]) -> tuple[str, ...]:
     "--configs",
     multiple=True,
     metavar="NAMES",
-    help="Exactly these: native, native-nvhe, vhe-nv2, nvhe-nv2, vhe-nv, nvhe-nv.",
+    help="Exactly these: native, native-nvhe, vhe-nv2, nvhe-nv2, vhe-nv, nvhe-nv, kvm-vhe, "
+    "kvm-nvhe.",
 )
 @click.option("--macro", is_flag=True, help="Booting, processes and memory at both levels instead.")
 @click.option("--l2", default="6.12", show_default=True, help="L2's kernel, for --macro.")
@@ -123,6 +124,7 @@ def bench(
       vel2 bench
       vel2 bench --configs native,vhe-nv2 --only hypercall,mmio_read
       vel2 bench --l1 6.1 --el2 vhe --json result.json
+      vel2 bench --peer kvm              Linux's KVM as L0 beside vel2
       vel2 bench --host-time             nanoseconds instead of instructions
       vel2 bench --macro --el2 vhe       boot, processes, memory; both scales
     """  # noqa: D301

@@ -50,8 +50,15 @@ def test_configurations() -> None:
     assert names((), ["vhe"]) == ["native", "vhe-nv2", "vhe-nv"]
     assert names((), ["nvhe"], ["nv"]) == ["native", "nvhe-nv"]
     assert names(["nvhe-nv", "native-nvhe", "nvhe-nv"], ["vhe"]) == ["nvhe-nv", "native-nvhe"]
+    assert names((), ["vhe"], ["nv2"], ["kvm"]) == ["native", "vhe-nv2", "kvm-vhe"]
+    assert names(["native"], (), (), ["kvm"]) == ["native", "kvm-vhe", "kvm-nvhe"]
+    assert names(["kvm-nvhe"], ["nvhe"], (), ["kvm"]) == ["kvm-nvhe"]
     assert CONFIGURATIONS["native-nvhe"].bootargs == " kvm-arm.mode=nvhe"
-    assert CONFIGURATIONS["nvhe-nv2"].bootargs == ""
+    assert CONFIGURATIONS["nvhe-nv2"].bootargs == CONFIGURATIONS["kvm-nvhe"].bootargs == ""
+    assert [row.name for row in CONFIGURATIONS.values() if not row.nested] == [
+        "native",
+        "native-nvhe",
+    ]
 
 
 def test_names_with_commas() -> None:
@@ -88,7 +95,7 @@ def test_targets_name_what_there_is(table: dict[str, targets.Row]) -> None:
         (
             ["--configs", "vhe"],
             "there is no configuration 'vhe'; give one of native, native-nvhe, vhe-nv2, nvhe-nv2,"
-            " vhe-nv, nvhe-nv.",
+            " vhe-nv, nvhe-nv, kvm-vhe, kvm-nvhe.",
         ),
         (
             ["--only", "null,hvc"],
