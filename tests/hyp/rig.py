@@ -22,6 +22,7 @@ from vel2.hyp import (
     finegrained,
     gic,
     idregs,
+    monitors,
     pauth,
     pool,
     routing,
@@ -79,6 +80,8 @@ ROOTS = (
     gic.eoi_list_registers,
     gic.maintenance_status,
     init_id_registers,
+    monitors.probe,
+    monitors.reset,
     pauth.authenticate_eret,
     pool.empty,
     pool.give_back_all,
@@ -255,6 +258,8 @@ class Rig:
         self.vcpu.e2h = 1
         self.vcpu.e2h = 1
         with self.sim:
+            monitors.probe(self.vm)
+            monitors.reset(self.vcpu, self.vm)
             self.ready: bool = stage2.init(self.vm, PARANGE[pa_bits])
             self.sim[sr.VTTBR_EL2] = self.vm.canonical.vttbr
         self.before, self.after = State(self.sim), State(self.sim)

@@ -99,14 +99,17 @@ def test_l2s_counters_and_timers_trap_as_l1_asks(cntkctl: int, memory: int, hold
 
 @settings(max_examples=100)
 @given(l1=WORDS)
-def test_debug_traps_are_l1s_or_l0s(l1: int) -> None:
-    """Show MDCR_EL2 in vEL1: L1 can add debug traps, and can take away none of L0's."""
+def test_debug_and_pmu_traps_are_l1s_or_l0s(l1: int) -> None:
+    """Show MDCR_EL2 in vEL1: L1 can add traps, and can take away none of L0's."""
     rig = fresh_rig()
-    always = sr.MDCR_EL2.compose(TPM=1, TPMCR=1, TTRF=1, TPMS=1)
-    rig.vm.mdcr = always | 6
+    always = sr.MDCR_EL2.compose(TTRF=1, TPMS=1)
+    rig.vm.mdcr = always
+    rig.vcpu.mdcr_vel2 = always | 6
     rig.vcpu.vel2.memory[MEMORY[sr.MDCR_EL2]] = l1
     rig.prepare(context.enter_vel1, rig.vcpu)
-    own = sr.MDCR_EL2.compose(TDE=1, TDA=1, TDOSA=1, TDRA=1, TDCC=1)
-    assert rig[sr.MDCR_EL2] == always | 6 | l1 & own
+    own = sr.MDCR_EL2.compose(
+        TDE=1, TDA=1, TDOSA=1, TDRA=1, TDCC=1, TPM=1, TPMCR=1, HPMN=31, HPME=1, HLP=1
+    )
+    assert rig[sr.MDCR_EL2] == always | l1 & own
     rig.prepare(context.enter_vel2, rig.vcpu)
     assert rig[sr.MDCR_EL2] == always | 6

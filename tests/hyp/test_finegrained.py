@@ -42,7 +42,20 @@ def test_enables_of_hidden_features_never_reach_hardware() -> None:
         negative = sum(f.mask for f in register.fields if f.negative)
         assert rig[register] & negative == 0
     rig.run(context.enter_vel2, rig.vcpu)
-    assert not any(rig[register] for register in finegrained.REGISTERS)
+    for register in finegrained.REGISTERS:
+        assert rig[register] == finegrained.OWN.get(register, 0)
+
+
+def test_what_l0_traps_for_itself_is_on_beside_l1s_bits() -> None:
+    """Show that a bit of L1 does not take one of L0's away, and that L0's are what it says."""
+    rig = rig_with_fgt()
+    selectors = sr.HDFGRTR_EL2.compose(
+        PMEVTYPERn_EL0=1, PMCCFILTR_EL0=1, DBGBCRn_EL1=1, DBGWCRn_EL1=1
+    )
+    assert finegrained.OWN[sr.HDFGRTR_EL2] == selectors
+    rig.set_slot(sr.HDFGRTR_EL2, sr.HDFGRTR_EL2.OSLSR_EL1.mask)
+    rig.run(context.enter_vel1, rig.vcpu)
+    assert rig[sr.HDFGRTR_EL2] == selectors | sr.HDFGRTR_EL2.OSLSR_EL1.mask
 
 
 def test_a_machine_without_them_is_never_asked() -> None:

@@ -12,7 +12,7 @@ from vel2.hyp import routing
 from vel2.hyp.controls import HCR_FROM_L1
 
 IRREGULAR = {"HPMN", "SPMACCESSR"}
-"""Controls over the PMU, whose registers are hidden."""
+"""Controls that are more than bits: `monitors` decides one, the other's registers are hidden."""
 
 
 def give(rig: Rig, values: dict[str, int]) -> None:

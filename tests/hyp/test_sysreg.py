@@ -17,6 +17,7 @@ from vel2.arch.homes import in_memory
 from vel2.arch.vncr import REDIRECTED_TO_EL1, redirected
 from vel2.hyp import context, idregs, sysreg, trap
 from vel2.hyp.idregs import ROWS, RULES, Rule
+from vel2.hyp.selectors import ALL_COUNTERS
 from vel2.hyp.state import CONTEXT_VEL1
 
 WORDS = st.integers(0, (1 << 64) - 1)
@@ -59,8 +60,8 @@ def in_memory_of(register: type[Register]) -> Callable[[Rig], int]:
 
 
 ALL = (1 << 64) - 1
-MDCR_BITS = 0xF60 | 1 << 27
-"""TPMCR and TPM (5, 6), TDE, TDA, TDOSA and TDRA (8 to 11), TDCC."""
+MDCR_BITS = 0xF00
+"""TDE, TDA, TDOSA and TDRA (8 to 11): the rig's machine has neither PMU nor FEAT_FGT."""
 HOMES = [
     (sr.SCTLR_EL2, in_hardware(sr.SCTLR_EL1), ALL),
     (sr.TCR_EL2, in_hardware(sr.TCR_EL1), ALL),
@@ -268,6 +269,7 @@ def test_identification_registers_show_only_what_the_rules_allow(words: list[int
     rig = fresh_rig()
     for encoding, word in zip(ID_SPACE, words, strict=True):
         rig.sim.registers[encoding.trap_key] = word
+    rig.vm.selectors = ALL_COUNTERS
     rig.run(init_id_registers, rig.vm)
     for encoding, word in zip(ID_SPACE, words, strict=True):
         seen = rig.vm.id_registers[encoding.CRm * 8 + encoding.op2]
@@ -285,7 +287,7 @@ def test_identification_registers_show_only_what_the_rules_allow(words: list[int
 MUST_HIDE = {
     sr.ID_AA64PFR0_EL1: ("SVE", "MPAM", "AMU", "SEL2", "RME"),
     sr.ID_AA64PFR1_EL1: ("MTE", "SME", "NMI", "GCS", "RAS_frac", "MPAM_frac"),
-    sr.ID_AA64DFR0_EL1: ("PMUVer", "PMSVer", "TraceVer", "TraceFilt", "TraceBuffer", "BRBE"),
+    sr.ID_AA64DFR0_EL1: ("PMSVer", "TraceVer", "PMSS", "SEBEP", "TraceFilt", "TraceBuffer", "BRBE"),
     sr.ID_AA64ISAR0_EL1: ("TME",),
     sr.ID_AA64ISAR1_EL1: ("LS64",),
     sr.ID_AA64ISAR2_EL1: ("MOPS",),

@@ -111,6 +111,11 @@ def _in_memory() -> tuple[InMemory, ...]:
         debug.TDCC,
         debug.TPM,
         debug.TPMCR,
+        debug.HPMN,
+        debug.HPME,
+        debug.HPMD,
+        debug.HCCD,
+        debug.HLP,
     ):
         mdcr |= field.mask
     rows = (

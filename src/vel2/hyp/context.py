@@ -15,7 +15,7 @@ through L0, so L0 always knows which context runs.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.homes import SWITCHED, slot
-from vel2.hyp import controls, finegrained, gic, stage2, sve, timer
+from vel2.hyp import controls, finegrained, gic, selectors, stage2, sve, timer
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, SLOW_VEL1, Vcpu, page_of, vm_of
 from vel2.hyp.translate import TRANSLATIONS
 from vel2.lang import inline, mrs, msr, resident, u64
@@ -121,6 +121,7 @@ def setup_cpu_context(vcpu: Vcpu) -> None:
         finegrained.load_for_vel1(vcpu)
         timer.load_vel1_timers(vcpu)
         gic.load_vel1_interface(vcpu)
+    selectors.load_for_context(vcpu)
 
 
 @resident

@@ -31,9 +31,12 @@ for _field in (
 
 CPTR_ALWAYS = sr.CPTR_EL2.res1 | sr.CPTR_EL2.compose(TSM=1, TTA=1, TAM=1)
 """SME, trace and activity monitors are hidden."""
-MDCR_ALWAYS = sr.MDCR_EL2.compose(TPM=1, TPMCR=1, TTRF=1, TPMS=1)
-"""PMU, trace filter and SPE are hidden; E2PB=E2TB=0 keep the profiling buffers out of reach."""
-MDCR_FROM_L1 = sr.MDCR_EL2.compose(TDE=1, TDA=1, TDOSA=1, TDRA=1, TDCC=1)
+MDCR_ALWAYS = sr.MDCR_EL2.compose(TTRF=1, TPMS=1)
+"""Trace filter and SPE are hidden; E2PB=E2TB=0 keep the profiling buffers out of reach."""
+MDCR_FROM_L1 = sr.MDCR_EL2.compose(
+    TDE=1, TDA=1, TDOSA=1, TDRA=1, TDCC=1, TPM=1, TPMCR=1, HPMN=31, HPME=1, HLP=1
+)
+"""HPMD and HCCD are about EL2, and are in the filters of the counters (`selectors`)."""
 
 HCR_NVHE = HCR.compose(NV1=1)
 """EL1 names mean vEL1's registers, and stage 1 has one privilege level."""
@@ -152,7 +155,7 @@ def load_for_vel2(vcpu: Vcpu) -> None:
     msr(sr.HCR_EL2, vel2_hcr(vcpu))
     vcpu.own_tlbis = 0
     msr(sr.CPTR_EL2, vel2_cptr(vcpu))
-    msr(sr.MDCR_EL2, vm_of(vcpu).mdcr)
+    msr(sr.MDCR_EL2, vcpu.mdcr_vel2)
     msr(sr.CNTHCTL_EL2, CNTHCTL_VEL2)
     if vcpu.e2h != 0:
         msr(sr.CNTVOFF_EL2, 0)

@@ -8,7 +8,8 @@ does not exist for L1, and the access is UNDEFINED.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.homes import CONTEXT_MEMORY, HYP_TIMERS, IN_PAGE, SWITCHED, slot
-from vel2.hyp import controls, gic, timer
+from vel2.hyp import controls, gic, monitors, selectors, timer
+from vel2.hyp.context import sync_mdscr
 from vel2.hyp.exception import held_spsr, spsr_of
 from vel2.hyp.state import GUEST_NVHE, SLOW_MAINTENANCE, Vcpu, page_of, vm_of
 from vel2.hyp.translate import TRANSLATIONS
@@ -97,8 +98,7 @@ def read_interface_or_page(vcpu: Vcpu, key: u64) -> u64:
     for memory in CONTEXT_MEMORY:
         if key == memory.register.trap_key:
             return vcpu.vel2.memory[memory.index]
-    vcpu.undefined = 1
-    return 0
+    return monitors.read(vcpu, key)
 
 
 @inline
@@ -168,6 +168,9 @@ def sync_live(vcpu: Vcpu) -> None:
 @resident
 def write_page(vcpu: Vcpu, key: u64, value: u64) -> None:
     """Write a slot of the page or context memory."""
+    if key == sr.MDCR_EL2.trap_key:
+        monitors.write_mdcr(vcpu, value)
+        return
     page = page_of(vcpu)
     for register in EL0_TIMERS:
         if vcpu.e2h == 0 and key == register.trap_key:
@@ -189,7 +192,10 @@ def write_page(vcpu: Vcpu, key: u64, value: u64) -> None:
         if key == memory.register.trap_key:
             vcpu.vel2.memory[memory.index] = value & memory.writable
             return
-    vcpu.undefined = 1
+    # A breakpoint or watchpoint of vEL2 itself works from here on: so must the MDSCR_EL1 that was
+    # written before it.
+    sync_mdscr(vcpu)
+    monitors.write(vcpu, key, value)
 
 
 @resident
@@ -213,6 +219,7 @@ def write_hcr(vcpu: Vcpu, value: u64) -> None:
         msr(sr.SPSR_EL1, held_spsr(vcpu, spsr))
         timer.stop_timers(vcpu)
         controls.load_for_vel2(vcpu)
+        selectors.refresh(vcpu)
     elif allowed & E2H == 0 and vcpu.e2h != 0:
         for row in SWITCHED:
             if row.traps_nvhe and not row.common_nvhe:
@@ -225,3 +232,4 @@ def write_hcr(vcpu: Vcpu, value: u64) -> None:
         msr(sr.SPSR_EL1, held_spsr(vcpu, spsr))
         timer.start_timers(vcpu)
         controls.load_for_vel2(vcpu)
+        selectors.refresh(vcpu)

@@ -1,7 +1,7 @@
 """Fine-grained traps (FEAT_FGT): L1's HFG* registers for vEL1, and whether one of their bits asks.
 
-A bit with a positive name traps when it is 1: while vEL1 runs hardware has L1's, while vEL2 runs
-none is set, because there they would trap L1's own accesses. A bit with a negative name ("n...")
+A bit with a positive name traps when it is 1: while vEL1 runs hardware has L1's and L0's own, while
+vEL2 runs L0's only, because L1's would trap its own accesses. A bit with a negative name ("n...")
 enables a feature that came after FEAT_FGT; those features are hidden from the VM, so hardware's
 stay 0 and the accesses are UNDEFINED before anybody asks (`routing`). HAFGRTR_EL2 is about activity
 monitors, hidden.
@@ -23,6 +23,15 @@ REGISTERS = (
 )
 
 
+SELECTORS = ("PMEVTYPERn_EL0", "PMCCFILTR_EL0", "DBGBCRn_EL1", "DBGWCRn_EL1")
+TURN_ON_COUNTERS = ("PMCR_EL0", "PMCNTEN")
+OWN: dict[type[Register], int] = {
+    sr.HDFGRTR_EL2: sr.HDFGRTR_EL2.compose(**dict.fromkeys(SELECTORS, 1)),
+    sr.HDFGWTR_EL2: sr.HDFGWTR_EL2.compose(**dict.fromkeys(SELECTORS + TURN_ON_COUNTERS, 1)),
+}
+"""What L0 traps for itself in every context (`selectors`)."""
+
+
 def positive_bits(register: type[Register]) -> int:
     """Mask the bits of a fine-grained register that trap when they are 1."""
     mask = 0
@@ -32,7 +41,10 @@ def positive_bits(register: type[Register]) -> int:
     return mask
 
 
-ROWS = tuple((register, slot(register), positive_bits(register)) for register in REGISTERS)
+ROWS = tuple(
+    (register, slot(register), positive_bits(register), OWN.get(register, 0))
+    for register in REGISTERS
+)
 SLOTS = tuple(slot(register) for register in REGISTERS)
 
 
@@ -57,10 +69,10 @@ def load_for_vel1(vcpu: Vcpu) -> None:
     """Give hardware what L1 asks of the fine-grained traps."""
     if vm_of(vcpu).has_fgt != 0:
         page = page_of(vcpu)
-        for register, number, bits in ROWS:
+        for register, number, bits, own in ROWS:
             value = page.slot[number] & bits
             if value != 0:
-                msr(register, value)
+                msr(register, value | own)
                 vcpu.fgt_loaded = 1
 
 
@@ -68,9 +80,16 @@ def load_for_vel1(vcpu: Vcpu) -> None:
 def clear_for_vel2(vcpu: Vcpu) -> None:
     """Take L1's fine-grained traps out of its own way."""
     if vcpu.fgt_loaded != 0:
-        for register, _number, _bits in ROWS:
-            msr(register, 0)
+        for register, _number, _bits, own in ROWS:
+            msr(register, own)
         vcpu.fgt_loaded = 0
+
+
+@inline
+def reset() -> None:
+    """Begin with L0's own traps, if the machine has FEAT_FGT."""
+    for register, _number, _bits, own in ROWS:
+        msr(register, own)
 
 
 @resident

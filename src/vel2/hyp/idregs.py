@@ -11,6 +11,7 @@ from enum import Enum
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Field, Register
+from vel2.hyp.selectors import ALL_COUNTERS
 from vel2.hyp.state import GUEST_NVHE, LEVEL_NV2, Vm
 from vel2.lang import inline, mrs, resident, u64
 
@@ -60,6 +61,7 @@ MMFR4 = sr.ID_AA64MMFR4_EL1
 
 AARCH64_ONLY = 1
 DEBUG_V8P8 = 0xA
+PMUV3P5 = 6
 PARANGE_48_BITS = 5
 GRAN4_48_BITS = 0
 GRAN16_48_BITS = 1
@@ -85,7 +87,8 @@ RULES: tuple[tuple[type[Register], tuple[FieldRule, ...]], ...] = (
     (
         DFR0,
         cap(DFR0.DebugVer, DEBUG_V8P8)
-        + keep(DFR0.BRPs, DFR0.WRPs, DFR0.CTX_CMPs, DFR0.DoubleLock),
+        + keep(DFR0.BRPs, DFR0.WRPs, DFR0.CTX_CMPs, DFR0.DoubleLock, DFR0.HPMN0)
+        + cap(DFR0.PMUVer, PMUV3P5),
     ),
     (
         ISAR0,
@@ -136,7 +139,8 @@ HIDDEN = {
     "SVE with FEAT_NV alone": "ZCR_EL1 of vEL1 cannot be trapped apart from all of SVE",
     "SME": "SMCR_EL2 and the streaming mode are not virtualized yet",
     "MTE": "tag storage and GCR_EL1/TFSR switching are not virtualized yet",
-    "PMUv3, SPE, TRBE, BRBE, trace": "counters and buffers are not virtualized yet",
+    "PMUv3 beyond FEAT_PMUv3p5": "freezing, snapshots and the instruction counter would need EL2's",
+    "SPE, TRBE, BRBE, trace": "buffers and records are not virtualized yet",
     "FEAT_FGT2, FEAT_HCX": "the features their bits are about are hidden too",
     "FEAT_NV for L1": "recursion (L3) is not built yet",
     "FEAT_TTST": "the walk of L1's stage 2 takes its input to be 25 bits at least",
@@ -176,7 +180,9 @@ def _row(register: type[Register], rules: tuple[FieldRule, ...]) -> Row:
     return Row(register, encoding.CRm * 8 + encoding.op2, keep_mask, set_bits, caps)
 
 
+PMU_FIELDS = DFR0.PMUVer.mask | DFR0.HPMN0.mask
 PFR0_INDEX = 4 * 8 + 0
+DFR0_INDEX = 5 * 8 + 0
 ZFR0_INDEX = 4 * 8 + 4
 MMFR0_INDEX = 7 * 8 + 0
 MMFR1_INDEX = 7 * 8 + 1
@@ -205,6 +211,8 @@ def init(vm: Vm) -> None:
     vm.id_registers[MMFR0_INDEX] = MMFR0.PARange.set(
         mmfr0, capped(MMFR0.PARange.get(mmfr0), vm.max_parange)
     )
+    if vm.selectors & ALL_COUNTERS == 0:
+        vm.id_registers[DFR0_INDEX] = vm.id_registers[DFR0_INDEX] & ~PMU_FIELDS
     if vm.has_sve != 0:
         features = PFR0.SVE.get(mrs(PFR0))
         vm.id_registers[PFR0_INDEX] = PFR0.SVE.set(vm.id_registers[PFR0_INDEX], features)

@@ -62,7 +62,10 @@ class Row:
 
 ALWAYS = Clause((), True, True)
 HIDDEN_PREFIXES = (
-    "PM", "SPM", "TRB", "TRC", "TRF", "BRB", "AMC", "AME", "AMU", "MPAM", "GCS", "LOR", "ZCR",
+    *("PMB", "PMICNTR", "PMICFILTR", "PMUACR", "PMECR", "PMIAR", "PMSSCR", "PMZR", "PMCCNTSVR"),
+    *("PMICNTSVR", "PMEVCNTSVR", "PMSCR", "PMSEVFR", "PMSFCR", "PMSICR", "PMSIDR", "PMSIRR"),
+    *("PMSLATFR", "PMSNEVFR", "PMSDSFR"),
+    "SPM", "TRB", "TRC", "TRF", "BRB", "AMC", "AME", "AMU", "MPAM", "GCS", "LOR", "ZCR",
     "SMCR", "SMPRI", "SMIDR", "SVCR", "TPIDR2", "TCR2", "SCTLR2", "PIR", "POR", "S2POR", "MAIR2",
     "AMAIR2", "RGSR", "GCR", "GMID", "TFSR", "FPMR", "ACCDATA", "RCW", "PFAR", "MDSELR", "MDSTEPOP",
     "SCXTNUM",

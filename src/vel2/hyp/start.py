@@ -8,7 +8,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage1Leaf
 from vel2.arch.homes import slot, switched
 from vel2.arch.insn import IC, TLBI
-from vel2.hyp import controls, finegrained, idregs, pool, stage2, sve
+from vel2.hyp import controls, finegrained, idregs, monitors, pool, stage2, sve
 from vel2.hyp.context import MDSCR_SLOT, load_vel2_registers
 from vel2.hyp.exception import ENTRY_PSTATE
 from vel2.hyp.layout import PCPU_OFFSET, VM_OFFSET, VNCR_IN_PCPU
@@ -116,10 +116,6 @@ def missing_feature() -> u64:
     return 0
 
 
-PMU_PRESENT = tuple(range(1, 15))
-"""ID_AA64DFR0_EL1.PMUVer: 0 is none, 15 IMPLEMENTATION DEFINED."""
-
-
 @resident
 def probe(vm: Vm) -> None:
     """Find out what differs between machines and no ID register tells."""
@@ -133,12 +129,10 @@ def probe(vm: Vm) -> None:
     msr(sr.CPACR_EL1, 0)
     msr(sr.CNTKCTL_EL1, 0)
     vm.mdcr = controls.MDCR_ALWAYS
-    if sr.ID_AA64DFR0_EL1.PMUVer.get(mrs(sr.ID_AA64DFR0_EL1)) in PMU_PRESENT:
-        vm.mdcr = controls.MDCR_ALWAYS | sr.PMCR_EL0.N.get(mrs(sr.PMCR_EL0))
     if sr.ID_AA64MMFR0_EL1.FGT.get(mrs(sr.ID_AA64MMFR0_EL1)) != 0:
         vm.has_fgt = 1
-        for register in finegrained.REGISTERS:
-            msr(register, 0)
+        finegrained.reset()
+    monitors.probe(vm)
     if vm.nv_level == LEVEL_NV2 and sr.ID_AA64PFR0_EL1.SVE.get(mrs(sr.ID_AA64PFR0_EL1)) != 0:
         vm.has_sve = 1
         msr(sr.CPTR_EL2, sve.CPTR_OPEN)
@@ -185,6 +179,7 @@ def reset_vcpu(vcpu: Vcpu, vm: Vm) -> None:
     msr(sr.CNTHV_CTL_EL2, 0)
     vcpu.context = CONTEXT_VEL2
     vcpu.pstate = ENTRY_PSTATE
+    monitors.reset(vcpu, vm)
 
 
 @resident

@@ -105,6 +105,10 @@ class Vcpu(Struct):
     """L1's ZCR_EL2, while vEL1 runs."""
     mdscr = scalar(u64)
     """What hardware's MDSCR_EL1 holds."""
+    mdcr_vel2 = scalar(u64)
+    """Hardware's MDCR_EL2 while vEL2 runs."""
+    moving = scalar(u64)
+    """Which of `selectors` hardware holds otherwise in vEL2 than in vEL1, as a mask."""
     fast_eret = scalar(u64)
     own_tlbis = scalar(u64)
     """TLBIs of L1's own regime that trapped since vEL1 ran (`tlbi.stop_trapping`)."""
@@ -128,6 +132,9 @@ class Vcpu(Struct):
     walk = nested(Walk)
     vel2 = nested(CpuContext)
     vel1 = nested(CpuContext)
+    selectors = array(u64, 64)
+    """As L1 wrote them (`selectors.ROWS`): PMEVTYPER<n>_EL0, PMCCFILTR_EL0, DBGBCR<n>_EL1,
+    DBGWCR<n>_EL1."""
     counters = nested(Counters)
 
 
@@ -220,7 +227,13 @@ class Vm(Struct):
     id_registers = array(u64, ID_REGISTERS)
     """[CRm * 8 + op2] of the space S3_0_C0_C<CRm>_<op2>, as L1 sees them."""
     mdcr = scalar(u64)
-    """MDCR_EL2 of the hyp context; HPMN gives all counters to nobody but EL2's traps."""
+    """L0's part of MDCR_EL2 in every context."""
+    mdcr_writable = scalar(u64)
+    """What L1 can set in MDCR_EL2."""
+    selectors = scalar(u64)
+    """Which of `Vcpu.selectors` there are, as a mask; those of a PMU only if the VM has one."""
+    counters = scalar(u64)
+    """Hardware's PMCR_EL0.N."""
     list_registers = scalar(u64)
     active_priorities = scalar(u64)
     """How many ICH_AP0R<n>/AP1R<n> exist."""

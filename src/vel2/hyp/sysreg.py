@@ -13,7 +13,7 @@ from vel2.arch.esr import ISS_SYS64
 from vel2.arch.homes import slot
 from vel2.arch.insn import AT
 from vel2.hyp import at as address_translation
-from vel2.hyp import el2regs, finegrained, prediction, routing, tlbi
+from vel2.hyp import el2regs, finegrained, monitors, prediction, routing, tlbi
 from vel2.hyp.answer import forward, undefined
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import Vcpu, page_of, vm_of
@@ -141,4 +141,21 @@ def from_vel1(vcpu: Vcpu) -> Outcome:
         if is_read:
             set_target_register(vcpu, esr, page_of(vcpu).slot[ACTLR_SLOT])
         return Outcome.SKIP
-    return undefined(vcpu)
+    return monitor_from_vel1(vcpu, key, is_read)
+
+
+@resident
+def monitor_from_vel1(vcpu: Vcpu, key: u64, is_read: bool) -> Outcome:
+    """Emulate what L0 traps of the PMU and debug registers; there is nothing else."""
+    if monitors.is_reserved(vcpu, key):
+        return forward(vcpu)
+    vcpu.undefined = 0
+    if is_read:
+        value = monitors.read(vcpu, key)
+        if vcpu.undefined == 0:
+            set_target_register(vcpu, vcpu.esr, value)
+    else:
+        monitors.write(vcpu, key, source_register(vcpu, vcpu.esr))
+    if vcpu.undefined != 0:
+        return undefined(vcpu)
+    return Outcome.SKIP

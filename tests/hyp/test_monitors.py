@@ -1,0 +1,400 @@
+"""Counters, breakpoints and watchpoints: hardware's selectors do in each context what L1's say."""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.hyp.rig import Rig, init_id_registers
+from vel2.arch import sysregs as sr
+from vel2.arch.bits import Encoding, Register
+from vel2.arch.esr import EC, ESR_ELx
+from vel2.arch.homes import in_memory
+from vel2.hyp import context, monitors, selectors, trap
+from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2
+
+N = 6
+BREAKPOINTS, WATCHPOINTS = 6, 4
+CYCLE = 31
+MDCR = sr.MDCR_EL2
+MDCR_INDEX = in_memory(MDCR).index
+TYPER = sr.PMEVTYPER_EL0
+BCR, WCR = sr.DBGBCR_EL1, sr.DBGWCR_EL1
+WORDS = st.integers(0, (1 << 64) - 1)
+FIRST_BIT = st.sampled_from((0, 1))
+UNDEF = ESR_ELx.compose(EC=EC.UNKNOWN, IL=1)
+EL1H, EL0T = 0b0101, 0
+VBAR = 0x9_0000
+PC = 0x1000
+
+
+@cache
+def machine(pmu: int = 6, fgt: int = 1) -> Rig:
+    rig = Rig()
+    rig[sr.ID_AA64DFR0_EL1] = sr.ID_AA64DFR0_EL1.compose(
+        PMUVer=pmu, BRPs=BREAKPOINTS - 1, WRPs=WATCHPOINTS - 1
+    )
+    rig[sr.PMCR_EL0] = sr.PMCR_EL0.N.put(N)
+    rig.vm.has_fgt = fgt
+    rig.vm.mdcr = 0
+    rig.prepare(monitors.probe, rig.vm)
+    rig.prepare(monitors.reset, rig.vcpu, rig.vm)
+    rig[sr.VBAR_EL1] = VBAR
+    rig.initial = rig.state()
+    return rig
+
+
+def fresh(pmu: int = 6, fgt: int = 1) -> Rig:
+    rig = machine(pmu, fgt)
+    rig.reset()
+    return rig
+
+
+def syndrome(encoding: Encoding, read: bool) -> int:
+    op0, op1, crn, crm, op2 = encoding
+    iss = op0 << 20 | op2 << 17 | op1 << 14 | crn << 10 | 7 << 5 | crm << 1 | read
+    return 0x18 << 26 | 1 << 25 | iss
+
+
+def trapped(rig: Rig, register: type[Register], read: bool, pstate: int = EL1H) -> bool:
+    """Trap on an access with x7; tell whether it was done."""
+    rig.vcpu.pc, rig.vcpu.pstate = PC, pstate
+    rig.run(trap.handle_sync, rig.vcpu, syndrome(register.encoding, read))
+    return rig.vcpu.pc == PC + 4
+
+
+def write(rig: Rig, register: type[Register], value: int, pstate: int = EL1H) -> bool:
+    rig.vcpu.x[7] = value
+    return trapped(rig, register, False, pstate)
+
+
+def read(rig: Rig, register: type[Register], pstate: int = EL1H) -> int:
+    assert trapped(rig, register, True, pstate), register
+    return rig.vcpu.x[7]
+
+
+def switch(rig: Rig) -> None:
+    if rig.vcpu.context == CONTEXT_VEL2:
+        rig.run(context.enter_vel1, rig.vcpu)
+    else:
+        rig.run(context.enter_vel2, rig.vcpu)
+
+
+def filter_of(n: int) -> type[Register]:
+    return sr.PMCCFILTR_EL0 if n == CYCLE else sr.PMEVTYPERn_EL0[n]
+
+
+def l1_counts(rig: Rig, n: int, el: int, value: int) -> bool:
+    """Whether L1's machine counts at an EL, all but the enables (AArch64.CountEvents)."""
+    if el == 0:
+        return TYPER.U.get(value) == TYPER.NSU.get(value)
+    if el == 1:
+        return TYPER.P.get(value) == TYPER.NSK.get(value)
+    mdcr = rig.vcpu.vel2.memory[MDCR_INDEX]
+    prohibited = bool(MDCR.HPMD.get(mdcr)) and (n == CYCLE or n < MDCR.HPMN.get(mdcr))
+    if n == CYCLE:
+        prohibited = prohibited and bool(sr.PMCR_EL0.DP.get(rig[sr.PMCR_EL0]))
+        prohibited = prohibited or bool(MDCR.HCCD.get(mdcr))
+    return bool(TYPER.NSH.get(value)) and not prohibited
+
+
+def hardware_counts(value: int, el: int) -> bool:
+    """Whether hardware with MDCR_EL2.HPMD=HCCD=0 counts at an EL."""
+    if el == 2:
+        return bool(TYPER.NSH.get(value))
+    name = ("U", "NSU") if el == 0 else ("P", "NSK")
+    return TYPER.field(name[0]).get(value) == TYPER.field(name[1]).get(value)
+
+
+def counter_is_on(rig: Rig, n: int) -> bool:
+    mdcr = rig.vcpu.vel2.memory[MDCR_INDEX]
+    own = n == CYCLE or n < MDCR.HPMN.get(mdcr)
+    on = sr.PMCR_EL0.E.get(rig[sr.PMCR_EL0]) if own else MDCR.HPME.get(mdcr)
+    return bool(on) and bool(rig[sr.PMCNTENSET_EL0] >> n & 1)
+
+
+def check_filters(rig: Rig, written: dict[int, int]) -> None:
+    """Require of every counter that is on: it counts where it shall, and never in L0."""
+    el = 2 if rig.vcpu.context == CONTEXT_VEL2 else 1
+    for n in (*range(N), CYCLE):
+        if not counter_is_on(rig, n):
+            continue
+        value = rig[filter_of(n)]
+        l1 = written.get(n, 0)
+        assert not hardware_counts(value, 2), n
+        assert hardware_counts(value, 1) == l1_counts(rig, n, el, l1), (n, hex(l1), el)
+        assert hardware_counts(value, 0) == l1_counts(rig, n, 0, l1), n
+        assert TYPER.evtCount.get(value) == TYPER.evtCount.get(l1)
+
+
+FILTER_BITS = TYPER.compose(P=1, U=1, NSK=1, NSU=1, NSH=1, evtCount=0x3F)
+MDCR_BITS = MDCR.compose(HPMD=1, HCCD=1, HPME=1, TPM=1, TDE=1)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_counters_count_where_l1_says_after_any_sequence(seed: int) -> None:
+    """Show it for random writes of filters, enables and MDCR_EL2 in both contexts."""
+    rig = fresh()
+    chance = random.Random(seed)
+    written: dict[int, int] = {}
+    for _ in range(60):
+        what = chance.randrange(6)
+        n = chance.choice((*range(N), CYCLE))
+        if what == 0:
+            value = chance.getrandbits(64) & FILTER_BITS
+            if rig.vcpu.context == CONTEXT_VEL1:
+                rig.vcpu.vel2.memory[MDCR_INDEX] &= ~MDCR.TPM.mask
+                if n < CYCLE and n >= MDCR.HPMN.get(rig.vcpu.vel2.memory[MDCR_INDEX]):
+                    continue
+            assert write(rig, filter_of(n), value)
+            written[n] = value
+            assert read(rig, filter_of(n)) == value
+        elif what == 1:
+            rig.vcpu.vel2.memory[MDCR_INDEX] &= ~(MDCR.TPM.mask | MDCR.TPMCR.mask)
+            assert write(rig, sr.PMCR_EL0, chance.getrandbits(6) | N << 11)
+        elif what == 2:
+            rig.vcpu.vel2.memory[MDCR_INDEX] &= ~MDCR.TPM.mask
+            assert write(rig, sr.PMCNTENSET_EL0, chance.getrandbits(32))
+        elif what == 3 and rig.vcpu.context == CONTEXT_VEL2:
+            split = chance.choice((N, N, N - 4))
+            assert write(rig, MDCR, chance.getrandbits(64) & MDCR_BITS | split)
+        else:
+            switch(rig)
+        check_filters(rig, written)
+
+
+def test_a_vm_without_counters_in_use_pays_nothing() -> None:
+    """Show that a filter of a counter that is off is not switched, and that one in use is."""
+    rig = fresh()
+    assert write(rig, sr.PMEVTYPER0_EL0, 0)
+    assert rig.vcpu.moving == 0
+    assert write(rig, sr.PMCNTENSET_EL0, 1)
+    assert rig.vcpu.moving == 0
+    assert write(rig, sr.PMCR_EL0, 1)
+    assert rig.vcpu.moving == 1
+    assert write(rig, sr.PMEVTYPER0_EL0, TYPER.NSH.mask)
+    assert rig.vcpu.moving == 0, "counts at EL2 and at EL1: hardware needs one value for both"
+
+
+def where_l1_matches(value: int) -> set[int]:
+    """At which Non-secure ELs HMC, SSC and PMC (or PAC) of L1 match."""
+    if BCR.SSC.get(value) == 0b10:
+        return set()
+    found = {el for el, bit in ((0, 0b10), (1, 0b01)) if BCR.PMC.get(value) & bit}
+    return found | ({2} if BCR.HMC.get(value) else set())
+
+
+def where_hardware_matches(value: int) -> set[int]:
+    return where_l1_matches(value) if BCR.E.get(value) else set()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    value=WORDS, index=st.integers(0, BREAKPOINTS + WATCHPOINTS - 1), e2h=FIRST_BIT, tde=FIRST_BIT
+)
+def test_a_breakpoint_matches_where_l1_says(value: int, index: int, e2h: int, tde: int) -> None:
+    """Show it for any control of an address breakpoint or watchpoint, in both contexts."""
+    rig = fresh()
+    rig.vcpu.e2h = e2h
+    rig.vcpu.vel2.memory[MDCR_INDEX] = MDCR.TDE.put(tde)
+    value &= 0xFFFF_FFFF
+    if index < BREAKPOINTS:
+        register: type[Register] = sr.DBGBCRn_EL1[index]
+        value = BCR.BT.set(value, BCR.BT.get(value) & 1)
+    else:
+        register = sr.DBGWCRn_EL1[index - BREAKPOINTS]
+    assert write(rig, register, value)
+    assert read(rig, register) == value
+    matches = where_l1_matches(value) if BCR.E.get(value) else set()
+    for el in (2, 1, 2):
+        real = rig[register]
+        own = {el}
+        if el == 2 and not e2h and not tde:
+            own = set()
+        expected = ({1} if matches & own else set()) | ({0} & matches)
+        assert where_hardware_matches(real) == expected
+        keeps = ~(selectors.WHERE | BCR.E.mask)
+        assert real & keeps == value & keeps
+        switch(rig)
+    assert rig.vcpu.moving >> 32 == 0 or BCR.E.get(value)
+
+
+CONTEXT_TYPES = [
+    # BT, in vEL2 with E2H=1, with E2H=0, in vEL1; None: never
+    (0b0010, 0b0010, None, 0b0010),
+    (0b0011, 0b0011, None, 0b0011),
+    (0b0110, None, None, 0b0110),
+    (0b0111, None, None, 0b0111),
+    (0b1000, None, None, None),
+    (0b1001, None, None, None),
+    (0b1010, None, None, None),
+    (0b1011, None, None, None),
+    (0b1100, 0b0110, None, None),
+    (0b1101, 0b0111, None, None),
+    (0b1110, None, None, None),
+    (0b1111, None, None, None),
+]
+
+
+@pytest.mark.parametrize("row", CONTEXT_TYPES, ids=lambda row: f"{row[0]:04b}")
+@pytest.mark.parametrize("e2h", (0, 1))
+def test_context_breakpoints_compare_what_l1_means(
+    row: tuple[int, int | None, int | None, int | None], e2h: int
+) -> None:
+    """Show for each type which register of hardware it compares, or that it never matches."""
+    rig = fresh()
+    rig.vcpu.e2h = e2h
+    rig.vcpu.vel2.memory[MDCR_INDEX] = MDCR.TDE.mask
+    bt, with_e2h, without, vel1 = row
+    value = BCR.compose(E=1, HMC=1, PMC=3, BAS=15, BT=bt)
+    register = sr.DBGBCRn_EL1[BREAKPOINTS - 1]
+    assert write(rig, register, value)
+    for expected in ((without, with_e2h)[e2h], vel1):
+        real = rig[register]
+        assert BCR.E.get(real) == (expected is not None)
+        if expected is not None:
+            assert BCR.BT.get(real) == expected
+            linked = expected in (0b0011, 0b0111)
+            assert BCR.HMC.get(real) == linked, "of a linked one the ELs are ignored, and kept"
+        switch(rig)
+
+
+def test_what_is_not_there_is_undefined() -> None:
+    """Show it for counters, breakpoints and watchpoints beyond the last, at vEL2 and vEL1."""
+    rig = fresh()
+    absent = (
+        sr.PMEVTYPERn_EL0[N],
+        sr.PMEVCNTRn_EL0[N],
+        sr.DBGBCRn_EL1[BREAKPOINTS],
+        sr.DBGWCRn_EL1[WATCHPOINTS],
+    )
+    for _ in range(2):
+        for register in absent:
+            for is_read in (False, True):
+                assert not trapped(rig, register, is_read)
+                assert rig[sr.ESR_EL1] == UNDEF
+        switch(rig)
+
+
+def test_a_machine_without_a_pmu_shows_none() -> None:
+    """Show that every PMU register is UNDEFINED, MDCR_EL2 has no PMU bits, and EL1 has none."""
+    for version in (0, 15):
+        rig = fresh(pmu=version)
+        assert rig.vm.mdcr & MDCR.TPM.mask and rig.vm.mdcr & MDCR.TPMCR.mask
+        rig.run(init_id_registers, rig.vm)
+        features = rig.vm.id_registers[5 * 8]
+        assert sr.ID_AA64DFR0_EL1.PMUVer.get(features) == 0
+        assert sr.ID_AA64DFR0_EL1.BRPs.get(features) == BREAKPOINTS - 1
+        for register in (sr.PMCR_EL0, sr.PMCCNTR_EL0, sr.PMXEVTYPER_EL0, sr.PMEVTYPER0_EL0):
+            for is_read in (False, True):
+                assert not trapped(rig, register, is_read)
+        assert write(rig, MDCR, (1 << 64) - 1)
+        kept = MDCR.compose(TDE=1, TDA=1, TDOSA=1, TDRA=1, TDCC=1)
+        assert rig.vcpu.vel2.memory[MDCR_INDEX] == kept
+
+
+def test_l1s_traps_of_the_pmu_are_l1s() -> None:
+    """Show TPM, TPMCR and the counters above HPMN: forwarded from vEL1, never asked at vEL2."""
+    cases = (
+        (MDCR.compose(TPM=1, HPMN=N), sr.PMEVTYPER0_EL0, True),
+        (MDCR.compose(TPM=1, HPMN=N), sr.PMCR_EL0, True),
+        (MDCR.compose(TPMCR=1, HPMN=N), sr.PMCR_EL0, True),
+        (MDCR.compose(TPMCR=1, HPMN=N), sr.PMEVTYPER0_EL0, False),
+        (MDCR.compose(HPMN=2), sr.PMEVTYPER1_EL0, False),
+        (MDCR.compose(HPMN=2), sr.PMEVTYPER2_EL0, True),
+        (MDCR.compose(HPMN=2), sr.PMEVCNTR5_EL0, True),
+        (MDCR.compose(HPMN=2), sr.PMCCFILTR_EL0, False),
+        (MDCR.compose(HPMN=0), sr.PMEVTYPER0_EL0, True),
+    )
+    for mdcr, register, forwards in cases:
+        rig = fresh()
+        assert write(rig, MDCR, mdcr)
+        assert trapped(rig, register, True)
+        switch(rig)
+        done = trapped(rig, register, True)
+        assert done != forwards, register
+        if forwards:
+            assert rig.vcpu.context == CONTEXT_VEL2
+            assert rig[sr.ESR_EL1] == syndrome(register.encoding, True)
+        else:
+            assert rig.vcpu.context == CONTEXT_VEL1
+
+
+def test_pmselr_leads_to_counters_and_filters() -> None:
+    """Show PMXEVTYPER_EL0 for each SEL: a counter, the cycle counter, or nothing."""
+    rig = fresh()
+    for sel in range(32):
+        rig[sr.PMSELR_EL0] = sel
+        assert write(rig, sr.PMXEVTYPER_EL0, TYPER.compose(U=1))
+        exists = sel < N or sel == CYCLE
+        assert rig.vcpu.selectors[sel] == (TYPER.U.mask if exists else 0)
+        assert read(rig, sr.PMXEVTYPER_EL0) == (TYPER.U.mask if exists else 0)
+
+
+def test_counters_kept_by_el2_are_reached_by_el2_only() -> None:
+    """Show HPMN less than N: vEL2's accesses trap and see all, vEL1's and EL0's see their part."""
+    rig = fresh()
+    assert rig[MDCR] == 0, "the rig has not entered a context yet"
+    assert write(rig, MDCR, MDCR.compose(HPMN=2, HPME=1, HLP=1))
+    assert rig[MDCR] == rig.vm.mdcr | MDCR.compose(HPMN=2, HPME=1, HLP=1, TPM=1, TPMCR=1)
+    assert write(rig, sr.PMINTENSET_EL1, 0xFFFF_FFFF)
+    assert rig[sr.PMINTENSET_EL1] == 0xFFFF_FFFF
+    assert sr.PMCR_EL0.N.get(read(rig, sr.PMCR_EL0)) == N
+    assert sr.PMCR_EL0.N.get(read(rig, sr.PMCR_EL0, EL0T)) == 2
+    assert read(rig, sr.PMINTENSET_EL1, EL0T) == 0x8000_0003
+    switch(rig)
+    assert rig[MDCR] == rig.vm.mdcr | MDCR.compose(HPMN=2, HPME=1, HLP=1)
+    assert sr.PMCR_EL0.N.get(read(rig, sr.PMCR_EL0)) == 2
+    for n in range(N):
+        rig[sr.PMEVCNTRn_EL0[n]] = 5
+    assert write(rig, sr.PMCR_EL0, sr.PMCR_EL0.compose(P=1))
+    assert [rig[sr.PMEVCNTRn_EL0[n]] for n in range(N)] == [0, 0, 5, 5, 5, 5]
+    assert rig[sr.PMCR_EL0] & sr.PMCR_EL0.P.mask == 0
+
+
+def test_software_increments_reach_the_counters_that_count_here() -> None:
+    """Show which counters PMSWINC_EL0 is written for when it traps, and that filters come back."""
+    rig = fresh(fgt=0)
+    assert rig.vm.mdcr & MDCR.TPM.mask
+    filters = (
+        TYPER.compose(NSH=1),
+        TYPER.compose(),
+        TYPER.compose(NSH=1, evtCount=0x11),
+        TYPER.compose(NSH=1, U=1),
+    )
+    for n, value in enumerate(filters):
+        assert write(rig, sr.PMEVTYPERn_EL0[n], value)
+    before = [rig[filter_of(n)] for n in range(N)]
+    assert write(rig, sr.PMSWINC_EL0, 0b1111)
+    assert rig[sr.PMSWINC_EL0] == 0b1001
+    assert write(rig, sr.PMSWINC_EL0, 0b1111, EL0T)
+    assert rig[sr.PMSWINC_EL0] == 0b0011
+    assert [rig[filter_of(n)] for n in range(N)] == before
+    assert not any(TYPER.NSH.get(value) for value in before)
+
+
+def test_registers_that_go_one_way() -> None:
+    """Show that a write of what is read-only, and a read of PMSWINC_EL0, are UNDEFINED."""
+    rig = fresh(fgt=0)
+    rig[sr.PMMIR_EL1] = 7
+    assert read(rig, sr.PMMIR_EL1) == 7
+    assert not trapped(rig, sr.PMMIR_EL1, False)
+    assert not trapped(rig, sr.PMSWINC_EL0, True)
+    assert write(rig, sr.PMUSERENR_EL0, 1)
+    assert rig[sr.PMUSERENR_EL0] == 1
+
+
+@pytest.mark.parametrize(("version", "missing"), [(1, "HPMD HLP HCCD"), (4, "HLP HCCD"), (6, "")])
+def test_mdcr_has_the_bits_of_the_version(version: int, missing: str) -> None:
+    """Show that MDCR_EL2 keeps what the PMU's version defines, and clamps HPMN to what there is."""
+    rig = fresh(pmu=version)
+    assert write(rig, MDCR, (1 << 64) - 1)
+    kept = rig.vcpu.vel2.memory[MDCR_INDEX]
+    for name in ("HPMD", "HLP", "HCCD"):
+        assert MDCR.field(name).get(kept) == (name not in missing.split())
+    assert MDCR.HPMN.get(kept) == N
+    assert not kept & MDCR.compose(TPMS=1, TTRF=1, E2PB=3, E2TB=3, EnSPM=1, MTPME=1)
