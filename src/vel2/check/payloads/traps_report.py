@@ -29,7 +29,15 @@ from vel2.check.payloads.traps_table import (
     control_name,
 )
 
-__all__ = ("EXCEPTIONS", "FEATURES", "Difference", "Judgement", "Outcomes", "judge")
+__all__ = (
+    "EXCEPTIONS",
+    "FEATURES",
+    "Difference",
+    "Judgement",
+    "Outcomes",
+    "controls_tried",
+    "judge",
+)
 
 VECTOR = 15
 ESR_BITS = (1 << VECTOR_LSB) - 1
@@ -61,7 +69,9 @@ FEATURES: tuple[Feature, ...] = (
     Feature(PFR0.SVE, 1, "m?? ZCR_EL1|ptrue|rdvl", "CPTR_EL2*.ZEN*|CPTR_EL2.TZ"),
     Feature(PFR0.CSV2, 2, "m?? SCXTNUM_EL?", "HCR_EL2.EnSCXT|HFG?TR_EL2.SCXTNUM_EL?"),
     Feature(PFR1.MTE, 1, "m?? TCO|dc g*va|dc cg*", stays=CANNOT),
-    Feature(PFR1.NMI, 1, "m?? ALLINT", "HCRX_EL2.TALLINT|HCRX_EL2.V?NMI", stays=CANNOT),
+    Feature(
+        PFR1.NMI, 1, "m?? ALLINT|msr allint ?", "HCRX_EL2.TALLINT|HCRX_EL2.V?NMI", stays=CANNOT
+    ),
     Feature(DFR0.PMUVer, 1, "m?? PM*", "MDCR_EL2.TPM*|MDCR_EL2.HPM*|HDFG?TR_EL2.PM[!SB]*"),
     Feature(ISAR1.SPECRES, 2, "cosp rctx", "HFGITR_EL2.COSPRCTX", stays=CANNOT),
     Feature(ISAR2.MOPS, 1, "setp", "HCRX_EL2.MSCEn|HCRX_EL2.MCE2"),
@@ -258,7 +268,8 @@ class _Rules:
         return any(_matches(name, f.controls) for f in self.hidden)
 
 
-def _controls(outcomes: Outcomes) -> Iterator[int]:
+def controls_tried(outcomes: Outcomes) -> Iterator[int]:
+    """Give the numbers of the controls that a machine has."""
     yield BASELINE
     for number, bank in enumerate(BANKS):
         if number not in outcomes.missing_banks:
@@ -298,7 +309,7 @@ def judge(real: Outcomes, virtual: Outcomes, e2h: int) -> Judgement:
             for index in accesses
             if real.at(phase, BASELINE, index) != virtual.at(phase, BASELINE, index)
         }
-        for control in _controls(real):
+        for control in controls_tried(real):
             compared += len(accesses)
             at_real = real.changed_by(phase, control)
             trapped += len(at_real)

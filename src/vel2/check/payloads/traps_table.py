@@ -116,7 +116,8 @@ OTHER: tuple[tuple[str, tuple[int, ...], int], ...] = (
     ("st64b", (0xF83F_9022,), ARENA),
     ("msr daifset", (0xD503_4FDF,), 0),
     ("msr pan", (0xD500_409F,), 0),
-    ("msr allint", (0xD501_401F,), 0),
+    ("msr allint 0", (0xD501_401F,), 0),
+    ("msr allint 1", (0xD501_411F,), 0),
 )
 """Instructions that are no MRS, MSR or SYS; a plain WFI would wait for ever where it does not trap
 (WFIT has the time limit 0)."""
