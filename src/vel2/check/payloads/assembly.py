@@ -11,7 +11,13 @@ tells EL2 its own number by HVC, so what EL1 saw is in ESR_EL1, FAR_EL1, ELR_EL1
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
 from vel2.arch.insn import AT, DC
-from vel2.check.payloads import exceptions_code, features_code, interrupts_code, registers_code
+from vel2.check.payloads import (
+    exceptions_code,
+    features_code,
+    interrupts_code,
+    pmu_code,
+    registers_code,
+)
 from vel2.check.payloads.layout import (
     IMAGE_BASE,
     MEMORY_END,
@@ -300,4 +306,5 @@ def assemble(main: str) -> Assembler:
     interrupts_code.emit(a, HVC_DONE)
     features_code.emit(a)
     registers_code.emit(a, HVC_DONE)
+    pmu_code.emit(a, HVC_DONE)
     return a

@@ -22,6 +22,7 @@ from vel2.check.payloads.layout import (
     STATE,
     Parameters,
 )
+from vel2.check.payloads.pmu import pmu_main
 from vel2.check.payloads.registers import registers_main
 from vel2.check.payloads.runtime import unexpected_exception
 from vel2.check.payloads.stage2 import stage2_main
@@ -36,6 +37,7 @@ PAYLOADS: dict[str, Callable[..., Any]] = {
     "features": features_main,
     "interrupts": interrupts_main,
     "isolation": isolation_main,
+    "pmu": pmu_main,
     "registers": registers_main,
     "stage2": stage2_main,
     "traps": traps_main,
