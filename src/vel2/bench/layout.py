@@ -1,7 +1,8 @@
 """Where the payload keeps what in L2's RAM, and what the host tells it.
 
 The VMM loads the image 2 MiB above the start of RAM. The state and the stack lie above it; higher
-still is memory that nobody has touched, for stage-2 faults.
+still is memory that nobody has touched, for stage-2 faults: first what L1 gives page by page, then
+what it gives in huge pages.
 """
 
 from vel2.guests.l2tree import DTB_BYTES, L2_RAM_BASE
@@ -11,8 +12,11 @@ IMAGE_BASE = L2_RAM_BASE + DTB_BYTES
 STATE = L2_RAM_BASE + 0x80_0000
 STACK_TOP = L2_RAM_BASE + 0xA0_0000
 FRESH = L2_RAM_BASE + 0x100_0000
-MEMORY_BYTES = 256 << 20
+HUGE_FROM_BYTES = 256 << 20
+FRESH_BLOCKS = L2_RAM_BASE + HUGE_FROM_BYTES
+MEMORY_BYTES = 512 << 20
 PAGE_BYTES = 0x1000
+BLOCK_BYTES = 2 << 20
 
 MAX_OPERATIONS = 32
 WARM_UP = 0
@@ -24,6 +28,10 @@ ROUNDS = TIMED + 1 + SINGLES
 WARM_UP_COUNT = 8
 MAX_COUNT = 50_000
 """So many fresh pages fit into the memory."""
+MAX_BLOCKS = (MEMORY_BYTES - HUGE_FROM_BYTES) // BLOCK_BYTES - WARM_UP_COUNT - SINGLES
+
+
+UNKNOWN_EXITS = (1 << 64) - 1
 
 
 class Parameters(Struct):
@@ -42,7 +50,9 @@ class Result(Struct):
     count = scalar(u64)
     ticks = scalar(u64)
     exits = scalar(u64)
-    """How often L2 exited; -1 when L1's KVM does not tell."""
+    """How often L2 exited; `UNKNOWN_EXITS` when L1's KVM does not tell."""
+    exits_of = scalar(u64)
+    """In how many of the operations."""
 
 
 class Mark(Struct):
@@ -67,6 +77,7 @@ class State(Struct):
     """How many the handler has taken."""
     fresh = scalar(u64)
     """The next page that nobody has touched."""
+    fresh_block = scalar(u64)
     mark = nested(Mark)
     to_host = scalar(u64)
     from_host = scalar(u64)

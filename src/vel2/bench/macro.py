@@ -14,8 +14,8 @@ from pathlib import Path
 from vel2.bench.configuration import Configuration
 from vel2.bench.counts import Snapshot, Traps, between
 from vel2.bench.host import MarkReader
-from vel2.bench.layout import Mark
-from vel2.bench.program import BEGIN, MAX_N, PARTS, UNKNOWN_EXITS, build_program
+from vel2.bench.layout import UNKNOWN_EXITS, Mark
+from vel2.bench.program import BEGIN, MAX_N, PARTS, build_program
 from vel2.bench.system import L0_FATAL, L1Guest, MeasureError, Take, guest_failed, system
 from vel2.errors import UserError
 from vel2.guests.recipes import base_tree, l1_tree

@@ -10,15 +10,23 @@ import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vel2.bench.configuration import Configuration
 from vel2.bench.counts import Traps, between
 from vel2.bench.host import MarkReader
-from vel2.bench.layout import MEMORY_BYTES, ROUNDS, TIMED, WARM_UP, Mark
-from vel2.bench.operations import operation_names
+from vel2.bench.layout import (
+    HUGE_FROM_BYTES,
+    MEMORY_BYTES,
+    ROUNDS,
+    TIMED,
+    UNKNOWN_EXITS,
+    WARM_UP,
+    Mark,
+)
+from vel2.bench.operations import OPERATIONS, operation_names
 from vel2.bench.payload import Payload
 from vel2.bench.system import (
     L0_FATAL,
@@ -36,12 +44,15 @@ from vel2.machine.outcome import MachineExit
 
 __all__ = ("Figures", "MeasureError", "Request", "measure")
 
-L1_BOOTARGS = "console=ttyAMA0 quiet panic=-1 job=l2 transparent_hugepage=never cryptomgr.notests=1"
-"""Without huge pages, every page that L2 touches for the first time is a fault of its own. The
-self-tests of L1's crypto would run beside the first operations."""
-RESULT = re.compile(r"L2\| result (\w+) (\d+) (\d+) (\d+)")
+L1_BOOTARGS = (
+    "console=ttyAMA0 quiet panic=-1 job=l2 cryptomgr.notests=1 transparent_hugepage=madvise"
+    f" huge_from={HUGE_FROM_BYTES >> 20}M"
+)
+"""Without huge pages, every page that L2 touches for the first time is a fault of its own; the VMM
+asks for some at the end of L2's memory. The self-tests of L1's crypto would run beside the first
+operations."""
+RESULT = re.compile(r"L2\| result (\w+) (\d+) (\d+) (\d+) (\d+)")
 DONE = re.compile(r"L2\| done (\d+)")
-UNKNOWN_EXITS = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
@@ -65,15 +76,18 @@ class Figures:
     """What one operation cost in one configuration.
 
     :ivar count: how often it was done in the timed round, which took `ticks`.
-    :ivar traps: to real EL2 in the timed round; None when nobody counted.
-    :ivar l1_exits: L2's exits in the timed round, as L1's KVM counts them; None when it does not.
+    :ivar traps: to real EL2 in `traps_of` of them, the timed round or what stands for it; None when
+        nobody counted.
+    :ivar l1_exits: L2's exits in `exits_of` of them, as L1's KVM counts; None when it does not.
     :ivar singles: the ticks and traps of single ones.
     """
 
     count: int
     ticks: int
     traps: Traps | None = None
+    traps_of: int = 1
     l1_exits: int | None = None
+    exits_of: int = 1
     singles: list[tuple[int, Traps | None]] = field(default_factory=list)
 
     @property
@@ -84,7 +98,7 @@ class Figures:
     @property
     def l1_exits_per_op(self) -> float | None:
         """L2's exits for one, on average."""
-        return None if self.l1_exits is None else round(self.l1_exits / self.count, 3)
+        return None if self.l1_exits is None else round(self.l1_exits / self.exits_of, 3)
 
     @property
     def usual_ticks(self) -> int | None:
@@ -183,9 +197,12 @@ def collect(
     text = console.text
     found = {
         name: Figures(
-            int(count), int(ticks), l1_exits=None if int(exits) == UNKNOWN_EXITS else int(exits)
+            int(count),
+            int(ticks),
+            l1_exits=None if int(exits) == UNKNOWN_EXITS else int(exits),
+            exits_of=int(exits_of),
         )
-        for name, count, ticks, exits in RESULT.findall(text)
+        for name, count, ticks, exits, exits_of in RESULT.findall(text)
     }
     done = DONE.search(text)
     if done is None or tuple(found) != request.payload.selected:
@@ -199,7 +216,22 @@ def collect(
         if seen.number == TIMED:
             if (seen.count, seen.ticks) != (figures.count, figures.ticks):
                 raise MeasureError(f"{seen.operation} was seen other than reported.")
-            figures.traps = seen.traps
+            figures.traps, figures.traps_of = seen.traps, seen.count
         elif seen.number > TIMED:
             figures.singles.append((seen.ticks, seen.traps))
+    for operation in OPERATIONS:
+        if operation.is_prepared and operation.name in found:
+            # The timed round counted the preparations too.
+            figures = found[operation.name]
+            known = [traps for _, traps in figures.singles if traps]
+            figures.traps = together(known) if known else None
+            figures.traps_of = len(known) or 1
     return found
+
+
+def together(many: Sequence[Traps]) -> Traps:
+    """Add up what was counted at several times."""
+    kinds: Counter[str] = Counter()
+    for traps in many:
+        kinds.update(traps.by_kind)
+    return Traps(dict(kinds.most_common()), sum(traps.exits for traps in many))

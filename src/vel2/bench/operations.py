@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
 from vel2.arch.insn import TLBI
-from vel2.bench.layout import PAGE_BYTES, State
+from vel2.bench.layout import BLOCK_BYTES, MAX_BLOCKS, MAX_COUNT, PAGE_BYTES, State
 from vel2.guests.l2tree import L2_GICD_BASE, L2_GICR_BASE, L2_UART_BASE
 from vel2.lang import (
     PA,
@@ -29,7 +29,7 @@ from vel2.lang import (
     wfi,
 )
 
-__all__ = ("OPERATIONS", "Operation", "operation_names")
+__all__ = ("OPERATIONS", "UNAVAILABLE", "Operation", "operation_names")
 
 PSCI_VERSION = 0x8400_0000
 UNKNOWN_FUNCTION = 0x8600_FF01
@@ -37,11 +37,34 @@ NO_DEVICE = L2_UART_BASE + 0x800
 """In the page of the UART, where the VMM has no register: reads give zero, writes do nothing."""
 GICD_IIDR = L2_GICD_BASE + 0x8
 GICR_TYPER = L2_GICR_BASE + 0x8
-TO_SELF = 1
+SGI = 0
+TO_SELF = 1 << SGI
 """ICC_SGI1R_EL1: SGI 0 to the PE with affinity 0.0.0.0."""
 ENABLE = 1
 FAR_AHEAD = 1 << 40
 WFI_TICKS = 20_000
+
+EL1_CONTEXT = (
+    sr.TTBR0_EL1,
+    sr.TTBR1_EL1,
+    sr.TCR_EL1,
+    sr.MAIR_EL1,
+    sr.AMAIR_EL1,
+    sr.VBAR_EL1,
+    sr.CONTEXTIDR_EL1,
+    sr.TPIDR_EL0,
+    sr.TPIDRRO_EL0,
+    sr.TPIDR_EL1,
+    sr.SP_EL0,
+    sr.ELR_EL1,
+    sr.SPSR_EL1,
+    sr.ESR_EL1,
+    sr.FAR_EL1,
+    sr.AFSR0_EL1,
+    sr.AFSR1_EL1,
+    sr.PAR_EL1,
+    sr.CNTKCTL_EL1,
+)
 
 
 @extern("hypercall")
@@ -125,12 +148,37 @@ def sctlr(state: State) -> None:
 
 
 @inline
+def el1_context(state: State) -> None:
+    """Read and write what a kernel switches between processes, which nobody need trap."""
+    for register in EL1_CONTEXT:
+        msr(register, mrs(register))
+    isb()
+
+
+@inline
 def self_sgi(state: State) -> None:
     """Send an SGI to this PE and take it."""
     before = vload(state, "interrupts")
     msr(sr.ICC_SGI1R_EL1, TO_SELF)
     isb()
     await_interrupt(state, before)
+
+
+@inline
+def acknowledge_sgi(state: State) -> None:
+    """Have an SGI active: send it to this PE, with interrupts masked, and acknowledge it."""
+    mask_interrupts()
+    msr(sr.ICC_SGI1R_EL1, TO_SELF)
+    isb()
+    while mrs(sr.ICC_IAR1_EL1) != SGI:
+        pass
+
+
+@inline
+def eoi(state: State) -> None:
+    """End an active interrupt, which nobody need trap."""
+    msr(sr.ICC_EOIR1_EL1, SGI)
+    isb()
 
 
 @inline
@@ -202,13 +250,40 @@ def stage2_fault(state: State) -> None:
     state.fresh = u64(page + PAGE_BYTES)
 
 
+@inline
+def stage2_fault_2m(state: State) -> None:
+    """Read, then write, 2 MiB that are not in stage 2 yet but in L1, in one piece."""
+    block = state.fresh_block
+    load_u64(PA(block))
+    store_u64(PA(block), 1)
+    state.fresh_block = u64(block + BLOCK_BYTES)
+
+
+@inline
+def nothing(state: State) -> None:
+    """Prepare nothing."""
+
+
 @dataclass(frozen=True)
 class Operation:
-    """One row: its name, its code, and how much less often than the others it is done."""
+    """One row.
+
+    :ivar divisor: how much less often than others it is done.
+    :ivar most: not more often than so.
+    :ivar prepare: done before each one, and not measured: traps and exits are then those of single
+        ones, and the time of each is taken for itself.
+    """
 
     name: str
     run: Callable[[State], None]
     divisor: int = 1
+    most: int = MAX_COUNT
+    prepare: Callable[[State], None] = nothing
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether there is something to prepare."""
+        return self.prepare is not nothing
 
     @property
     def text(self) -> bytes:
@@ -226,7 +301,9 @@ OPERATIONS = (
     Operation("gicr_read", gicr_read),
     Operation("id_register", id_register),
     Operation("sctlr", sctlr),
+    Operation("el1_context", el1_context),
     Operation("self_sgi", self_sgi),
+    Operation("eoi", eoi, prepare=acknowledge_sgi),
     Operation("vtimer_program", vtimer_program),
     Operation("ptimer_program", ptimer_program),
     Operation("vtimer_interrupt", vtimer_interrupt),
@@ -234,8 +311,14 @@ OPERATIONS = (
     Operation("wfi_timer", wfi_timer, divisor=4),
     Operation("tlbi", tlbi),
     Operation("stage2_fault", stage2_fault),
+    Operation("stage2_fault_2m", stage2_fault_2m, divisor=10, most=MAX_BLOCKS),
 )
 """The order is that of the payload, the columns of the result and the table."""
+
+UNAVAILABLE = {
+    "remote_sgi": "an SGI to another vCPU needs a second one, and vel2 gives L1 one CPU.",
+}
+"""What one would look for here, and why it is not measured."""
 
 
 def operation_names() -> tuple[str, ...]:

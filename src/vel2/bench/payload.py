@@ -12,11 +12,14 @@ from vel2.arch import sysregs as sr
 from vel2.bench.entry import assemble
 from vel2.bench.layout import (
     FRESH,
+    FRESH_BLOCKS,
     IMAGE_BASE,
     MAX_COUNT,
+    MAX_OPERATIONS,
     ROUNDS,
     STATE,
     TIMED,
+    UNKNOWN_EXITS,
     WARM_UP,
     WARM_UP_COUNT,
     Parameters,
@@ -110,6 +113,14 @@ def gic_init() -> None:
     isb()
 
 
+@inline
+def least(a: u64, b: u64) -> u64:
+    """Give the smaller one."""
+    if a < b:
+        return a
+    return b
+
+
 @resident
 def rounds_of(count: u64, number: u64) -> u64:
     """Say how often an operation is done in a round."""
@@ -120,12 +131,42 @@ def rounds_of(count: u64, number: u64) -> u64:
     return 1
 
 
+@inline
+def exits_so_far() -> u64:
+    """Read how often L2 exited; to look is an exit itself."""
+    return load_u64(PA(L2_STATISTICS_BASE))
+
+
 @resident
-def exits_so_far(number: u64) -> u64:
-    """Read how often L2 exited, around the timed round only: to look is an exit itself."""
-    if number == TIMED:
-        return load_u64(PA(L2_STATISTICS_BASE))
-    return 0
+def begin(state: State, parameters: Parameters, operation: u64, number: u64, count: u64) -> None:
+    """Pass the mark before a round."""
+    state.mark.operation = operation
+    state.mark.round = number
+    state.mark.count = count
+    state.mark.ticks = 0
+    pass_mark(state, parameters)
+
+
+@resident
+def end(state: State, parameters: Parameters, ticks: u64) -> None:
+    """Pass the mark after a round, and keep what is reported of the timed one."""
+    state.mark.ticks = ticks
+    pass_mark(state, parameters)
+    if state.mark.round == TIMED:
+        result = state.results[state.mark.operation % MAX_OPERATIONS]
+        result.count = state.mark.count
+        result.ticks = ticks
+
+
+@resident
+def count_exits(state: State, exits: u64) -> None:
+    """Keep how often L2 exited since it was `exits`, looking included."""
+    result = state.results[state.mark.operation % MAX_OPERATIONS]
+    if exits == 0:
+        result.exits = UNKNOWN_EXITS
+    else:
+        result.exits = u64(result.exits + (exits_so_far() - exits - 1))
+    result.exits_of = u64(result.exits_of + state.mark.count)
 
 
 @resident
@@ -138,6 +179,7 @@ def report(state: State, parameters: Parameters) -> None:
             put_number(state.results[index].count)
             put_number(state.results[index].ticks)
             put_number(state.results[index].exits)
+            put_number(state.results[index].exits_of)
             put(bytes_address(b"\n\0"))
     put(bytes_address(b"done\0"))
     put_number(state.mark.sequence)
@@ -148,6 +190,7 @@ def report(state: State, parameters: Parameters) -> None:
 def bench_main(state: State, parameters: Parameters) -> None:
     """Do everything."""
     state.fresh = FRESH
+    state.fresh_block = FRESH_BLOCKS
     if parameters.has_marks != 0:
         open_files(state)
     gic_init()
@@ -156,26 +199,40 @@ def bench_main(state: State, parameters: Parameters) -> None:
         if parameters.selected >> index & 1:
             number = u64(0)
             while number < ROUNDS:
-                count = rounds_of(u64(parameters.count // operation.divisor), number)
-                exits = exits_so_far(number)
-                state.mark.operation = index
-                state.mark.round = number
-                state.mark.count = count
-                state.mark.ticks = 0
-                pass_mark(state, parameters)
-                left = count
-                begun = counter()
-                while left != 0:
-                    operation.run(state)
-                    left = u64(left - 1)
-                ticks = u64(counter() - begun)
-                state.mark.ticks = ticks
-                pass_mark(state, parameters)
-                if number == TIMED:
-                    state.results[index].count = count
-                    state.results[index].ticks = ticks
-                    # The second look exits too.
-                    state.results[index].exits = u64(exits_so_far(number) - exits - 1)
+                count = rounds_of(
+                    least(parameters.count // operation.divisor, operation.most), number
+                )
+                exits = u64(0)
+                if operation.is_prepared:
+                    if number > TIMED:
+                        operation.prepare(state)
+                        exits = exits_so_far()
+                    begin(state, parameters, index, number, count)
+                    ticks = u64(0)
+                    left = count
+                    while left != 0:
+                        if number <= TIMED:
+                            operation.prepare(state)
+                        begun = counter()
+                        operation.run(state)
+                        ticks = u64(ticks + (counter() - begun))
+                        left = u64(left - 1)
+                    end(state, parameters, ticks)
+                    if number > TIMED:
+                        count_exits(state, exits)
+                    unmask_interrupts()
+                else:
+                    if number == TIMED:
+                        exits = exits_so_far()
+                    begin(state, parameters, index, number, count)
+                    left = count
+                    begun = counter()
+                    while left != 0:
+                        operation.run(state)
+                        left = u64(left - 1)
+                    end(state, parameters, u64(counter() - begun))
+                    if number == TIMED:
+                        count_exits(state, exits)
                 number = u64(number + 1)
     report(state, parameters)
 
@@ -229,9 +286,9 @@ def build_payload(count: int, selected: Sequence[str] = (), has_marks: bool = Tr
     for name in selected:
         if name not in known:
             raise UserError(f"there is no operation {name!r}; give one of {', '.join(known)}.")
-    least = max(operation.divisor for operation in OPERATIONS)
-    if not least <= count <= MAX_COUNT:
-        raise UserError(f"an operation cannot be done {count} times; give {least} to {MAX_COUNT}.")
+    fewest = max(operation.divisor for operation in OPERATIONS)
+    if not fewest <= count <= MAX_COUNT:
+        raise UserError(f"an operation cannot be done {count} times; give {fewest} to {MAX_COUNT}.")
     wanted = tuple(name for name in known if not selected or name in selected)
     image = _image()
     data = bytearray(image.data)

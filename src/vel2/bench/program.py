@@ -14,7 +14,7 @@ from functools import cache
 
 from vel2.arch import sysregs as sr
 from vel2.bench.entry import HLT_SEMIHOSTING
-from vel2.bench.layout import State
+from vel2.bench.layout import UNKNOWN_EXITS, State
 from vel2.bench.marks import open_files, pass_mark
 from vel2.bench.workloads import WORKLOADS, Program, run_program
 from vel2.guests.l2tree import L2_STATISTICS_BASE
@@ -58,7 +58,6 @@ REBOOT, MAGIC1, MAGIC2, POWER_OFF = 142, 0xFEE1_DEAD, 672274793, 0x4321_FEDC
 L2_MEMORY = b"256M\0"
 MAX_N = 3_000
 """The memory of L2 holds so many pages."""
-UNKNOWN_EXITS = (1 << 64) - 1
 
 PARTS = tuple(
     f"l{level}.{name}" for level in (1, 2) for name in ("boot", *(row.name for row in WORKLOADS))

@@ -37,21 +37,21 @@ def measured_cell(figures: Figures, deterministic: bool) -> Tree:
         "count": figures.count,
         "instructions_per_op": ticks if deterministic else None,
         "host_ns_per_op": None if deterministic else ticks,
-        "traps_per_op": None if traps is None else per_op(traps.total, figures),
+        "traps_per_op": None if traps is None else per_op(traps.total, figures.traps_of),
         "traps_by_kind": None
         if traps is None
-        else {kind: per_op(count, figures) for kind, count in traps.by_kind.items()},
+        else {kind: per_op(count, figures.traps_of) for kind, count in traps.by_kind.items()},
         "usual_instructions": figures.usual_ticks if deterministic else None,
         "usual_traps": None if usual is None else usual.total,
         "usual_traps_by_kind": None if usual is None else dict(usual.by_kind),
-        "switches_to_vel2_per_op": None if traps is None else per_op(traps.exits, figures),
+        "switches_to_vel2_per_op": None if traps is None else per_op(traps.exits, figures.traps_of),
         "l1_exits_per_op": figures.l1_exits_per_op,
     }
 
 
-def per_op(count: int, figures: Figures) -> float:
+def per_op(count: int, operations: int) -> float:
     """Divide by how often the operation was done."""
-    return round(count / figures.count, DIGITS)
+    return round(count / operations, DIGITS)
 
 
 def add_comparisons(

@@ -44,7 +44,8 @@ mark l1.kvm_mode "${mode:-none}"
 case "${job:-l2}" in
 l2)
     mark l1.l2_start "$(uptime)"
-    /vmm --kernel /l2/Image --initrd /l2/initrd --dtb /l2/dtb --memory "$(cat /l2/memory)"
+    /vmm --kernel /l2/Image --initrd /l2/initrd --dtb /l2/dtb --memory "$(cat /l2/memory)" \
+        ${huge_from:+--huge-from "$huge_from"}
     mark l1.vmm_status $?
     mark l1.l2_end "$(uptime)"
     ;;

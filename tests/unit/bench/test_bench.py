@@ -101,7 +101,7 @@ def test_targets_name_what_there_is(table: dict[str, targets.Row]) -> None:
             ["--only", "null,hvc"],
             f"there is no operation 'hvc'; give one of {', '.join(operation_names())}.",
         ),
-        (["--n", "3"], f"an operation cannot be done 3 times; give 4 to {MAX_COUNT}."),
+        (["--n", "3"], f"an operation cannot be done 3 times; give 10 to {MAX_COUNT}."),
     ],
 )
 def test_bad_options(options: list[str], said: str) -> None:
@@ -260,7 +260,7 @@ DONE = f"L2| done {2 * ROUNDS}"
 
 
 def test_figures() -> None:
-    console = console_with("L2| result hypercall 10 500 21", DONE)
+    console = console_with("L2| result hypercall 10 500 21 10", DONE)
     figures = collect(request(), console, POWERED_OFF, rounds())["hypercall"]
     assert (figures.ticks_per_op, figures.usual_ticks) == (50.0, 50)
     assert figures.traps is not None and figures.traps.total == 11
@@ -272,8 +272,22 @@ def test_figures() -> None:
     assert (cell["host_ns_per_op"], cell["l1_exits_per_op"]) == (None, 2.1)
 
 
+def test_what_is_prepared_is_seen_in_single_ones() -> None:
+    """The marks of its timed round have the preparations between them too."""
+    payload = build_payload(20, ["eoi"])
+    asked = measure.Request(CONFIGURATIONS["vhe-nv2"], KERNEL, payload)
+    made = [Round("eoi", number, 1, 4, Traps({"IRQ vEL1": 1}, 1)) for number in range(ROUNDS)]
+    made[TIMED] = Round("eoi", TIMED, 20, 90, Traps({"ICC_SGI1R_EL1": 20}, 20))
+    console = console_with("L2| result eoi 20 90 30 15", DONE)
+    figures = collect(asked, console, POWERED_OFF, made)["eoi"]
+    cell = measured_column({"eoi": figures}, True)["operations"]["eoi"]
+    assert (cell["instructions_per_op"], cell["l1_exits_per_op"]) == (4.5, 2.0)
+    assert cell["traps_by_kind"] == {"IRQ vEL1": 1.0}
+    assert cell["traps_per_op"] == cell["switches_to_vel2_per_op"] == 1.0
+
+
 def test_figures_by_host_time() -> None:
-    console = console_with("L2| result hypercall 10 505 18446744073709551615", "L2| done 34")
+    console = console_with("L2| result hypercall 10 505 18446744073709551615 10", "L2| done 34")
     figures = collect(request(deterministic=False), console, POWERED_OFF, [])["hypercall"]
     cell = measured_column({"hypercall": figures}, False)["operations"]["hypercall"]
     assert (cell["host_ns_per_op"], cell["instructions_per_op"]) == (50.5, None)
@@ -284,12 +298,12 @@ def test_figures_by_host_time() -> None:
     ("lines", "seen", "said"),
     [
         (
-            ["L2| result hypercall 10 500 21", DONE],
+            ["L2| result hypercall 10 500 21 10", DONE],
             rounds()[:-1],
             "passed 34 marks, but 32 were seen",
         ),
-        (["L2| result hypercall 10 500 21", DONE], rounds(501), "was seen other than reported"),
-        (["L2| result null 10 500 0", DONE], rounds(), "L2 did not get to its end"),
+        (["L2| result hypercall 10 500 21 10", DONE], rounds(501), "was seen other than reported"),
+        (["L2| result null 10 500 0 10", DONE], rounds(), "L2 did not get to its end"),
         (["L2| error vector 4 ESR_EL1 1 ELR_EL1 2 FAR_EL1 3"], [], "error vector 4"),
     ],
 )
@@ -328,7 +342,9 @@ def test_meeting_a_target(
 
 def columns() -> dict[str, Any]:
     traps = Traps({"HVC64 vEL1": 1, "ERET vEL2": 1}, 1)
-    nested = Figures(1000, 2_030_000, Traps({"HVC64 vEL1": 1000}, 1000), singles=[(2033, traps)])
+    nested = Figures(
+        1000, 2_030_000, Traps({"HVC64 vEL1": 1000}, 1000), 1000, singles=[(2033, traps)]
+    )
     made = {
         "native": measured_column({"hypercall": Figures(1000, 1_374_000)}, True),
         "vhe-nv2": measured_column({"hypercall": nested}, True),

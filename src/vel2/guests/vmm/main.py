@@ -18,6 +18,7 @@ from vel2.guests.vmm.syscalls import (
     EAGAIN,
     EINTR,
     MADV_HUGEPAGE,
+    MADV_POPULATE_WRITE,
     MADVISE,
     MAP_SHARED,
     MMAP,
@@ -58,7 +59,7 @@ IMAGE_MAGIC_OFFSET = 56
 IMAGE_MAGIC = 0x644D_5241
 USAGE = (
     b"usage: vmm --kernel IMAGE --dtb DTB [--initrd FILE] [--memory SIZE[K|M|G]]"
-    b" [--el2 vhe|nvhe] [--label TEXT]\n\0"
+    b" [--huge-from SIZE] [--el2 vhe|nvhe] [--label TEXT]\n\0"
 )
 NO_EL2 = (
     b"vmm: this KVM gives no such virtual EL2; it takes FEAT_NV2, Linux 6.16 or newer and"
@@ -141,6 +142,8 @@ def parse_options(state: State, stack: u64) -> None:
             options.dtb = value
         elif equal(name, bytes_address(b"--memory\0")):
             options.memory_bytes = parse_size(value)
+        elif equal(name, bytes_address(b"--huge-from\0")):
+            options.huge_from = parse_size(value)
         elif equal(name, bytes_address(b"--el2\0")):
             options.el2_features = parse_el2(value)
         elif equal(name, bytes_address(b"--label\0")):
@@ -150,6 +153,20 @@ def parse_options(state: State, stack: u64) -> None:
         n = u64(n + 2)
     if options.kernel == 0 or options.dtb == 0 or options.memory_bytes == 0:
         usage()
+
+
+@resident
+def ask_for_huge_pages(state: State) -> None:
+    """Ask for huge pages, where the kernel lets us have them; it may say no."""
+    offset = state.options.huge_from
+    if offset >= state.options.memory_bytes:
+        return
+    start = u64(state.ram + offset)
+    size = u64(state.options.memory_bytes - offset)
+    syscall(MADVISE, start, size, MADV_HUGEPAGE, 0, 0, 0)
+    if offset != 0:
+        # Who says where they begin wants them there, not at the first touch.
+        syscall(MADVISE, start, size, MADV_POPULATE_WRITE, 0, 0, 0)
 
 
 @resident
@@ -168,7 +185,7 @@ def create_vm(state: State) -> None:
     mapped = map_anonymous(u64(size + ALIGN))
     check(state, mapped, bytes_address(b"map the guest's memory\0"))
     state.ram = u64(mapped + ALIGN - 1) & ~(ALIGN - 1)
-    syscall(MADVISE, state.ram, size, MADV_HUGEPAGE, 0, 0, 0)
+    ask_for_huge_pages(state)
     state.region.guest_phys_addr = L2_RAM_BASE
     state.region.memory_size = size
     state.region.userspace_addr = state.ram

@@ -20,6 +20,8 @@ class Options(Struct):
     initrd = scalar(u64)
     dtb = scalar(u64)
     memory_bytes = scalar(u64)
+    huge_from = scalar(u64)
+    """Offset into the guest's memory from where huge pages are asked for."""
     el2_features = scalar(u64)
     """The features that give the vCPU a virtual EL2; 0 for none."""
     label = scalar(u64)
