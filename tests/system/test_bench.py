@@ -128,3 +128,26 @@ def test_macro_by_host_time(tmp_path: Path) -> None:
         assert cell["host_ns_per_op"] == pytest.approx(sum(cell["host_ns_rounds"]) / 2, abs=0.01)
         assert cell["instructions_per_op"] is cell["traps_per_op"] is None
     assert cells["l1.boot"]["host_ns_per_op"] > 1e8
+
+
+def test_a_profile_has_every_instruction(tmp_path: Path) -> None:
+    options = ("--configs", "native,nvhe-nv2", "--only", "null,hypercall,mmio_read")
+    result, output = bench(tmp_path, "--profile", *options)
+    measured, _ = bench(tmp_path, *options)
+    for name, column in result["configurations"].items():
+        for operation, cell in column["operations"].items():
+            total = cell["instructions"]
+            assert total == sum(cell["levels"].values())
+            assert total == sum(row["instructions"] for row in cell["functions"])
+            assert total == sum(run["instructions"] for run in cell["runs"])
+            usual = measured["configurations"][name]["operations"][operation]
+            assert total == pytest.approx(usual["usual_instructions"], rel=0.02)
+            if usual["usual_traps"] is not None:
+                assert sum(row["times"] for row in cell["traps"]) == usual["usual_traps"]
+    hypercall = result["configurations"]["nvhe-nv2"]["operations"]["hypercall"]
+    assert set(hypercall["levels"]) == {"L0", "L1 vEL2", "L1 vEL1", "L2"}
+    assert {"context.enter_vel1", "context.enter_vel2", "trap.handle_sync"} <= {
+        row["function"] for row in hypercall["functions"] if row["level"] == "L0"
+    }
+    assert hypercall["l0_lines"]
+    assert "hypercall in nvhe-nv2:" in output

@@ -42,6 +42,8 @@ class Parameters(Struct):
     """Tell the host at each mark, and wait for its answer."""
     selected = scalar(u64)
     """Bit n: do operation number n."""
+    preroll = scalar(u64)
+    """How often to do `tlbi` first, which takes the host some time and nobody else any."""
 
 
 class Result(Struct):

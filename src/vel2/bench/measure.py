@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from vel2.bench.configuration import Configuration
 from vel2.bench.counts import Traps, between
@@ -32,6 +33,7 @@ from vel2.bench.system import (
     L0_FATAL,
     L1Guest,
     MeasureError,
+    Running,
     Take,
     guest_failed,
     system,
@@ -42,7 +44,7 @@ from vel2.machine.console import Console
 from vel2.machine.loader import KernelImage
 from vel2.machine.outcome import MachineExit
 
-__all__ = ("Figures", "MeasureError", "Request", "measure")
+__all__ = ("Figures", "MeasureError", "Request", "Watcher", "measure")
 
 L1_BOOTARGS = (
     "console=ttyAMA0 quiet panic=-1 job=l2 cryptomgr.notests=1 transparent_hugepage=madvise"
@@ -117,28 +119,47 @@ class Figures:
         return next(traps for traps in known if tuple(sorted(traps.by_kind.items())) == kinds)
 
 
-def measure(request: Request) -> dict[str, Figures]:
+class Watcher(Protocol):
+    """Someone who looks at a run besides: at its start, and at each mark."""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """QEMU's options for it."""
+
+    def begin(self, running: Running) -> None:
+        """Learn of the machine that has been started."""
+
+    def see(self, mark: Mark) -> None:
+        """See a mark, while the machine stands still in it."""
+
+
+def measure(request: Request, watcher: Watcher | None = None) -> dict[str, Figures]:
     """Run the payload once; give the figures of each operation, in the payload's order.
 
+    :param watcher: sees the marks of a deterministic run.
     :raises MeasureError: when the run did not get to its end.
     """
     deadline = time.monotonic() + request.timeout
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vel2-")))
         reader = stack.enter_context(MarkReader(folder)) if request.deterministic else None
+        arguments: tuple[str, ...] = reader.arguments if reader else ()
+        arguments += watcher.arguments if watcher else ()
         running = stack.enter_context(
             system(
                 request.configuration,
                 l1_guest(request),
                 folder,
                 deterministic=request.deterministic,
-                arguments=reader.arguments if reader else (),
+                arguments=arguments,
             )
         )
+        if watcher is not None:
+            watcher.begin(running)
         console = running.machine.console
         rounds: list[Round] = []
         if reader is not None:
-            marks = reader.marks(console, deadline)
+            marks = watched(reader.marks(console, deadline), watcher)
             with contextlib.suppress(TimeoutError):  # how the machine ends tells more
                 for seen in follow(marks, running.snapshot, request.progress):
                     rounds.append(seen)
@@ -146,6 +167,14 @@ def measure(request: Request) -> dict[str, Figures]:
         if trouble := running.fatal():
             raise MeasureError(trouble, L0_FATAL)
         return collect(request, console, ended, rounds)
+
+
+def watched(marks: Iterator[Mark], watcher: Watcher | None) -> Iterator[Mark]:
+    """Pass marks on, and show them to the watcher first."""
+    for mark in marks:
+        if watcher is not None:
+            watcher.see(mark)
+        yield mark
 
 
 def l1_guest(request: Request) -> L1Guest:

@@ -272,6 +272,7 @@ class Operation:
     :ivar most: not more often than so.
     :ivar prepare: done before each one, and not measured: traps and exits are then those of single
         ones, and the time of each is taken for itself.
+    :ivar sleeps: time passes in it while no level executes anything.
     """
 
     name: str
@@ -279,6 +280,7 @@ class Operation:
     divisor: int = 1
     most: int = MAX_COUNT
     prepare: Callable[[State], None] = nothing
+    sleeps: bool = False
 
     @property
     def is_prepared(self) -> bool:
@@ -308,7 +310,7 @@ OPERATIONS = (
     Operation("ptimer_program", ptimer_program),
     Operation("vtimer_interrupt", vtimer_interrupt),
     Operation("ptimer_interrupt", ptimer_interrupt),
-    Operation("wfi_timer", wfi_timer, divisor=4),
+    Operation("wfi_timer", wfi_timer, divisor=4, sleeps=True),
     Operation("tlbi", tlbi),
     Operation("stage2_fault", stage2_fault),
     Operation("stage2_fault_2m", stage2_fault_2m, divisor=10, most=MAX_BLOCKS),

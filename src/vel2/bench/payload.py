@@ -26,7 +26,7 @@ from vel2.bench.layout import (
     State,
 )
 from vel2.bench.marks import open_files, pass_mark
-from vel2.bench.operations import OPERATIONS, operation_names, unmask_interrupts
+from vel2.bench.operations import OPERATIONS, operation_names, tlbi, unmask_interrupts
 from vel2.errors import UserError
 from vel2.guests.l2tree import L2_GICD_BASE, L2_GICR_BASE, L2_STATISTICS_BASE, L2_UART_BASE
 from vel2.lang import (
@@ -49,7 +49,7 @@ from vel2.lang import (
     u64,
 )
 
-__all__ = ("Payload", "build_payload")
+__all__ = ("Payload", "build_payload", "payload_image")
 
 GICD_CTLR = L2_GICD_BASE
 GICR_WAKER = L2_GICR_BASE + 0x14
@@ -139,12 +139,15 @@ def exits_so_far() -> u64:
 
 @resident
 def begin(state: State, parameters: Parameters, operation: u64, number: u64, count: u64) -> None:
-    """Pass the mark before a round."""
+    """Pass the mark before a round; after the first of all, give the host its time."""
     state.mark.operation = operation
     state.mark.round = number
     state.mark.count = count
     state.mark.ticks = 0
     pass_mark(state, parameters)
+    while parameters.preroll != 0:
+        tlbi(state)
+        parameters.preroll = u64(parameters.preroll - 1)
 
 
 @resident
@@ -266,7 +269,8 @@ class Payload:
 
 
 @cache
-def _image() -> Image:
+def payload_image() -> Image:
+    """Give the image, with nothing patched in."""
     code = build_object((bench_main, unexpected_exception))
     image = link_image(IMAGE_BASE, [assemble()], code)
     if image.end > STATE:
@@ -274,12 +278,15 @@ def _image() -> Image:
     return image
 
 
-def build_payload(count: int, selected: Sequence[str] = (), has_marks: bool = True) -> Payload:
+def build_payload(
+    count: int, selected: Sequence[str] = (), has_marks: bool = True, preroll: int = 0
+) -> Payload:
     """Build the payload.
 
     :param count: how often each operation is done in the timed round.
     :param selected: names of operations; all when empty.
     :param has_marks: tell the host at each mark, by semihosting, which the machine must offer.
+    :param preroll: after the first mark, give the host time: about a microsecond for each.
     :raises UserError: when there is no such operation, or the count is out of range.
     """
     known = operation_names()
@@ -290,10 +297,11 @@ def build_payload(count: int, selected: Sequence[str] = (), has_marks: bool = Tr
     if not fewest <= count <= MAX_COUNT:
         raise UserError(f"an operation cannot be done {count} times; give {fewest} to {MAX_COUNT}.")
     wanted = tuple(name for name in known if not selected or name in selected)
-    image = _image()
+    image = payload_image()
     data = bytearray(image.data)
     parameters = Parameters(data, image.symbols["parameters"] - image.base)
     parameters.count = count
     parameters.has_marks = int(has_marks)
+    parameters.preroll = preroll
     parameters.selected = sum(1 << known.index(name) for name in wanted)
     return Payload(bytes(data), count, wanted)

@@ -19,6 +19,7 @@ from vel2.machine.loader import KernelImage
 from vel2.machine.memory import RAM_BASE
 from vel2.machine.outcome import ExitReason, MachineExit
 from vel2.machine.qemu import Machine, MachineConfig
+from vel2.machine.qmp import Monitor
 
 __all__ = (
     "L0_FATAL",
@@ -73,6 +74,10 @@ class System(Protocol):
 
     console: Console
 
+    @property
+    def monitor(self) -> Monitor:
+        """QMP of the running machine."""
+
     def wait(self, timeout: float | None = None) -> MachineExit:
         """Wait for the end; when `timeout` seconds have passed, end the machine."""
 
@@ -86,11 +91,13 @@ class Running:
 
     :ivar snapshot: reads L0's counters; gives None without L0.
     :ivar fatal: says how L0 stopped itself; empty when it did not.
+    :ivar vm: L0's; None without L0.
     """
 
     machine: System
     snapshot: Take
     fatal: Callable[[], str]
+    vm: Vm | None = None
 
 
 def compile_all(configurations: Sequence[Configuration]) -> None:
@@ -154,4 +161,4 @@ def system(
         )
     )
     with contextlib.closing(vm), vm:
-        yield Running(vm.machine, lambda: Snapshot.take(vm.vcpu()), lambda: str(vm.fatal or ""))
+        yield Running(vm.machine, lambda: Snapshot.take(vm.vcpu()), lambda: str(vm.fatal or ""), vm)

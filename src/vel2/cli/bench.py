@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vel2.cli.bench_profile import profile_all
 from vel2.cli.demo import fetch_missing
 from vel2.cli.exits import ExitCode
 from vel2.cli.kernels import find_kernel
 from vel2.cli.report import Report, plain_table, write_json
 from vel2.cli.terminal import Terminal
+from vel2.errors import UserError
 from vel2.machine.loader import KernelImage, load_kernel
 from vel2.machine.version import require_qemu
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
 __all__ = ("bench", "cell_text", "print_comparison", "print_costs", "split_names")
 
 TIMEOUT_S = 300.0
+COUNT, PROFILE_COUNT = 1000, 10
 MET = {True: "met", False: "not met", None: "-"}
 
 
@@ -78,7 +81,12 @@ def split_names(texts: Sequence[str]) -> tuple[str, ...]:
     help="Only count instructions and traps (without --macro, the default).",
 )
 @click.option("--host-time", "clock", flag_value="host", help="Only nanoseconds of the host.")
-@click.option("--n", "count", default=1000, show_default=True, help="Do each operation so often.")
+@click.option(
+    "--n",
+    "count",
+    type=int,
+    help=f"Do each operation so often.  [default: {COUNT}, with --profile {PROFILE_COUNT}]",
+)
 @click.option("--only", multiple=True, metavar="NAMES", help="Only these operations.")
 @click.option(
     "--timeout",
@@ -87,6 +95,12 @@ def split_names(texts: Sequence[str]) -> tuple[str, ...]:
     show_default=True,
     metavar="SECONDS",
     help="Give up on a configuration after this time.",
+)
+@click.option(
+    "--profile",
+    "profiling",
+    is_flag=True,
+    help="Show where the instructions of one operation go, by level, trap, function and line.",
 )
 @click.option(
     "--json",
@@ -108,9 +122,10 @@ def bench(
     peers: tuple[str, ...],
     rounds: int,
     clock: str | None,
-    count: int,
+    count: int | None,
     only: tuple[str, ...],
     timeout: float,
+    profiling: bool,
     json_file: Path | None,
 ) -> None:
     """Measure what single operations of L2 cost.
@@ -127,6 +142,7 @@ def bench(
       vel2 bench --peer kvm              Linux's KVM as L0 beside vel2
       vel2 bench --host-time             nanoseconds instead of instructions
       vel2 bench --macro --el2 vhe       boot, processes, memory; both scales
+      vel2 bench --profile --configs vhe-nv2 --only hypercall
     """  # noqa: D301
     from vel2.bench.configuration import find_configurations
     from vel2.bench.macro import check_macro
@@ -134,8 +150,14 @@ def bench(
     from vel2.bench.peer import KVM_KERNEL
     from vel2.bench.system import compile_all
 
+    if profiling and (macro or clock == "host"):
+        raise UserError(
+            "--profile counts instructions of single operations; leave --macro and --host-time out."
+        )
     configurations = find_configurations(split_names(configs), el2, nv, peers)
     names = split_names(only)
+    if count is None:
+        count = PROFILE_COUNT if profiling else COUNT
     if macro:
         check_macro(count, names)
     payload = None if macro else build_payload(count, names, clock != "host")
@@ -151,7 +173,9 @@ def bench(
         "n": count,
     }
     terminal = Terminal(str(json_file) == "-")
-    if payload is not None:
+    if profiling and payload is not None:
+        columns, code = profile_all(terminal, configurations, kernel, payload, timeout)
+    elif payload is not None:
         columns, code = measure_all(configurations, kernel, payload, clock != "host", timeout)
         print_costs(terminal, columns, payload.selected)
         print_comparison(terminal, columns, payload.selected)

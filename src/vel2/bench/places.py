@@ -1,0 +1,84 @@
+"""From an address to the place in the source: who runs there, and which function of theirs.
+
+The functions of L0 are those of the source, also where the compiler expanded them in others: the
+line table knows from which line each instruction came.
+"""
+
+import ast
+import linecache
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import vel2
+from vel2.lang import Image
+
+__all__ = ("Code", "Place", "source_text")
+
+SOURCES = Path(vel2.__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A function, and the line in it where that is known.
+
+    :ivar function: `module.function`, or `assembly label`.
+    :ivar line: `vel2/hyp/trap.py:12`.
+    """
+
+    function: str
+    line: str | None = None
+
+
+class Code:
+    """An image of resident code: names the place of each address in it."""
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+        self._known: dict[int, Place | None] = {}
+
+    def at(self, pc: int) -> Place | None:
+        """Give the place of an instruction; None outside the image."""
+        if pc not in self._known:
+            self._known[pc] = self._find(pc)
+        return self._known[pc]
+
+    def _find(self, pc: int) -> Place | None:
+        symbol = self._image.symbol_at(pc)
+        if symbol is None:
+            return None
+        line = self._image.source_at(pc)
+        if line is not None:
+            return Place(function_at(line), line)
+        name = symbol.partition("+")[0]
+        # An instruction that the compiler made for several lines has none.
+        return Place(f"{name} (no line)" if name in self._image.sizes else f"assembly {name}")
+
+
+@cache
+def functions_of(file: str) -> list[tuple[int, int, str]]:
+    """List the functions of a source file: first line, last line, name."""
+    tree = ast.parse((SOURCES / file).read_text())
+    return [
+        (node.lineno, node.end_lineno or node.lineno, node.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    ]
+
+
+def function_at(line: str) -> str:
+    """Name the function that a source line is in: `context.enter_vel2`."""
+    file, _, number = line.rpartition(":")
+    module = Path(file).stem
+    holding = [
+        (last - first, name)
+        for first, last, name in functions_of(file)
+        if first <= int(number) <= last
+    ]
+    return f"{module}.{min(holding)[1]}" if holding else module
+
+
+def source_text(line: str) -> str:
+    """Give a source line's text, without its indentation."""
+    file, _, number = line.rpartition(":")
+    return linecache.getline(str(SOURCES / file), int(number)).strip()

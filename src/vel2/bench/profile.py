@@ -1,0 +1,286 @@
+"""Where the instructions of one operation go: each one, by who executed it and in which function.
+
+Some of the payload's single operations are logged instruction by instruction (`execlog`), and the
+usual one of them is looked into. A window begins at the payload's first reading of the counter and
+ends before its last, so that the instructions in it are those that the two readings differ by.
+That they are is checked for each profile, not assumed.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from vel2.arch import sysregs as sr
+from vel2.arch.bits import trap_key_from_iss
+from vel2.arch.esr import EC, ISS_SYS64, ESR_ELx, describe_esr
+from vel2.arch.homes import Kind
+from vel2.bench.configuration import Configuration
+from vel2.bench.execlog import ExecLog, Step, Taken, read_steps
+from vel2.bench.layout import ROUNDS, STATE, TIMED, Mark
+from vel2.bench.measure import Figures, MeasureError, Request, measure
+from vel2.bench.operations import OPERATIONS, operation_names
+from vel2.bench.payload import build_payload, payload_image
+from vel2.bench.places import Code, Place
+from vel2.bench.system import Running
+from vel2.control.counters import trap_name
+from vel2.lang import Assembler, Image
+from vel2.machine.qmp import MonitorError
+
+__all__ = ("Profile", "Run", "profile", "trap_kind")
+
+L0, L2 = "L0", "L2"
+PREROLLS = (20_000, 200_000, 2_000_000)
+"""What QEMU is given to switch its log on, one attempt after the other."""
+WORD_BYTES = 4
+RT = 0x1F
+KERNEL_HALF = 1 << 55
+"""VA bit 55 chooses TTBR1, which the EL2 of a hypervisor without VHE does not have."""
+
+
+@dataclass
+class Windows:
+    """The single operations of one kind in the log: how often each number of ticks, and one log.
+
+    :ivar logs: by ticks, the first that took so many.
+    """
+
+    ticks: Counter[int] = field(default_factory=Counter)
+    logs: dict[int, bytes] = field(default_factory=dict)
+
+    def usual(self) -> tuple[int, bytes]:
+        """Give the most frequent number of ticks, the least of equals, and its log."""
+        ticks = Counter(dict(sorted(self.ticks.items()))).most_common(1)[0][0]
+        return ticks, self.logs[ticks]
+
+
+@dataclass
+class Run:
+    """What ran without a change of level or EL.
+
+    :ivar who: `L0`, `L1 vEL2`, `L1 vEL1`, `L1 EL0`, `L2`; `L1 EL2`, `L1 EL1` without L0.
+    :ivar taken: the exception it began with; None after an exception return.
+    :ivar places: each instruction's, in order; None where nobody knows it.
+    """
+
+    who: str
+    taken: Taken | None
+    pcs: list[int]
+    places: list[Place | None]
+
+    @property
+    def functions(self) -> Counter[str]:
+        """Count the instructions by function."""
+        return Counter(place.function if place else "?" for place in self.places)
+
+    @property
+    def lines(self) -> Counter[str]:
+        """Count the instructions by source line, where it is known."""
+        return Counter(place.line for place in self.places if place and place.line)
+
+
+@dataclass
+class Profile:
+    """The usual one of some single operations.
+
+    :ivar ticks: what the payload's clock counted; `idle` of them passed while nobody ran.
+    :ivar figures: what the same run measured, the timed round included.
+    :ivar runs: all that ran, in order.
+    """
+
+    operation: str
+    ticks: int
+    idle: int
+    figures: Figures
+    runs: list[Run] = field(default_factory=list)
+
+    @property
+    def levels(self) -> Counter[str]:
+        """Count the instructions by who executed them."""
+        counted: Counter[str] = Counter()
+        for run in self.runs:
+            counted[run.who] += len(run.pcs)
+        return counted
+
+    @property
+    def functions(self) -> Counter[tuple[str, str]]:
+        """Count the instructions by who executed them and the function."""
+        counted: Counter[tuple[str, str]] = Counter()
+        for run in self.runs:
+            counted.update({(run.who, name): n for name, n in run.functions.items()})
+        return counted
+
+    @property
+    def lines(self) -> Counter[str]:
+        """Count L0's instructions by source line."""
+        counted: Counter[str] = Counter()
+        for run in self.runs:
+            if run.who == L0:
+                counted.update(run.lines)
+        return counted
+
+    @property
+    def traps(self) -> list[tuple[str, Run]]:
+        """List L0's runs, each with who was interrupted."""
+        pairs = zip(self.runs, self.runs[1:], strict=False)
+        return [(before.who, run) for before, run in pairs if run.who == L0]
+
+
+class Watch:
+    """Has the log switched on at the first mark, and takes each single operation out of it."""
+
+    def __init__(self, log: ExecLog, selected: Sequence[str]) -> None:
+        self._log = log
+        self._start = 0
+        self.running: Running | None = None
+        self.windows = {name: Windows() for name in selected}
+        self.too_late = False
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """QEMU's options for it."""
+        return self._log.arguments
+
+    def begin(self, running: Running) -> None:
+        """Learn of the machine."""
+        self.running = running
+
+    def see(self, mark: Mark) -> None:
+        """Look at the log where an operation begins and ends."""
+        assert self.running is not None
+        if mark.sequence == 1:
+            self._log.switch(self.running.machine.monitor, True)
+        name = operation_names()[mark.operation]
+        begins = mark.sequence % 2 != 0
+        if mark.round > TIMED:
+            self.too_late |= not self._log.is_on
+            windows = self.windows[name]
+            if not begins and mark.ticks not in windows.logs:
+                windows.logs[mark.ticks] = self._log.read(self._start)
+            windows.ticks[mark.ticks] += not begins
+        self._start = self._log.drop()
+        if mark.round == ROUNDS - 1 and not begins and name == list(self.windows)[-1]:
+            self._log.switch(self.running.machine.monitor, False)
+
+
+def profile(request: Request) -> dict[str, Profile]:
+    """Profile operations, in the payload's order.
+
+    :raises MeasureError: when the run did not get to its end, or the log is not what it should be.
+    """
+    for preroll in PREROLLS:
+        with tempfile.TemporaryDirectory(prefix="vel2-") as folder:
+            found = attempt(request, preroll, Path(folder))
+        if found is not None:
+            return found
+    raise MeasureError("QEMU did not switch its log on in time; try on a machine with less to do.")
+
+
+def attempt(request: Request, preroll: int, folder: Path) -> dict[str, Profile] | None:
+    """Profile with one preroll; None when QEMU was too slow for it."""
+    names = request.payload.selected
+    payload = build_payload(request.payload.count, names, preroll=preroll)
+    with ExecLog(folder / "log") as log:
+        watch = Watch(log, names)
+        try:
+            figures = measure(replace(request, payload=payload), watch)
+        except MonitorError as error:
+            raise MeasureError(f"QEMU did not switch its log on: {error}.") from error
+    if watch.too_late:
+        return None
+    assert watch.running is not None
+    vm = watch.running.vm
+    naming = Naming(request.configuration, None if vm is None else vm.image)
+    return {name: look_into(name, figures[name], watch.windows[name], naming) for name in figures}
+
+
+class Naming:
+    """Who runs at an address and EL, and what is there."""
+
+    def __init__(self, configuration: Configuration, l0_image: Image | None) -> None:
+        self._nvhe = configuration.el2 is Kind.NVHE
+        self._kvm = configuration.kvm
+        self._is_native = configuration.nv is None and not configuration.kvm
+        self._payload = payload_image()
+        self._l2 = Code(self._payload)
+        self._l0 = None if l0_image is None else Code(l0_image)
+        self.counter_reads = counter_reads(self._payload)
+
+    def name(self, step: Step) -> Run:
+        """Say who ran, and where."""
+        who = self.who(step.el, step.pcs[0]) if step.pcs else ""
+        code = {L0: self._l0, L2: self._l2}.get(who)
+        places = [None if code is None else code.at(pc) for pc in step.pcs]
+        return Run(who, step.taken, step.pcs, places)
+
+    def who(self, el: int, pc: int) -> str:
+        """Say who runs. Of L2 and an L1 that both run at EL1, the address tells which."""
+        if el == 2:
+            return "L1 EL2" if self._is_native else L0
+        if el == 1 and self._payload.base <= pc < STATE:
+            return L2
+        if el == 0:
+            # Linux as L0 has processes, too.
+            return "EL0" if self._kvm else "L1 EL0"
+        if self._is_native:
+            return "L1 EL1"
+        return "L1 vEL1" if self._nvhe and pc & KERNEL_HALF else "L1 vEL2"
+
+
+def counter_reads(image: Image) -> frozenset[int]:
+    """List where the payload reads CNTVCT_EL0."""
+    a = Assembler()
+    a.mrs(0, sr.CNTVCT_EL0)
+    wanted = int.from_bytes(a.data[:WORD_BYTES], "little")
+    words = memoryview(image.data[: len(image.data) // WORD_BYTES * WORD_BYTES]).cast("I")
+    return frozenset(
+        image.base + WORD_BYTES * index for index, word in enumerate(words) if word & ~RT == wanted
+    )
+
+
+def look_into(name: str, figures: Figures, windows: Windows, naming: Naming) -> Profile:
+    """Make the profile of the usual window.
+
+    :raises MeasureError: when the log does not have as many instructions as the guest counted.
+    """
+    ticks, log = windows.usual()
+    logged = log.decode("ascii", "replace").splitlines()
+    lines = between_reads(logged, naming.counter_reads)
+    made = Profile(name, ticks, 0, figures)
+    made.runs = [naming.name(step) for step in read_steps(lines, el=1) if step.pcs]
+    made.idle = ticks - made.levels.total()
+    sleeps = next(row.sleeps for row in OPERATIONS if row.name == name)
+    if made.idle < 0 or (made.idle and not sleeps):
+        raise MeasureError(
+            f"QEMU logged {made.levels.total()} instructions of {name}, but it took {ticks}."
+        )
+    return made
+
+
+def between_reads(lines: Sequence[str], reads: frozenset[int]) -> Sequence[str]:
+    """Give the lines from the first reading of the counter to just before the last."""
+    endings = tuple(f"/{pc:016x}/" for pc in reads)
+    found = [
+        index
+        for index, line in enumerate(lines)
+        if line.startswith("Trace ") and any(ending in line for ending in endings)
+    ]
+    if len(found) < 2:
+        raise MeasureError("QEMU's log does not show L2 reading the counter.")
+    return lines[found[0] : found[-1]]
+
+
+def trap_kind(taken: Taken | None) -> str:
+    """Name what was trapped: exception class, register or instruction, or interrupt."""
+    if taken is None:
+        return "return"
+    if taken.esr is None:
+        return taken.name
+    ec = ESR_ELx.EC.get(taken.esr)
+    if ec == EC.SYS64:
+        iss = ESR_ELx.ISS.get(taken.esr)
+        verb = "MRS" if ISS_SYS64.Direction.get(iss) else "MSR"
+        name = trap_name(trap_key_from_iss(iss))
+        return name if " " in name else f"{verb} {name}"
+    return EC(ec).name if ec in EC._value2member_map_ else describe_esr(taken.esr)
