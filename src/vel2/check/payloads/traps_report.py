@@ -101,16 +101,29 @@ EXCEPTIONS: tuple[Exception_, ...] = (
         "IMPLEMENTATION DEFINED registers of the machine are not offered: HCR_EL2.TIDCP",
     ),
     Exception_(
-        "m?? PM*",
-        "*",
-        (Phase.EL0, Phase.HOST_EL0),
-        "PMUv3 is hidden by MDCR_EL2.TPM, and PMUSERENR_EL0.EN=0 traps EL0 to EL1 before it",
+        "m?? PMCR_EL0",
+        "MDCR_EL2.TPMCR",
+        (Phase.EL1, Phase.EL0),
+        "QEMU does not implement the trap; virtual EL2 takes it where L0 traps the access itself",
+    ),
+    Exception_(
+        "m?? PMEVTYPER?_EL0",
+        "MDCR_EL2.HPMN=1",
+        (Phase.EL1, Phase.EL0),
+        "PMEVTYPER<n>_EL0 with n >= HPMN is trapped (FEAT_FGT); QEMU leaves it out, L0 traps it",
     ),
     Exception_(
         "ptrue|rdvl",
         "CPTR_EL2_E2H.*EN*",
         (Phase.HOST_EL0,),
         "SVE is hidden by CPTR_EL2.TZ, and before it comes hardware's CPACR_EL1: L1's CPTR_EL2",
+        e2h=1,
+    ),
+    Exception_(
+        "m?? PM*",
+        "MDCR_EL2.TPM",
+        (Phase.HOST_EL0,),
+        "L1's traps are loaded for vEL1, and vEL2 returns to its EL0 without L0",
         e2h=1,
     ),
     Exception_(
