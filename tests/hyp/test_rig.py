@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.hyp.rig import fresh_rig, native
-from vel2.hyp import context, controls, exception, smc
+from vel2.hyp import context, exception, smc, timer
 
 
 def test_a_result_that_differs_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,6 +32,6 @@ def test_registers_that_differ_are_seen(monkeypatch: pytest.MonkeyPatch) -> None
     native()
     rig = fresh_rig()
     rig.run(context.enter_vel1, rig.vcpu)
-    monkeypatch.setattr(controls, "CNTHCTL_VEL2", 0)
+    monkeypatch.setattr(timer, "CNTHCTL_VEL2", 0)
     with pytest.raises(AssertionError, match="registers or operations differ"):
         rig.run(context.enter_vel2, rig.vcpu)

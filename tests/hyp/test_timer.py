@@ -1,4 +1,4 @@
-"""Timers of vEL1 while vEL2 runs: in hardware without E2H; with it, what L1 must see of them."""
+"""Timers of vEL1 while vEL2 runs: without E2H hardware's own; with it, to come, fired or quiet."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from tests.hyp.test_sysreg import access
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.hyp import context
-from vel2.hyp.state import LEVEL_NV
+from vel2.hyp.state import LEVEL_NV, SLOW_PTIMER, SLOW_VTIMER
+from vel2.hyp.timer import TRAPS_ALWAYS
 
 ENABLE, IMASK, ISTATUS = 1, 2, 4
+ALL = (1 << 64) - 1
 NOW = 1000
 RT = 3
 VIRTUAL = (sr.CNTV_CTL_EL0, sr.CNTV_CVAL_EL0, sr.CNTV_TVAL_EL0)
@@ -53,16 +55,108 @@ def test_masking_it_withdraws_the_interrupt_at_once(timer: Timer, control: int) 
     rig = after_it_fired(timer)
     write(rig, timer[0], control)
     assert rig[timer[0]] == 0
-    assert rig.slot(timer[0]) == control & (ENABLE | IMASK)
+    assert rig.slot(timer[0]) & (ENABLE | IMASK) == control & (ENABLE | IMASK)
+    assert not traps(rig, timer)
 
 
 @for_both
 @pytest.mark.parametrize("part", [1, 2], ids=["CVAL", "TVAL"])
 def test_moving_it_into_the_future_withdraws_the_interrupt(timer: Timer, part: int) -> None:
+    """It runs on to its new time."""
     rig = after_it_fired(timer)
-    write(rig, timer[part], NOW + 1)
-    assert rig[timer[0]] == 0
-    assert rig.slot(timer[0]) & ENABLE, "it runs on when L2 does"
+    write(rig, timer[part], 1 if part == 2 else NOW + 1)
+    assert (rig[timer[0]], rig[timer[1]]) == (ENABLE, NOW + 1)
+    assert rig.slot(timer[0]) == ENABLE and rig.slot(timer[1]) == NOW + 1
+    assert traps(rig, timer)
+
+
+def to_come(timer: Timer, offset: int = 0, distance: int = 50) -> Rig:
+    """Give a machine where L2 has left with the timer running."""
+    control, compare, _ = timer
+    rig = fresh_rig()
+    rig.vcpu.e2h = 1
+    rig[sr.CNTPCT_EL0] = NOW
+    rig.set_slot(sr.CNTVOFF_EL2, offset)
+    rig.set_slot(control, ENABLE)
+    rig.set_slot(compare, NOW + distance - (offset if timer is VIRTUAL else 0) & ALL)
+    rig.prepare(context.enter_vel1, rig.vcpu)
+    rig.prepare(context.enter_vel2, rig.vcpu)
+    return rig
+
+
+def traps(rig: Rig, timer: Timer) -> bool:
+    """Tell whether vEL2's accesses to the timer trap under FEAT_NV2."""
+    bits = sr.CNTHCTL_EL2
+    return rig[bits] & (bits.EL1NVVCT if timer is VIRTUAL else bits.EL1NVPCT).mask != 0
+
+
+def read(rig: Rig, register: type[Register]) -> int:
+    """Read a register at vEL2 by an access that traps."""
+    access(rig, EL02[register].encoding, RT, True)
+    return rig.vcpu.x[RT]
+
+
+@for_both
+@pytest.mark.parametrize("offset", [0, 77, ALL - 76], ids=["none", "ahead", "behind"])
+def test_one_that_is_to_come_runs_on_at_vel2(timer: Timer, offset: int) -> None:
+    """Virtual time has no offset there, so the timer in hardware is set to physical time."""
+    rig = to_come(timer, offset)
+    assert (rig[timer[0]], rig[timer[1]], rig[sr.CNTVOFF_EL2]) == (ENABLE, NOW + 50, 0)
+    assert traps(rig, timer) and rig.vcpu.slow_eret == 0
+    assert read(rig, timer[0]) == ENABLE
+    assert traps(rig, timer)
+
+
+def test_one_beyond_the_end_of_time_never_fires() -> None:
+    rig = to_come(VIRTUAL, 77, ALL - NOW)
+    rig.set_slot(VIRTUAL[1], ALL)
+    rig.prepare(context.enter_vel1, rig.vcpu)
+    rig.run(context.enter_vel2, rig.vcpu)
+    assert rig[VIRTUAL[1]] == ALL
+
+
+@for_both
+def test_l1_sees_that_it_has_fired_meanwhile(timer: Timer) -> None:
+    """The handler of its interrupt finds ISTATUS set; from then on accesses need not trap."""
+    rig = to_come(timer, 77)
+    rig[sr.CNTPCT_EL0] = NOW + 50
+    assert read(rig, timer[0]) == ENABLE | ISTATUS
+    assert rig[timer[0]] == ENABLE, "the interrupt stays"
+    assert rig[timer[1]] <= NOW + 50
+    assert rig.slot(timer[0]) == ENABLE | ISTATUS
+    assert not traps(rig, timer)
+    assert rig.vcpu.slow_eret == (SLOW_VTIMER if timer is VIRTUAL else SLOW_PTIMER)
+
+
+@for_both
+def test_l1_stops_one_that_is_to_come(timer: Timer) -> None:
+    """A hypervisor does so when it takes the guest off the CPU; then it has only memory to use."""
+    rig = to_come(timer)
+    write(rig, timer[0], 0)
+    assert (rig[timer[0]], rig.slot(timer[0])) == (0, 0)
+    assert not traps(rig, timer)
+
+
+@for_both
+def test_before_vel1_was_ever_entered_the_timers_are_l1s_own(timer: Timer) -> None:
+    """Firmware with FEAT_VHE uses them so: every access traps, and hardware obeys."""
+    control, compare, _ = timer
+    rig = fresh_rig()
+    rig.vcpu.e2h, rig.vcpu.timer_traps_kept = 1, TRAPS_ALWAYS
+    rig[sr.CNTPCT_EL0] = NOW
+    for _ in range(2):
+        write(rig, control, 0)
+        assert rig[control] == 0 and traps(rig, timer)
+        write(rig, compare, NOW + 9)
+        write(rig, control, ENABLE)
+        assert (rig[control], rig[compare]) == (ENABLE, NOW + 9)
+        rig[sr.CNTPCT_EL0] = NOW + 9
+        assert read(rig, control) == ENABLE | ISTATUS and traps(rig, timer)
+        rig[sr.CNTPCT_EL0] = NOW
+    rig.run(context.enter_vel1, rig.vcpu)
+    rig[control] = 0
+    rig.run(context.enter_vel2, rig.vcpu)
+    assert not traps(rig, timer)
 
 
 @for_both
@@ -112,7 +206,8 @@ def test_it_moves_when_e2h_changes(timer: Timer) -> None:
     rig.vcpu.e2h, rig.vm.nv_level = 0, LEVEL_NV
     rig[control], rig[compare] = ENABLE, NOW
     write(rig, sr.HCR_EL2, sr.HCR_EL2.E2H.mask)
-    assert (rig.slot(control), rig.slot(compare), rig[control]) == (ENABLE, NOW, 0)
+    assert (rig.slot(control), rig.slot(compare)) == (ENABLE, NOW)
+    assert (rig[control], rig[compare]) == (ENABLE, NOW), "it is to come, and runs on"
     rig.set_slot(compare, NOW + 5)
     write(rig, sr.HCR_EL2, 0)
     assert (rig[control], rig[compare]) == (ENABLE, NOW + 5)

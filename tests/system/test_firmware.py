@@ -21,6 +21,7 @@ from vel2.machine.loader import load_kernel
 pytestmark = [pytest.mark.qemu, pytest.mark.network]
 
 VEL2 = Path(sys.executable).parent / "vel2"
+KVM_MODE = {Kind.VHE: "VHE", Kind.NVHE: "Hyp nVHE"}
 STOP_AUTOBOOT = "Hit any key to stop autoboot"
 
 
@@ -79,8 +80,14 @@ def test_a_disk_warns_once(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("nv", list(Level))
-def test_uefi_boots_linux_from_a_disk(nv: Level, show_console: ShowConsole, tmp_path: Path) -> None:
-    """Without fw_cfg, UEFI takes all it needs from L1's device tree, and gives Linux that tree."""
+@pytest.mark.parametrize("el2", list(Kind))
+def test_uefi_boots_linux_from_a_disk(
+    el2: Kind, nv: Level, show_console: ShowConsole, tmp_path: Path
+) -> None:
+    """Without fw_cfg, UEFI takes all it needs from L1's device tree, and gives Linux that tree.
+
+    With FEAT_VHE its clock is CNTV_*_EL02.
+    """
     fetch(["edk2", "6.12", "busybox"])
     (tmp_path / "Image").write_bytes(load_kernel(guest_path("6.12")).data)
     (tmp_path / "root.cpio").write_bytes(l1_tree().pack())
@@ -90,7 +97,7 @@ def test_uefi_boots_linux_from_a_disk(nv: Level, show_console: ShowConsole, tmp_
     config = VmConfig(
         firmware=guest_path("edk2"),
         memory_bytes=1 << 30,
-        el2=Kind.NVHE,
+        el2=el2,
         nv=nv,
         qemu_arguments=("-drive", drive, "-device", "virtio-blk-pci,drive=esp,romfile="),
     )
@@ -106,5 +113,5 @@ def test_uefi_boots_linux_from_a_disk(nv: Level, show_console: ShowConsole, tmp_
     text = vm.console.text
     assert "EFI stub: Using DTB from configuration table" in text
     markers = parse_markers(line.text for line in vm.console.lines)
-    assert (markers["l1.el"], markers["l1.kvm_mode"]) == ("EL2", "Hyp nVHE")
+    assert (markers["l1.el"], markers["l1.kvm_mode"]) == ("EL2", KVM_MODE[el2])
     assert int(markers["l1.memory_kib"]) < 1 << 20, "L0's memory is not L1's"

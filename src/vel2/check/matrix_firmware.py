@@ -4,14 +4,14 @@ From there on it is as with Linux as L1: its KVM starts the same kernel as L2. W
 hands over (L1's device tree, the memory map, the exception level) is what is on trial.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vel2.arch.homes import Kind
-from vel2.check.matrix import VHE_NV, VHE_NV2, Combination, Inapplicable, Recipe, Sign
+from vel2.check.matrix import Combination, Recipe, Sign
 from vel2.check.matrix_linux import L1_BOOTARGS, L2_SIGNS, MEMORY_BYTES, kvm_mode, l1_with_l2
 from vel2.guests.kernels import guest_path
 from vel2.machine.loader import load_kernel
@@ -58,7 +58,6 @@ class FirmwareRow:
     summary: str
     write_script: Callable[[Path], None]
     signs: tuple[Sign, ...]
-    inapplicable: Mapping[Combination, Inapplicable] = field(default_factory=dict)
 
 
 def firmware_config(row: FirmwareRow, at: Combination, folder: Path) -> "VmConfig":
@@ -89,13 +88,7 @@ def firmware_recipe(row: FirmwareRow) -> Recipe:
         needs=(row.name, KERNEL, "busybox"),
         make_config=partial(firmware_config, row),
         signs=lambda at: (*row.signs, kvm_mode(SAYS[at.el2]), *L2_SIGNS),
-        inapplicable=row.inapplicable,
     )
-
-
-UEFI_TIMER = Inapplicable(
-    "UEFI waits for a timer (CNTV_*_EL02) that vel2 lets run only with L2; give --el2 nvhe"
-)
 
 
 FIRMWARE_ROWS = (
@@ -119,7 +112,6 @@ FIRMWARE_ROWS = (
                 "the kernel did not get L1's device tree from UEFI",
             ),
         ),
-        {VHE_NV2: UEFI_TIMER, VHE_NV: UEFI_TIMER},
     ),
 )
 FIRMWARE_RECIPES = tuple(firmware_recipe(row) for row in FIRMWARE_ROWS)

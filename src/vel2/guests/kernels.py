@@ -109,7 +109,7 @@ OFFERS: dict[str, Offer] = {
         Offer(
             name="edk2",
             kind="firmware",
-            summary="UEFI of Debian 13, for --el2 nvhe",
+            summary="UEFI of Debian 13",
             metapackage="qemu-efi-aarch64",
             sources=(("trixie", None),),
             wanted=r"usr/share/qemu-efi-aarch64/QEMU_EFI\.fd",

@@ -8,6 +8,7 @@ trap.
 from vel2.arch import sysregs as sr
 from vel2.arch.homes import in_memory, slot, switched
 from vel2.hyp.state import LEVEL_NV2, Vcpu, page_of, vm_of
+from vel2.hyp.timer import load_timer_traps
 from vel2.hyp.translate import cnthctl_el2_to_e2h, cptr_el2_to_e2h
 from vel2.lang import inline, mrs, msr, u64
 
@@ -43,8 +44,6 @@ HCR_NVHE = HCR.compose(NV1=1)
 HCR_NVHE_WITHOUT_NV2 = HCR_NVHE | HCR.compose(TVM=1, TRVM=1)
 HCR_NV2 = HCR.compose(NV2=1)
 
-CNTHCTL_VEL2 = sr.CNTHCTL_EL2.compose(EL1PCTEN=1, EL1TVT=1)
-"""vEL2's CNTP_* and CNTV_* mean its hypervisor timers: both trap. The counters do not."""
 E2H_CNTHCTL = sr.CNTHCTL_EL2_E2H
 CNTKCTL_BITS = E2H_CNTHCTL.compose(
     EL0PCTEN=1, EL0VCTEN=1, EVNTEN=1, EVNTDIR=1, EVNTI=15, EL0VTEN=1, EL0PTEN=1, EVNTIS=1
@@ -156,7 +155,7 @@ def load_for_vel2(vcpu: Vcpu) -> None:
     vcpu.own_tlbis = 0
     msr(sr.CPTR_EL2, vel2_cptr(vcpu))
     msr(sr.MDCR_EL2, vcpu.mdcr_vel2)
-    msr(sr.CNTHCTL_EL2, CNTHCTL_VEL2)
+    load_timer_traps(vcpu)
     if vcpu.e2h != 0:
         msr(sr.CNTVOFF_EL2, 0)
     msr(sr.VPIDR_EL2, mrs(sr.MIDR_EL1))

@@ -22,8 +22,8 @@ SRE_ALWAYS = sr.ICC_SRE_EL2.compose(SRE=1, DFB=1, DIB=1, Enable=1)
 VTR_HIDES = sr.ICH_VTR_EL2.compose(DVIM=1)
 VTR_SETS = sr.ICH_VTR_EL2.compose(nV4=1)
 EL02_TIMERS = (
-    (sr.CNTP_CTL_EL02, sr.CNTP_TVAL_EL02, False),
-    (sr.CNTV_CTL_EL02, sr.CNTV_TVAL_EL02, True),
+    (sr.CNTP_CTL_EL02, sr.CNTP_CVAL_EL02, sr.CNTP_TVAL_EL02, False),
+    (sr.CNTV_CTL_EL02, sr.CNTV_CVAL_EL02, sr.CNTV_TVAL_EL02, True),
 )
 """vEL1's timers as vEL2 names them with E2H=1, whose registers are in the page."""
 EL0_TIMERS = (
@@ -87,9 +87,9 @@ def read_interface_or_page(vcpu: Vcpu, key: u64) -> u64:
         if vcpu.e2h == 0 and key == register.trap_key:
             timer.load_offset(vcpu)
             return mrs(register)
-    for ctl, tval, is_virtual in EL02_TIMERS:
+    for ctl, _, tval, is_virtual in EL02_TIMERS:
         if vcpu.e2h != 0 and key == ctl.trap_key:
-            return timer.read_ctl(page, is_virtual)
+            return timer.read_trapped_ctl(vcpu, is_virtual)
         if vcpu.e2h != 0 and key == tval.trap_key:
             return timer.read_tval(page, is_virtual)
     for row in IN_PAGE:
@@ -177,12 +177,15 @@ def write_page(vcpu: Vcpu, key: u64, value: u64) -> None:
             timer.load_offset(vcpu)
             msr(register, value)
             return
-    for ctl, tval, is_virtual in EL02_TIMERS:
+    for ctl, cval, tval, is_virtual in EL02_TIMERS:
         if vcpu.e2h != 0 and key == ctl.trap_key:
-            timer.write_ctl(page, value, is_virtual)
+            timer.write_ctl(vcpu, value, is_virtual)
+            return
+        if vcpu.e2h != 0 and key == cval.trap_key:
+            timer.write_cval(vcpu, value, is_virtual)
             return
         if vcpu.e2h != 0 and key == tval.trap_key:
-            timer.write_tval(page, value, is_virtual)
+            timer.write_tval(vcpu, value, is_virtual)
             return
     for row in IN_PAGE:
         if key == row.name.trap_key and in_use(vcpu, row.with_e2h, row.without_e2h):

@@ -8,7 +8,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage1Leaf
 from vel2.arch.homes import slot, switched
 from vel2.arch.insn import IC, TLBI
-from vel2.hyp import controls, finegrained, idregs, monitors, pool, stage2, sve
+from vel2.hyp import controls, finegrained, idregs, monitors, pool, stage2, sve, timer
 from vel2.hyp.context import MDSCR_SLOT, load_vel2_registers
 from vel2.hyp.exception import ENTRY_PSTATE
 from vel2.hyp.layout import PCPU_OFFSET, VM_OFFSET, VNCR_IN_PCPU
@@ -177,6 +177,8 @@ def reset_vcpu(vcpu: Vcpu, vm: Vm) -> None:
     msr(sr.CNTP_CTL_EL0, 0)
     msr(sr.CNTHP_CTL_EL2, 0)
     msr(sr.CNTHV_CTL_EL2, 0)
+    vcpu.timer_traps_kept = timer.TRAPS_ALWAYS
+    vcpu.timer_traps = timer.TRAPS_ALWAYS
     vcpu.context = CONTEXT_VEL2
     vcpu.pstate = ENTRY_PSTATE
     monitors.reset(vcpu, vm)

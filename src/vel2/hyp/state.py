@@ -98,6 +98,10 @@ class Vcpu(Struct):
     """L1's HCR_EL2.E2H: fixed under FEAT_NV2, as L1 wrote it under FEAT_NV alone."""
     slow_eret = scalar(u64)
     """Not 0 while an ERET inside vEL2 has more to do than to return (bits `SLOW_*`)."""
+    timer_traps = scalar(u64)
+    """Bits of CNTHCTL_EL2 for vEL2, by which its accesses to vEL1's timers trap."""
+    timer_traps_kept = scalar(u64)
+    """Those of them that are set whatever the timers do: L1 has never entered vEL1."""
     vncr_page = scalar(u64)
     fgt_loaded = scalar(u64)
     """Hardware's HFG* registers hold L1's traps."""

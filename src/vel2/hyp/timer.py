@@ -2,20 +2,31 @@
 
 vEL2's own timers are hardware's CNTHP and CNTHV, with the PPIs L1 expects, and run in every
 context: a VHE L1's CNTP_* and CNTV_* accesses trap and are answered by them (`sysreg`). L2's timers
-are hardware's CNTP and CNTV. While vEL2 runs with E2H=1, their registers are memory (VNCR page):
-L1 reads and writes them unseen.
+are hardware's CNTP and CNTV, and go on while vEL2 runs, as at real EL2: they interrupt L1 when they
+fire. Firmware at vEL2 even uses them as its own.
 
-A VHE L1 (E2H=1): at each change to vEL1 the page is loaded, at each change to vEL2 it is filled. A
-timer that has not fired is then stopped, so that L1 is not interrupted by something it cannot see
-in the page. A timer that has fired and is not masked is left as it is: its interrupt is
-level-triggered, and L1 is about to acknowledge it. (A CVAL of 0 keeps it asserted whatever happens
-to the virtual offset.) From then on each ERET inside vEL2, and each write of a timer that traps,
-compares the page with hardware (`SLOW_VTIMER`, `SLOW_PTIMER`), so that L1's masking, stopping or
-moving the timer takes effect.
+An nVHE L1 (E2H=0) sees hardware: all its accesses trap. Only CNTVOFF_EL2, which L1 writes in the
+page unseen, reaches hardware late: at the next access or change to vEL1.
 
-An nVHE L1 (E2H=0) sees hardware: all its accesses trap, and vEL1's timers run on while vEL2 runs,
-as they do at real EL2. Firmware at vEL2 uses them as its own. Only CNTVOFF_EL2, which L1 writes in
-the page unseen, reaches hardware late: at the next access or change to vEL1.
+A VHE L1 (E2H=1) names them CNTV_*_EL02 and CNTP_*_EL02, and under FEAT_NV2 these names are memory
+(the VNCR page), unless CNTHCTL_EL2.{EL1NVVCT,EL1NVPCT} make them trap. So each timer is, while vEL2
+runs, in one of three states (`settle_vtimer`, `settle_ptimer`), and the page has its registers in
+all of them:
+
+    to come   enabled, not masked, not there yet: it runs in hardware, and accesses trap, so that
+              L1, interrupted, finds ISTATUS set, and what it writes reaches hardware;
+    fired     enabled, not masked, and there: hardware asserts it, the page has ISTATUS set, and
+              accesses need not trap. Each ERET inside vEL2 and each write of a timer that traps
+              looks whether L1 has masked, stopped or moved it (`SLOW_VTIMER`, `SLOW_PTIMER`);
+    quiet     hardware's is off, accesses need not trap.
+
+At each change to vEL1 the page is loaded, at each change to vEL2 it is filled and the timer
+settled; so it is after each access that traps. What L1 writes unseen to a quiet timer takes effect
+when vEL1 is entered, which is when a hypervisor means it to; an L1 that has never entered vEL1
+has its accesses trap in all states (`timer_traps_kept`), because to it these are timers of its own.
+
+CNTVOFF_EL2 is 0 while a VHE vEL2 runs, whose virtual count has no offset: CNTV_CVAL in hardware has
+it added instead.
 """
 
 from vel2.arch import sysregs as sr
@@ -26,12 +37,25 @@ from vel2.lang import inline, isb, mrs, msr, resident, u64
 CTL = sr.CNTV_CTL_EL0
 ENABLE = CTL.ENABLE.mask
 ISTATUS = CTL.ISTATUS.mask
-STATE = CTL.ENABLE.mask | CTL.IMASK.mask | CTL.ISTATUS.mask
 WRITABLE = CTL.ENABLE.mask | CTL.IMASK.mask
 ASSERTED = CTL.ENABLE.mask | CTL.ISTATUS.mask
 
+STOPPED = 0
+FIRED = 0
+"""A CVAL that keeps a timer asserted whatever becomes of its offset."""
+NEVER = (1 << 64) - 1
+NEGATIVE = 1 << 63
+
+VIRTUAL = sr.CNTHCTL_EL2.EL1NVVCT.mask
+PHYSICAL = sr.CNTHCTL_EL2.EL1NVPCT.mask
+TRAPS_ALWAYS = VIRTUAL | PHYSICAL
+"""CNTHCTL_EL2 bits that make vEL2's accesses to vEL1's timers trap under FEAT_NV2."""
+
 TVAL_MASK = 0xFFFF_FFFF
 TVAL_SIGN = 1 << 31
+
+CNTHCTL_VEL2 = sr.CNTHCTL_EL2.compose(EL1PCTEN=1, EL1TVT=1)
+"""vEL2's CNTP_* and CNTV_* mean its hypervisor timers: both trap. The counters do not."""
 
 CNTVOFF_SLOT = slot(sr.CNTVOFF_EL2)
 CNTV_CTL_SLOT = slot(sr.CNTV_CTL_EL0)
@@ -71,41 +95,116 @@ def start_timers(vcpu: Vcpu) -> None:
     msr(sr.CNTP_CVAL_EL0, page.slot[CNTP_CVAL_SLOT])
     msr(sr.CNTP_CTL_EL0, page.slot[CNTP_CTL_SLOT])
     vcpu.slow_eret = vcpu.slow_eret & ~(SLOW_VTIMER | SLOW_PTIMER)
+    vcpu.timer_traps_kept = 0
 
 
 @resident
 def stop_timers(vcpu: Vcpu) -> None:
-    """Take vEL1's timers back into the VNCR page and stop those that have not fired."""
+    """Take vEL1's timers back into the VNCR page and settle them, the virtual offset being L1's."""
     page = page_of(vcpu)
+    traps = vcpu.timer_traps_kept
     ctl = mrs(sr.CNTV_CTL_EL0)
     page.slot[CNTV_CTL_SLOT] = ctl
     page.slot[CNTV_CVAL_SLOT] = mrs(sr.CNTV_CVAL_EL0)
-    if ctl & STATE == ASSERTED:
-        vcpu.slow_eret = vcpu.slow_eret | SLOW_VTIMER
-        msr(sr.CNTV_CVAL_EL0, 0)
-    elif ctl & ENABLE:
-        msr(sr.CNTV_CTL_EL0, 0)
+    if ctl & ENABLE:
+        if ctl == ASSERTED:
+            vcpu.slow_eret = vcpu.slow_eret | SLOW_VTIMER
+            msr(sr.CNTV_CVAL_EL0, FIRED)
+        elif ctl == ENABLE:
+            traps = traps | VIRTUAL
+            msr(sr.CNTV_CVAL_EL0, physical_cval(page))
+        else:
+            msr(sr.CNTV_CTL_EL0, STOPPED)
     ctl = mrs(sr.CNTP_CTL_EL0)
     page.slot[CNTP_CTL_SLOT] = ctl
     page.slot[CNTP_CVAL_SLOT] = mrs(sr.CNTP_CVAL_EL0)
-    if ctl & STATE == ASSERTED:
+    if ctl & ENABLE:
+        if ctl == ASSERTED:
+            vcpu.slow_eret = vcpu.slow_eret | SLOW_PTIMER
+        elif ctl == ENABLE:
+            traps = traps | PHYSICAL
+        else:
+            msr(sr.CNTP_CTL_EL0, STOPPED)
+    vcpu.timer_traps = traps
+
+
+@inline
+def physical_cval(page: VncrPage) -> u64:
+    """Give the physical count at which vEL1's virtual timer, not there yet, will be."""
+    offset = page.slot[CNTVOFF_SLOT]
+    cval = u64(page.slot[CNTV_CVAL_SLOT] + offset)
+    # An offset below 0 wraps as it should; a sum beyond the end of time must not.
+    if cval < offset and offset < NEGATIVE:
+        cval = NEVER
+    return cval
+
+
+@resident
+def settle_vtimer(vcpu: Vcpu) -> None:
+    """Make hardware's virtual timer what vEL1's has to be while a vEL2 with E2H=1 runs."""
+    page = page_of(vcpu)
+    ctl = read_ctl(page, True)
+    page.slot[CNTV_CTL_SLOT] = ctl
+    vcpu.slow_eret = vcpu.slow_eret & ~SLOW_VTIMER
+    vcpu.timer_traps = vcpu.timer_traps & ~VIRTUAL | vcpu.timer_traps_kept & VIRTUAL
+    if ctl == ASSERTED:
+        vcpu.slow_eret = vcpu.slow_eret | SLOW_VTIMER
+        msr(sr.CNTV_CVAL_EL0, FIRED)
+        msr(sr.CNTV_CTL_EL0, ENABLE)
+    elif ctl == ENABLE:
+        vcpu.timer_traps = vcpu.timer_traps | VIRTUAL
+        msr(sr.CNTV_CVAL_EL0, physical_cval(page))
+        msr(sr.CNTV_CTL_EL0, ENABLE)
+    else:
+        msr(sr.CNTV_CTL_EL0, STOPPED)
+
+
+@resident
+def settle_ptimer(vcpu: Vcpu) -> None:
+    """Make hardware's physical timer what vEL1's has to be while a vEL2 with E2H=1 runs."""
+    page = page_of(vcpu)
+    ctl = read_ctl(page, False)
+    page.slot[CNTP_CTL_SLOT] = ctl
+    vcpu.slow_eret = vcpu.slow_eret & ~SLOW_PTIMER
+    vcpu.timer_traps = vcpu.timer_traps & ~PHYSICAL | vcpu.timer_traps_kept & PHYSICAL
+    if ctl == ASSERTED:
         vcpu.slow_eret = vcpu.slow_eret | SLOW_PTIMER
-    elif ctl & ENABLE:
-        msr(sr.CNTP_CTL_EL0, 0)
+    elif ctl == ENABLE:
+        vcpu.timer_traps = vcpu.timer_traps | PHYSICAL
+    if ctl & WRITABLE == ENABLE:
+        msr(sr.CNTP_CVAL_EL0, page.slot[CNTP_CVAL_SLOT])
+        msr(sr.CNTP_CTL_EL0, ENABLE)
+    else:
+        msr(sr.CNTP_CTL_EL0, STOPPED)
 
 
 @resident
 def sync_live_timers(vcpu: Vcpu) -> None:
-    """Stop timers left asserted that what L1 has written to the page since would not assert."""
+    """Settle timers left asserted that what L1 has written to the page since would not assert."""
     page = page_of(vcpu)
-    if vcpu.slow_eret & SLOW_VTIMER:
-        if read_ctl(page, True) != ASSERTED:
-            msr(sr.CNTV_CTL_EL0, 0)
-            vcpu.slow_eret = vcpu.slow_eret & ~SLOW_VTIMER
-    if vcpu.slow_eret & SLOW_PTIMER:
-        if read_ctl(page, False) != ASSERTED:
-            msr(sr.CNTP_CTL_EL0, 0)
-            vcpu.slow_eret = vcpu.slow_eret & ~SLOW_PTIMER
+    traps = vcpu.timer_traps
+    if vcpu.slow_eret & SLOW_VTIMER and read_ctl(page, True) != ASSERTED:
+        settle_vtimer(vcpu)
+    if vcpu.slow_eret & SLOW_PTIMER and read_ctl(page, False) != ASSERTED:
+        settle_ptimer(vcpu)
+    if vcpu.timer_traps != traps:
+        load_timer_traps(vcpu)
+
+
+@resident
+def settle(vcpu: Vcpu, is_virtual: bool) -> None:
+    """Settle a timer that vEL2 has accessed by an `_EL02` name."""
+    if is_virtual:
+        settle_vtimer(vcpu)
+    else:
+        settle_ptimer(vcpu)
+    load_timer_traps(vcpu)
+
+
+@inline
+def load_timer_traps(vcpu: Vcpu) -> None:
+    """Make vEL2's accesses to vEL1's timers trap as far as they have to."""
+    msr(sr.CNTHCTL_EL2, CNTHCTL_VEL2 | vcpu.timer_traps)
 
 
 @inline
@@ -115,6 +214,14 @@ def counter_of(page: VncrPage, is_virtual: bool) -> u64:
     if is_virtual:
         count = u64(count - page.slot[CNTVOFF_SLOT])
     return count
+
+
+@resident
+def read_trapped_ctl(vcpu: Vcpu, is_virtual: bool) -> u64:
+    """Read CNTV_CTL_EL02 or CNTP_CTL_EL02 at vEL2; once its timer has fired it need not trap."""
+    if vcpu.timer_traps & ~vcpu.timer_traps_kept != 0:
+        settle(vcpu, is_virtual)
+    return read_ctl(page_of(vcpu), is_virtual)
 
 
 @resident
@@ -132,15 +239,6 @@ def read_ctl(page: VncrPage, is_virtual: bool) -> u64:
 
 
 @resident
-def write_ctl(page: VncrPage, value: u64, is_virtual: bool) -> None:
-    """Write CNTV_CTL or CNTP_CTL of vEL1 in the page."""
-    if is_virtual:
-        page.slot[CNTV_CTL_SLOT] = value & WRITABLE
-    else:
-        page.slot[CNTP_CTL_SLOT] = value & WRITABLE
-
-
-@resident
 def read_tval(page: VncrPage, is_virtual: bool) -> u64:
     """Read CNTV_TVAL or CNTP_TVAL of vEL1: 32 bits of what is left."""
     cval = page.slot[CNTP_CVAL_SLOT]
@@ -150,13 +248,32 @@ def read_tval(page: VncrPage, is_virtual: bool) -> u64:
 
 
 @resident
-def write_tval(page: VncrPage, value: u64, is_virtual: bool) -> None:
-    """Write CNTV_TVAL or CNTP_TVAL of vEL1: a signed distance from now."""
+def write_ctl(vcpu: Vcpu, value: u64, is_virtual: bool) -> None:
+    """Write CNTV_CTL_EL02 or CNTP_CTL_EL02 at vEL2."""
+    page = page_of(vcpu)
+    if is_virtual:
+        page.slot[CNTV_CTL_SLOT] = value & WRITABLE
+    else:
+        page.slot[CNTP_CTL_SLOT] = value & WRITABLE
+    settle(vcpu, is_virtual)
+
+
+@resident
+def write_cval(vcpu: Vcpu, value: u64, is_virtual: bool) -> None:
+    """Write CNTV_CVAL_EL02 or CNTP_CVAL_EL02 at vEL2."""
+    page = page_of(vcpu)
+    if is_virtual:
+        page.slot[CNTV_CVAL_SLOT] = value
+    else:
+        page.slot[CNTP_CVAL_SLOT] = value
+    settle(vcpu, is_virtual)
+
+
+@resident
+def write_tval(vcpu: Vcpu, value: u64, is_virtual: bool) -> None:
+    """Write CNTV_TVAL_EL02 or CNTP_TVAL_EL02 at vEL2: a signed distance from now."""
     distance = value & TVAL_MASK
     if distance & TVAL_SIGN:
         distance = distance | ~TVAL_MASK & (1 << 64) - 1
-    cval = u64(counter_of(page, is_virtual) + distance)
-    if is_virtual:
-        page.slot[CNTV_CVAL_SLOT] = cval
-    else:
-        page.slot[CNTP_CVAL_SLOT] = cval
+    count = counter_of(page_of(vcpu), is_virtual)
+    write_cval(vcpu, u64(count + distance), is_virtual)

@@ -17,6 +17,7 @@ from vel2.check.payloads.interrupts_gic import (
     acknowledge,
     end_interrupt,
     gic_init,
+    later,
     return_to_el2,
     soon,
 )
@@ -57,13 +58,17 @@ OWN_TIMERS = (
     (b"el2-hptimer-by-cntp\0", sr.CNTP_CVAL_EL0, sr.CNTP_CTL_EL0, PPI_HPTIMER, True),
     (b"el2-hvtimer\0", sr.CNTHV_CVAL_EL2, sr.CNTHV_CTL_EL2, PPI_HVTIMER, False),
     (b"el2-hvtimer-by-cntv\0", sr.CNTV_CVAL_EL0, sr.CNTV_CTL_EL0, PPI_HVTIMER, True),
+    (b"el2-vtimer\0", sr.CNTV_CVAL_EL02, sr.CNTV_CTL_EL02, PPI_VTIMER, False),
+    (b"el2-ptimer\0", sr.CNTP_CVAL_EL02, sr.CNTP_CTL_EL02, PPI_PTIMER, False),
 )
-"""EL2's timers by their own names, and by the names that E2H=1 alone turns into them."""
+"""EL2's timers by their own names, and by the names that E2H=1 alone turns into them; then EL1's,
+which firmware at EL2 uses as its own."""
 
 
 @resident
 def own_timers(state: State) -> None:
-    """Let EL2's timers interrupt EL2."""
+    """Let EL2's timers, and EL1's before there is an EL1, interrupt EL2."""
+    msr(sr.CNTVOFF_EL2, 0)
     for name, cval, control, intid, e2h_only in OWN_TIMERS:
         if e2h_only and not has_e2h():
             continue
@@ -143,6 +148,7 @@ GUEST_TIMERS = (
     (
         b"l2-vtimer\0",
         "l2_start_vtimer",
+        "l2_set_vtimer",
         "l2_control_of_vtimer",
         sr.CNTV_CTL_EL02,
         sr.CNTV_CVAL_EL02,
@@ -152,6 +158,7 @@ GUEST_TIMERS = (
     (
         b"l2-ptimer\0",
         "l2_start_ptimer",
+        "l2_set_ptimer",
         "l2_control_of_ptimer",
         sr.CNTP_CTL_EL02,
         sr.CNTP_CVAL_EL02,
@@ -164,7 +171,7 @@ GUEST_TIMERS = (
 @resident
 def guest_timers(state: State) -> None:
     """Let L2's own timers fire in L2: EL2 gets the interrupt, sees the timer, and masks it."""
-    for name, start, read, control, cval, offset, intid in GUEST_TIMERS:
+    for name, start, _, read, control, cval, offset, intid in GUEST_TIMERS:
         begin(state, bytes_address(name), NO_SUBJECT)
         when = u64(soon() - offset)
         state.vector = enter_guest(state, symbol_address(start), when, 0)
@@ -186,9 +193,42 @@ def guest_timers(state: State) -> None:
 
 
 @resident
+def guest_timers_at_el2(state: State) -> None:
+    """Let timers that L2 has set fire when it has left: EL2 gets the interrupt and sees the timer.
+
+    Then once more with EL2 moving the timer to now, and with EL2 stopping it.
+    """
+    for name, _, start, _, control, cval, offset, intid in GUEST_TIMERS:
+        begin(state, bytes_address(name), 2)
+        for moved in (False, True):
+            when = u64(later() - offset)
+            state.vector = enter_guest(state, symbol_address(start), when, 0)
+            expect(state, bytes_address(b"hvc\0"), done(state), 1)
+            expect(state, bytes_address(b"running\0"), mrs(control), ENABLE)
+            if moved:
+                when = u64(soon() - offset)
+                msr(cval, when)
+                isb()
+            state.vector = probe(symbol_address("el2_wait"), 0, 0)
+            expect(state, bytes_address(b"vector\0"), state.vector, IRQ_CURRENT_SPX)
+            expect(state, bytes_address(b"ctl\0"), mrs(control), ENABLE | ISTATUS)
+            expect(state, bytes_address(b"cval\0"), mrs(cval), when)
+            acknowledge(state, intid)
+            msr(control, 0)
+            end_interrupt(intid)
+        state.vector = enter_guest(state, symbol_address(start), u64(later() - offset), 0)
+        expect(state, bytes_address(b"hvc-again\0"), done(state), 1)
+        msr(control, 0)
+        msr(cval, 0)
+        isb()
+        expect(state, bytes_address(b"isr\0"), mrs(sr.ISR_EL1) & ISR_I, 0)
+        end(state)
+
+
+@resident
 def timer_of_another_guest(state: State) -> None:
     """Check that a timer EL2 sets before the entry, in the past, fires in L2; and then is quiet."""
-    for name, _, _, control, cval, _, intid in GUEST_TIMERS:
+    for name, _, _, _, control, cval, _, intid in GUEST_TIMERS:
         begin(state, bytes_address(name), 1)
         msr(cval, 0)
         msr(control, ENABLE)
@@ -236,6 +276,7 @@ def interrupts_main(state: State, parameters: Parameters) -> None:
     while_l2_runs(state)
     virtual_count(state)
     guest_timers(state)
+    guest_timers_at_el2(state)
     timer_of_another_guest(state)
     virtual.list_registers(state)
     virtual.masked(state)

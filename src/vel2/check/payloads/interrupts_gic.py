@@ -39,6 +39,8 @@ PPI_PTIMER = 30
 SPURIOUS = 1023
 DELAY_SHIFT = 10
 """A timer fires in this fraction of a second: late enough to get into L2 first, as a rule."""
+LATER_SHIFT = 6
+"""A timer that must not have fired when L2 has left again is this fraction of a second ahead."""
 HCR_IRQ = HCR_GUEST | sr.HCR_EL2.compose(IMO=1, FMO=1, AMO=1)
 EOI_MODE = sr.ICC_CTLR_EL1.EOImode.mask
 
@@ -68,6 +70,13 @@ def soon() -> u64:
     """Give a physical count a little ahead."""
     isb()
     return u64(mrs(sr.CNTPCT_EL0) + (mrs(sr.CNTFRQ_EL0) >> DELAY_SHIFT))
+
+
+@resident
+def later() -> u64:
+    """Give a physical count that L2 does not reach in its few instructions."""
+    isb()
+    return u64(mrs(sr.CNTPCT_EL0) + (mrs(sr.CNTFRQ_EL0) >> LATER_SHIFT))
 
 
 @resident
