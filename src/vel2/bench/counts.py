@@ -1,7 +1,8 @@
-"""L0's counters at one moment, and what happened between two.
+"""What was trapped up to one moment, and so between two.
 
-A snapshot is a copy of the `Vcpu`; a quarter of a megabyte of it counts system registers one by
-one. Only the parts that differ are looked into, so that hundreds of snapshots cost little.
+A snapshot of L0's own counters is a copy of the `Vcpu`; a quarter of a megabyte of it counts system
+registers one by one. Only the parts that differ are looked into, so that hundreds of snapshots cost
+little.
 """
 
 from collections import Counter
@@ -13,7 +14,7 @@ from vel2.arch.esr import EC
 from vel2.control.counters import trap_name
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, SYSREG_COUNTERS, Vcpu
 
-__all__ = ("Snapshot", "Traps", "between")
+__all__ = ("Counted", "Moment", "Snapshot", "Traps", "between", "class_name")
 
 CONTEXTS = {CONTEXT_VEL2: "vEL2", CONTEXT_VEL1: "vEL1"}
 CLASSES = 64
@@ -28,11 +29,12 @@ class Traps:
 
     :ivar by_kind: how many of each kind; registers and instructions (EC 0x18) by name, the others
         as exception class and who ran: `HVC64 vEL1`.
-    :ivar exits: how often L0 left vEL1 for vEL2: L2's exits, as L1 sees them.
+    :ivar exits: how often L0 left vEL1 for vEL2: L2's exits, as L1 sees them; None where L0 is
+        not vel2.
     """
 
     by_kind: Mapping[str, int]
-    exits: int
+    exits: int | None
 
     @property
     def total(self) -> int:
@@ -52,11 +54,33 @@ class Snapshot:
         return cls(vcpu.to_bytes())
 
 
-def between(before: Snapshot, after: Snapshot) -> Traps:
-    """Give what was counted from one snapshot to a later one.
+@dataclass(frozen=True)
+class Counted:
+    """The traps of each kind up to one moment, where L0 is not vel2."""
 
+    by_kind: Mapping[str, int]
+
+
+Moment = Snapshot | Counted
+
+
+def between(before: Moment | None, after: Moment) -> Traps:
+    """Give what was counted from one moment to a later one of the same run.
+
+    :param before: None for the machine's start.
     :raises ValueError: when L0's counters contradict each other.
     """
+    if isinstance(after, Snapshot):
+        first = before if isinstance(before, Snapshot) else Snapshot.take(Vcpu())
+        return between_snapshots(first, after)
+    kinds = Counter(after.by_kind)
+    if isinstance(before, Counted):
+        kinds.subtract(before.by_kind)
+    return Traps({kind: count for kind, count in kinds.most_common() if count}, None)
+
+
+def between_snapshots(before: Snapshot, after: Snapshot) -> Traps:
+    """Give what L0 counted from one snapshot to a later one."""
     first, last = Vcpu(before.data), Vcpu(after.data)
     kinds: Counter[str] = Counter()
     for context, name in CONTEXTS.items():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vel2.bench.configuration import Configuration
-from vel2.bench.counts import Snapshot, Traps, between
+from vel2.bench.counts import Moment, Traps, between
 from vel2.bench.host import MarkReader
 from vel2.bench.layout import UNKNOWN_EXITS, Mark
 from vel2.bench.program import BEGIN, MAX_N, PARTS, build_program
@@ -20,7 +20,6 @@ from vel2.bench.system import L0_FATAL, L1Guest, MeasureError, Take, guest_faile
 from vel2.errors import UserError
 from vel2.guests.recipes import base_tree, l1_tree
 from vel2.guests.vmm import build_vmm
-from vel2.hyp.state import Vcpu
 from vel2.machine.console import Console
 from vel2.machine.loader import KernelImage
 from vel2.machine.outcome import MachineExit
@@ -135,15 +134,13 @@ def measure_macro(request: MacroRequest) -> dict[str, Part]:
 
 def follow_parts(marks: Iterator[Mark], snapshot: Take) -> Iterator[tuple[str, Part]]:
     """Put marks together to parts. What has no beginning began with the machine."""
-    nothing = Snapshot.take(Vcpu())
-    begun: dict[int, Snapshot | None] = {}
+    begun: dict[int, Moment | None] = {}
     for mark in marks:
         now = snapshot()
         if mark.round == BEGIN:
             begun[mark.operation] = now
             continue
-        before = begun.pop(mark.operation, nothing)
-        traps = between(before, now) if before and now else None
+        traps = between(begun.pop(mark.operation, None), now) if now else None
         yield PARTS[mark.operation], Part(mark.count, mark.ticks, traps)
 
 

@@ -74,7 +74,9 @@ def cell_of(runs: Runs, name: str) -> Tree:
         "traps_by_kind": None
         if traps is None
         else {kind: rounded(count / some.count) for kind, count in traps.by_kind.items()},
-        "switches_to_vel2_per_op": None if traps is None else rounded(traps.exits / some.count),
+        "switches_to_vel2_per_op": None
+        if traps is None or traps.exits is None
+        else rounded(traps.exits / some.count),
         "l1_exits_per_op": None if exits is None else rounded(exits / some.count),
     }
 

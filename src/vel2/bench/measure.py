@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vel2.bench.configuration import Configuration
-from vel2.bench.counts import Traps, between
+from vel2.bench.counts import Moment, Traps, between
 from vel2.bench.host import MarkReader
 from vel2.bench.layout import (
     HUGE_FROM_BYTES,
@@ -202,14 +202,14 @@ def follow(
     :raises MeasureError: when a mark is missing.
     """
     names = operation_names()
-    before = snapshot()
+    before: Moment | None = None
     for expected, mark in enumerate(marks, 1):
         name = names[mark.operation]
         if mark.sequence != expected:
             raise MeasureError(f"L2 left a mark out while it did {name}.")
         now = snapshot()
         if expected % 2 == 0:
-            traps = between(before, now) if before and now else None
+            traps = between(before, now) if now else None
             yield Round(name, mark.round, mark.count, mark.ticks, traps)
         elif progress is not None and mark.round == WARM_UP:
             progress(name)
@@ -263,4 +263,5 @@ def together(many: Sequence[Traps]) -> Traps:
     kinds: Counter[str] = Counter()
     for traps in many:
         kinds.update(traps.by_kind)
-    return Traps(dict(kinds.most_common()), sum(traps.exits for traps in many))
+    exits = [traps.exits for traps in many if traps.exits is not None]
+    return Traps(dict(kinds.most_common()), sum(exits) if len(exits) == len(many) else None)

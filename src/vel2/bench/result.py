@@ -8,7 +8,7 @@ from typing import Any
 
 from vel2.bench.configuration import Configuration
 from vel2.bench.measure import Figures, MeasureError
-from vel2.bench.targets import AIMS, KVM, MUST, Cost
+from vel2.bench.targets import AIMS, AT_LEAST, KVM, MUST, PEER_OF, Cost
 
 __all__ = ("Tree", "add_comparisons", "failed_column", "is_met", "measured_column")
 
@@ -44,7 +44,9 @@ def measured_cell(figures: Figures, deterministic: bool) -> Tree:
         "usual_instructions": figures.usual_ticks if deterministic else None,
         "usual_traps": None if usual is None else usual.total,
         "usual_traps_by_kind": None if usual is None else dict(usual.by_kind),
-        "switches_to_vel2_per_op": None if traps is None else per_op(traps.exits, figures.traps_of),
+        "switches_to_vel2_per_op": None
+        if traps is None or traps.exits is None
+        else per_op(traps.exits, figures.traps_of),
         "l1_exits_per_op": figures.l1_exits_per_op,
     }
 
@@ -57,7 +59,7 @@ def per_op(count: int, operations: int) -> float:
 def add_comparisons(
     columns: Mapping[str, Tree], configurations: Mapping[str, Configuration]
 ) -> None:
-    """Add to each cell its ratio to `native`, and what the targets say of it."""
+    """Add to each cell its ratio to `native`, to the peer, and what the targets say of it."""
     native = columns.get("native", {}).get("operations", {})
     for name, column in columns.items():
         for operation, cell in column["operations"].items():
@@ -69,6 +71,23 @@ def add_comparisons(
             for key, table in (("must", MUST), ("aims", AIMS), ("kvm_as_l0", KVM)):
                 target = table.get(name, {}).get(operation)
                 cell[key] = None if target is None else judged(target, cell)
+            peer = PEER_OF.get(name, "")
+            other = columns.get(peer, {}).get("operations", {}).get(operation)
+            cell["peer"] = None if other is None else compared(name, operation, cell, other)
+
+
+def compared(name: str, operation: str, cell: Tree, other: Tree) -> Tree:
+    """Say how many times the cost of an operation the peer's is, and whether that is enough."""
+    key = "host_ns_per_op" if cell["instructions_per_op"] is None else "instructions_per_op"
+    ratio = round(other[key] / cell[key], 2)
+    least = AT_LEAST.get(name, {}).get(operation)
+    counted = key == "instructions_per_op" and least is not None
+    return {
+        "configuration": PEER_OF[name],
+        "ratio": ratio,
+        "at_least": least,
+        "met": ratio >= least if counted else None,
+    }
 
 
 def judged(target: Cost, cell: Tree) -> Tree:

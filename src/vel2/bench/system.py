@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Protocol
 
 from vel2.bench.configuration import Configuration
-from vel2.bench.counts import Snapshot
+from vel2.bench.counts import Moment, Snapshot
 from vel2.bench.peer import KVM_L0_BOOTARGS, KVM_L0_MEMORY_BYTES, kvm_initrd, kvm_kernel
+from vel2.bench.traplog import TrapLog
 from vel2.control.vm import Vm, VmConfig
 from vel2.errors import UserError
 from vel2.guests.vmm import build_vmm
@@ -82,14 +83,14 @@ class System(Protocol):
         """Wait for the end; when `timeout` seconds have passed, end the machine."""
 
 
-Take = Callable[[], Snapshot | None]
+Take = Callable[[], Moment | None]
 
 
 @dataclass(frozen=True)
 class Running:
     """A machine that has been started.
 
-    :ivar snapshot: reads L0's counters; gives None without L0.
+    :ivar snapshot: gives what was trapped so far, once at each mark; None where nobody counts.
     :ivar fatal: says how L0 stopped itself; empty when it did not.
     :ivar vm: L0's; None without L0.
     """
@@ -126,12 +127,30 @@ def system(
     bootargs = guest.bootargs + configuration.bootargs
     if guest.init_arguments:
         bootargs += f" -- {guest.init_arguments}"
-    if configuration.nv is None:
-        kernel, initrd, memory_bytes = guest.kernel, guest.initrd, L1_MEMORY_BYTES
-        if configuration.kvm:
-            initrd = kvm_initrd(configuration.el2, kernel, initrd, bootargs, memory_bytes)
-            kernel, bootargs = kvm_kernel(), KVM_L0_BOOTARGS
-            memory_bytes += KVM_L0_MEMORY_BYTES
+    if configuration.nv is not None:
+        vm_config = VmConfig(
+            guest.kernel,
+            guest.initrd,
+            bootargs,
+            L1_MEMORY_BYTES,
+            el2=configuration.el2,
+            nv=configuration.nv,
+            cpu=CPU,
+            deterministic=deterministic,
+            qemu_arguments=arguments,
+        )
+        with contextlib.closing(Vm(vm_config)) as vm, vm:
+            yield Running(vm.machine, lambda: Snapshot.take(vm.vcpu()), lambda: str(vm.fatal or ""))
+        return
+    kernel, initrd, memory_bytes = guest.kernel, guest.initrd, L1_MEMORY_BYTES
+    if configuration.kvm:
+        initrd = kvm_initrd(configuration.el2, kernel, initrd, bootargs, memory_bytes)
+        kernel, bootargs = kvm_kernel(), KVM_L0_BOOTARGS
+        memory_bytes += KVM_L0_MEMORY_BYTES
+    with contextlib.ExitStack() as stack:
+        log = TrapLog(folder) if configuration.kvm and deterministic else None
+        if log is not None:
+            arguments += stack.enter_context(log).arguments
         kernel_file, initrd_file = folder / "Image", folder / "initrd"
         kernel_file.write_bytes(kernel.data)
         initrd_file.write_bytes(initrd)
@@ -144,21 +163,5 @@ def system(
             append=bootargs,
             extra_arguments=arguments,
         )
-        with Machine(config) as machine:
-            yield Running(machine, lambda: None, str)
-        return
-    vm = Vm(
-        VmConfig(
-            guest.kernel,
-            guest.initrd,
-            bootargs,
-            L1_MEMORY_BYTES,
-            el2=configuration.el2,
-            nv=configuration.nv,
-            cpu=CPU,
-            deterministic=deterministic,
-            qemu_arguments=arguments,
-        )
-    )
-    with contextlib.closing(vm), vm:
-        yield Running(vm.machine, lambda: Snapshot.take(vm.vcpu()), lambda: str(vm.fatal or ""), vm)
+        machine = stack.enter_context(Machine(config))
+        yield Running(machine, log.take if log else lambda: None, str)

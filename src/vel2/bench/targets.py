@@ -7,7 +7,7 @@ payload that does the same; its traps are those of the usual operation.
 
 from dataclasses import dataclass
 
-__all__ = ("AIMS", "KVM", "MUST", "Cost")
+__all__ = ("AIMS", "AT_LEAST", "KVM", "MUST", "PEER_OF", "Cost")
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,31 @@ KVM: dict[str, Row] = {
         "stage2_fault": Cost(549_922, 84),
     },
 }
+
+PEER_OF = {"vhe-nv2": "kvm-vhe", "nvhe-nv2": "kvm-nvhe"}
+"""Which measurement of KVM as L0 a configuration of vel2 is compared with: the same kind of L1."""
+
+AT_LEAST: dict[str, dict[str, int]] = {
+    "vhe-nv2": {
+        "hypercall": 12,
+        "mmio_read": 12,
+        "mmio_write": 12,
+        "gicd_read": 10,
+        "id_register": 12,
+        "self_sgi": 10,
+        "vtimer_interrupt": 10,
+    },
+    "nvhe-nv2": {
+        "hypercall": 15,
+        "mmio_read": 12,
+        "mmio_write": 12,
+        "gicd_read": 10,
+        "id_register": 12,
+        "self_sgi": 10,
+        "vtimer_interrupt": 10,
+    },
+}
+"""How many times the instructions of vel2 KVM as L0 must take in the same run."""
 
 MUST: dict[str, Row] = {
     "vhe-nv2": {

@@ -176,9 +176,12 @@ def bench(
     if profiling and payload is not None:
         columns, code = profile_all(terminal, configurations, kernel, payload, timeout)
     elif payload is not None:
+        from vel2.cli.bench_peer import print_peer
+
         columns, code = measure_all(configurations, kernel, payload, clock != "host", timeout)
         print_costs(terminal, columns, payload.selected)
         print_comparison(terminal, columns, payload.selected)
+        print_peer(terminal, columns, payload.selected)
     else:
         from vel2.cli.bench_macro import MacroPlan, measure_columns, print_macro
 
@@ -268,6 +271,8 @@ def print_comparison(terminal: Terminal, columns: "Tree", operations: Sequence[s
             cost, kvm = cell["instructions_per_op"], cell["kvm_as_l0"]
             ratio = "-" if cell["ratio_to_native"] is None else f"{cell['ratio_to_native']:.2f}"
             gain = "-" if kvm is None or cost is None else f"{kvm['instructions'] / cost:.1f}"
+            if cell["peer"] is not None:
+                gain = f"{cell['peer']['ratio']:.1f}"
             table.add_row(
                 name, operation, ratio, gain, *(target(cell[k]) for k in ("must", "aims"))
             )

@@ -1,0 +1,37 @@
+"""The table of `vel2 bench --peer`: vel2 and another L0, operation by operation."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vel2.cli.bench import MET, cell_text
+from vel2.cli.report import plain_table
+from vel2.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from vel2.bench.result import Tree
+
+__all__ = ("print_peer",)
+
+
+def print_peer(terminal: Terminal, columns: "Tree", operations: Sequence[str]) -> None:
+    """Print both costs, how many times the first is the second, and what is asked for."""
+    table = plain_table("L0", "operation", "its cost", "vel2", "ratio", "at least", texts=2)
+    for column in columns.values():
+        for name in operations:
+            cell = column["operations"].get(name)
+            peer = None if cell is None else cell["peer"]
+            if peer is None:
+                continue
+            other = columns[peer["configuration"]]["operations"][name]
+            least = "-" if peer["at_least"] is None else f"{peer['at_least']} {MET[peer['met']]}"
+            table.add_row(
+                peer["configuration"],
+                name,
+                cell_text(other),
+                cell_text(cell),
+                f"{peer['ratio']:.1f}",
+                least,
+            )
+    if table.row_count:
+        terminal.print(table)
+        terminal.print()
