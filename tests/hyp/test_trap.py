@@ -20,6 +20,7 @@ from tests.hyp.test_walk import vtcr_of
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage2Leaf
 from vel2.arch.esr import EC, FSC, ESR_ELx
+from vel2.arch.homes import in_memory
 from vel2.hyp import context, trap
 from vel2.hyp.outcome import Fatal, Stop
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2
@@ -108,13 +109,48 @@ def test_hvc_of_vel2_is_taken_to_vel2_unless_disabled() -> None:
 @settings(max_examples=40)
 @given(flags=st.integers(0, (1 << 32) - 1))
 def test_a_skipped_instruction_uses_up_its_pstate(flags: int) -> None:
-    """Show that only PC, SS and BTYPE change when an instruction was emulated."""
+    """Show that only PC and BTYPE change when an instruction was emulated, of no stepped guest."""
     rig = machine(False)
+    flags &= ~(1 << 21)
     rig.vcpu.pstate = flags
     read_tcr = esr_of(EC.SYS64, 3 << 20 | 2 << 17 | 4 << 14 | 2 << 10 | 5 << 5 | 1)
     rig.run(trap.handle_sync, rig.vcpu, read_tcr)
     assert rig.vcpu.pc == 0x1004
-    assert rig.vcpu.pstate == flags & ~(1 << 21 | 3 << 10)
+    assert rig.vcpu.pstate == flags & ~(3 << 10)
+
+
+TGE, TDE = sr.HCR_EL2.TGE.mask, sr.MDCR_EL2.TDE.mask
+READ_ID = esr_of(EC.SYS64, 3 << 20 | 1 << 17 | 7 << 10 | 5 << 5 | 1 << 1 | 1)
+STEPPED = 1 << 24 | 0x22
+EL0T, EL1H = 0b0000, 0b0101
+
+
+@pytest.mark.parametrize(
+    ("l2", "mode", "mdcr", "hcr", "to_vel2", "ec"),
+    [
+        (False, EL1H, TDE, 0, True, EC.SOFTSTEP_SAME),
+        (False, EL0T, 0, TGE, True, EC.SOFTSTEP_LOWER),
+        (True, EL1H, TDE, 0, True, EC.SOFTSTEP_LOWER),
+        (True, EL0T, TDE, 0, True, EC.SOFTSTEP_LOWER),
+        (True, EL1H, 0, TGE, True, EC.SOFTSTEP_LOWER),
+        (True, EL1H, 0, 0, False, EC.SOFTSTEP_SAME),
+        (True, EL0T, 0, 0, False, EC.SOFTSTEP_LOWER),
+    ],
+)
+def test_an_emulated_instruction_of_a_stepped_guest_has_been_stepped(
+    l2: bool, mode: int, mdcr: int, hcr: int, to_vel2: bool, ec: EC
+) -> None:
+    """Show the Software Step exception behind it, at the EL that debug exceptions go to."""
+    rig = machine(l2, hcr)
+    rig.vcpu.vel2.memory[in_memory(sr.MDCR_EL2).index] = mdcr
+    rig.vcpu.pstate = mode | 1 << 21
+    rig.run(trap.handle_sync, rig.vcpu, READ_ID)
+    assert rig.vcpu.context == (CONTEXT_VEL2 if to_vel2 else CONTEXT_VEL1)
+    same = ec == EC.SOFTSTEP_SAME
+    assert rig.vcpu.pc == (VBAR_VEL2 if to_vel2 else VBAR_VEL1) + (0x200 if same else 0x400)
+    assert (rig[sr.ESR_EL1], rig[sr.ELR_EL1]) == (esr_of(ec, STEPPED), 0x1004)
+    assert not rig.vcpu.pstate & 1 << 21
+    assert not rig[sr.SPSR_EL1] & 1 << 21
 
 
 @pytest.mark.parametrize("mode", [0b0000, 0b0101])

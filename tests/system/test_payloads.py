@@ -170,7 +170,7 @@ class Both(NamedTuple):
     virtual: Report
 
 
-PLAIN = ("exceptions", "features", "interrupts", "pmu", "registers", "stage2")
+PLAIN = ("exceptions", "features", "interrupts", "pmu", "registers", "debug", "stage2")
 """The payloads that need nothing from the host."""
 
 

@@ -7,19 +7,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
-from vel2.arch.esr import EC, ESR_ELx
+from vel2.arch.esr import EC, FSC, ISS_SOFTSTEP, ESR_ELx
 from vel2.arch.homes import slot
 from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp import abort, eret, smc, sve, sysreg
 from vel2.hyp.answer import forward, forward_with_far, undefined
-from vel2.hyp.exception import FIQ, IRQ, SERROR, SYNC, take_to_running_el1, take_to_vel2
+from vel2.hyp.exception import (
+    EL0T,
+    FIQ,
+    IRQ,
+    MODE,
+    SERROR,
+    SYNC,
+    take_to_running_el1,
+    take_to_vel2,
+)
 from vel2.hyp.outcome import Fatal, Outcome, Stop
-from vel2.hyp.state import CONTEXT_VEL2, Vcpu, page_of, vm_of
+from vel2.hyp.selectors import l1_mdcr
+from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, page_of, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
 
 HCR_SLOT = slot(sr.HCR_EL2)
 HCD = sr.HCR_EL2.HCD.mask
 INSTRUCTION_BYTES = 4
+TGE = sr.HCR_EL2.TGE.mask
+STEPPED = ESR_ELx.IL.mask | ISS_SOFTSTEP.compose(ISV=1, IFSC=FSC.DEBUG)
 SINGLE_USE = SPSR_ELx.SS.mask | SPSR_ELx.BTYPE.mask
 """PSTATE that the execution of an instruction uses up."""
 
@@ -67,7 +79,7 @@ HANDLED: dict[int, tuple[Handler, Handler]] = {
     EC.DABT_LOWER: (abort.from_vel2, abort.from_vel1),
     EC.MOPS: (undefined, undefined),
     EC.BREAKPOINT_LOWER: (unexpected, forward_with_far),
-    EC.SOFTSTEP_LOWER: (unexpected, forward_with_far),
+    EC.SOFTSTEP_LOWER: (unexpected, forward),
     EC.WATCHPOINT_LOWER: (unexpected, forward_with_far),
     EC.BKPT32: (unexpected, forward_with_far),
     EC.BRK64: (unexpected, forward_with_far),
@@ -109,7 +121,10 @@ def apply(vcpu: Vcpu, outcome: Outcome) -> None:
         return
     if outcome == Outcome.SKIP:
         vcpu.pc = u64(vcpu.pc + INSTRUCTION_BYTES)
+        is_stepped = vcpu.pstate & SPSR_ELx.SS.mask
         vcpu.pstate = vcpu.pstate & ~SINGLE_USE
+        if is_stepped != 0:
+            take_software_step(vcpu)
     elif outcome == Outcome.FORWARD:
         vcpu.counters.forwarded = u64(vcpu.counters.forwarded + 1)
         take_to_vel2(vcpu, SYNC)
@@ -120,6 +135,26 @@ def apply(vcpu: Vcpu, outcome: Outcome) -> None:
         write_syndrome(vcpu)
     else:
         fatal(vcpu, Fatal.UNEXPECTED_TRAP, outcome)
+
+
+@resident
+def take_software_step(vcpu: Vcpu) -> None:
+    """Take the exception that follows an instruction of a stepped guest that L0 has emulated.
+
+    Hardware would take it by itself, but could not tell that an instruction was stepped (ISV).
+    """
+    traps = l1_mdcr(vcpu) & sr.MDCR_EL2.TDE.mask | page_of(vcpu).slot[HCR_SLOT] & TGE
+    to_vel2 = vcpu.context == CONTEXT_VEL1 and traps != 0
+    if to_vel2 or vcpu.pstate & MODE == EL0T:
+        vcpu.syndrome = STEPPED | ESR_ELx.EC.put(EC.SOFTSTEP_LOWER)
+    else:
+        vcpu.syndrome = STEPPED | ESR_ELx.EC.put(EC.SOFTSTEP_SAME)
+    vcpu.syndrome_has_far = 0
+    if to_vel2:
+        take_to_vel2(vcpu, SYNC)
+    else:
+        take_to_running_el1(vcpu, SYNC)
+    write_syndrome(vcpu)
 
 
 @inline

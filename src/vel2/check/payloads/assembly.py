@@ -12,6 +12,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
 from vel2.arch.insn import AT, DC
 from vel2.check.payloads import (
+    debug_code,
     exceptions_code,
     features_code,
     interrupts_code,
@@ -307,4 +308,5 @@ def assemble(main: str) -> Assembler:
     features_code.emit(a)
     registers_code.emit(a, HVC_DONE)
     pmu_code.emit(a, HVC_DONE)
+    debug_code.emit(a, HVC_DONE)
     return a

@@ -10,6 +10,7 @@ from vel2.arch.bits import Encoding
 from vel2.arch.homes import Kind
 from vel2.check.payloads import traps_code
 from vel2.check.payloads.assembly import assemble
+from vel2.check.payloads.debug import debug_main
 from vel2.check.payloads.exceptions import exceptions_main
 from vel2.check.payloads.features import features_main
 from vel2.check.payloads.interrupts import interrupts_main
@@ -33,6 +34,7 @@ from vel2.lang import Image, build_object, link_image
 __all__ = ("PAYLOADS", "build_payload")
 
 PAYLOADS: dict[str, Callable[..., Any]] = {
+    "debug": debug_main,
     "exceptions": exceptions_main,
     "features": features_main,
     "interrupts": interrupts_main,

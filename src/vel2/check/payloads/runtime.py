@@ -83,6 +83,7 @@ UNKNOWN_IF_ILLEGAL = SPSR_ELx.compose(SSBS=1, BTYPE=3, UAO=1, DIT=1, TCO=1, PAN=
 SAME_KIND = 3
 SYNCHRONOUS = 0
 ABORTS = (EC.IABT_LOWER, EC.IABT_SAME, EC.DABT_LOWER, EC.DABT_SAME)
+WITH_FAR = (*ABORTS, EC.WATCHPOINT_LOWER, EC.WATCHPOINT_SAME)
 ABORTS_FROM_LOWER = (EC.IABT_LOWER, EC.DABT_LOWER)
 FSC_TYPE = 0b11_1100
 
@@ -386,7 +387,7 @@ def saw(state: State, name: u64, subject: u64) -> None:
         unknown = ALLINT | UNKNOWN_IF_ILLEGAL
     put_field(bytes_address(b"spsr\0"), state.spsr & ~unknown)
     put_field(bytes_address(b"pstate\0"), state.pstate & ~unknown)
-    if ec in ABORTS:
+    if ec in WITH_FAR:
         put_field(bytes_address(b"far\0"), state.far)
     if ec in ABORTS_FROM_LOWER and is_stage2_fault(state.esr):
         put_field(bytes_address(b"hpfar\0"), mrs(sr.HPFAR_EL2))
@@ -402,7 +403,7 @@ def saw_by_el1() -> None:
     put_field(bytes_address(b"esr_el1\0"), esr)
     put_field(bytes_address(b"elr_el1\0"), mrs(sr.ELR_EL12))
     put_field(bytes_address(b"spsr_el1\0"), mrs(sr.SPSR_EL12) & ~ALLINT)
-    if ESR_ELx.EC.get(esr) in ABORTS:
+    if ESR_ELx.EC.get(esr) in WITH_FAR:
         put_field(bytes_address(b"far_el1\0"), mrs(sr.FAR_EL12))
 
 

@@ -1,0 +1,128 @@
+"""The instructions that payload `debug` runs at EL2, and in L2 at EL1 and EL0."""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.bits import Register
+from vel2.arch.pstate import PSTATE_DAIF, M_EL0t, SPSR_ELx
+from vel2.lang import Assembler
+
+UNMASK_D = 8
+NOP = 0xD503_201F
+SVC_0 = 0xD400_0001
+BRK_7 = 0xD420_00E0
+
+REGISTERS: tuple[type[Register], ...] = (
+    sr.MDSCR_EL1,
+    sr.DBGBVR0_EL1,
+    sr.DBGBCR0_EL1,
+    sr.DBGWVR1_EL1,
+    sr.DBGWCR1_EL1,
+    sr.DBGCLAIMSET_EL1,
+    sr.DBGCLAIMCLR_EL1,
+    sr.MDCCINT_EL1,
+    sr.OSECCR_EL1,
+    sr.OSDLR_EL1,
+    sr.DBGPRCR_EL1,
+)
+"""What is read and written in L2."""
+READ_ONLY: tuple[type[Register], ...] = (
+    sr.MDRAR_EL1,
+    sr.OSLSR_EL1,
+    sr.DBGAUTHSTATUS_EL1,
+    sr.MDCCSR_EL0,
+    sr.DBGBCR15_EL1,
+    sr.DBGWCR15_EL1,
+)
+WRITE_ONLY: tuple[type[Register], ...] = (sr.OSLAR_EL1,)
+
+
+def label(register: type[Register], access: str) -> str:
+    """Name the code that accesses a register with x1."""
+    return f"l2_debug_{access}_{register.name.lower()}"
+
+
+def emit(a: Assembler, hvc_done: int) -> None:
+    """Emit the code. The places that breakpoints are set on are called `*_target`."""
+    a.align(16)
+    a.label("el2_unmasked")
+    a.msr_immediate("daifclr", UNMASK_D)
+    a.isb()
+    a.label("el2_target")
+    a.word(NOP)
+    a.msr_immediate("daifset", UNMASK_D)
+    a.ret()
+    a.label("el2_load")
+    a.msr_immediate("daifclr", UNMASK_D)
+    a.isb()
+    a.ldr(1, 0)
+    a.msr_immediate("daifset", UNMASK_D)
+    a.ret()
+    a.label("el2_store")
+    a.msr_immediate("daifclr", UNMASK_D)
+    a.isb()
+    a.str(1, 0)
+    a.msr_immediate("daifset", UNMASK_D)
+    a.ret()
+    a.label("l2_unmasked")
+    a.msr_immediate("daifclr", UNMASK_D)
+    a.isb()
+    a.label("l2_target")
+    a.word(NOP)
+    a.hvc(hvc_done)
+    a.label("l2_load")
+    a.msr_immediate("daifclr", UNMASK_D)
+    a.isb()
+    a.ldr(1, 0)
+    a.hvc(hvc_done)
+    a.label("l2_store")
+    a.msr_immediate("daifclr", UNMASK_D)
+    a.isb()
+    a.str(1, 0)
+    a.hvc(hvc_done)
+    a.label("l0_target")
+    a.word(NOP)
+    a.word(SVC_0)
+    a.label("l0_load")
+    a.ldr(1, 0)
+    a.word(SVC_0)
+    a.label("l0_store")
+    a.str(1, 0)
+    a.word(SVC_0)
+    a.label("l0_brk")
+    a.word(BRK_7)
+    a.label("l2_step_nops")
+    a.word(NOP)
+    a.word(NOP)
+    a.hvc(hvc_done)
+    a.label("l2_step_read_id")
+    a.mrs(1, sr.ID_AA64PFR0_EL1)
+    a.word(NOP)
+    a.hvc(hvc_done)
+    a.label("l2_step_read_bcr")
+    a.mrs(1, sr.DBGBCR0_EL1)
+    a.word(NOP)
+    a.hvc(hvc_done)
+    a.label("l2_step_svc")
+    a.word(SVC_0)
+    a.label("l2_step_hvc")
+    a.hvc(hvc_done)
+    a.label("l2_step_load")
+    a.ldr(1, 0)
+    a.hvc(hvc_done)
+    a.label("l2_step_el0")
+    a.mov_imm(1, SPSR_ELx.compose(SS=1) | PSTATE_DAIF | M_EL0t)
+    a.msr(sr.SPSR_EL1, 1)
+    a.msr(sr.ELR_EL1, 0)
+    a.eret()
+    a.label("el2_step_read_mdcr")
+    a.mrs(1, sr.MDCR_EL2)
+    a.word(NOP)
+    a.hvc(hvc_done)
+    for register in REGISTERS + READ_ONLY:
+        a.label(label(register, "read"))
+        a.mrs(1, register)
+        a.hvc(hvc_done)
+    for register in REGISTERS + WRITE_ONLY:
+        a.label(label(register, "write"))
+        a.msr(register, 1)
+        a.isb()
+        a.hvc(hvc_done)
