@@ -120,7 +120,8 @@ def test_a_skipped_instruction_uses_up_its_pstate(flags: int) -> None:
 
 
 TGE, TDE = sr.HCR_EL2.TGE.mask, sr.MDCR_EL2.TDE.mask
-READ_ID = esr_of(EC.SYS64, 3 << 20 | 1 << 17 | 7 << 10 | 5 << 5 | 1 << 1 | 1)
+READ_ID = esr_of(EC.SYS64, 3 << 20 | 5 << 5 | 7 << 1 | 1)
+"""Of ID_AA64MMFR0_EL1."""
 STEPPED = 1 << 24 | 0x22
 EL0T, EL1H = 0b0000, 0b0101
 
