@@ -150,4 +150,9 @@ def test_a_profile_has_every_instruction(tmp_path: Path) -> None:
         row["function"] for row in hypercall["functions"] if row["level"] == "L0"
     }
     assert hypercall["l0_lines"]
+    # L1's kernel tells its own symbols, wherever it and its part for vEL2 were put.
+    assert "?" not in {row["function"] for row in hypercall["functions"]}
+    assert {"handle_hvc", "__kvm_nvhe___kvm_vcpu_run"} <= {
+        row["function"] for row in hypercall["functions"] if row["level"].startswith("L1")
+    }
     assert "hypercall in nvhe-nv2:" in output

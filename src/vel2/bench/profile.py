@@ -8,8 +8,9 @@ That they are is checked for each profile, not assumed.
 
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from vel2.arch import sysregs as sr
@@ -18,10 +19,12 @@ from vel2.arch.esr import EC, ISS_SYS64, ESR_ELx, describe_esr
 from vel2.arch.homes import Kind
 from vel2.bench.configuration import Configuration
 from vel2.bench.execlog import ExecLog, Step, Taken, read_steps
+from vel2.bench.kallsyms import KernelSymbols, read_kallsyms
 from vel2.bench.layout import ROUNDS, STATE, TIMED, Mark
 from vel2.bench.measure import Figures, MeasureError, Request, measure
 from vel2.bench.operations import OPERATIONS, operation_names
 from vel2.bench.payload import build_payload, payload_image
+from vel2.bench.peer import kvm_kernel
 from vel2.bench.places import Code, Place
 from vel2.bench.system import Running
 from vel2.control.counters import trap_name
@@ -191,28 +194,51 @@ def attempt(request: Request, preroll: int, folder: Path) -> dict[str, Profile] 
         return None
     assert watch.running is not None
     vm = watch.running.vm
-    naming = Naming(request.configuration, None if vm is None else vm.image)
+    l0_image = None if vm is None else vm.image
+    naming = Naming(request.configuration, l0_image, request.kernel.data)
     return {name: look_into(name, figures[name], watch.windows[name], naming) for name in figures}
 
 
 class Naming:
     """Who runs at an address and EL, and what is there."""
 
-    def __init__(self, configuration: Configuration, l0_image: Image | None) -> None:
+    def __init__(self, configuration: Configuration, l0_image: Image | None, l1: bytes) -> None:
+        """Learn what there is; `l1` is the Image of L1's kernel."""
         self._nvhe = configuration.el2 is Kind.NVHE
         self._kvm = configuration.kvm
         self._is_native = configuration.nv is None and not configuration.kvm
         self._payload = payload_image()
-        self._l2 = Code(self._payload)
-        self._l0 = None if l0_image is None else Code(l0_image)
+        self._codes = {L2: Code(self._payload)}
+        if l0_image is not None:
+            self._codes[L0] = Code(l0_image)
+        l1_symbols = symbols_of(l1)
+        self._kernels: dict[str, KernelSymbols | None] = dict.fromkeys(
+            ("L1 EL1", "L1 EL2", "L1 vEL1", "L1 vEL2"), l1_symbols
+        )
+        if configuration.kvm:
+            self._kernels[L0] = symbols_of(kvm_kernel().data)
         self.counter_reads = counter_reads(self._payload)
 
-    def name(self, step: Step) -> Run:
+    def name(self, steps: Sequence[Step]) -> list[Run]:
         """Say who ran, and where."""
-        who = self.who(step.el, step.pcs[0]) if step.pcs else ""
-        code = {L0: self._l0, L2: self._l2}.get(who)
-        places = [None if code is None else code.at(pc) for pc in step.pcs]
-        return Run(who, step.taken, step.pcs, places)
+        runs = [Run(self.who(step.el, step.pcs[0]), step.taken, step.pcs, []) for step in steps]
+        pcs: dict[str, list[int]] = {}
+        for run in runs:
+            pcs.setdefault(run.who, []).extend(run.pcs)
+        places = {who: self.places_of(who, found) for who, found in pcs.items()}
+        for run in runs:
+            run.places += [places[run.who](pc) for pc in run.pcs]
+        return runs
+
+    def places_of(self, who: str, pcs: Sequence[int]) -> Callable[[int], Place | None]:
+        """Give what names the places of someone, who executed these instructions."""
+        code, symbols = self._codes.get(who), self._kernels.get(who)
+        if code is not None:
+            return code.at
+        base = None if symbols is None else symbols.find_base(pcs)
+        if symbols is None or base is None:
+            return lambda pc: None
+        return LinuxCode(symbols, base).at
 
     def who(self, el: int, pc: int) -> str:
         """Say who runs. Of L2 and an L1 that both run at EL1, the address tells which."""
@@ -226,6 +252,25 @@ class Naming:
         if self._is_native:
             return "L1 EL1"
         return "L1 vEL1" if self._nvhe and pc & KERNEL_HALF else "L1 vEL2"
+
+
+@dataclass(frozen=True)
+class LinuxCode:
+    """A kernel at an address: names the function of each address in it."""
+
+    symbols: KernelSymbols
+    base: int
+
+    def at(self, pc: int) -> Place | None:
+        """Give the place of an instruction; None before the first function."""
+        name = self.symbols.at(pc - self.base)
+        return None if name is None else Place(name)
+
+
+@cache
+def symbols_of(image: bytes) -> KernelSymbols | None:
+    """Read a kernel's symbols once."""
+    return read_kallsyms(image)
 
 
 def counter_reads(image: Image) -> frozenset[int]:
@@ -248,7 +293,7 @@ def look_into(name: str, figures: Figures, windows: Windows, naming: Naming) -> 
     logged = log.decode("ascii", "replace").splitlines()
     lines = between_reads(logged, naming.counter_reads)
     made = Profile(name, ticks, 0, figures)
-    made.runs = [naming.name(step) for step in read_steps(lines, el=1) if step.pcs]
+    made.runs = naming.name([step for step in read_steps(lines, el=1) if step.pcs])
     made.idle = ticks - made.levels.total()
     sleeps = next(row.sleeps for row in OPERATIONS if row.name == name)
     if made.idle < 0 or (made.idle and not sleeps):

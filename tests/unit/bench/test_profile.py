@@ -161,7 +161,7 @@ def test_a_place_is_the_source_function_where_it_was_expanded() -> None:
 )
 def test_who_runs(configuration: str, el: int, pc: int, who: str) -> None:
     row = CONFIGURATIONS[configuration]
-    assert Naming(row, None if row.nv is None else L0).who(el, pc) == who
+    assert Naming(row, None if row.nv is None else L0, b"").who(el, pc) == who
 
 
 # --- profiles -----------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def logged(lines: list[str]) -> bytes:
 
 
 USUAL = 9
-VHE = Naming(CONFIGURATIONS["vhe-nv2"], L0)
+VHE = Naming(CONFIGURATIONS["vhe-nv2"], L0, b"")
 
 
 def test_the_usual_window_is_profiled() -> None:
