@@ -96,7 +96,9 @@ def test_kvm_as_l0(tmp_path: Path) -> None:
     for ours, kvm in PEER_OF.items():
         cells = columns[kvm]["operations"]
         assert cells["null"]["instructions_per_op"] == native["null"]["instructions_per_op"]
-        assert (cells["null"]["usual_traps"], cells["hypercall"]["l1_exits_per_op"]) == (0, 1)
+        assert cells["null"]["usual_traps"] == 0
+        # L1's own interrupts come on top.
+        assert cells["hypercall"]["l1_exits_per_op"] == pytest.approx(1, abs=0.1)
         # What traps is L2's HVC, L1's ERET, and what L1 does in between.
         kinds = cells["hypercall"]["usual_traps_by_kind"]
         assert kinds["HVC64 EL1"] >= 1 and kinds["ERET EL1"] >= 1

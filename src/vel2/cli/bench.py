@@ -155,6 +155,11 @@ def bench(
             "--profile counts instructions of single operations; leave --macro and --host-time out."
         )
     configurations = find_configurations(split_names(configs), el2, nv, peers)
+    if profiling and any(row.kvm for row in configurations):
+        raise UserError(
+            "--profile cannot tell the levels apart where KVM is L0;"
+            " leave --peer and the kvm configurations out."
+        )
     names = split_names(only)
     if count is None:
         count = PROFILE_COUNT if profiling else COUNT
