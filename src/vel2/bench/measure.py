@@ -120,7 +120,7 @@ class Figures:
 
 
 class Watcher(Protocol):
-    """Someone who looks at a run besides: at its start, and at each mark."""
+    """Someone who looks at a run besides: at its start, and at each mark; QEMU's log is theirs."""
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -152,6 +152,7 @@ def measure(request: Request, watcher: Watcher | None = None) -> dict[str, Figur
                 folder,
                 deterministic=request.deterministic,
                 arguments=arguments,
+                has_log=watcher is None,
             )
         )
         if watcher is not None:
