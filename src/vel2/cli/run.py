@@ -8,22 +8,21 @@ import click
 from vel2.arch.homes import Kind, Level
 from vel2.cli.domains import DOMAIN
 from vel2.cli.ending import conclude
+from vel2.cli.hints import KvmMode, Silence, check_without_vhe, domains_hint
 from vel2.cli.kernels import FIRMWARE, KERNEL
 from vel2.cli.options import check_supported, vm_options
 from vel2.cli.report import Report
 from vel2.cli.session import Request, Session, make_session
 from vel2.errors import UserError
 from vel2.machine.devices import DMA_WARNING, device_arguments
-from vel2.machine.domains import Domain, takes_domains
-from vel2.machine.loader import KernelImage, load_kernel, read_file
+from vel2.machine.domains import Domain
+from vel2.machine.loader import load_kernel, read_file
 from vel2.machine.outcome import ExitReason, MachineExit
 from vel2.machine.terminal import interact
 
 __all__ = ("run",)
 
 STDIN, STDOUT, STDERR = 0, 1, 2
-SILENT_S = 15.0
-"""A kernel says its first word within 3 s."""
 
 
 @click.command()
@@ -98,6 +97,8 @@ def run(
     image = load_kernel(kernel) if kernel is not None else None
     if image is not None and not native:
         check_without_vhe(image, el2, nv)
+    if image is not None and (hint := domains_hint(image, domains)):
+        click.echo(f"vel2: {hint}", err=True)
     devices = device_arguments(disks, net)
     if devices and not native:
         click.echo(f"vel2: {DMA_WARNING}", err=True)
@@ -117,49 +118,11 @@ def run(
     report = Report()
     session = make_session(request)
     session.console.on_line(report.take)
+    if not native:
+        session.console.on_line(KvmMode(append))
     # Standard output may be for the result.
     ended = attend(session, timeout, STDERR if str(json_file) == "-" else STDOUT)
     conclude(context, report, session, ended, json_file)
-
-
-def check_without_vhe(image: KernelImage, el2: str, nv: str) -> None:
-    """Refuse Xen where HCR_EL2.E2H is always 1; it would hang before its first word.
-
-    :raises UserError: naming the option that helps.
-    """
-    if el2 == "vhe" and nv == "nv2" and takes_domains(image.data):
-        raise UserError(
-            "Xen does not run with FEAT_VHE, which --el2 vhe --nv nv2 makes it use; give --el2 nvhe"
-            " (or --nv nv, where a guest hypervisor chooses by itself)."
-        )
-
-
-class Silence:
-    """Say what may be wrong when a guest prints nothing for long."""
-
-    def __init__(self, session: Session) -> None:
-        self._timer = threading.Timer(SILENT_S, self.hint)
-        self._timer.daemon = True
-        self._broken = False
-        session.console.on_line(self.end)
-
-    def start(self) -> None:
-        """Begin to wait for the first line."""
-        if not self._broken:
-            self._timer.start()
-
-    def end(self, line: object = None) -> None:
-        """Take note that the guest has printed something, or has ended."""
-        self._broken = True
-        self._timer.cancel()
-
-    def hint(self) -> None:
-        """Say it."""
-        click.echo(
-            f"vel2: nothing on the console for {SILENT_S:g} s. A guest hypervisor without FEAT_VHE"
-            " needs --el2 nvhe; Linux needs --append console=ttyAMA0; --timeout ends what hangs.",
-            err=True,
-        )
 
 
 def attend(session: Session, timeout: float | None, output: int) -> MachineExit:
