@@ -1,6 +1,6 @@
 """`vel2 bench`: what one operation of L2 costs in each configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from vel2.cli.kernels import find_kernel
 from vel2.cli.report import Report, plain_table, write_json
 from vel2.cli.terminal import Terminal
 from vel2.errors import UserError
+from vel2.guests.kernels import guest_kernel
 from vel2.machine.loader import KernelImage, load_kernel
 from vel2.machine.version import require_qemu
 
@@ -25,6 +26,7 @@ __all__ = ("bench", "cell_text", "print_comparison", "print_costs", "split_names
 
 TIMEOUT_S = 300.0
 COUNT, PROFILE_COUNT = 1000, 10
+COLUMN_GAP = "  "
 MET = {True: "met", False: "not met", None: "-"}
 
 
@@ -155,7 +157,8 @@ def bench(
             "--profile counts instructions of single operations; leave --macro and --host-time out."
         )
     configurations = find_configurations(split_names(configs), el2, nv, peers)
-    if profiling and any(row.kvm for row in configurations):
+    has_kvm = any(row.kvm for row in configurations)
+    if profiling and has_kvm:
         raise UserError(
             "--profile cannot tell the levels apart where KVM is L0;"
             " leave --peer and the kvm configurations out."
@@ -167,12 +170,12 @@ def bench(
         check_macro(count, names)
     payload = None if macro else build_payload(count, names, clock != "host")
     compile_all(configurations)
-    needed = [KVM_KERNEL] if any(row.kvm for row in configurations) else []
-    fetch_missing([*([l1, l2] if macro else [l1]), *needed])
+    fetch_missing([*([l1, l2] if macro else [l1]), *([KVM_KERNEL] if has_kvm else [])])
     kernel = load_kernel(find_kernel(l1))
     tree: Tree = {
         "l1": l1,
         "l1_kernel": kernel.version,
+        "kvm_l0_kernel": guest_kernel(KVM_KERNEL).version if has_kvm else None,
         "qemu": str(require_qemu()[1]),
         "clock": clock or ("both" if macro else "instructions"),
         "n": count,
@@ -251,18 +254,38 @@ def cell_text(cell: "Tree | None") -> str:
 
 def print_costs(terminal: Terminal, columns: "Tree", operations: Sequence[str]) -> None:
     """Print a row for each operation, a column for each configuration."""
-    table = plain_table("one operation of L2", *columns)
-    for name in operations:
-        row = (column["operations"].get(name) for column in columns.values())
-        table.add_row(name, *map(cell_text, row))
-    terminal.print()
-    terminal.print(table)
+    texts = {
+        name: [cell_text(column["operations"].get(operation)) for operation in operations]
+        for name, column in columns.items()
+    }
+    first = ["one operation of L2", *operations]
+    for part in parts_that_fit(texts, terminal.width - max(map(len, first))):
+        terminal.print()
+        table = plain_table(first[0], *part)
+        for operation, *row in zip(operations, *(texts[name] for name in part), strict=True):
+            table.add_row(operation, *row)
+        terminal.print(table)
     cells = [cell for column in columns.values() for cell in column["operations"].values()]
     if any(cell["host_ns_per_op"] is not None for cell in cells):
         terminal.print("nanoseconds of the host, all levels together")
     elif cells:
         terminal.print("instructions of all levels together (traps to real EL2 of the usual one)")
     terminal.print()
+
+
+def parts_that_fit(columns: Mapping[str, Sequence[str]], width: int) -> Iterator[list[str]]:
+    """Divide columns among as many tables as the width takes; each has one column at least."""
+    part: list[str] = []
+    left = width
+    for name, texts in columns.items():
+        needed = len(COLUMN_GAP) + max(map(len, (name, *texts)))
+        if part and needed > left:
+            yield part
+            part, left = [], width
+        part.append(name)
+        left -= needed
+    if part:
+        yield part
 
 
 def print_comparison(terminal: Terminal, columns: "Tree", operations: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ from vel2.bench.operations import operation_names
 from vel2.bench.payload import build_payload
 from vel2.bench.result import add_comparisons, is_met, measured_column
 from vel2.bench.targets import Cost
-from vel2.cli.bench import print_comparison, print_costs, split_names
+from vel2.cli.bench import parts_that_fit, print_comparison, print_costs, split_names
 from vel2.cli.main import vel2
 from vel2.cli.terminal import Terminal
 from vel2.errors import UserError
@@ -376,6 +376,14 @@ def test_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
         "hypercall 1,374 2,030 (2) failed",
         "vhe-nv2 hypercall 1.48 22.7 3,500 (4) met 2,000 (2) not met",
     ]
+
+
+def test_more_columns_than_fit() -> None:
+    columns = {"a": ["1,000 (2)"], "bb": ["1"], "long name": ["1"]}
+    assert list(parts_that_fit(columns, 15)) == [["a", "bb"], ["long name"]]
+    assert list(parts_that_fit(columns, 26)) == [["a", "bb", "long name"]]
+    assert list(parts_that_fit(columns, 0)) == [["a"], ["bb"], ["long name"]]
+    assert list(parts_that_fit({}, 80)) == []
 
 
 def test_no_descriptor_is_left(tmp_path: Path) -> None:
