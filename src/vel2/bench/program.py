@@ -5,22 +5,29 @@ counter there, does the workloads, starts L2 if it runs in L1, prints what it me
 off. The counter is CNTVCT_EL0: in L1 it counts from the start of the machine, in L2 from when L1's
 KVM made the vCPU.
 
-The host sees the marks of `marks` here too: QEMU executes `HLT #0xF000` at EL0 when told to. A mark
-with round 0 is a beginning, one with round 1 an end. The end of a boot has its beginning elsewhere:
-L1's at the start of the machine, L2's in L1.
+Of the marks, the end of a boot has its beginning elsewhere: L1's at the start of the machine, L2's
+in L1.
 """
 
 from functools import cache
 
-from vel2.arch import sysregs as sr
-from vel2.bench.entry import HLT_SEMIHOSTING
 from vel2.bench.layout import UNKNOWN_EXITS, State
-from vel2.bench.marks import open_files, pass_mark
+from vel2.bench.marks import open_files
+from vel2.bench.userspace import (
+    BEGIN,
+    ELF_BASE,
+    END,
+    counter,
+    mark,
+    note,
+    power_off,
+    report,
+    stubs,
+)
 from vel2.bench.workloads import WORKLOADS, Program, run_program
 from vel2.guests.l2tree import L2_STATISTICS_BASE
 from vel2.guests.vmm.main import parse_size
 from vel2.guests.vmm.syscalls import (
-    EXIT_GROUP,
     MAP_SHARED,
     MMAP,
     O_RDWR_CLOEXEC,
@@ -30,18 +37,14 @@ from vel2.guests.vmm.syscalls import (
     failed,
     map_anonymous,
     put,
-    put_number,
     syscall,
 )
 from vel2.lang import (
     PA,
-    SP,
-    Assembler,
     address_of,
     at,
     build_object,
     bytes_address,
-    extern,
     link_elf,
     load_u64,
     resident,
@@ -50,11 +53,8 @@ from vel2.lang import (
 
 __all__ = ("MAX_N", "PARTS", "build_program", "count_of")
 
-ELF_BASE = 0x40_0000
-BEGIN, END = 0, 1
 AT_FDCWD = (1 << 64) - 100
 O_RDWR_SYNC = O_RDWR_CLOEXEC | 0o4010000
-REBOOT, MAGIC1, MAGIC2, POWER_OFF = 142, 0xFEE1_DEAD, 672274793, 0x4321_FEDC
 L2_MEMORY = b"256M\0"
 MAX_N = 3_000
 """The memory of L2 holds so many pages."""
@@ -72,36 +72,12 @@ def count_of(per_mille: int, n: int) -> int:
     return max(1, per_mille * n // 1000)
 
 
-@extern("counter")
-def counter() -> u64:
-    """Read CNTVCT_EL0 after all that comes before."""
-    raise NotImplementedError("the counter needs a machine")
-
-
 @resident
 def read_arguments(state: Program, stack: u64) -> None:
     """Read the command line: level, n, and whether there are marks."""
     state.level = parse_size(load_u64(PA(stack + 16)))
     state.parameters.count = parse_size(load_u64(PA(stack + 24)))
     state.parameters.has_marks = parse_size(load_u64(PA(stack + 32)))
-
-
-@resident
-def mark(state: Program, operation: u64, number: u64, count: u64, ticks: u64) -> None:
-    """Pass a mark."""
-    state.marks.mark.operation = operation
-    state.marks.mark.round = number
-    state.marks.mark.count = count
-    state.marks.mark.ticks = ticks
-    pass_mark(state.marks, state.parameters)
-
-
-@resident
-def note(state: Program, operation: u64, count: u64, ticks: u64, exits: u64) -> None:
-    """Keep what was measured, to be printed when all is done."""
-    state.marks.results[operation].count = count
-    state.marks.results[operation].ticks = ticks
-    state.marks.results[operation].exits = exits
 
 
 @resident
@@ -136,18 +112,18 @@ def do_workloads(state: Program) -> bool:
         if workload.warm_up != 0 and not workload.run(state, workload.warm_up):
             return False
         before = exits_so_far(state)
-        mark(state, operation, BEGIN, count, 0)
+        mark(state.marks, state.parameters, operation, BEGIN, count, 0)
         begun = counter()
         went_well = workload.run(state, count)
         ticks = u64(counter() - begun)
-        mark(state, operation, END, count, ticks)
+        mark(state.marks, state.parameters, operation, END, count, ticks)
         exits = u64(0)
         if state.level == 2:
             exits = UNKNOWN_EXITS
         if state.exits != 0:
             # The second look exits too.
             exits = u64(exits_so_far(state) - before - 1)
-        note(state, operation, count, ticks, exits)
+        note(state.marks.results[operation], count, ticks, exits)
         if not went_well:
             return False
     return True
@@ -167,28 +143,17 @@ def start_l2(state: Program) -> bool:
     arguments[7] = bytes_address(b"--memory\0")
     arguments[8] = bytes_address(L2_MEMORY)
     arguments[9] = 0
-    mark(state, OF_LEVEL, BEGIN, 1, 0)
+    mark(state.marks, state.parameters, OF_LEVEL, BEGIN, 1, 0)
     return run_program(state, bytes_address(b"/vmm\0"))
 
 
 @resident
-def number(state: Program, value: u64) -> None:
-    """Print a space and a number."""
-    put(STDOUT, bytes_address(b" \0"))
-    put_number(STDOUT, value, u64(address_of(state) + Program.offset_of("scratch")))
-
-
-@resident
-def report(state: Program) -> None:
+def report_all(state: Program) -> None:
     """Print a line for each part of this level."""
+    scratch = u64(address_of(state) + Program.offset_of("scratch"))
     for index, name in enumerate(NAMES):
         if u64(index // OF_LEVEL + 1) == state.level:
-            put(STDOUT, bytes_address(b"result \0"))
-            put(STDOUT, bytes_address(name))
-            number(state, state.marks.results[index].count)
-            number(state, state.marks.results[index].ticks)
-            number(state, state.marks.results[index].exits)
-            put(STDOUT, bytes_address(b"\n\0"))
+            report(state.marks.results[index], bytes_address(name), scratch)
 
 
 @resident
@@ -199,47 +164,21 @@ def program_main(stack: u64, began: u64) -> None:
     if state.parameters.has_marks != 0:
         open_files(state.marks)
     boot = u64((state.level - 1) * OF_LEVEL)
-    mark(state, boot, END, 1, began)
+    mark(state.marks, state.parameters, boot, END, 1, began)
     exits = u64(0)
     if state.level == 2:
         find_exits(state)
         exits = UNKNOWN_EXITS
         if state.exits != 0:
             exits = exits_so_far(state)
-    note(state, boot, 1, began, exits)
+    note(state.marks.results[boot], 1, began, exits)
     if not do_workloads(state):
         put(STDOUT, bytes_address(b"error: a workload failed\n\0"))
     elif state.level == 1 and not start_l2(state):
         put(STDOUT, bytes_address(b"error: the VMM failed\n\0"))
     else:
-        report(state)
-    syscall(REBOOT, MAGIC1, MAGIC2, POWER_OFF, 0, 0, 0)
-
-
-def stubs() -> Assembler:
-    """Give the entry point, and what the subset cannot say."""
-    a = Assembler()
-    a.label("_start")
-    a.isb()
-    a.mrs(1, sr.CNTVCT_EL0)
-    a.add(0, SP, 0)
-    a.bl("program_main")
-    a.movz(8, EXIT_GROUP)
-    a.svc(0)
-    a.label("syscall")
-    a.mov(8, 0)
-    for n in range(6):
-        a.mov(n, n + 1)
-    a.svc(0)
-    a.ret()
-    a.label("counter")
-    a.isb()
-    a.mrs(0, sr.CNTVCT_EL0)
-    a.ret()
-    a.label("semihosting_call")
-    a.word(HLT_SEMIHOSTING)
-    a.ret()
-    return a
+        report_all(state)
+    power_off()
 
 
 @cache
@@ -247,4 +186,6 @@ def build_program() -> bytes:
     """Compile the program: a static arm64 ELF file."""
     if len(PARTS) > State.results.length:
         raise ValueError(f"the program has {len(PARTS)} parts, too many")
-    return link_elf(build_object((program_main,), mode="userspace"), [stubs()], ELF_BASE, "_start")
+    return link_elf(
+        build_object((program_main,), mode="userspace"), [stubs("program_main")], ELF_BASE, "_start"
+    )

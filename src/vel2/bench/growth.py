@@ -1,0 +1,52 @@
+"""How the cost of an exit grows: with the guests, the memory touched, the list registers in use."""
+
+from dataclasses import dataclass
+
+from vel2.bench.configuration import Configuration
+from vel2.bench.growth_guest import build_growth_guest
+from vel2.bench.growth_points import NAMES
+from vel2.bench.growth_program import GUEST_PATH, build_growth_program
+from vel2.bench.parts import Part, measure_parts
+from vel2.bench.system import L1Guest
+from vel2.guests.recipes import base_tree
+from vel2.machine.loader import KernelImage
+
+__all__ = ("GrowthRequest", "measure_growth")
+
+BOOTARGS = "console=ttyAMA0 quiet panic=-1 cryptomgr.notests=1 transparent_hugepage=never"
+KVM_MAJOR, KVM_MINOR = 10, 232
+
+
+@dataclass(frozen=True)
+class GrowthRequest:
+    """What to run, and how.
+
+    :ivar n: how many exits are measured at each point.
+    :ivar timeout: seconds of host time for the whole run.
+    """
+
+    configuration: Configuration
+    kernel: KernelImage
+    n: int
+    deterministic: bool = True
+    timeout: float = 600.0
+
+
+def growth_guest(request: GrowthRequest) -> L1Guest:
+    """Give L1 with the small guests in it."""
+    tree = base_tree("")
+    tree.file("init", build_growth_program(), 0o755)
+    tree.file(GUEST_PATH, build_growth_guest())
+    tree.character_device("dev/kvm", KVM_MAJOR, KVM_MINOR)
+    arguments = f"{request.n} {int(request.deterministic)}"
+    return L1Guest(request.kernel, tree.pack(), BOOTARGS, arguments)
+
+
+def measure_growth(request: GrowthRequest) -> dict[str, Part]:
+    """Boot once; give the figures of each point, by its name.
+
+    :raises MeasureError: when the run did not get to its end.
+    """
+    guest = growth_guest(request)
+    how = request.deterministic, request.timeout
+    return measure_parts(request.configuration, guest, NAMES, *how)

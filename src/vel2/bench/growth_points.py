@@ -1,0 +1,69 @@
+"""The points of the growth curves: what grows, how far, and what is measured at each.
+
+Shared by the program in L1, which sets each point up, and by the host, which draws the curves.
+"""
+
+from dataclasses import dataclass
+
+from vel2.guests.l2tree import L2_UART_BASE
+
+__all__ = (
+    "ASK",
+    "CURVES",
+    "HYPERCALLS",
+    "NAMES",
+    "POINTS",
+    "RAISE_SGIS",
+    "TOUCH",
+    "Curve",
+    "Point",
+)
+
+ASK = L2_UART_BASE + 0x800
+"""Where L2 asks for a command, by a read of 64 bits: the command below, its argument above."""
+COMMAND_BITS = 8
+NOTHING, HYPERCALLS, TOUCH, RAISE_SGIS = range(4)
+"""Do nothing; make so many hypercalls; write to so many fresh pages; have so many SGIs pending."""
+
+GUESTS = (1, 2, 4, 8, 16, 24)
+MEMORY_MIB = (1, 4, 16, 64, 256)
+LIST_REGISTERS = (0, 1, 2, 3, 4, 8)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One curve.
+
+    :ivar grows: what x is. :ivar costs: what y is the cost of.
+    """
+
+    name: str
+    grows: str
+    costs: str
+    points: tuple[int, ...]
+
+
+CURVES = (
+    Curve("memory_fault", "MiB that L2 has touched", "stage-2 fault, 4 KiB", MEMORY_MIB),
+    Curve("memory_exit", "MiB that L2 has touched", "hypercall", MEMORY_MIB),
+    Curve("guests", "guests taking turns on one vCPU of L1", "exit to user space", GUESTS),
+    Curve("list_registers", "interrupts pending in L2", "hypercall", LIST_REGISTERS),
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a curve."""
+
+    curve: Curve
+    x: int
+
+    @property
+    def name(self) -> str:
+        """What it is called in a run."""
+        return f"{self.curve.name}.{self.x}"
+
+
+POINTS = tuple(Point(curve, x) for curve in CURVES for x in curve.points)
+NAMES = tuple(point.name for point in POINTS)
+"""An index of this is `Mark.operation`."""

@@ -1,0 +1,230 @@
+"""The Linux program of the growth curves: process 1 of L1, and the VMM of many small guests.
+
+It sets each point up, lets L2 do what is measured, and reads the counter and makes marks around
+that. All guests run on L1's one vCPU: this program lets each go on until it asks for a command.
+"""
+
+from functools import cache
+
+from vel2.bench.growth_points import (
+    COMMAND_BITS,
+    GUESTS,
+    HYPERCALLS,
+    NAMES,
+    NOTHING,
+    POINTS,
+    RAISE_SGIS,
+    TOUCH,
+)
+from vel2.bench.layout import FRESH, IMAGE_BASE, Parameters, State
+from vel2.bench.marks import open_files
+from vel2.bench.userspace import (
+    BEGIN,
+    ELF_BASE,
+    END,
+    counter,
+    difference,
+    mark,
+    note,
+    power_off,
+    report,
+    stubs,
+)
+from vel2.guests.l2tree import L2_RAM_BASE
+from vel2.guests.vmm import kvm, statistics
+from vel2.guests.vmm.main import create_gic, create_vcpu, create_vm, load, parse_size, set_register
+from vel2.guests.vmm.state import State as Guest
+from vel2.guests.vmm.syscalls import EAGAIN, EINTR, STDOUT, failed, ioctl, map_anonymous, put
+from vel2.lang import (
+    PA,
+    Struct,
+    address_of,
+    array,
+    at,
+    build_object,
+    bytes_address,
+    link_elf,
+    load_u64,
+    nested,
+    resident,
+    scalar,
+    u8,
+    u64,
+)
+
+__all__ = ("GUEST_PATH", "build_growth_program")
+
+GUEST_PATH = "guest"
+LARGE_BYTES = (FRESH - L2_RAM_BASE) + (272 << 20)
+SMALL_BYTES = 16 << 20
+PAGES_PER_MIB = 256
+WARM_UP = 8
+
+
+class Growth(Struct):
+    """Everything the program keeps, in one mapping. Marks first, so that they share a page."""
+
+    marks = nested(State)
+    parameters = nested(Parameters)
+    large = scalar(u64)
+    """The guest with much memory."""
+    guests = array(u64, max(GUESTS))
+    guest_count = scalar(u64)
+    touched_mib = scalar(u64)
+    went_wrong = scalar(u64)
+    scratch = array(u64, 4)
+
+
+@resident
+def new_guest(memory_bytes: u64) -> u64:
+    """Make a VM with the small program in it; give the address of its `Guest`."""
+    guest = at(Guest, map_anonymous(Guest.size))
+    guest.options.memory_bytes = memory_bytes
+    guest.options.huge_from = memory_bytes
+    create_vm(guest)
+    create_vcpu(guest)
+    create_gic(guest)
+    load(guest, bytes_address(b"/guest\0"), u64(IMAGE_BASE - L2_RAM_BASE))
+    set_register(guest, kvm.REG_PC, IMAGE_BASE)
+    return address_of(guest)
+
+
+@resident
+def command(state: Growth, address: u64, what: u64) -> None:
+    """Answer a guest's question for a command, and let it run until it asks again."""
+    guest = at(Guest, address)
+    run = at(kvm.Run, guest.run)
+    for i in range(8):
+        run.mmio_data[i] = u8(what >> 8 * i & 0xFF)
+    while True:
+        result = ioctl(guest.vcpu, kvm.RUN, 0)
+        if not failed(result):
+            break
+        if result != u64(0 - EINTR) and result != u64(0 - EAGAIN):
+            state.went_wrong = 1
+            return
+    if run.exit_reason != kvm.EXIT_MMIO or run.mmio_is_write != 0:
+        state.went_wrong = 1
+
+
+@resident
+def measured_command(state: Growth, point: u64, what: u64, count: u64) -> None:
+    """Have the large guest do something `count` times, and measure it."""
+    told = u64(what | count << COMMAND_BITS)
+    exits = statistics.exits(at(Guest, state.large))
+    mark(state.marks, state.parameters, point, BEGIN, count, 0)
+    begun = counter()
+    command(state, state.large, told)
+    ticks = u64(counter() - begun)
+    mark(state.marks, state.parameters, point, END, count, ticks)
+    exits = difference(statistics.exits(at(Guest, state.large)), exits)
+    note(state.marks.results[point % State.results.length], count, ticks, exits)
+
+
+@resident
+def list_registers(state: Growth, point: u64, x: u64) -> None:
+    """Measure hypercalls with so many interrupts pending."""
+    command(state, state.large, u64(RAISE_SGIS | x << COMMAND_BITS))
+    command(state, state.large, u64(HYPERCALLS | WARM_UP << COMMAND_BITS))
+    measured_command(state, point, HYPERCALLS, state.parameters.count)
+
+
+@resident
+def memory_fault(state: Growth, point: u64, x: u64) -> None:
+    """Measure what each page more costs until the guest has touched so many MiB."""
+    pages = u64((x - state.touched_mib) * PAGES_PER_MIB)
+    state.touched_mib = x
+    measured_command(state, point, TOUCH, pages)
+
+
+@resident
+def guest_exits(state: Growth, count: u64) -> u64:
+    """Sum the exits of the first guests; 0 when KVM does not tell."""
+    total = u64(0)
+    n = u64(0)
+    while n < count:
+        total = u64(total + statistics.exits(at(Guest, state.guests[n % len(GUESTS_SLOTS)])))
+        n = u64(n + 1)
+    return total
+
+
+@resident
+def turns(state: Growth, count: u64, rounds: u64) -> None:
+    """Let the first guests take turns so often."""
+    left = rounds
+    while left != 0:
+        n = u64(0)
+        while n < count:
+            command(state, state.guests[n % len(GUESTS_SLOTS)], NOTHING)
+            n = u64(n + 1)
+        left = u64(left - 1)
+
+
+@resident
+def guests(state: Growth, point: u64, x: u64) -> None:
+    """Measure exits with so many guests taking turns."""
+    while state.guest_count < x:
+        state.guests[state.guest_count % len(GUESTS_SLOTS)] = new_guest(SMALL_BYTES)
+        state.guest_count = u64(state.guest_count + 1)
+    turns(state, x, WARM_UP)
+    rounds = u64(state.parameters.count // x)
+    if rounds == 0:
+        rounds = 1
+    count = u64(rounds * x)
+    exits = guest_exits(state, x)
+    mark(state.marks, state.parameters, point, BEGIN, count, 0)
+    begun = counter()
+    turns(state, x, rounds)
+    ticks = u64(counter() - begun)
+    mark(state.marks, state.parameters, point, END, count, ticks)
+    exits = difference(guest_exits(state, x), exits)
+    note(state.marks.results[point % State.results.length], count, ticks, exits)
+
+
+@resident
+def all_points(state: Growth) -> None:
+    """Measure everything, in the order of `POINTS`; the memory's two curves go hand in hand."""
+    state.large = new_guest(LARGE_BYTES)
+    command(state, state.large, NOTHING)
+    for index, point in enumerate(POINTS):
+        if point.curve.name == "list_registers":
+            list_registers(state, index, point.x)
+        elif point.curve.name == "memory_fault":
+            memory_fault(state, index, point.x)
+            measured_command(state, EXITS_AFTER[point.x], HYPERCALLS, state.parameters.count)
+        elif point.curve.name == "guests":
+            guests(state, index, point.x)
+
+
+GUESTS_SLOTS = range(max(GUESTS))
+EXITS_AFTER = {
+    point.x: index for index, point in enumerate(POINTS) if point.curve.name == "memory_exit"
+}
+TEXTS = tuple(name.encode() + b"\0" for name in NAMES)
+
+
+@resident
+def growth_main(stack: u64, began: u64) -> None:
+    """Do everything, and power off. The command line is n, and whether there are marks."""
+    state = at(Growth, map_anonymous(Growth.size))
+    state.parameters.count = parse_size(load_u64(PA(stack + 16)))
+    state.parameters.has_marks = parse_size(load_u64(PA(stack + 24)))
+    if state.parameters.has_marks != 0:
+        open_files(state.marks)
+    all_points(state)
+    if state.went_wrong != 0:
+        put(STDOUT, bytes_address(b"error: a guest ended unexpectedly\n\0"))
+    else:
+        scratch = u64(address_of(state) + Growth.offset_of("scratch"))
+        for index, text in enumerate(TEXTS):
+            report(state.marks.results[index], bytes_address(text), scratch)
+    power_off()
+
+
+@cache
+def build_growth_program() -> bytes:
+    """Compile the program: a static arm64 ELF file."""
+    if len(POINTS) > State.results.length:
+        raise ValueError(f"there are {len(POINTS)} points, too many")
+    code = build_object((growth_main,), mode="userspace")
+    return link_elf(code, [stubs("growth_main")], ELF_BASE, "_start")

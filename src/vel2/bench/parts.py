@@ -1,0 +1,124 @@
+"""One run of a Linux program that measures its own parts, and what it showed (see `userspace`)."""
+
+import contextlib
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vel2.bench.configuration import Configuration
+from vel2.bench.counts import Moment, Traps, between
+from vel2.bench.host import MarkReader
+from vel2.bench.layout import UNKNOWN_EXITS, Mark
+from vel2.bench.system import L0_FATAL, L1Guest, MeasureError, Take, guest_failed, system
+from vel2.bench.userspace import BEGIN
+from vel2.machine.console import Console
+from vel2.machine.outcome import MachineExit
+
+__all__ = ("Part", "measure_parts")
+
+RESULT = re.compile(r"result ([a-z][\w.]+) (\d+) (\d+) (\d+)\s")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one part cost.
+
+    :ivar count: how often it was done. :ivar ticks: what that took, in all.
+    :ivar traps: to real EL2; None when nobody counted.
+    :ivar l1_exits: of L2, as L1's KVM counts them; None when it does not.
+    """
+
+    count: int
+    ticks: int
+    traps: Traps | None = None
+    l1_exits: int | None = None
+
+
+def measure_parts(
+    configuration: Configuration,
+    guest: L1Guest,
+    names: Sequence[str],
+    deterministic: bool,
+    timeout: float,
+    *,
+    last_of_l1: str = "",
+) -> dict[str, Part]:
+    """Boot once; give the figures of each part, in the order of `names`.
+
+    :param last_of_l1: when this part has been seen, only L2 can have failed.
+    :raises MeasureError: when the run did not get to its end.
+    """
+    deadline = time.monotonic() + timeout
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vel2-")))
+        reader = stack.enter_context(MarkReader(folder)) if deterministic else None
+        running = stack.enter_context(
+            system(
+                configuration,
+                guest,
+                folder,
+                deterministic=deterministic,
+                arguments=reader.userspace_arguments if reader else (),
+            )
+        )
+        console = running.machine.console
+        seen: dict[str, Part] = {}
+        if reader is not None:
+            marks = reader.marks(console, deadline)
+            with contextlib.suppress(TimeoutError):  # how the machine ends tells more
+                seen.update(follow_parts(marks, running.snapshot, names))
+        ended = running.machine.wait(max(0.0, deadline - time.monotonic()))
+        if trouble := running.fatal():
+            raise MeasureError(trouble, L0_FATAL)
+        level = "L2" if reader is None or last_of_l1 in seen else "L1"
+        return collect_parts(console, ended, names, seen if reader else None, level)
+
+
+def follow_parts(
+    marks: Iterator[Mark], snapshot: Take, names: Sequence[str]
+) -> Iterator[tuple[str, Part]]:
+    """Put marks together to parts. What has no beginning began with the machine."""
+    begun: dict[int, Moment | None] = {}
+    for mark in marks:
+        now = snapshot()
+        if mark.round == BEGIN:
+            begun[mark.operation] = now
+            continue
+        traps = between(begun.pop(mark.operation, None), now) if now else None
+        yield names[mark.operation], Part(mark.count, mark.ticks, traps)
+
+
+def collect_parts(
+    console: Console,
+    ended: MachineExit,
+    names: Sequence[str],
+    seen: Mapping[str, Part] | None,
+    level: str,
+) -> dict[str, Part]:
+    """Put together what the program printed and what was seen at its marks.
+
+    :param seen: None when there were no marks.
+    :param level: who failed when something is missing.
+    :raises MeasureError: when something is missing, or the two do not agree.
+    """
+    found = {
+        name: Part(
+            int(count), int(ticks), l1_exits=None if int(exits) == UNKNOWN_EXITS else int(exits)
+        )
+        for name, count, ticks, exits in RESULT.findall(console.text)
+    }
+    if not set(names) <= set(found):
+        raise guest_failed(level, ended, console)
+    parts = {}
+    for name in names:
+        part = found[name]
+        if seen is not None:
+            mark = seen.get(name)
+            if mark is None or (mark.count, mark.ticks) != (part.count, part.ticks):
+                raise MeasureError(f"{name} was seen other than reported.")
+            part = replace(part, traps=mark.traps)
+        parts[name] = part
+    return parts
