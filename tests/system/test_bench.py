@@ -15,7 +15,14 @@ from vel2.cli.exits import ExitCode
 pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.timeout(400)]
 
 VEL2 = Path(sys.executable).parent / "vel2"
-OPERATIONS = "null,hypercall,mmio_read,self_sgi,stage2_fault"
+FIGURES = (
+    "instructions_per_op",
+    "traps_per_op",
+    "traps_by_kind",
+    "l1_exits_per_op",
+    "host_ns_per_op",
+)
+OPERATIONS = "null,hypercall,mmio_read,self_sgi,eoi,stage2_fault,stage2_fault_2m"
 
 
 def bench(tmp_path: Path, *options: str) -> tuple[dict[str, Any], str]:
@@ -32,20 +39,24 @@ def bench(tmp_path: Path, *options: str) -> tuple[dict[str, Any], str]:
 
 
 def test_counting_instructions_and_traps(tmp_path: Path) -> None:
-    options = ("--configs", "native,vhe-nv2", "--only", OPERATIONS)
+    options = ("--deterministic", "--configs", "native,vhe-nv2", "--only", OPERATIONS)
     result, output = bench(tmp_path, *options)
     assert result["clock"] == "instructions"
     native = result["configurations"]["native"]["operations"]
     nested = result["configurations"]["vhe-nv2"]["operations"]
     assert list(native) == list(nested) == OPERATIONS.split(",")
 
-    # The loop itself: no trap, and the same in both.
-    assert nested["null"]["instructions_per_op"] == native["null"]["instructions_per_op"] < 10
-    assert nested["null"]["usual_traps"] == 0
-    for name in OPERATIONS.split(",")[1:]:
+    # No trap, and the same in both.
+    for name in ("null", "eoi"):
+        assert nested[name]["instructions_per_op"] == native[name]["instructions_per_op"] < 10
+        assert nested[name]["usual_traps"] == native[name]["usual_traps"] == 0
+    for name in set(nested) - {"null", "eoi"}:
         assert native[name]["instructions_per_op"] > 500
         assert nested[name]["ratio_to_native"] > 1
-        assert native[name]["traps_per_op"] is None
+        # At real EL2, L2's traps are its exits.
+        assert native[name]["traps_per_op"] == pytest.approx(
+            native[name]["l1_exits_per_op"], abs=0.1
+        )
         cell = nested[name]
         # What L0 counted by kind is what it counted; L1's own interrupts come on top of the usual.
         assert sum(cell["usual_traps_by_kind"].values()) == cell["usual_traps"] >= 2
@@ -67,6 +78,36 @@ def test_counting_instructions_and_traps(tmp_path: Path) -> None:
 
     # Bit for bit.
     assert bench(tmp_path, *options)[0] == result
+
+
+def test_both_clocks_give_every_figure(tmp_path: Path) -> None:
+    options = ("--configs", "native,vhe-nv2", "--only", "null,hypercall,eoi", "--rounds", "2")
+    result, output = bench(tmp_path, *options)
+    assert (result["clock"], result["rounds"]) == ("both", 2)
+    for column in result["configurations"].values():
+        for cell in column["operations"].values():
+            for key in FIGURES:
+                assert cell[key] is not None, key
+    cell = result["configurations"]["vhe-nv2"]["operations"]["hypercall"]
+    assert cell["host_ratio_to_native"] > 0.5
+    assert "remote_sgi is not measured" in output
+
+
+def test_growth(tmp_path: Path) -> None:
+    result, output = bench(tmp_path, "--growth", "--deterministic", "--configs", "native,vhe-nv2")
+    native, nested = (column["operations"] for column in result["configurations"].values())
+    for curve in result["curves"].values():
+        for point in curve["points"]:
+            cell = nested[point["operation"]]
+            assert cell["count"] > 0
+            assert cell["l1_exits_per_op"] == pytest.approx(1, abs=0.2), point
+            assert cell["traps_per_op"] >= 2
+            assert native[point["operation"]]["traps_per_op"] == pytest.approx(1, abs=0.2)
+    # Neither guests nor memory make an exit dearer.
+    for first, last in (("guests.1", "guests.8"), ("memory_exit.1", "memory_exit.256")):
+        more = nested[last]["instructions_per_op"] / nested[first]["instructions_per_op"]
+        assert more < 1.1, (first, last)
+    assert any(line.startswith("256 ") for line in output.splitlines())
 
 
 def test_host_time(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ class Traps:
 
     :ivar by_kind: how many of each kind; registers and instructions (EC 0x18) by name, the others
         as exception class and who ran: `HVC64 vEL1`.
-    :ivar exits: how often L0 left vEL1 for vEL2: L2's exits, as L1 sees them; None where L0 is
-        not vel2.
+    :ivar exits: how often L0 left vEL1 for vEL2: L2's exits, as L1 sees them; None where vel2 is
+        not L0.
     """
 
     by_kind: Mapping[str, int]
@@ -56,7 +56,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Counted:
-    """The traps of each kind up to one moment, where L0 is not vel2."""
+    """The traps of each kind up to one moment, where vel2 is not L0."""
 
     by_kind: Mapping[str, int]
 

@@ -1,17 +1,18 @@
 """How the cost of an exit grows: with the guests, the memory touched, the list registers in use."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from vel2.bench.configuration import Configuration
 from vel2.bench.growth_guest import build_growth_guest
-from vel2.bench.growth_points import NAMES
+from vel2.bench.growth_points import CURVES, NAMES, POINTS
 from vel2.bench.growth_program import GUEST_PATH, build_growth_program
 from vel2.bench.parts import Part, measure_parts
 from vel2.bench.system import L1Guest
 from vel2.guests.recipes import base_tree
 from vel2.machine.loader import KernelImage
 
-__all__ = ("GrowthRequest", "measure_growth")
+__all__ = ("GrowthRequest", "curves_tree", "measure_growth")
 
 BOOTARGS = "console=ttyAMA0 quiet panic=-1 cryptomgr.notests=1 transparent_hugepage=never"
 KVM_MAJOR, KVM_MINOR = 10, 232
@@ -50,3 +51,17 @@ def measure_growth(request: GrowthRequest) -> dict[str, Part]:
     guest = growth_guest(request)
     how = request.deterministic, request.timeout
     return measure_parts(request.configuration, guest, NAMES, *how)
+
+
+def curves_tree() -> dict[str, Any]:
+    """Say for JSON what the curves are; a point's figures are those of its operation."""
+    return {
+        curve.name: {
+            "grows": curve.grows,
+            "costs": curve.costs,
+            "points": [
+                {"x": point.x, "operation": point.name} for point in POINTS if point.curve is curve
+            ],
+        }
+        for curve in CURVES
+    }

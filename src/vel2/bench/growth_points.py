@@ -22,6 +22,7 @@ __all__ = (
 ASK = L2_UART_BASE + 0x800
 """Where L2 asks for a command, by a read of 64 bits: the command below, its argument above."""
 COMMAND_BITS = 8
+MAX_EXITS = 100_000
 NOTHING, HYPERCALLS, TOUCH, RAISE_SGIS = range(4)
 """Do nothing; make so many hypercalls; write to so many fresh pages; have so many SGIs pending."""
 

@@ -3,19 +3,17 @@
 What runs is Linux at both levels, with `program` as process 1.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vel2.bench.configuration import Configuration
 from vel2.bench.parts import Part, measure_parts
-from vel2.bench.program import MAX_N, PARTS, build_program
+from vel2.bench.program import PARTS, build_program
 from vel2.bench.system import L1Guest
-from vel2.errors import UserError
 from vel2.guests.recipes import base_tree, l1_tree
 from vel2.guests.vmm import build_vmm
 from vel2.machine.loader import KernelImage
 
-__all__ = ("MacroRequest", "Part", "check_macro", "macro_guest", "measure_macro")
+__all__ = ("MacroRequest", "macro_guest", "measure_macro")
 
 BOOTARGS = "quiet panic=-1 cryptomgr.notests=1"
 """The self-tests of the crypto library would run beside what is measured."""
@@ -40,17 +38,6 @@ class MacroRequest:
     huge_pages: bool = False
     deterministic: bool = True
     timeout: float = 600.0
-
-
-def check_macro(n: int, only: Sequence[str]) -> None:
-    """Refuse options that are out of range.
-
-    :raises UserError: saying what can be given.
-    """
-    if not 1 <= n <= MAX_N:
-        raise UserError(f"--macro cannot be done with --n {n}; give 1 to {MAX_N}.")
-    if only:
-        raise UserError("--macro does all of its parts in one run; leave --only out.")
 
 
 def macro_guest(request: MacroRequest) -> L1Guest:

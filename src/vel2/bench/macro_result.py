@@ -10,7 +10,7 @@ from statistics import median
 
 from vel2.arch.homes import Level
 from vel2.bench.configuration import Configuration
-from vel2.bench.macro import Part
+from vel2.bench.parts import Part
 from vel2.bench.result import DIGITS, Tree
 
 __all__ = ("BASE", "TARGETS", "Runs", "Target", "add_ratios", "macro_column")

@@ -26,7 +26,7 @@ from vel2.bench.layout import (
     State,
 )
 from vel2.bench.marks import open_files, pass_mark
-from vel2.bench.operations import OPERATIONS, operation_names, tlbi, unmask_interrupts
+from vel2.bench.operations import OPERATIONS, UNAVAILABLE, operation_names, tlbi, unmask_interrupts
 from vel2.errors import UserError
 from vel2.guests.l2tree import L2_GICD_BASE, L2_GICR_BASE, L2_STATISTICS_BASE, L2_UART_BASE
 from vel2.lang import (
@@ -291,6 +291,8 @@ def build_payload(
     """
     known = operation_names()
     for name in selected:
+        if name in UNAVAILABLE:
+            raise UserError(f"{name} cannot be measured: {UNAVAILABLE[name]}")
         if name not in known:
             raise UserError(f"there is no operation {name!r}; give one of {', '.join(known)}.")
     fewest = max(operation.divisor for operation in OPERATIONS)

@@ -3,7 +3,8 @@
 Every figure that was not measured is None, and a comparison with one is None too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from vel2.bench.configuration import Configuration
@@ -16,12 +17,22 @@ Tree = dict[str, Any]
 DIGITS = 3
 
 
-def measured_column(figures: Mapping[str, Figures], deterministic: bool) -> Tree:
-    """Give the figures of one configuration."""
-    return {
-        "error": None,
-        "operations": {name: measured_cell(cell, deterministic) for name, cell in figures.items()},
-    }
+def measured_column(
+    figures: Mapping[str, Figures],
+    deterministic: bool,
+    timed: Sequence[Mapping[str, Figures]] = (),
+) -> Tree:
+    """Give the figures of one configuration.
+
+    :param figures: of a run that counts instructions when `deterministic`, else by host time.
+    :param timed: of runs by host time besides; the median of each figure is given.
+    """
+    operations = {name: measured_cell(cell, deterministic) for name, cell in figures.items()}
+    for name, cell in operations.items():
+        if timed:
+            times = [run[name].ticks_per_op for run in timed]
+            cell["host_ns_per_op"] = round(median(times), DIGITS)
+    return {"error": None, "operations": operations}
 
 
 def failed_column(error: MeasureError) -> Tree:
@@ -68,6 +79,9 @@ def add_comparisons(
             base_cost = base and (base["instructions_per_op"] or base["host_ns_per_op"])
             nested = configurations[name].nested
             cell["ratio_to_native"] = round(cost / base_cost, 2) if nested and base_cost else None
+            host, base_host = cell["host_ns_per_op"], base and base["host_ns_per_op"]
+            both = nested and host is not None and base_host
+            cell["host_ratio_to_native"] = round(host / base_host, 2) if both else None
             for key, table in (("must", MUST), ("aims", AIMS), ("kvm_as_l0", KVM)):
                 target = table.get(name, {}).get(operation)
                 cell[key] = None if target is None else judged(target, cell)

@@ -124,7 +124,7 @@ def system(
     """Start a machine, and end it.
 
     :param folder: for temporary files. :param arguments: appended to QEMU's command line.
-    :param has_log: QEMU's log is free to count traps where there is no L0 of ours.
+    :param has_log: QEMU's log is free to count the traps to Linux at real EL2.
     """
     bootargs = guest.bootargs + configuration.bootargs
     if guest.init_arguments:
@@ -152,7 +152,7 @@ def system(
         kernel, bootargs = kvm_kernel(), KVM_L0_BOOTARGS
         memory_bytes += KVM_L0_MEMORY_BYTES
     with contextlib.ExitStack() as stack:
-        log = TrapLog(folder) if configuration.kvm and deterministic and has_log else None
+        log = TrapLog(folder) if deterministic and has_log else None
         if log is not None:
             arguments += stack.enter_context(log).arguments
         kernel_file, initrd_file = folder / "Image", folder / "initrd"

@@ -1,4 +1,4 @@
-"""Traps to real EL2 as QEMU's log has them, for an L0 whose counters nobody can read.
+"""Traps to real EL2 as QEMU's log has them, where what runs at EL2 does not tell: Linux.
 
 With `-d int` QEMU writes each exception it takes, in order; here, to a FIFO:
 
@@ -9,7 +9,7 @@ With `-d int` QEMU writes each exception it takes, in order; here, to a FIFO:
     ...with ELR 0xffffb41cccc92590
     ...to EL2 PC 0xffffc0e9eead8c00 PSTATE 0x4023c9
 
-From EL1 to EL2 is a trap: with HCR_EL2.E2H, the kernel of a Linux that is L0 runs at EL2. Its user
+From EL1 to EL2 is a trap: with HCR_EL2.E2H, the kernel of a Linux at real EL2 runs there. Its user
 space runs at EL0 as guests' does, but a guest runs under vectors of KVM's own: an exception from
 EL0 is a trap when its vector is in a table that exceptions from EL1 have used.
 
@@ -153,6 +153,6 @@ class TrapLog:
             if not self._grown.wait_for(lambda: len(marks) > number, MARK_TIMEOUT_S):
                 raise TrapLogError(
                     "QEMU's log of exceptions does not show the payload's marks; vel2 bench can"
-                    " read those of QEMU 9.1 to 11, leave the kvm columns out."
+                    " read those of QEMU 9.1 to 11; leave native and the kvm columns out."
                 )
             return marks[number]

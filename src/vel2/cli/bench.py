@@ -1,6 +1,7 @@
 """`vel2 bench`: what one operation of L2 costs in each configuration."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,10 +23,10 @@ if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
     from vel2.bench.payload import Payload
     from vel2.bench.result import Tree
 
-__all__ = ("bench", "cell_text", "print_comparison", "print_costs", "split_names")
+__all__ = ("bench", "cell_text", "print_columns", "print_comparison", "print_costs", "split_names")
 
 TIMEOUT_S = 300.0
-COUNT, PROFILE_COUNT = 1000, 10
+COUNT, PROFILE_COUNT, MACRO_ROUNDS = 1000, 10, 3
 COLUMN_GAP = "  "
 MET = {True: "met", False: "not met", None: "-"}
 
@@ -57,7 +58,18 @@ def split_names(texts: Sequence[str]) -> tuple[str, ...]:
     help="Exactly these: native, native-nvhe, vhe-nv2, nvhe-nv2, vhe-nv, nvhe-nv, kvm-vhe, "
     "kvm-nvhe.",
 )
-@click.option("--macro", is_flag=True, help="Booting, processes and memory at both levels instead.")
+@click.option(
+    "--macro",
+    "what",
+    flag_value="macro",
+    help="Measure booting, processes and memory at both levels instead.",
+)
+@click.option(
+    "--growth",
+    "what",
+    flag_value="growth",
+    help="Measure how an exit's cost grows with guests, memory and interrupts instead.",
+)
 @click.option("--l2", default="6.12", show_default=True, help="L2's kernel, for --macro.")
 @click.option(
     "--huge-pages", is_flag=True, help="With --macro: let L1 give L2 huge pages, as it likes to."
@@ -72,15 +84,13 @@ def split_names(texts: Sequence[str]) -> tuple[str, ...]:
 @click.option(
     "--rounds",
     type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
-    help="Turns by host time, for --macro.",
+    help="How many turns by host time (default: 1, with --macro 3).",
 )
 @click.option(
     "--deterministic",
     "clock",
     flag_value="instructions",
-    help="Only count instructions and traps (without --macro, the default).",
+    help="Only count instructions and traps: two runs agree exactly.",
 )
 @click.option("--host-time", "clock", flag_value="host", help="Only nanoseconds of the host.")
 @click.option(
@@ -118,11 +128,11 @@ def bench(
     el2: tuple[str, ...],
     nv: tuple[str, ...],
     configs: tuple[str, ...],
-    macro: bool,
+    what: str | None,
     l2: str,
     huge_pages: bool,
     peers: tuple[str, ...],
-    rounds: int,
+    rounds: int | None,
     clock: str | None,
     count: int | None,
     only: tuple[str, ...],
@@ -142,19 +152,21 @@ def bench(
       vel2 bench --configs native,vhe-nv2 --only hypercall,mmio_read
       vel2 bench --l1 6.1 --el2 vhe --json result.json
       vel2 bench --peer kvm              Linux's KVM as L0 beside vel2
-      vel2 bench --host-time             nanoseconds instead of instructions
-      vel2 bench --macro --el2 vhe       boot, processes, memory; both scales
+      vel2 bench --deterministic         instructions only: every run is the same
+      vel2 bench --macro --el2 vhe       boot, processes, memory
+      vel2 bench --growth --el2 vhe      more guests, more memory, more interrupts
       vel2 bench --profile --configs vhe-nv2 --only hypercall
     """  # noqa: D301
     from vel2.bench.configuration import find_configurations
-    from vel2.bench.macro import check_macro
+    from vel2.bench.operations import UNAVAILABLE
     from vel2.bench.payload import build_payload
     from vel2.bench.peer import KVM_KERNEL
     from vel2.bench.system import compile_all
 
-    if profiling and (macro or clock == "host"):
+    if profiling and (what or clock == "host"):
         raise UserError(
-            "--profile counts instructions of single operations; leave --macro and --host-time out."
+            "--profile counts instructions of single operations; leave --macro, --growth and"
+            " --host-time out."
         )
     configurations = find_configurations(split_names(configs), el2, nv, peers)
     has_kvm = any(row.kvm for row in configurations)
@@ -166,79 +178,102 @@ def bench(
     names = split_names(only)
     if count is None:
         count = PROFILE_COUNT if profiling else COUNT
-    if macro:
-        check_macro(count, names)
-    payload = None if macro else build_payload(count, names, clock != "host")
+    if what is not None:
+        check_programs(what, count, names)
+    payload = None if what is not None else build_payload(count, names, clock != "host")
     compile_all(configurations)
-    fetch_missing([*([l1, l2] if macro else [l1]), *([KVM_KERNEL] if has_kvm else [])])
+    needed = [KVM_KERNEL] if has_kvm else []
+    fetch_missing([*([l1, l2] if what == "macro" else [l1]), *needed])
     kernel = load_kernel(find_kernel(l1))
+    turns = rounds or (MACRO_ROUNDS if what == "macro" else 1)
     tree: Tree = {
         "l1": l1,
         "l1_kernel": kernel.version,
         "kvm_l0_kernel": guest_kernel(KVM_KERNEL).version if has_kvm else None,
         "qemu": str(require_qemu()[1]),
-        "clock": clock or ("both" if macro else "instructions"),
+        "clock": "instructions" if profiling else clock or "both",
         "n": count,
+        "rounds": 0 if profiling or clock == "instructions" else turns,
     }
     terminal = Terminal(str(json_file) == "-")
-    if profiling and payload is not None:
+    if payload is None:
+        from vel2.cli.bench_macro import run_growth, run_macro
+
+        if what == "macro":
+            l2_kernel = load_kernel(find_kernel(l2))
+            tree |= {"l2": l2, "l2_kernel": l2_kernel.version, "huge_pages": huge_pages}
+            code = run_macro(terminal, tree, configurations, kernel, l2_kernel, timeout)
+        else:
+            code = run_growth(terminal, tree, configurations, kernel, timeout)
+    elif profiling:
         columns, code = profile_all(terminal, configurations, kernel, payload, timeout)
-    elif payload is not None:
+        tree["configurations"] = columns
+    else:
         from vel2.cli.bench_peer import print_peer
 
-        columns, code = measure_all(configurations, kernel, payload, clock != "host", timeout)
+        columns, code = measure_all(
+            configurations, kernel, payload, tree["clock"], tree["rounds"], timeout
+        )
         print_costs(terminal, columns, payload.selected)
         print_comparison(terminal, columns, payload.selected)
         print_peer(terminal, columns, payload.selected)
-    else:
-        from vel2.cli.bench_macro import MacroPlan, measure_columns, print_macro
-
-        l2_kernel = load_kernel(find_kernel(l2))
-        tree |= {"l2": l2, "l2_kernel": l2_kernel.version, "huge_pages": huge_pages}
-        plan = MacroPlan(
-            configurations,
-            kernel,
-            l2_kernel,
-            count,
-            huge_pages,
-            counts=clock != "host",
-            rounds=0 if clock == "instructions" else rounds,
-            timeout=timeout,
-        )
-        columns, code = measure_columns(plan)
-        print_macro(terminal, columns)
+        for name, why in UNAVAILABLE.items():
+            terminal.print(f"{name} is not measured: {why}")
+        tree |= {"not_available": UNAVAILABLE, "configurations": columns}
     if json_file is not None:
-        write_json(Report(tree | {"configurations": columns}), json_file)
+        write_json(Report(tree), json_file)
     context.exit(code)
+
+
+def check_programs(what: str, count: int, names: Sequence[str]) -> None:
+    """Refuse options that Linux programs cannot follow.
+
+    :raises UserError: saying what can be given.
+    """
+    from vel2.bench.growth_points import MAX_EXITS
+    from vel2.bench.program import MAX_N
+
+    most = MAX_N if what == "macro" else MAX_EXITS
+    if not 1 <= count <= most:
+        raise UserError(f"--{what} cannot be done with --n {count}; give 1 to {most}.")
+    if names:
+        raise UserError(f"--{what} does all of its parts in one run; leave --only out.")
 
 
 def measure_all(
     configurations: Sequence["Configuration"],
     kernel: KernelImage,
     payload: "Payload",
-    deterministic: bool,
+    clock: str,
+    rounds: int,
     timeout: float,
 ) -> tuple["Tree", int]:
     """Measure one configuration after the other; one that fails leaves the others theirs.
 
+    :param clock: `instructions`, `host` or `both`. :param rounds: how many runs by host time.
     :return: the columns, and the exit code of the first that failed.
     """
     from vel2.bench.measure import MeasureError, Request, measure
+    from vel2.bench.payload import build_payload
     from vel2.bench.result import add_comparisons, failed_column, measured_column
 
     columns: Tree = {}
     code: int = ExitCode.OK
+    plain = build_payload(payload.count, payload.selected, has_marks=False)
     for number, configuration in enumerate(configurations, 1):
         name = configuration.name
         click.echo(f"vel2: measuring {name} ({number} of {len(configurations)})", err=True)
+        request = Request(configuration, kernel, payload, timeout=timeout)
+        timed = replace(request, payload=plain, deterministic=False)
         try:
-            figures = measure(Request(configuration, kernel, payload, deterministic, timeout))
+            counted = [measure(request)] if clock != "host" else []
+            times = [measure(timed) for _ in range(rounds)]
         except MeasureError as error:
             click.echo(f"vel2: {name}: {error}", err=True)
             columns[name] = failed_column(error)
             code = code or error.exit_code
             continue
-        columns[name] = measured_column(figures, deterministic)
+        columns[name] = measured_column((counted or times)[0], bool(counted), times)
     add_comparisons(columns, {row.name: row for row in configurations})
     return columns, code
 
@@ -247,30 +282,58 @@ def cell_text(cell: "Tree | None") -> str:
     """Write the cost of one operation, and in brackets its traps where they are known."""
     if cell is None:
         return "failed"
-    cost = cell["host_ns_per_op"] if cell["instructions_per_op"] is None else None
-    text = f"{cell['instructions_per_op'] if cost is None else cost:,.0f}"
+    if cell["instructions_per_op"] is None:
+        return host_text(cell)
+    text = f"{cell['instructions_per_op']:,.0f}"
     return text if cell["usual_traps"] is None else f"{text} ({cell['usual_traps']})"
 
 
+def host_text(cell: "Tree | None") -> str:
+    """Write what one operation took by host time."""
+    if cell is None:
+        return "failed"
+    return "-" if cell["host_ns_per_op"] is None else f"{cell['host_ns_per_op']:,.0f}"
+
+
 def print_costs(terminal: Terminal, columns: "Tree", operations: Sequence[str]) -> None:
-    """Print a row for each operation, a column for each configuration."""
-    texts = {
-        name: [cell_text(column["operations"].get(operation)) for operation in operations]
-        for name, column in columns.items()
-    }
-    first = ["one operation of L2", *operations]
-    for part in parts_that_fit(texts, terminal.width - max(map(len, first))):
-        terminal.print()
-        table = plain_table(first[0], *part)
-        for operation, *row in zip(operations, *(texts[name] for name in part), strict=True):
-            table.add_row(operation, *row)
-        terminal.print(table)
-    cells = [cell for column in columns.values() for cell in column["operations"].values()]
-    if any(cell["host_ns_per_op"] is not None for cell in cells):
-        terminal.print("nanoseconds of the host, all levels together")
-    elif cells:
-        terminal.print("instructions of all levels together (traps to real EL2 of the usual one)")
+    """Print for each scale a row for each operation, a column for each configuration."""
     terminal.print()
+    for key, text_of, what in SCALES:
+        cells = [cell for column in columns.values() for cell in column["operations"].values()]
+        if cells and all(cell[key] is None for cell in cells):
+            continue
+        texts = {
+            name: [text_of(column["operations"].get(operation)) for operation in operations]
+            for name, column in columns.items()
+        }
+        print_columns(terminal, "one operation of L2", operations, texts)
+        if cells:
+            terminal.print(what)
+        terminal.print()
+
+
+SCALES = (
+    (
+        "instructions_per_op",
+        cell_text,
+        "instructions of all levels together (traps to real EL2 of the usual one)",
+    ),
+    ("host_ns_per_op", host_text, "nanoseconds of the host, all levels together"),
+)
+
+
+def print_columns(
+    terminal: Terminal, head: str, rows: Sequence[str], columns: Mapping[str, Sequence[str]]
+) -> None:
+    """Print columns of texts, in as many tables as it takes."""
+    first = [head, *rows]
+    for number, part in enumerate(parts_that_fit(columns, terminal.width - max(map(len, first)))):
+        if number:
+            terminal.print()
+        table = plain_table(head, *part)
+        for row, *texts in zip(rows, *(columns[name] for name in part), strict=True):
+            table.add_row(row, *texts)
+        terminal.print(table)
 
 
 def parts_that_fit(columns: Mapping[str, Sequence[str]], width: int) -> Iterator[list[str]]:

@@ -10,15 +10,18 @@ import pytest
 from click.testing import CliRunner
 
 from vel2.arch.esr import EC
-from vel2.bench.configuration import CONFIGURATIONS
+from vel2.bench.configuration import CONFIGURATIONS, Configuration
 from vel2.bench.counts import Snapshot
 from vel2.bench.layout import Mark
-from vel2.bench.macro import MacroRequest, Part, collect_parts, follow_parts, macro_guest
+from vel2.bench.macro import MacroRequest, macro_guest
 from vel2.bench.macro_result import TARGETS, Runs, add_ratios, is_met, macro_column
-from vel2.bench.program import BEGIN, END, PARTS, build_program
+from vel2.bench.operations import UNAVAILABLE
+from vel2.bench.parts import Part, collect_parts, follow_parts
+from vel2.bench.program import PARTS, build_program
 from vel2.bench.system import MeasureError
+from vel2.bench.userspace import BEGIN, END
 from vel2.bench.workloads import WORKLOADS
-from vel2.cli.bench_macro import MacroPlan
+from vel2.cli.bench_macro import Plan, measure_columns
 from vel2.cli.main import vel2
 from vel2.hyp.state import CONTEXT_VEL1, Vcpu
 from vel2.machine.console import Console
@@ -53,7 +56,7 @@ def test_a_beginning_and_an_end_make_a_part() -> None:
         vcpu.counters.by_ec[hvc] = 10
         yield mark("l2.boot", END, 1, 500)
 
-    found = dict(follow_parts(marks(), lambda: Snapshot.take(vcpu)))
+    found = dict(follow_parts(marks(), lambda: Snapshot.take(vcpu), PARTS))
     assert list(found) == ["l1.boot", "l2.boot"]
     assert [part.ticks for part in found.values()] == [900, 500]
     # What no mark begins began with the machine.
@@ -74,19 +77,19 @@ def printed(parts: dict[str, str]) -> Console:
 def test_what_is_printed_and_what_is_seen_have_to_agree() -> None:
     seen = {name: Part(2, 30) for name in PARTS}
     lines = dict.fromkeys(PARTS, "2 30 4")
-    parts = collect_parts(printed(lines), POWERED_OFF, seen)
+    parts = collect_parts(printed(lines), POWERED_OFF, PARTS, seen, "L2")
     assert list(parts) == list(PARTS)
     assert parts["l2.fork"] == Part(2, 30, None, 4)
     lines["l2.fork"] = f"2 30 {(1 << 64) - 1}"
-    assert collect_parts(printed(lines), POWERED_OFF, None)["l2.fork"].l1_exits is None
+    assert collect_parts(printed(lines), POWERED_OFF, PARTS, None, "L2")["l2.fork"].l1_exits is None
     lines["l2.fork"] = "2 31 4"
     with pytest.raises(MeasureError, match=r"l2\.fork was seen other than reported"):
-        collect_parts(printed(lines), POWERED_OFF, seen)
+        collect_parts(printed(lines), POWERED_OFF, PARTS, seen, "L2")
     del lines["l2.fork"]
     with pytest.raises(MeasureError, match="L2 did not get to its end: the guest powered off"):
-        collect_parts(printed(lines), POWERED_OFF, seen)
+        collect_parts(printed(lines), POWERED_OFF, PARTS, seen, "L2")
     with pytest.raises(MeasureError, match="L1 did not get to its end"):
-        collect_parts(printed(lines), POWERED_OFF, {})
+        collect_parts(printed(lines), POWERED_OFF, PARTS, {}, "L1")
 
 
 def test_ratios_are_taken_in_turn() -> None:
@@ -118,7 +121,7 @@ def test_met() -> None:
 
 
 def test_configurations_take_turns() -> None:
-    plan = MacroPlan(ROWS[:2], KERNEL, KERNEL, 10, False, counts=True, rounds=2, timeout=1.0)
+    plan = Plan(ROWS[:2], lambda row, counts: {}, counts=True, rounds=2)
     order = [(row.name, counts) for row, counts in plan.runs()]
     assert order == [
         ("native", True),
@@ -142,13 +145,31 @@ def test_the_program_is_process_1_of_both(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert "hugepage" not in huge.bootargs
 
 
+def test_one_that_fails_leaves_the_others_theirs(capsys: pytest.CaptureFixture[str]) -> None:
+    tried: list[str] = []
+
+    def run(row: Configuration, counts: bool) -> dict[str, Part]:
+        tried.append(row.name)
+        if row.name == "vhe-nv2":
+            raise MeasureError("it failed", 4)
+        return {"l1.boot": Part(1, 10)}
+
+    columns, code = measure_columns(Plan(ROWS[:2], run, counts=True, rounds=1))
+    assert (tried, code) == (["native", "vhe-nv2", "native"], 4)
+    assert columns["vhe-nv2"] == {"error": "it failed", "operations": {}}
+    assert columns["native"]["operations"]["l1.boot"]["host_ns_per_op"] == 10
+    assert "vel2: vhe-nv2: it failed" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--n", "0"], "--macro cannot be done with --n 0; give 1 to 3000."),
-        (["--only", "hypercall"], "--macro does all of its parts in one run; leave --only out."),
+        (["--macro", "--n", "0"], "--macro cannot be done with --n 0; give 1 to 3000."),
+        (["--macro", "--only", "x"], "--macro does all of its parts in one run; leave --only out."),
+        (["--growth", "--n", "0"], "--growth cannot be done with --n 0; give 1 to 100000."),
+        (["--only", "remote_sgi"], f"remote_sgi cannot be measured: {UNAVAILABLE['remote_sgi']}"),
     ],
 )
 def test_bad_options(options: list[str], said: str) -> None:
-    result = CliRunner().invoke(vel2, ["bench", "--macro", *options])
+    result = CliRunner().invoke(vel2, ["bench", *options])
     assert (result.exit_code, result.stderr) == (2, f"vel2: {said}\n")

@@ -1,0 +1,58 @@
+"""The growth curves without a machine."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from vel2.bench.configuration import CONFIGURATIONS
+from vel2.bench.growth import GrowthRequest, curves_tree, growth_guest
+from vel2.bench.growth_guest import build_growth_guest
+from vel2.bench.growth_points import CURVES, NAMES, POINTS
+from vel2.bench.growth_program import EXITS_AFTER, build_growth_program
+from vel2.bench.layout import IMAGE_BASE, MAX_OPERATIONS, STATE
+from vel2.bench.macro_result import Runs, add_ratios, macro_column
+from vel2.bench.parts import Part
+from vel2.cli.bench_macro import print_growth
+from vel2.cli.terminal import Terminal
+from vel2.machine.loader import KernelImage
+
+KERNEL = KernelImage(b"kernel", 0, 6, "Image")
+
+
+def test_points() -> None:
+    assert len(set(NAMES)) == len(NAMES) <= MAX_OPERATIONS
+    for curve in CURVES:
+        assert list(curve.points) == sorted(set(curve.points))
+    # What is measured after each piece of memory belongs to the same amount of it.
+    for x, index in EXITS_AFTER.items():
+        assert POINTS[index].name == f"memory_exit.{x}"
+    tree = curves_tree()
+    assert [point["operation"] for curve in tree.values() for point in curve["points"]] == [*NAMES]
+
+
+def test_the_guests_are_in_l1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    busybox = tmp_path / "busybox"
+    busybox.write_bytes(b"busybox")
+    monkeypatch.setattr("vel2.guests.recipes.busybox", lambda: busybox)
+    guest = growth_guest(GrowthRequest(CONFIGURATIONS["native"], KERNEL, 7, deterministic=False))
+    assert guest.init_arguments == "7 0"
+    assert build_growth_program() in guest.initrd and build_growth_guest() in guest.initrd
+    assert IMAGE_BASE + len(build_growth_guest()) < STATE
+
+
+def test_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    columns = {
+        "native": macro_column(Runs({name: Part(10, 1000) for name in NAMES}, [])),
+        "vhe-nv2": macro_column(Runs({name: Part(10, 1500) for name in NAMES}, [])),
+    }
+    add_ratios(columns, CONFIGURATIONS)
+    terminal = Terminal()
+    terminal.file = text = io.StringIO()
+    print_growth(terminal, columns)
+    lines = text.getvalue().splitlines()
+    assert sum(line.split() == ["16", "100", "150", "(1.50)"] for line in lines) == 3
+    assert "guests: one exit to user space" in (line.strip() for line in lines)
