@@ -122,7 +122,7 @@ def test_host_time(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_every_configuration_does_every_operation(tmp_path: Path) -> None:
     configs = ["native-nvhe", "nvhe-nv2", "vhe-nv", "nvhe-nv"]
-    result, _ = bench(tmp_path, "--configs", ",".join(configs))
+    result, _ = bench(tmp_path, "--deterministic", "--configs", ",".join(configs))
     columns = result["configurations"]
     assert list(columns) == configs
     assert len({tuple(column["operations"]) for column in columns.values()}) == 1
@@ -174,7 +174,7 @@ def test_macro_by_host_time(tmp_path: Path) -> None:
 def test_a_profile_has_every_instruction(tmp_path: Path) -> None:
     options = ("--configs", "native,nvhe-nv2", "--only", "null,hypercall,mmio_read")
     result, output = bench(tmp_path, "--profile", *options)
-    measured, _ = bench(tmp_path, *options)
+    measured, _ = bench(tmp_path, "--deterministic", *options)
     for name, column in result["configurations"].items():
         for operation, cell in column["operations"].items():
             total = cell["instructions"]
