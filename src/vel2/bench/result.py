@@ -93,12 +93,12 @@ def add_comparisons(
 def compared(name: str, operation: str, cell: Tree, other: Tree) -> Tree:
     """Say how many times the cost of an operation the peer's is, and whether that is enough."""
     key = "host_ns_per_op" if cell["instructions_per_op"] is None else "instructions_per_op"
-    ratio = round(other[key] / cell[key], 2)
+    ratio = other[key] / cell[key]
     least = AT_LEAST.get(name, {}).get(operation)
     counted = key == "instructions_per_op" and least is not None
     return {
         "configuration": PEER_OF[name],
-        "ratio": ratio,
+        "ratio": float(f"{ratio:.3g}"),
         "at_least": least,
         "met": ratio >= least if counted else None,
     }

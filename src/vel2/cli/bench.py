@@ -363,7 +363,7 @@ def print_comparison(terminal: Terminal, columns: "Tree", operations: Sequence[s
             ratio = "-" if cell["ratio_to_native"] is None else f"{cell['ratio_to_native']:.2f}"
             gain = "-" if kvm is None or cost is None else f"{kvm['instructions'] / cost:.1f}"
             if cell["peer"] is not None:
-                gain = f"{cell['peer']['ratio']:.1f}"
+                gain = f"{cell['peer']['ratio']:.3g}"
             table.add_row(
                 name, operation, ratio, gain, *(target(cell[k]) for k in ("must", "aims"))
             )

@@ -29,7 +29,7 @@ def print_peer(terminal: Terminal, columns: "Tree", operations: Sequence[str]) -
                 name,
                 cell_text(other),
                 cell_text(cell),
-                f"{peer['ratio']:.1f}",
+                f"{peer['ratio']:.3g}",
                 least,
             )
     if table.row_count:

@@ -169,7 +169,7 @@ def columns(ours: int, kvm: int, deterministic: bool = True) -> dict[str, Any]:
     return made
 
 
-@pytest.mark.parametrize(("kvm", "ratio", "met"), [(240_000, 12.0, True), (239_000, 11.95, False)])
+@pytest.mark.parametrize(("kvm", "ratio", "met"), [(240_000, 12.0, True), (239_900, 12.0, False)])
 def test_at_least_so_many_times(kvm: int, ratio: float, met: bool) -> None:
     found = columns(20_000, kvm)
     assert found["vhe-nv2"]["operations"]["hypercall"]["peer"] == {
@@ -201,4 +201,9 @@ def test_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal.file = text
     print_peer(terminal, columns(20_000, 460_000), ["null", "hypercall"])
     lines = [" ".join(line.split()) for line in text.getvalue().splitlines()]
-    assert "kvm-vhe hypercall 46,000 (7) 2,000 23.0 12 met" in lines
+    assert "kvm-vhe hypercall 46,000 (7) 2,000 23 12 met" in lines
+
+
+def test_a_peer_that_is_far_cheaper() -> None:
+    cell = columns(2_865_000, 5_000)["vhe-nv2"]["operations"]["hypercall"]
+    assert cell["peer"]["ratio"] == 0.00175
