@@ -11,23 +11,30 @@ from functools import cache
 from pathlib import Path
 
 import vel2
+from vel2.arch.bits import Encoding
+from vel2.control.counters import trap_name
 from vel2.lang import Image
 
-__all__ = ("Code", "Place", "source_text")
+__all__ = ("Code", "Place", "source_text", "system_instruction")
 
+WORD_BYTES = 4
+SYSTEM, SYSTEM_MASK, READS = 0xD500_0000, 0xFFC0_0000, 1 << 21
+ISB, DSB, CRM = 0xD503_3FDF, 0xD503_309F, 0xF00
 SOURCES = Path(vel2.__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
 class Place:
-    """A function, and the line in it where that is known.
+    """An instruction's function, its line where that is known, and what it does to the system.
 
-    :ivar function: `module.function`, or `assembly label`.
+    :ivar function: `module.function`, or `assembly label`; of a kernel, its symbol.
     :ivar line: `vel2/hyp/trap.py:12`.
+    :ivar system: `MRS ESR_EL2`, `MSR VTTBR_EL2`, `TLBI ALLE1`, `ISB`, `DSB`; None for all others.
     """
 
     function: str
     line: str | None = None
+    system: str | None = None
 
 
 class Code:
@@ -47,12 +54,33 @@ class Code:
         symbol = self._image.symbol_at(pc)
         if symbol is None:
             return None
+        offset = pc - self._image.base
+        word = int.from_bytes(self._image.data[offset : offset + WORD_BYTES], "little")
+        system = system_instruction(word)
         line = self._image.source_at(pc)
         if line is not None:
-            return Place(function_at(line), line)
+            return Place(function_at(line), line, system)
         name = symbol.partition("+")[0]
         # An instruction that the compiler made for several lines has none.
-        return Place(f"{name} (no line)" if name in self._image.sizes else f"assembly {name}")
+        function = f"{name} (no line)" if name in self._image.sizes else f"assembly {name}"
+        return Place(function, None, system)
+
+
+def system_instruction(word: int) -> str | None:
+    """Name a system register access, system instruction or barrier; None for all others."""
+    if word == ISB:
+        return "ISB"
+    if word & ~CRM == DSB:
+        return "DSB"
+    op0 = word >> 19 & 3
+    if word & SYSTEM_MASK != SYSTEM or op0 == 0:
+        return None
+    name = trap_name(
+        Encoding(op0, word >> 16 & 7, word >> 12 & 15, word >> 8 & 15, word >> 5 & 7).trap_key
+    )
+    if op0 == 1:
+        return name
+    return f"{'MRS' if word & READS else 'MSR'} {name}"
 
 
 @cache

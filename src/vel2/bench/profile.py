@@ -82,6 +82,11 @@ class Run:
         """Count the instructions by source line, where it is known."""
         return Counter(place.line for place in self.places if place and place.line)
 
+    @property
+    def system(self) -> Counter[str]:
+        """Count the system register accesses, system instructions and barriers, where known."""
+        return Counter(place.system for place in self.places if place and place.system)
+
 
 @dataclass
 class Profile:

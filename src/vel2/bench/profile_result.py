@@ -49,4 +49,5 @@ def run_tree(run: Run) -> Tree:
         "syndrome": None if taken is None or taken.esr is None else describe_esr(taken.esr),
         "instructions": len(run.pcs),
         "functions": dict(run.functions.most_common()),
+        "system": dict(run.system.most_common()),
     }

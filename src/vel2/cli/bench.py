@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vel2.cli.bench_profile import profile_all
+from vel2.cli.bench_profile import print_profiles, profile_all
 from vel2.cli.demo import fetch_missing
 from vel2.cli.exits import ExitCode
 from vel2.cli.kernels import find_kernel
@@ -28,6 +28,7 @@ __all__ = ("bench", "cell_text", "print_columns", "print_comparison", "print_cos
 TIMEOUT_S = 300.0
 COUNT, PROFILE_COUNT, MACRO_ROUNDS = 1000, 10, 3
 COLUMN_GAP = "  "
+EXPLAINED = ("vhe-nv2", "nvhe-nv2", "vhe-nv")
 MET = {True: "met", False: "not met", None: "-"}
 
 
@@ -115,6 +116,20 @@ def split_names(texts: Sequence[str]) -> tuple[str, ...]:
     help="Show where the instructions of one operation go, by level, trap, function and line.",
 )
 @click.option(
+    "--explain",
+    "explained",
+    metavar="NAME",
+    help="Explain one operation step by step, out of its profile; by default for "
+    f"{', '.join(EXPLAINED)}.",
+)
+@click.option(
+    "--markdown",
+    "markdown_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With --explain: write the page there.",
+)
+@click.option(
     "--json",
     "json_file",
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
@@ -138,6 +153,8 @@ def bench(
     only: tuple[str, ...],
     timeout: float,
     profiling: bool,
+    explained: str | None,
+    markdown_file: Path | None,
     json_file: Path | None,
 ) -> None:
     """Measure what single operations of L2 cost.
@@ -156,6 +173,7 @@ def bench(
       vel2 bench --macro --el2 vhe       boot, processes, memory
       vel2 bench --growth --el2 vhe      more guests, more memory, more interrupts
       vel2 bench --profile --configs vhe-nv2 --only hypercall
+      vel2 bench --explain hypercall --markdown hypercall.md
     """  # noqa: D301
     from vel2.bench.configuration import find_configurations
     from vel2.bench.operations import UNAVAILABLE
@@ -163,19 +181,26 @@ def bench(
     from vel2.bench.peer import KVM_KERNEL
     from vel2.bench.system import compile_all
 
+    names = split_names(only)
+    if markdown_file is not None and explained is None:
+        raise UserError("--markdown is for --explain; name an operation with that.")
+    if explained is not None:
+        if names:
+            raise UserError("--explain names its operation itself; leave --only out.")
+        profiling, names = True, (explained,)
+        configs = configs or (() if el2 or nv or peers else EXPLAINED)
     if profiling and (what or clock == "host"):
         raise UserError(
-            "--profile counts instructions of single operations; leave --macro, --growth and"
-            " --host-time out."
+            "--profile and --explain count instructions of single operations;"
+            " leave --macro, --growth and --host-time out."
         )
     configurations = find_configurations(split_names(configs), el2, nv, peers)
     has_kvm = any(row.kvm for row in configurations)
-    if profiling and has_kvm:
+    if explained is not None and has_kvm:
         raise UserError(
-            "--profile cannot tell the levels apart where KVM is L0;"
-            " leave --peer and the kvm configurations out."
+            "--explain describes what vel2 does as L0; leave --peer and the kvm configurations out,"
+            " or look at them with --profile."
         )
-    names = split_names(only)
     if count is None:
         count = PROFILE_COUNT if profiling else COUNT
     if what is not None:
@@ -206,8 +231,10 @@ def bench(
         else:
             code = run_growth(terminal, tree, configurations, kernel, timeout)
     elif profiling:
-        columns, code = profile_all(terminal, configurations, kernel, payload, timeout)
-        tree["configurations"] = columns
+        made = profile_all(configurations, kernel, payload, timeout)
+        code = made.code
+        tree["configurations"] = made.columns
+        print_profiles(terminal, made, tree, explained is not None, markdown_file)
     else:
         from vel2.cli.bench_peer import print_peer
 

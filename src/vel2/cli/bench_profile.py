@@ -1,5 +1,9 @@
-"""`vel2 bench --profile`: the tables."""
+"""`vel2 bench --profile` and `--explain`."""
 
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -8,6 +12,7 @@ from rich.text import Text
 from vel2.cli.exits import ExitCode
 from vel2.cli.report import plain_table
 from vel2.cli.terminal import Terminal
+from vel2.errors import UserError
 from vel2.machine.loader import KernelImage
 
 if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
@@ -18,28 +23,32 @@ if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
     from vel2.bench.profile import Profile
     from vel2.bench.result import Tree
 
-__all__ = ("print_profile", "profile_all")
+__all__ = ("Profiled", "print_profile", "print_profiles", "profile_all", "write_page")
 
 MOST_LINES = 30
 
 
+@dataclass
+class Profiled:
+    """What came of it: the tree for JSON, the profiles, and the exit code of the first failure."""
+
+    columns: "Tree" = field(default_factory=dict)
+    profiles: "list[tuple[Configuration, Profile]]" = field(default_factory=list)
+    code: int = ExitCode.OK
+
+
 def profile_all(
-    terminal: Terminal,
     configurations: "Sequence[Configuration]",
     kernel: KernelImage,
     payload: "Payload",
     timeout: float,
-) -> tuple["Tree", int]:
-    """Profile one configuration after the other, and print each; go on when one fails.
-
-    :return: the profiles by configuration and operation, and the exit code of the first failure.
-    """
+) -> Profiled:
+    """Profile one configuration after the other; one that fails leaves the others theirs."""
     from vel2.bench.measure import MeasureError, Request
     from vel2.bench.profile import profile
     from vel2.bench.profile_result import profile_tree
 
-    columns: Tree = {}
-    code: int = ExitCode.OK
+    made = Profiled()
     for number, configuration in enumerate(configurations, 1):
         name = configuration.name
         click.echo(f"vel2: profiling {name} ({number} of {len(configurations)})", err=True)
@@ -47,14 +56,50 @@ def profile_all(
             found = profile(Request(configuration, kernel, payload, timeout=timeout))
         except MeasureError as error:
             click.echo(f"vel2: {name}: {error}", err=True)
-            columns[name] = {"error": str(error), "operations": {}}
-            code = code or error.exit_code
+            made.columns[name] = {"error": str(error), "operations": {}}
+            made.code = made.code or error.exit_code
             continue
-        for each in found.values():
-            print_profile(terminal, name, each)
         operations = {operation: profile_tree(each) for operation, each in found.items()}
-        columns[name] = {"error": None, "operations": operations}
-    return columns, code
+        made.columns[name] = {"error": None, "operations": operations}
+        made.profiles += ((configuration, each) for each in found.values())
+    return made
+
+
+def print_profiles(
+    terminal: Terminal, made: Profiled, tree: "Tree", explaining: bool, path: Path | None
+) -> None:
+    """Print each profile, or write the page that explains the one operation there is.
+
+    :param tree: says what was measured with. :param path: where the page goes.
+    :raises UserError: when the file cannot be written.
+    """
+    if not explaining:
+        for configuration, profile in made.profiles:
+            print_profile(terminal, configuration.name, profile)
+    elif made.profiles:
+        from vel2.bench.explain_page import Explained, explain_page
+
+        about = {"l1": f"Linux {tree['l1_kernel']}", "qemu": f"QEMU {tree['qemu']}"}
+        found = [Explained(*pair) for pair in made.profiles]
+        # As it was typed: the page says what wrote it.
+        command = shlex.join(["vel2", *sys.argv[1:]])
+        write_page(terminal, explain_page(found, about, command), path)
+
+
+def write_page(terminal: Terminal, text: str, path: Path | None) -> None:
+    """Write a page to a file, or to the terminal as it is.
+
+    :raises UserError: when the file cannot be written.
+    """
+    if path is None:
+        terminal.print(text, markup=False, highlight=False, soft_wrap=True, end="")
+        return
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise UserError(
+            f"the page cannot be written to {path} ({error.strerror}); name another file."
+        ) from error
 
 
 def print_profile(terminal: Terminal, configuration: str, profile: "Profile") -> None:

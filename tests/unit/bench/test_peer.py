@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from vel2.bench import traplog
 from vel2.bench.configuration import CONFIGURATIONS
@@ -21,7 +20,6 @@ from vel2.bench.result import add_comparisons, measured_column
 from vel2.bench.targets import AT_LEAST, PEER_OF
 from vel2.bench.traplog import LogParser, TrapLog, TrapLogError
 from vel2.cli.bench_peer import print_peer
-from vel2.cli.main import vel2
 from vel2.cli.terminal import Terminal
 
 GUEST, HOST = 0xFFFF_C0E9_EEAD_8C00, 0xFFFF_C0E9_EEA1_0C00
@@ -133,16 +131,6 @@ def test_no_descriptor_of_the_log_is_left(tmp_path: Path) -> None:
     with TrapLog(tmp_path):
         assert len(os.listdir("/proc/self/fd")) == before + 2
     assert len(os.listdir("/proc/self/fd")) == before
-
-
-@pytest.mark.parametrize("options", [["--peer", "kvm"], ["--configs", "native,kvm-nvhe"]])
-def test_what_cannot_be_profiled(options: list[str]) -> None:
-    result = CliRunner().invoke(vel2, ["bench", "--profile", "--only", "null", *options])
-    assert (result.exit_code, result.stderr) == (
-        2,
-        "vel2: --profile cannot tell the levels apart where KVM is L0;"
-        " leave --peer and the kvm configurations out.\n",
-    )
 
 
 # --- the comparison -----------------------------------------------------------------------------

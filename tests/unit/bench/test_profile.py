@@ -290,6 +290,6 @@ def test_host_time_cannot_be_profiled() -> None:
     result = CliRunner().invoke(vel2, ["bench", "--profile", "--host-time"])
     assert result.exit_code == 2
     assert result.stderr == (
-        "vel2: --profile counts instructions of single operations; leave --macro, --growth and"
-        " --host-time out.\n"
+        "vel2: --profile and --explain count instructions of single operations;"
+        " leave --macro, --growth and --host-time out.\n"
     )

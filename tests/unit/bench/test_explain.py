@@ -1,0 +1,228 @@
+"""The page that explains one operation: its steps, its figures, and the page in docs/."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from vel2.bench.configuration import CONFIGURATIONS
+from vel2.bench.execlog import Taken
+from vel2.bench.explain import (
+    CALL,
+    ENTER,
+    EXIT,
+    INTERRUPT,
+    KINDS,
+    L1_RUNS,
+    L2_RUNS,
+    LOCAL,
+    OTHER,
+    steps_of,
+    why_it_traps,
+)
+from vel2.bench.explain_page import INTRODUCTION, READING, Explained, explain_page, moved, prose
+from vel2.bench.measure import Figures
+from vel2.bench.places import Place
+from vel2.bench.profile import Profile, Run
+from vel2.cli.main import vel2
+
+HVC, ERET = Taken("HVC", esr=0x16 << 26), Taken("ERET", esr=0x1A << 26)
+MRS_MDCR = Taken("MRS", esr=0x18 << 26 | 3 << 20 | 1 << 17 | 4 << 14 | 1 << 10 | 1 << 1 | 1)
+DABT, IRQ = Taken("DABT", esr=0x24 << 26), Taken("IRQ")
+PAGE = Path(__file__).parents[3] / "docs/hypercall.md"
+
+
+def run(who: str, count: int, taken: Taken | None = None, **place: str) -> Run:
+    return Run(who, taken, [0] * count, [Place(f"of {who}", **place)] * count)
+
+
+NVHE = [
+    run("L2", 5),
+    run("L0", 300, HVC, system="MRS ESR_EL2"),
+    run("L1 vEL2", 100),
+    run("L0", 150, MRS_MDCR),
+    run("L1 vEL2", 20),
+    run("L0", 140, MRS_MDCR),
+    run("L1 vEL2", 30),
+    run("L0", 400, ERET),
+    run("L1 vEL1", 700),
+    run("L0", 310, HVC),
+    run("L1 vEL2", 90),
+    run("L0", 410, ERET),
+    run("L2", 4),
+]
+
+
+def profile(runs: list[Run]) -> Profile:
+    return Profile("hypercall", sum(len(each.pcs) for each in runs), 0, Figures(10, 90), runs)
+
+
+def test_runs_become_steps() -> None:
+    steps = steps_of(profile(NVHE))
+    assert [step.kind for step in steps] == [
+        L2_RUNS, EXIT, L1_RUNS, ENTER, L1_RUNS, CALL, L1_RUNS, ENTER, L2_RUNS
+    ]  # fmt: skip
+    inner = steps[2]
+    assert (inner.instructions(of_l0=False), inner.instructions(of_l0=True)) == (150, 290)
+    assert [(answer.kind, answer.each) for answer in inner.answers] == [
+        ("MRS MDCR_EL2", [150, 140])
+    ]
+    assert inner.functions == {"of L1 vEL2": 150}
+    assert inner.functions_of_answers == {"of L0": 290}
+    assert not inner.system
+    assert steps[1].system == {"MRS ESR_EL2": 300}
+    assert sum(step.traps for step in steps) == 6
+
+
+@pytest.mark.parametrize(
+    ("before", "taken", "after", "kind"),
+    [
+        ("L2", IRQ, "L1 vEL2", INTERRUPT),
+        ("L2", DABT, "L2", LOCAL),
+        ("L1 EL0", DABT, "L1 vEL2", OTHER),
+        ("L1 vEL2", ERET, "L1 EL0", ENTER),
+    ],
+)
+def test_kinds_of_steps(before: str, taken: Taken, after: str, kind: object) -> None:
+    steps = steps_of(profile([run(before, 1), run("L0", 1, taken), run(after, 1)]))
+    assert steps[1].kind is kind
+
+
+@pytest.mark.parametrize(
+    ("configuration", "kind", "why"),
+    [
+        ("vhe-nv2", "MSR MDCR_EL2", "no slot in the VNCR page"),
+        ("nvhe-nv2", "MSR CPTR_EL2", "hardware's CPACR_EL1 carries it"),
+        ("nvhe-nv2", "MRS CNTHCTL_EL2", "no slot in the VNCR page"),
+        ("nvhe-nv2", "MRS ID_AA64PFR0_EL1", "HCR_EL2.TID3"),
+        ("nvhe-nv2", "MRS ICC_SRE_EL2", "a register of the GIC's EL2"),
+        ("vhe-nv2", "MRS CNTHP_CTL_EL2", "hypervisor timer"),
+        ("vhe-nv2", "TLBI ALLE1IS", "shadow state"),
+        ("vhe-nv2", "IRQ", ""),
+        ("vhe-nv", "MRS TPIDR_EL2", "its value is in the page"),
+        ("vhe-nv", "MRS ESR_EL2", "hardware's ESR_EL1 carries it"),
+        ("nvhe-nv", "MRS TCR_EL1", "HCR_EL2.NV1"),
+        ("nvhe-nv", "MSR MDCR_EL2", "traps every EL2 register"),
+    ],
+)
+def test_why_an_access_traps(configuration: str, kind: str, why: str) -> None:
+    found = why_it_traps(kind, CONFIGURATIONS[configuration])
+    assert why in found
+    assert bool(why) == bool(found)
+
+
+def test_what_moved() -> None:
+    system = steps_of(profile([run("L0", 2, HVC, system="MRS ESR_EL2")]))[0].system
+    system.update(["MSR VTTBR_EL2", "ISB"])
+    assert moved(system) == [
+        "1 register read in 2 accesses: ESR_EL2.",
+        "1 register written: VTTBR_EL2.",
+        "Barriers and maintenance: 1 ISB.",
+    ]
+
+
+# --- the page -----------------------------------------------------------------------------------
+
+HEADING = re.compile(r"## ([\w-]+): ([\d,]+) instructions(?:, (\d+) traps)?")
+STEP = re.compile(r"### ([\w-]+), step (\d+): (.*)")
+
+
+def rows_of(block: str) -> list[list[str]]:
+    """Give a table's rows without its heads."""
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in block.splitlines()[2:]]
+
+
+def number(text: str) -> int:
+    return int(text.replace(",", "") or 0)
+
+
+def check(text: str) -> None:
+    """Check that a page is what the tool writes: its prose, its parts, and that figures add up."""
+    assert text.endswith("\n")
+    blocks = text.rstrip("\n").split("\n\n")
+    known = {prose(kind.text) for kind in KINDS} | {prose(READING)}
+    start, end = (re.escape(part) for part in INTRODUCTION.split("{does}"))
+    introduction = re.compile(f"{start}.*{end}")
+    assert blocks[0].startswith("# Where the instructions of one `")
+    assert blocks[1].startswith("<!-- Written by `vel2 bench --explain ")
+    assert introduction.fullmatch(" ".join(blocks[2].split()))
+    assert blocks[3].startswith("L1 is ")
+    totals = {row[0]: row for row in rows_of(blocks[4])}
+    steps: list[list[str]] = []
+    at = ""
+    step: list[str] = []
+    wanted: list[tuple[str, int]] = []
+    for block in blocks[5:]:
+        if found := HEADING.fullmatch(block):
+            assert not steps and not wanted
+            at = found[1]
+            assert totals[at][1] == f"{found[2]} ({found[3] or 0})"
+            assert number(found[2]) == sum(map(number, totals[at][2:5]))
+        elif block.startswith("| step |"):
+            steps = rows_of(block)
+            guests, l0, traps = (sum(number(row[n]) for row in steps) for n in (2, 3, 4))
+            assert number(totals[at][2]) + number(totals[at][3]) == guests
+            assert number(totals[at][4]) == l0
+            assert totals[at][1].endswith(f"({traps})")
+        elif found := STEP.fullmatch(block):
+            assert not wanted
+            step = steps.pop(0)
+            assert (found[1], found[2], found[3]) == (at, step[0], step[1])
+            wanted = [("| function of ", number(step[2]) or number(step[3]))]
+            if step[2] and step[4]:
+                wanted += [
+                    ("| trap within", number(step[3])),
+                    ("| function of L0", number(step[3])),
+                ]
+        elif block.startswith("|"):
+            begins, total = wanted.pop(0)
+            assert block.startswith(begins)
+            assert sum(number(row[-1]) for row in rows_of(block)) == total
+        elif not re.match(r"ESR_EL2: `|\d+ registers? (read|written)|Barriers and ", block):
+            assert block in known
+    assert not steps and not wanted
+
+
+def test_a_page() -> None:
+    nvhe = Explained(CONFIGURATIONS["nvhe-nv2"], profile(NVHE))
+    native = [run("L2", 5), run("L1 EL2", 900), run("L2", 4)]
+    found = [Explained(CONFIGURATIONS["native"], profile(native)), nvhe]
+    about = {"l1": "Linux 6.12", "qemu": "QEMU 10.0.2"}
+    text = explain_page(found, about, "vel2 bench --explain hypercall")
+    check(text)
+    assert "| nvhe-nv2 | 2,659 (6) | 9 | 940 | 1,710 | 8,000 (16) | - |" in text
+    assert "| 3 | L1 runs at vEL2 | 150 | 290 | 2 |" in text
+    assert (
+        "| MRS MDCR_EL2 | no slot in the VNCR page: L0 keeps it in the context | 2 | 290 |" in text
+    )
+    assert max(len(line) for line in text.splitlines() if not line.startswith("|")) <= 116
+
+
+def test_the_page_in_docs_is_what_the_tool_writes() -> None:
+    text = PAGE.read_text()
+    check(text)
+    assert f"docs/{PAGE.name}" in text
+    assert {"## vhe-nv2", "## nvhe-nv2", "## vhe-nv"} == set(re.findall(r"^## [\w-]+", text, re.M))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--markdown", "a.md"], "--markdown is for --explain; name an operation with that."),
+        (
+            ["--explain", "null", "--only", "null"],
+            "--explain names its operation itself; leave --only out.",
+        ),
+        (
+            ["--explain", "null", "--peer", "kvm"],
+            "--explain describes what vel2 does as L0; leave --peer and the kvm configurations"
+            " out, or look at them with --profile.",
+        ),
+    ],
+)
+def test_bad_options(options: list[str], said: str) -> None:
+    result = CliRunner().invoke(vel2, ["bench", *options])
+    assert (result.exit_code, result.stderr) == (2, f"vel2: {said}\n")
