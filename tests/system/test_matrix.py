@@ -63,7 +63,7 @@ def test_a_guest_that_cannot_end_in_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_the_whole_matrix(tmp_path: Path) -> None:
     rows = matrix(tmp_path)
     assert len(rows) == len(RECIPES) * len(COMBINATIONS)

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vel2.arch.homes import Kind
 from vel2.check.matrix import VHE_NV2, Combination, Inapplicable, Recipe, Sign
+from vel2.guests.apt import Progress
 from vel2.guests.kernels import guest_kernel
 from vel2.guests.qemu_guest import fetch_qemu, qemu_l1_tree
 from vel2.guests.recipes import l1_tree, l2_tree
@@ -158,13 +159,19 @@ QEMU_KERNEL = "6.12"
 QEMU_SAYS = {Kind.VHE: "VHE", Kind.NVHE: "Hyp nVHE"}
 
 
+@cache
+def qemu_root(progress: Progress | None = None) -> Path:
+    """Fetch QEMU; apt is not asked again for each cell."""
+    return fetch_qemu(progress)
+
+
 def qemu_config(at: Combination, folder: Path) -> "VmConfig":
     """Make the VM of the row with QEMU in L1."""
     from vel2.control.vm import VmConfig
 
     kernel = load_kernel(guest_kernel(QEMU_KERNEL).image_path)
     tree = qemu_l1_tree(
-        fetch_qemu(),
+        qemu_root(),
         kernel.data,
         l2_tree().pack(),
         l2_bootargs=L2_BOOTARGS.format(console="ttyAMA0"),
@@ -185,7 +192,7 @@ QEMU_RECIPE = Recipe(
     needs=(QEMU_KERNEL, "busybox"),
     make_config=qemu_config,
     signs=lambda at: (kvm_mode(QEMU_SAYS[at.el2]), *L2_SIGNS),
-    fetch=fetch_qemu,
+    fetch=qemu_root,
 )
 
 LINUX_RECIPES = (*(linux_recipe(row) for row in LINUX_ROWS), QEMU_RECIPE)

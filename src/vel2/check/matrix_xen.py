@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vel2.check.matrix import VHE_NV2, Combination, Inapplicable, Recipe, Sign
 from vel2.check.matrix_linux import MEMORY_BYTES
+from vel2.guests.apt import Progress
 from vel2.guests.kernels import guest_path
 from vel2.guests.recipes import l2_tree
+from vel2.guests.xen_dom0 import XenTools, dom0_tree, fetch_xen_tools
 from vel2.machine.domains import DOM0, Domain
 from vel2.machine.loader import load_kernel
 
@@ -22,6 +24,7 @@ VERSIONS = ("4.17", "4.20")
 KERNEL = "6.12"
 DOM0_BYTES = 512 << 20
 DOMU_BYTES = 192 << 20
+DOMAIN_BOOTARGS = "console=hvc0 panic=-1 quiet job=none"
 DOMAINS = ("domU1", "domU2")
 
 AS_VHE: Mapping[Combination, Inapplicable] = {
@@ -45,11 +48,10 @@ def dom0_config(version: str, at: Combination, folder: Path) -> "VmConfig":
     from vel2.control.vm import VmConfig
 
     kernel = load_kernel(guest_path(KERNEL)).data
-    bootargs = "console=hvc0 panic=-1 quiet job=none"
     return VmConfig(
         kernel=load_kernel(guest_path(f"xen-{version}")),
         append=f"dom0_mem={DOM0_BYTES >> 20}M",
-        domains=(Domain(DOM0, kernel, bootargs, l2_tree().pack()),),
+        domains=(Domain(DOM0, kernel, DOMAIN_BOOTARGS, l2_tree().pack()),),
         memory_bytes=MEMORY_BYTES,
         el2=at.el2,
         nv=at.nv,
@@ -75,6 +77,71 @@ def dom0_recipe(version: str) -> Recipe:
         make_config=partial(dom0_config, version),
         signs=partial(dom0_signs, version),
         inapplicable=AS_VHE,
+    )
+
+
+# The same with a dom0 that starts a domain by Xen's tools, which are of the same version.
+
+
+@cache
+def tools(version: str, progress: Progress | None = None) -> XenTools:
+    """Fetch Xen's tools; apt is not asked again for each cell."""
+    return fetch_xen_tools(version, progress)
+
+
+def xl_config(version: str, at: Combination, folder: Path) -> "VmConfig":
+    """Make the VM of Xen with a dom0 that starts a domain."""
+    from vel2.control.vm import VmConfig
+
+    fetched = tools(version)
+    tree = dom0_tree(
+        fetched,
+        load_kernel(guest_path(KERNEL)).data,
+        l2_tree().pack(),
+        domain_memory_bytes=DOMU_BYTES,
+        domain_bootargs=DOMAIN_BOOTARGS,
+    )
+    dom0 = Domain(DOM0, load_kernel(fetched.vmlinuz).data, DOMAIN_BOOTARGS, tree.pack())
+    return VmConfig(
+        kernel=load_kernel(guest_path(f"xen-{version}")),
+        append=f"dom0_mem={DOM0_BYTES >> 20}M",
+        domains=(dom0,),
+        memory_bytes=MEMORY_BYTES,
+        el2=at.el2,
+        nv=at.nv,
+    )
+
+
+def xl_signs(version: str, at: Combination) -> tuple[Sign, ...]:
+    """Give what it shows: the tools work, and the new domain ran."""
+    return (
+        xen_version(version),
+        Sign(r"##vel2 dom0\.userspace=ok", "dom0 did not reach user space"),
+        Sign(
+            line=r"##vel2 dom0\.services_status=0",
+            otherwise="Xen's services did not start",
+            instead=r"##vel2 dom0\.services_status=(.*)",
+        ),
+        Sign(r"domU\| ##vel2 l2\.userspace=ok", "domU did not reach user space"),
+        Sign(
+            line=r"##vel2 dom0\.xl_status=0",
+            otherwise="xl did not end with status 0",
+            instead=r"##vel2 dom0\.xl_status=(.*)",
+        ),
+        Sign(r"\(XEN\) Hardware Dom0 halted.*", "Xen did not see dom0 power off"),
+    )
+
+
+def xl_recipe(version: str) -> Recipe:
+    """Make the row of Xen with a dom0 that starts a domain."""
+    return Recipe(
+        name=f"xen-{version}-xl",
+        summary=f"Xen {version}, dom0 starts a Linux {KERNEL} domain by xl",
+        needs=(f"xen-{version}", KERNEL, "busybox"),
+        make_config=partial(xl_config, version),
+        signs=partial(xl_signs, version),
+        inapplicable=AS_VHE,
+        fetch=partial(tools, version),
     )
 
 
@@ -147,4 +214,7 @@ def dom0less_recipe(version: str) -> Recipe:
     )
 
 
-XEN_RECIPES = (*map(dom0_recipe, VERSIONS), dom0less_recipe(VERSIONS[-1]))
+XEN_RECIPES = (
+    *(make(version) for version in VERSIONS for make in (dom0_recipe, xl_recipe)),
+    dom0less_recipe(VERSIONS[-1]),
+)

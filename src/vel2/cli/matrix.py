@@ -35,7 +35,7 @@ from vel2.guests.kernels import fetch, list_guests
 
 __all__ = ("matrix",)
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 300.0
 STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.NOT_APPLICABLE: "dim"}
 WIDTH = max(len(recipe.name) for recipe in RECIPES) + 2
 GUESTS_HELP = "\n".join(

@@ -125,6 +125,25 @@ def test_xen_has_to_show_all(missing: int) -> None:
     assert len(complaints(recipe, at, XEN_SAYS[:missing] + XEN_SAYS[missing + 1 :])) == 1
 
 
+XL_SAYS = [
+    "(XEN) Xen version 4.20.0 (Debian)",
+    "##vel2 dom0.userspace=ok",
+    "##vel2 dom0.services_status=0",
+    "##vel2 dom0.xl_status=0",
+    "domU| ##vel2 l2.userspace=ok",
+    "(XEN) Hardware Dom0 halted: halting machine",
+]
+
+
+@pytest.mark.parametrize("missing", range(len(XL_SAYS)))
+def test_xl_has_to_show_all(missing: int) -> None:
+    recipe, at = BY_NAME["xen-4.20-xl"], Combination(Kind.NVHE, Level.NV)
+    assert complaints(recipe, at, XL_SAYS) == []
+    assert len(complaints(recipe, at, XL_SAYS[:missing] + XL_SAYS[missing + 1 :])) == 1
+    failed = [line.replace("xl_status=0", "xl_status=134") for line in XL_SAYS]
+    assert complaints(recipe, at, failed) == ["xl did not end with status 0: 134"]
+
+
 def test_another_xen_is_not_the_one_asked_for() -> None:
     recipe, at = BY_NAME["xen-4.17"], Combination(Kind.NVHE, Level.NV)
     assert complaints(recipe, at, XEN_SAYS) == ["Xen 4.17 did not start"]
