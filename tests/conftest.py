@@ -36,7 +36,7 @@ CONSOLES = pytest.StashKey[list[tuple[str, HasTail]]]()
 
 
 def environment(process: Path) -> list[bytes]:
-    """Read the environment of a process; within exec it has a name before it has one."""
+    """Read the environment of a process, once it has one: within exec it has none for a while."""
     while True:
         data = (process / "environ").read_bytes()
         state = (process / "stat").read_text().rpartition(")")[2].split()[0]
@@ -52,9 +52,11 @@ def qemu_processes(token: str) -> dict[int, str]:
         if not process.name.isdigit():
             continue
         try:
-            name = (process / "comm").read_text().strip()
-            if name.startswith("qemu-system") and wanted in environment(process):
-                found[int(process.name)] = name
+            # In this order: within exec a process has its old name while it has no environment.
+            if wanted in environment(process):
+                name = (process / "comm").read_text().strip()
+                if name.startswith("qemu-system"):
+                    found[int(process.name)] = name
         except OSError:  # it ended while we looked, or is not ours to look into
             continue
     return found

@@ -17,6 +17,7 @@ from vel2.arch import insn
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.hyp import (
+    a64,
     context,
     exception,
     finegrained,
@@ -71,6 +72,7 @@ def init_id_registers(vm: Vm) -> None:
 
 
 ROOTS = (
+    a64.execute,
     context.enter_vel1,
     context.enter_vel2,
     exception.take_to_running_el1,
@@ -247,6 +249,7 @@ class Rig:
         self.page: VncrPage = self.sim.at(VncrPage, self.l0_base + VNCR_OFFSET)
         self.vm.pool_base = self.l0_base + POOL_OFFSET
         self.vm.pool_size = pool_pages * 0x1000
+        self.vm.ram_base, self.vm.ram_end = RAM_BASE, RAM_BASE + TABLES_BYTES
         self.vm.max_parange = PARANGE[48]
         self.vm.region_count = len(regions)
         for region, (base, length, kind) in zip(self.vm.regions, regions, strict=False):

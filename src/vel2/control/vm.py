@@ -177,6 +177,8 @@ class Vm:
         vm.entry_pc = entry_pc
         vm.entry_x0 = entry_x0
         regions = l1_regions(memory_map, config.memory_bytes)
+        vm.ram_base = RAM_BASE
+        vm.ram_end = RAM_BASE + config.memory_bytes
         vm.canonical_by_pages = 1
         vm.max_parange = PARANGE_48_BITS
         if all(base + size <= 1 << 40 for base, size, _ in regions):

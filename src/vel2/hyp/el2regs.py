@@ -7,154 +7,195 @@ does not exist for L1, and the access is UNDEFINED.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import CONTEXT_MEMORY, HYP_TIMERS, IN_PAGE, SWITCHED, slot
+from vel2.arch.homes import CONTEXT_MEMORY, HYP_TIMERS, SWITCHED, slot
 from vel2.hyp import controls, gic, monitors, selectors, timer
 from vel2.hyp.context import sync_mdscr
 from vel2.hyp.exception import held_spsr, spsr_of
+from vel2.hyp.places import NUMBER, Kind, kind_of, means_page, place_of, special
 from vel2.hyp.state import GUEST_NVHE, SLOW_MAINTENANCE, Vcpu, page_of, vm_of
 from vel2.hyp.translate import TRANSLATIONS
 from vel2.lang import inline, mrs, msr, resident, u64
 
 HCR_SLOT = slot(sr.HCR_EL2)
 ACTLR_SLOT = slot(sr.ACTLR_EL1)
+CPACR_SLOT = slot(sr.CPACR_EL1)
 E2H = sr.HCR_EL2.E2H.mask
 SRE_ALWAYS = sr.ICC_SRE_EL2.compose(SRE=1, DFB=1, DIB=1, Enable=1)
 VTR_HIDES = sr.ICH_VTR_EL2.compose(DVIM=1)
 VTR_SETS = sr.ICH_VTR_EL2.compose(nV4=1)
 EL02_TIMERS = (
-    (sr.CNTP_CTL_EL02, sr.CNTP_CVAL_EL02, sr.CNTP_TVAL_EL02, False),
-    (sr.CNTV_CTL_EL02, sr.CNTV_CVAL_EL02, sr.CNTV_TVAL_EL02, True),
+    (special(sr.CNTP_CTL_EL02), special(sr.CNTP_CVAL_EL02), special(sr.CNTP_TVAL_EL02), False),
+    (special(sr.CNTV_CTL_EL02), special(sr.CNTV_CVAL_EL02), special(sr.CNTV_TVAL_EL02), True),
 )
 """vEL1's timers as vEL2 names them with E2H=1, whose registers are in the page."""
-EL0_TIMERS = (
-    *(sr.CNTP_CTL_EL0, sr.CNTP_CVAL_EL0, sr.CNTP_TVAL_EL0),
-    *(sr.CNTV_CTL_EL0, sr.CNTV_CVAL_EL0, sr.CNTV_TVAL_EL0),
-)
-"""vEL1's timers as vEL2 names them with E2H=0: hardware's own."""
-
-
-@inline
-def carries(row_vel2_key: u64, key: u64) -> bool:
-    """Whether `key` is the EL2 name of a switched register (SP_EL2, CNTHCTL_EL2 are not)."""
-    return key == row_vel2_key and key != sr.SP_EL2.trap_key and key != sr.CNTHCTL_EL2.trap_key
 
 
 @resident
 def read(vcpu: Vcpu, key: u64) -> u64:
     """Read a register of L1 that trapped at vEL2; sets `undefined` if there is none."""
-    if vcpu.e2h != 0 and vm_of(vcpu).cpacr_holds_cptr == 0 and is_cptr(key):
-        return vcpu.vel2.memory[controls.CPTR_MEMORY]
-    if key == sr.SPSR_EL2.trap_key:
-        return spsr_of(vcpu, mrs(sr.SPSR_EL1))
-    for row in SWITCHED:
-        if carries(row.vel2.trap_key, key):
-            if vcpu.e2h != 0 or not row.traps_nvhe:
-                return mrs(row.hardware)
-            return vcpu.vel2.el1[row.index]
-    for timer_row in HYP_TIMERS:
-        if key == timer_row.name.trap_key and (vcpu.e2h != 0 or not timer_row.e2h_only):
-            return mrs(timer_row.home)
-    if key == sr.HPFAR_EL2.trap_key:
-        return vcpu.hpfar
-    if key == sr.ZCR_EL2.trap_key and vm_of(vcpu).has_sve != 0:
-        return mrs(sr.ZCR_EL1)
-    if key == sr.CNTHCTL_EL2.trap_key:
-        if vcpu.e2h == 0:
-            return vcpu.vel2.memory[controls.CNTHCTL_INDEX]
-        return controls.l1_cnthctl(vcpu, mrs(sr.CNTKCTL_EL1))
-    if key == sr.CNTKCTL_EL12.trap_key and vcpu.e2h != 0:
-        return vcpu.vel1.el1[controls.CNTKCTL_INDEX]
-    if key == sr.ACTLR_EL1.trap_key:
-        return page_of(vcpu).slot[ACTLR_SLOT]
-    return read_interface_or_page(vcpu, key)
-
-
-@resident
-def read_interface_or_page(vcpu: Vcpu, key: u64) -> u64:
-    """Read what is computed from the page, the page itself, or context memory."""
-    page = page_of(vcpu)
-    if key == sr.ICC_SRE_EL2.trap_key:
-        return SRE_ALWAYS
-    if key == sr.ICH_VTR_EL2.trap_key:
-        return mrs(sr.ICH_VTR_EL2) & ~VTR_HIDES | VTR_SETS
-    if key == sr.ICH_MISR_EL2.trap_key:
-        return gic.maintenance_status(page, vm_of(vcpu).list_registers)
-    if key == sr.ICH_EISR_EL2.trap_key:
-        return gic.eoi_list_registers(page, vm_of(vcpu).list_registers)
-    if key == sr.ICH_ELRSR_EL2.trap_key:
-        return gic.empty_list_registers(page, vm_of(vcpu).list_registers)
-    for register in EL0_TIMERS:
-        if vcpu.e2h == 0 and key == register.trap_key:
-            timer.load_offset(vcpu)
-            return mrs(register)
-    for ctl, _, tval, is_virtual in EL02_TIMERS:
-        if vcpu.e2h != 0 and key == ctl.trap_key:
-            return timer.read_trapped_ctl(vcpu, is_virtual)
-        if vcpu.e2h != 0 and key == tval.trap_key:
-            return timer.read_tval(page, is_virtual)
-    for row in IN_PAGE:
-        if key == row.name.trap_key and in_use(vcpu, row.with_e2h, row.without_e2h):
-            return page.slot[row.slot]
-    for memory in CONTEXT_MEMORY:
-        if key == memory.register.trap_key:
-            return vcpu.vel2.memory[memory.index]
+    place = place_of(key)
+    kind = kind_of(place)
+    number = place & NUMBER
+    if kind == Kind.PAGE:
+        if means_page(place, vcpu.e2h):
+            return page_of(vcpu).slot[number]
+    elif kind == Kind.SPECIAL:
+        return read_special(vcpu, number)
+    elif kind == Kind.CARRIED:
+        return read_carried(vcpu, number)
+    elif kind == Kind.HYP_TIMER:
+        return read_timer(vcpu, number)
+    elif kind == Kind.MEMORY:
+        return vcpu.vel2.memory[number]
     return monitors.read(vcpu, key)
 
 
+@resident
+def read_carried(vcpu: Vcpu, number: u64) -> u64:
+    """Read a register of vEL2 that hardware's EL1 register carries, or stands for."""
+    for row in SWITCHED:
+        if number == row.index:
+            if vcpu.e2h != 0 or not row.traps_nvhe:
+                return mrs(row.hardware)
+    return vcpu.vel2.el1[number]
+
+
+@resident
+def read_timer(vcpu: Vcpu, number: u64) -> u64:
+    """Read a hypervisor timer; with E2H=0 the EL0 names are vEL1's timers, hardware's own."""
+    for index, row in enumerate(HYP_TIMERS):
+        if number == index:
+            if not row.e2h_only or vcpu.e2h != 0:
+                return mrs(row.home)
+            timer.load_offset(vcpu)
+            return mrs(row.name)
+    return 0
+
+
+@resident
+def read_special(vcpu: Vcpu, number: u64) -> u64:
+    """Read a register with a rule of its own."""
+    page = page_of(vcpu)
+    vm = vm_of(vcpu)
+    if number == special(sr.HPFAR_EL2):
+        return vcpu.hpfar
+    if number == special(sr.ICC_SRE_EL2):
+        return SRE_ALWAYS
+    if number == special(sr.ICH_VTR_EL2):
+        return mrs(sr.ICH_VTR_EL2) & ~VTR_HIDES | VTR_SETS
+    if number == special(sr.ICH_MISR_EL2):
+        return gic.maintenance_status(page, vm.list_registers)
+    if number == special(sr.ICH_EISR_EL2):
+        return gic.eoi_list_registers(page, vm.list_registers)
+    if number == special(sr.ICH_ELRSR_EL2):
+        return gic.empty_list_registers(page, vm.list_registers)
+    if number == special(sr.CNTHCTL_EL2):
+        if vcpu.e2h == 0:
+            return vcpu.vel2.memory[controls.CNTHCTL_INDEX]
+        return controls.l1_cnthctl(vcpu, mrs(sr.CNTKCTL_EL1))
+    if number == special(sr.MDCR_EL2):
+        return vcpu.vel2.memory[controls.MDCR_INDEX]
+    if number == special(sr.SPSR_EL2):
+        return spsr_of(vcpu, mrs(sr.SPSR_EL1))
+    if number == special(sr.CPTR_EL2):
+        return read_cptr(vcpu)
+    if number == special(sr.HCR_EL2):
+        return page.slot[HCR_SLOT]
+    if number == special(sr.ACTLR_EL1):
+        return page.slot[ACTLR_SLOT]
+    return read_conditional(vcpu, number)
+
+
 @inline
-def in_use(vcpu: Vcpu, with_e2h: bool, without_e2h: bool) -> bool:
-    """Whether a name of the page exists with L1's E2H."""
+def read_cptr(vcpu: Vcpu) -> u64:
+    """Read CPTR_EL2."""
+    if vcpu.e2h == 0:
+        return vcpu.vel2.el1[controls.CPTR_INDEX]
+    if vm_of(vcpu).cpacr_holds_cptr != 0:
+        return mrs(sr.CPACR_EL1)
+    return vcpu.vel2.memory[controls.CPTR_MEMORY]
+
+
+@resident
+def read_conditional(vcpu: Vcpu, number: u64) -> u64:
+    """Read a register that exists with E2H=1 only, or with a feature, or means another then."""
+    page = page_of(vcpu)
+    if number == special(sr.ZCR_EL2) and vm_of(vcpu).has_sve != 0:
+        return mrs(sr.ZCR_EL1)
+    if number == special(sr.CPACR_EL1):
+        if vcpu.e2h == 0:
+            return page.slot[CPACR_SLOT]
+        if vm_of(vcpu).cpacr_holds_cptr == 0:
+            return vcpu.vel2.memory[controls.CPTR_MEMORY]
     if vcpu.e2h != 0:
-        return with_e2h
-    return without_e2h
-
-
-@inline
-def is_cptr(key: u64) -> bool:
-    """Whether `key` is a name of a VHE guest's CPTR_EL2."""
-    return key == sr.CPACR_EL1.trap_key or key == sr.CPTR_EL2.trap_key
+        if number == special(sr.CNTKCTL_EL12):
+            return vcpu.vel1.el1[controls.CNTKCTL_INDEX]
+        for ctl, cval, tval, is_virtual in EL02_TIMERS:
+            if number == ctl:
+                return timer.read_trapped_ctl(vcpu, is_virtual)
+            if number == cval:
+                return timer.read_cval(page, is_virtual)
+            if number == tval:
+                return timer.read_tval(page, is_virtual)
+    vcpu.undefined = 1
+    return 0
 
 
 @resident
 def write(vcpu: Vcpu, key: u64, value: u64) -> None:
     """Write a register of L1 that trapped at vEL2; sets `undefined` if none can be written."""
-    if vcpu.e2h != 0 and vm_of(vcpu).cpacr_holds_cptr == 0 and is_cptr(key):
-        vcpu.vel2.memory[controls.CPTR_MEMORY] = value
-        msr(sr.CPACR_EL1, value)
+    place = place_of(key)
+    kind = kind_of(place)
+    number = place & NUMBER
+    if kind == Kind.PAGE:
+        if means_page(place, vcpu.e2h):
+            page_of(vcpu).slot[number] = value
+        else:
+            vcpu.undefined = 1
+    elif kind == Kind.SPECIAL:
+        write_special(vcpu, number, value)
+    elif kind == Kind.CARRIED:
+        write_carried(vcpu, number, value)
         return
-    if key == sr.SPSR_EL2.trap_key:
-        msr(sr.SPSR_EL1, held_spsr(vcpu, value))
-        return
+    elif kind == Kind.HYP_TIMER:
+        write_timer(vcpu, number, value)
+    elif kind == Kind.MEMORY:
+        for memory in CONTEXT_MEMORY:
+            if number == memory.index:
+                vcpu.vel2.memory[memory.index] = value & memory.writable
+    else:
+        # A breakpoint or watchpoint of vEL2 itself works from here on: so must the MDSCR_EL1 that
+        # was written before it.
+        sync_mdscr(vcpu)
+        monitors.write(vcpu, key, value)
+    # L1 may acknowledge interrupts in a loop, with no ERET in it: what it has just masked must
+    # not be there the next time it looks.
+    if vcpu.slow_eret != 0:
+        sync_live(vcpu)
+
+
+@resident
+def write_carried(vcpu: Vcpu, number: u64, value: u64) -> None:
+    """Write a register of vEL2 that hardware's EL1 register carries, or stands for."""
     for row in SWITCHED:
-        if carries(row.vel2.trap_key, key):
+        if number == row.index:
             if vcpu.e2h != 0 or not row.traps_nvhe:
                 msr(row.hardware, value)
             else:
                 vcpu.vel2.el1[row.index] = value
                 msr(row.hardware, TRANSLATIONS[row.index](value))
-            return
-    for timer_row in HYP_TIMERS:
-        if key == timer_row.name.trap_key and (vcpu.e2h != 0 or not timer_row.e2h_only):
-            msr(timer_row.home, value)
-            return
-    if key == sr.HPFAR_EL2.trap_key:
-        vcpu.hpfar = value & sr.HPFAR_EL2.FIPA.mask
-    elif key == sr.ZCR_EL2.trap_key and vm_of(vcpu).has_sve != 0:
-        msr(sr.ZCR_EL1, value)
-    elif key == sr.CNTHCTL_EL2.trap_key:
-        vcpu.vel2.memory[controls.CNTHCTL_INDEX] = value
-        if vcpu.e2h != 0:
-            msr(sr.CNTKCTL_EL1, value)
-    elif key == sr.CNTKCTL_EL12.trap_key and vcpu.e2h != 0:
-        vcpu.vel1.el1[controls.CNTKCTL_INDEX] = value & controls.CNTKCTL_BITS
-    elif key == sr.HCR_EL2.trap_key:
-        write_hcr(vcpu, value)
-    elif key != sr.ICC_SRE_EL2.trap_key and key != sr.ACTLR_EL1.trap_key:
-        write_page(vcpu, key, value)
-        # L1 may acknowledge interrupts in a loop, with no ERET in it: what it has just masked must
-        # not be there the next time it looks.
-        if vcpu.slow_eret != 0:
-            sync_live(vcpu)
+
+
+@resident
+def write_timer(vcpu: Vcpu, number: u64, value: u64) -> None:
+    """Write a hypervisor timer; with E2H=0 the EL0 names are vEL1's timers, hardware's own."""
+    for index, row in enumerate(HYP_TIMERS):
+        if number == index:
+            if not row.e2h_only or vcpu.e2h != 0:
+                msr(row.home, value)
+            else:
+                timer.load_offset(vcpu)
+                msr(row.name, value)
 
 
 @inline
@@ -166,39 +207,67 @@ def sync_live(vcpu: Vcpu) -> None:
 
 
 @resident
-def write_page(vcpu: Vcpu, key: u64, value: u64) -> None:
-    """Write a slot of the page or context memory."""
-    if key == sr.MDCR_EL2.trap_key:
+def write_special(vcpu: Vcpu, number: u64, value: u64) -> None:
+    """Write a register with a rule of its own."""
+    if number == special(sr.HPFAR_EL2):
+        vcpu.hpfar = value & sr.HPFAR_EL2.FIPA.mask
+    elif number == special(sr.CNTHCTL_EL2):
+        vcpu.vel2.memory[controls.CNTHCTL_INDEX] = value
+        if vcpu.e2h != 0:
+            msr(sr.CNTKCTL_EL1, value)
+    elif number == special(sr.MDCR_EL2):
         monitors.write_mdcr(vcpu, value)
-        return
+    elif number == special(sr.SPSR_EL2):
+        msr(sr.SPSR_EL1, held_spsr(vcpu, value))
+    elif number == special(sr.CPTR_EL2):
+        write_cptr(vcpu, value)
+    elif number == special(sr.HCR_EL2):
+        write_hcr(vcpu, value)
+    elif number != special(sr.ICC_SRE_EL2) and number != special(sr.ACTLR_EL1):
+        write_conditional(vcpu, number, value)
+
+
+@inline
+def write_cptr(vcpu: Vcpu, value: u64) -> None:
+    """Write CPTR_EL2."""
+    if vcpu.e2h == 0:
+        vcpu.vel2.el1[controls.CPTR_INDEX] = value
+        msr(sr.CPACR_EL1, TRANSLATIONS[controls.CPTR_INDEX](value))
+    else:
+        if vm_of(vcpu).cpacr_holds_cptr == 0:
+            vcpu.vel2.memory[controls.CPTR_MEMORY] = value
+        msr(sr.CPACR_EL1, value)
+
+
+@resident
+def write_conditional(vcpu: Vcpu, number: u64, value: u64) -> None:
+    """Write a register that exists with E2H=1 only, or with a feature, or means another then."""
     page = page_of(vcpu)
-    for register in EL0_TIMERS:
-        if vcpu.e2h == 0 and key == register.trap_key:
-            timer.load_offset(vcpu)
-            msr(register, value)
+    if number == special(sr.ZCR_EL2) and vm_of(vcpu).has_sve != 0:
+        msr(sr.ZCR_EL1, value)
+        return
+    if number == special(sr.CPACR_EL1):
+        if vcpu.e2h == 0:
+            page.slot[CPACR_SLOT] = value
             return
-    for ctl, cval, tval, is_virtual in EL02_TIMERS:
-        if vcpu.e2h != 0 and key == ctl.trap_key:
-            timer.write_ctl(vcpu, value, is_virtual)
+        if vm_of(vcpu).cpacr_holds_cptr == 0:
+            write_cptr(vcpu, value)
             return
-        if vcpu.e2h != 0 and key == cval.trap_key:
-            timer.write_cval(vcpu, value, is_virtual)
+    if vcpu.e2h != 0:
+        if number == special(sr.CNTKCTL_EL12):
+            vcpu.vel1.el1[controls.CNTKCTL_INDEX] = value & controls.CNTKCTL_BITS
             return
-        if vcpu.e2h != 0 and key == tval.trap_key:
-            timer.write_tval(vcpu, value, is_virtual)
-            return
-    for row in IN_PAGE:
-        if key == row.name.trap_key and in_use(vcpu, row.with_e2h, row.without_e2h):
-            page.slot[row.slot] = value
-            return
-    for memory in CONTEXT_MEMORY:
-        if key == memory.register.trap_key:
-            vcpu.vel2.memory[memory.index] = value & memory.writable
-            return
-    # A breakpoint or watchpoint of vEL2 itself works from here on: so must the MDSCR_EL1 that was
-    # written before it.
-    sync_mdscr(vcpu)
-    monitors.write(vcpu, key, value)
+        for ctl, cval, tval, is_virtual in EL02_TIMERS:
+            if number == ctl:
+                timer.write_ctl(vcpu, value, is_virtual)
+                return
+            if number == cval:
+                timer.write_cval(vcpu, value, is_virtual)
+                return
+            if number == tval:
+                timer.write_tval(vcpu, value, is_virtual)
+                return
+    vcpu.undefined = 1
 
 
 @resident

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from vel2.arch import sysregs as sr
-from vel2.arch.bits import Field, Register
+from vel2.arch.bits import Encoding, Field, Register
 from vel2.hyp.selectors import ALL_COUNTERS
 from vel2.hyp.state import GUEST_NVHE, LEVEL_NV2, Vm
 from vel2.lang import inline, mrs, resident, u64
@@ -187,6 +187,8 @@ ZFR0_INDEX = 4 * 8 + 4
 MMFR0_INDEX = 7 * 8 + 0
 MMFR1_INDEX = 7 * 8 + 1
 MMFR4_INDEX = 7 * 8 + 4
+ID_SPACE_MASK = Encoding(3, 0, 15, 0, 0).trap_key | Encoding(0, 7, 0, 0, 0).trap_key
+ID_SPACE = Encoding(3, 0, 0, 0, 0).trap_key
 ROWS = tuple(_row(register, rules) for register, rules in RULES)
 
 
@@ -196,6 +198,18 @@ def capped(field_value: u64, limit: u64) -> u64:
     if field_value < limit:
         return field_value
     return limit
+
+
+@inline
+def is_in_space(key: u64) -> bool:
+    """Whether a key is in the space of HCR_EL2.TID3: op0=3, op1=0, CRn=0, CRm=1-7."""
+    return key & ID_SPACE_MASK == ID_SPACE and key & 15 >= 1 and key & 15 <= 7
+
+
+@inline
+def of_vm(vm: Vm, key: u64) -> u64:
+    """Give an identification register as the VM sees it."""
+    return vm.id_registers[u64((key & 7) * 8 + (key >> 11 & 7))]
 
 
 @resident

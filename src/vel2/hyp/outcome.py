@@ -18,6 +18,8 @@ class Outcome(IntEnum):
     """Ask CPython."""
     FATAL = 5
     """A bug of ours: record everything and stop the machine."""
+    AHEAD = 6
+    """As SKIP; and what follows may be done by `ahead` before the guest runs on."""
 
 
 class Stop(IntEnum):

@@ -16,6 +16,7 @@ SYSREG_COUNTERS = 1 << 16
 SHADOW_CONTEXTS = 16
 MAX_REGIONS = 32
 ID_REGISTERS = 64
+BARREN = 256
 
 GUEST_VHE = 0
 GUEST_NVHE = 1
@@ -78,6 +79,8 @@ class Counters(Struct):
     """ERETs finished in the vectors; not in `by_ec`."""
     to_vel1 = scalar(u64)
     to_vel2 = scalar(u64)
+    ahead = scalar(u64)
+    """Accesses that would have trapped, done with the trap before (`ahead`); not in `by_ec`."""
     forwarded = scalar(u64)
     injected = scalar(u64)
     shadow_fills = scalar(u64)
@@ -129,6 +132,8 @@ class Vcpu(Struct):
     index = scalar(u64)
     shadow = scalar(u64)
     """Address of the `Stage2` that runs or ran L2 last, or 0."""
+    barren = array(u64, BARREN)
+    """Addresses behind a trapped access from which `ahead.run` won nothing."""
     value = scalar(u64)
     """What an emulated register read gives."""
     undefined = scalar(u64)
@@ -201,6 +206,9 @@ class Vm(Struct):
     """`GUEST_VHE` or `GUEST_NVHE`."""
     nv_level = scalar(u64)
     """`LEVEL_NV2` or `LEVEL_NV`."""
+    ram_base = scalar(u64)
+    """L1's RAM, up to `ram_end`."""
+    ram_end = scalar(u64)
     max_parange = scalar(u64)
     """The largest ID_AA64MMFR0_EL1.PARange that L1 may see; the stage-2 tables are for it too."""
     canonical_by_pages = scalar(u64)

@@ -8,12 +8,11 @@ are UNDEFINED.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.bits import Encoding
 from vel2.arch.esr import ISS_SYS64
 from vel2.arch.homes import slot
 from vel2.arch.insn import AT
 from vel2.hyp import at as address_translation
-from vel2.hyp import el2regs, finegrained, monitors, prediction, routing, tlbi
+from vel2.hyp import el2regs, finegrained, idregs, monitors, prediction, routing, tlbi
 from vel2.hyp.answer import forward, undefined
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import Vcpu, page_of, vm_of
@@ -21,8 +20,6 @@ from vel2.lang import inline, resident, u32, u64
 
 XZR = 31
 IS_READ = ISS_SYS64.Direction.mask
-ID_SPACE_MASK = Encoding(3, 0, 15, 0, 0).trap_key | Encoding(0, 7, 0, 0, 0).trap_key
-ID_SPACE = Encoding(3, 0, 0, 0, 0).trap_key
 OP0_SHIFT = 14
 OP0_INSTRUCTION = 1
 CRN_MASK = 15 << 4
@@ -39,18 +36,6 @@ ACTLR_SLOT = slot(sr.ACTLR_EL1)
 def key_of(iss: u64) -> u64:
     """Give the trap key (op0:op2:op1:CRn:CRm) of an EC 0x18 syndrome."""
     return u64((iss >> 10 & 0xFFF) << 4) | iss >> 1 & 0xF
-
-
-@inline
-def is_id_register(key: u64) -> bool:
-    """Whether a key is in the space of HCR_EL2.TID3: op0=3, op1=0, CRn=0, CRm=1-7."""
-    return key & ID_SPACE_MASK == ID_SPACE and key & 15 >= 1 and key & 15 <= 7
-
-
-@inline
-def id_register(vcpu: Vcpu, key: u64) -> u64:
-    """Give an identification register as the VM sees it."""
-    return vm_of(vcpu).id_registers[u64((key & 7) * 8 + (key >> 11 & 7))]
 
 
 @inline
@@ -104,13 +89,13 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
     vcpu.counters.by_sysreg[key] = u32(vcpu.counters.by_sysreg[key] + 1)
     vcpu.undefined = 0
     show_e2h(vcpu)
-    outcome = Outcome.SKIP
+    outcome = Outcome.AHEAD
     if key >> OP0_SHIFT == OP0_INSTRUCTION:
         outcome = instruction_vel2(vcpu, key, source_register(vcpu, esr))
     elif esr & IS_READ:
         value = u64(0)
-        if is_id_register(key):
-            value = id_register(vcpu, key)
+        if idregs.is_in_space(key):
+            value = idregs.of_vm(vm_of(vcpu), key)
         else:
             value = el2regs.read(vcpu, key)
         if vcpu.undefined == 0:
@@ -134,8 +119,8 @@ def from_vel1(vcpu: Vcpu) -> Outcome:
         return undefined(vcpu)
     if finegrained.asks(vcpu, key, is_read) or routing.asks(vcpu, control, is_read):
         return forward(vcpu)
-    if is_read and is_id_register(key):
-        set_target_register(vcpu, esr, id_register(vcpu, key))
+    if is_read and idregs.is_in_space(key):
+        set_target_register(vcpu, esr, idregs.of_vm(vm_of(vcpu), key))
         return Outcome.SKIP
     if key == sr.ACTLR_EL1.trap_key:
         if is_read:

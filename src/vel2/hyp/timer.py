@@ -238,6 +238,14 @@ def read_ctl(page: VncrPage, is_virtual: bool) -> u64:
     return ctl
 
 
+@inline
+def read_cval(page: VncrPage, is_virtual: bool) -> u64:
+    """Read CNTV_CVAL or CNTP_CVAL of vEL1 from the page."""
+    if is_virtual:
+        return page.slot[CNTV_CVAL_SLOT]
+    return page.slot[CNTP_CVAL_SLOT]
+
+
 @resident
 def read_tval(page: VncrPage, is_virtual: bool) -> u64:
     """Read CNTV_TVAL or CNTP_TVAL of vEL1: 32 bits of what is left."""

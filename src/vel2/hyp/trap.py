@@ -10,7 +10,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, FSC, ISS_SOFTSTEP, ESR_ELx
 from vel2.arch.homes import slot
 from vel2.arch.pstate import SPSR_ELx
-from vel2.hyp import abort, eret, smc, sve, sysreg
+from vel2.hyp import abort, ahead, eret, smc, sve, sysreg
 from vel2.hyp.answer import forward, forward_with_far, undefined
 from vel2.hyp.exception import (
     EL0T,
@@ -114,17 +114,28 @@ def handle_sync(vcpu: Vcpu, esr: u64) -> None:
     apply(vcpu, outcome)
 
 
+@resident
+def skip(vcpu: Vcpu) -> bool:
+    """Go on behind the instruction, which has been done; False if a debugger steps there."""
+    vcpu.pc = u64(vcpu.pc + INSTRUCTION_BYTES)
+    is_stepped = vcpu.pstate & SPSR_ELx.SS.mask
+    vcpu.pstate = vcpu.pstate & ~SINGLE_USE
+    if is_stepped != 0:
+        take_software_step(vcpu)
+        return False
+    return True
+
+
 @inline
 def apply(vcpu: Vcpu, outcome: Outcome) -> None:
     """Do what a handler asked for: the one place that moves PC."""
     if outcome == Outcome.RESUME:
         return
     if outcome == Outcome.SKIP:
-        vcpu.pc = u64(vcpu.pc + INSTRUCTION_BYTES)
-        is_stepped = vcpu.pstate & SPSR_ELx.SS.mask
-        vcpu.pstate = vcpu.pstate & ~SINGLE_USE
-        if is_stepped != 0:
-            take_software_step(vcpu)
+        skip(vcpu)
+    elif outcome == Outcome.AHEAD:
+        if skip(vcpu):
+            ahead.run(vcpu)
     elif outcome == Outcome.FORWARD:
         vcpu.counters.forwarded = u64(vcpu.counters.forwarded + 1)
         take_to_vel2(vcpu, SYNC)

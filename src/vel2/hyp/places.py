@@ -1,0 +1,122 @@
+"""From the name of a trapped register to where it is, in two loads.
+
+The register home table (`arch.homes`) says where each register of vEL2 lives. Compared name by name
+that would be some two hundred comparisons, and with FEAT_NV alone there are a hundred such accesses
+for one exit of L2. So the table is turned round once, when L0 is compiled: a trap key selects a
+block by op0, op2 and op1, and CRn and CRm an entry in it.
+"""
+
+from enum import IntEnum
+
+from vel2.arch import sysregs as sr
+from vel2.arch.bits import Register
+from vel2.arch.homes import CONTEXT_MEMORY, HYP_TIMERS, IN_PAGE, REDIRECTED_BY_NV2, SWITCHED
+from vel2.lang import constexpr, inline, u64
+
+NUMBER = (1 << 9) - 1
+WITH_E2H = 1 << 9
+WITHOUT_E2H = 1 << 10
+ABSORBED = 1 << 11
+"""With FEAT_NV2 the access does not trap."""
+KIND_SHIFT = 12
+
+
+class Kind(IntEnum):
+    """What an entry's number is, and so what an access does."""
+
+    NONE = 0
+    """No register of ours."""
+    PAGE = 1
+    """A slot of the VNCR page, with `WITH_E2H` and `WITHOUT_E2H`: when the name means that."""
+    CARRIED = 2
+    """An index of `SWITCHED`, named as vEL2's."""
+    HYP_TIMER = 3
+    """An index of `HYP_TIMERS`."""
+    MEMORY = 4
+    """An index of `CONTEXT_MEMORY`."""
+    SPECIAL = 5
+    """An index of `SPECIALS`."""
+
+
+SPECIALS: tuple[type[Register], ...] = (
+    sr.SPSR_EL2, sr.CPTR_EL2, sr.CPACR_EL1, sr.HPFAR_EL2, sr.ZCR_EL2, sr.CNTHCTL_EL2,
+    sr.CNTKCTL_EL12, sr.ACTLR_EL1, sr.HCR_EL2, sr.MDCR_EL2, sr.ICC_SRE_EL2, sr.ICH_VTR_EL2,
+    sr.ICH_MISR_EL2, sr.ICH_EISR_EL2, sr.ICH_ELRSR_EL2, sr.CNTP_CTL_EL02, sr.CNTP_CVAL_EL02,
+    sr.CNTP_TVAL_EL02, sr.CNTV_CTL_EL02, sr.CNTV_CVAL_EL02, sr.CNTV_TVAL_EL02,
+)  # fmt: skip
+"""Registers with a rule of their own; it may fall back to the register's place in the page."""
+
+
+@constexpr
+def special(register: type[Register]) -> int:
+    """Give the number of a register with a rule of its own."""
+    return SPECIALS.index(register)
+
+
+def _entries() -> dict[int, int]:
+    """Give the entry of each trap key; of several for one key the last stands."""
+    entries = {}
+    for page in IN_PAGE:
+        flags = WITH_E2H * page.with_e2h | WITHOUT_E2H * page.without_e2h
+        entries[page.name.trap_key] = Kind.PAGE << KIND_SHIFT | page.slot | flags
+    for memory in CONTEXT_MEMORY:
+        entries[memory.register.trap_key] = Kind.MEMORY << KIND_SHIFT | memory.index
+    for row in SWITCHED:
+        if row.vel2 is not sr.SP_EL2:
+            entries[row.vel2.trap_key] = Kind.CARRIED << KIND_SHIFT | row.index
+    for number, timer in enumerate(HYP_TIMERS):
+        entries[timer.name.trap_key] = Kind.HYP_TIMER << KIND_SHIFT | number
+    for number, register in enumerate(SPECIALS):
+        entries[register.trap_key] = Kind.SPECIAL << KIND_SHIFT | number
+    absorbed: list[type[Register]] = [*(page.name for page in IN_PAGE), *REDIRECTED_BY_NV2]
+    for register in absorbed:
+        entries[register.trap_key] |= ABSORBED
+    return entries
+
+
+ENTRIES = _entries()
+
+BLOCK = 256
+BLOCKS = 128
+"""By op0[0], op2 and op1; op0[1] is set in every register's key."""
+IS_REGISTER = 15
+
+
+def _blocks() -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Give the start of each block, and all blocks; the first one is empty."""
+    starts = [0] * BLOCKS
+    entries = [0] * BLOCK
+    for key, entry in sorted(ENTRIES.items()):
+        if key >> IS_REGISTER == 0:
+            raise ValueError(f"the key {key:#x} is no system register's")
+        block = key >> 8 & BLOCKS - 1
+        if starts[block] == 0:
+            starts[block] = len(entries)
+            entries += [0] * BLOCK
+        entries[starts[block] + (key & BLOCK - 1)] = entry
+    return tuple(starts), tuple(entries)
+
+
+STARTS, PLACES = _blocks()
+
+
+@inline
+def place_of(key: u64) -> u64:
+    """Give the entry for a trap key: `Kind` and number, 0 if it is none of ours."""
+    if key >> IS_REGISTER == 0:
+        return 0
+    return PLACES[u64(STARTS[key >> 8 & BLOCKS - 1] + (key & BLOCK - 1))]
+
+
+@inline
+def kind_of(place: u64) -> u64:
+    """Give the `Kind` of an entry."""
+    return place >> KIND_SHIFT
+
+
+@inline
+def means_page(place: u64, e2h: u64) -> bool:
+    """Whether a name that has a slot means it under L1's E2H."""
+    if e2h != 0:
+        return place & WITH_E2H != 0
+    return place & WITHOUT_E2H != 0
