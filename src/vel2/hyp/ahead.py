@@ -21,7 +21,6 @@ from vel2.lang import PA, inline, isb, load_u32, mrs, msr, resident, sysop, u64
 MOVE_MASK, MOVE = 0xFFD0_0000, 0xD510_0000
 """MSR and MRS (register): op0 is 2 or 3."""
 IS_MRS = 1 << 21
-OP0_DEBUG = 2
 STEPS = 8
 """So many instructions without an access end it."""
 WATCHED = sr.MDSCR_EL1.compose(SS=1, MDE=1, KDE=1)
@@ -66,17 +65,15 @@ def code_page(vcpu: Vcpu) -> u64:
 
 @inline
 def access(vcpu: Vcpu, insn: u64, key: u64) -> bool:
-    """Do an MSR or MRS of vEL2 as if it had trapped; False, with nothing changed, if we cannot.
-
-    HCR_EL2 is left alone: what its bits mean on the way depends on how hardware sees it.
-    """
-    if key >> 14 == OP0_DEBUG or key == sr.HCR_EL2.trap_key:
+    """Do an MSR or MRS of vEL2 as if it had trapped; False, with nothing changed, if we cannot."""
+    is_id_register = insn & IS_MRS != 0 and idregs.is_in_space(key)
+    if not is_id_register and places.place_of(key) & places.AHEAD == 0:
         return False
     vcpu.undefined = 0
     rt = insn & 31
     if insn & IS_MRS:
         value = u64(0)
-        if idregs.is_in_space(key):
+        if is_id_register:
             value = idregs.of_vm(vm_of(vcpu), key)
         else:
             value = el2regs.read(vcpu, key)

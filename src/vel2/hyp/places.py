@@ -19,6 +19,9 @@ WITHOUT_E2H = 1 << 10
 ABSORBED = 1 << 11
 """With FEAT_NV2 the access does not trap."""
 KIND_SHIFT = 12
+KIND_MASK = 7
+AHEAD = 1 << 15
+"""Whenever the access does something, it is this: nothing but FEAT_NV* decides whether it traps."""
 
 
 class Kind(IntEnum):
@@ -53,6 +56,21 @@ def special(register: type[Register]) -> int:
     return SPECIALS.index(register)
 
 
+UNCONDITIONAL: tuple[type[Register], ...] = (
+    *(row.vel2 for row in SWITCHED),
+    *(row.hardware for row in SWITCHED if row.hardware is not sr.CPACR_EL1),
+    *(page.name for page in IN_PAGE if page.name.name.endswith("_EL02")),
+    *(page.name for page in IN_PAGE if page.name.name.startswith(("ICH_LR", "ICH_AP"))),
+    *(sr.by_name(row.hardware.name + "2") for row in SWITCHED if row.hardware is not sr.SP_EL1),
+    sr.ICH_HCR_EL2, sr.ICH_VMCR_EL2, sr.ICH_VTR_EL2, sr.ICH_MISR_EL2, sr.ICH_EISR_EL2,
+    sr.ICH_ELRSR_EL2, sr.ICC_SRE_EL2,
+    sr.VTTBR_EL2, sr.VTCR_EL2, sr.VPIDR_EL2, sr.VMPIDR_EL2, sr.TPIDR_EL2, sr.SP_EL1, sr.HPFAR_EL2,
+    sr.MDCR_EL2, sr.HSTR_EL2, sr.CNTVOFF_EL2, sr.CNTP_TVAL_EL02, sr.CNTV_TVAL_EL02,
+    sr.CNTHP_CTL_EL2, sr.CNTHP_CVAL_EL2, sr.CNTHV_CTL_EL2, sr.CNTHV_CVAL_EL2,
+)  # fmt: skip
+"""Registers that every machine has, and no control but FEAT_NV*'s makes trap or UNDEFINED."""
+
+
 def _entries() -> dict[int, int]:
     """Give the entry of each trap key; of several for one key the last stands."""
     entries = {}
@@ -71,6 +89,9 @@ def _entries() -> dict[int, int]:
     absorbed: list[type[Register]] = [*(page.name for page in IN_PAGE), *REDIRECTED_BY_NV2]
     for register in absorbed:
         entries[register.trap_key] |= ABSORBED
+    for register in UNCONDITIONAL:
+        if register.trap_key in entries:
+            entries[register.trap_key] |= AHEAD
     return entries
 
 
@@ -111,7 +132,7 @@ def place_of(key: u64) -> u64:
 @inline
 def kind_of(place: u64) -> u64:
     """Give the `Kind` of an entry."""
-    return place >> KIND_SHIFT
+    return place >> KIND_SHIFT & KIND_MASK
 
 
 @inline
