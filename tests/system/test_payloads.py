@@ -232,7 +232,7 @@ def comparable(payload: str, el2: Kind, report: Report) -> list[str]:
 
 
 def test_a_payload_that_is_not_there() -> None:
-    with pytest.raises(UserError, match="there is no payload nothing; give one of exceptions"):
+    with pytest.raises(UserError, match="there is no payload nothing; give one of debug, exceptions"):
         build_payload("nothing")
 
 
