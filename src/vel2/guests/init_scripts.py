@@ -6,9 +6,9 @@ environment variables: that is how the host selects the work.
 
 __all__ = ("KVM_L0_INIT", "L1_INIT", "L1_JOBS", "L2_INIT", "QEMU_PATH")
 
-L1_JOBS = ("l2", "qemu", "shell", "command", "none")
-"""What `job=` may be in L1: start L2 by our VMM or by QEMU, a shell on the console, run `command=`,
-or nothing."""
+L1_JOBS = ("l2", "qemu", "observe", "shell", "command", "none")
+"""What `job=` may be in L1: start L2 by our VMM or by QEMU, use PMU and debug registers and then do
+so in L2, a shell on the console, run `command=`, or nothing."""
 
 QEMU_PATH = "/usr/bin/qemu-system-aarch64"
 
@@ -20,6 +20,8 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev 2>/dev/null
 mark() { echo "##vel2 $1=$2"; }
 uptime() { cut -d ' ' -f 1 /proc/uptime; }
+# Use PMU and debug registers as perf and gdb do, on a function of the kernel too.
+observe() { /observe "$1" "$(awk '$3 == "__arm64_sys_getppid" { print $1 }' /proc/kallsyms)"; }
 # The kernel's messages share the console with ours and could break a line in two.
 dmesg -n 1
 """
@@ -49,6 +51,12 @@ l2)
     mark l1.vmm_status $?
     mark l1.l2_end "$(uptime)"
     ;;
+observe)
+    observe l1
+    /vmm --kernel /l2/Image --initrd /l2/initrd --dtb /l2/dtb --memory "$(cat /l2/memory)" \
+        --pmu 23 --step 100
+    mark l1.vmm_status $?
+    ;;
 qemu)
     mark l1.qemu "$(QEMU --version | sed -n 's/^QEMU emulator version //p')"
     mark l1.l2_start "$(uptime)"
@@ -70,7 +78,7 @@ command)
     mark l1.command_status $?
     ;;
 none) ;;
-*) mark l1.error "job=$job is not one of l2, qemu, shell, command, none" ;;
+*) mark l1.error "job=$job is not one of l2, qemu, observe, shell, command, none" ;;
 esac
 mark l1.end "$(uptime)"
 sync
@@ -103,13 +111,14 @@ check)
     uname -a
     mark l2.sum "$(seq 1 1000 | awk '{ sum += $1 } END { print sum }')"
     ;;
+observe) observe l2 ;;
 shell) setsid cttyhack sh ;;
 command)
     sh -c "$command"
     mark l2.command_status $?
     ;;
 none) ;;
-*) mark l2.error "job=$job is not one of check, shell, command, none" ;;
+*) mark l2.error "job=$job is not one of check, observe, shell, command, none" ;;
 esac
 mark l2.end "$(uptime)"
 sync

@@ -47,6 +47,7 @@ TIMER_PPIS = (13, 14, 11, 10)  # secure EL1, Non-secure EL1, virtual, hypervisor
 HYP_VIRTUAL_PPI = 12
 MAINTENANCE_PPI = 9
 L2_MAINTENANCE_INTID = 16 + MAINTENANCE_PPI
+PMU_PPI = 7
 DEFAULT_BOOTARGS = "console=ttyS0 quiet"
 
 
@@ -84,11 +85,13 @@ def l2_device_tree(
     cpus: int = 1,
     *,
     el2: bool = False,
+    pmu: bool = False,
 ) -> bytes:
     """Return the device tree of L2's board.
 
     :param initrd_range: first address, and the one after the last.
     :param el2: for a vCPU with a virtual EL2.
+    :param pmu: for a vCPU with a PMUv3 (`vmm --pmu`).
     """
     tree = libfdt.FdtSw()
     tree.finish_reservemap()
@@ -113,6 +116,10 @@ def l2_device_tree(
             cells = [cell for ppi in ppis for cell in (PPI, ppi, LEVEL_HIGH)]
             tree.property("interrupts", _cells32(*cells))
             tree.property("always-on", b"")
+        if pmu:
+            with tree.add_node("pmu"):
+                tree.property_string("compatible", "arm,armv8-pmuv3")
+                tree.property("interrupts", _cells32(PPI, PMU_PPI, LEVEL_HIGH))
         _uart(tree)
     fdt = tree.as_fdt()
     fdt.pack()

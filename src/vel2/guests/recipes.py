@@ -45,9 +45,15 @@ def base_tree(init: str, busybox_path: Path | None = None) -> Initramfs:
     return tree
 
 
-def l2_tree(busybox_path: Path | None = None) -> Initramfs:
-    """Return the tree of L2."""
-    return base_tree(L2_INIT, busybox_path)
+def l2_tree(busybox_path: Path | None = None, observe: bytes | None = None) -> Initramfs:
+    """Return the tree of L2.
+
+    :param observe: the program of `job=observe`.
+    """
+    tree = base_tree(L2_INIT, busybox_path)
+    if observe is not None:
+        tree.file("observe", observe, 0o755)
+    return tree
 
 
 def l1_tree(
@@ -58,6 +64,7 @@ def l1_tree(
     l2_image_bytes: int = 0,
     l2_memory_bytes: int = 256 << 20,
     l2_bootargs: str = DEFAULT_BOOTARGS,
+    observe: bytes | None = None,
     busybox_path: Path | None = None,
 ) -> Initramfs:
     """Return the tree of L1, with L2 in it when a VMM is given.
@@ -65,13 +72,26 @@ def l1_tree(
     :param vmm: static arm64 program, started as `/vmm --kernel --initrd --dtb --memory`.
     :param l2_kernel: a plain arm64 `Image`.
     :param l2_image_bytes: `image_size` of that kernel's header.
+    :param observe: the program of `job=observe`; L2's board has a PMU then.
     :raises UserError: when L2's memory is too small for what it boots.
     """
     tree = base_tree(L1_INIT, busybox_path)
     if vmm is not None:
         kernel, initrd = l2_kernel or b"", l2_initrd or b""
         image_bytes = max(l2_image_bytes, len(kernel))
-        _add_guest(tree, "l2", vmm, kernel, image_bytes, initrd, l2_memory_bytes, l2_bootargs)
+        _add_guest(
+            tree,
+            "l2",
+            vmm,
+            kernel,
+            image_bytes,
+            initrd,
+            l2_memory_bytes,
+            l2_bootargs,
+            pmu=observe is not None,
+        )
+    if observe is not None:
+        tree.file("observe", observe, 0o755)
     return tree
 
 
@@ -108,6 +128,7 @@ def _add_guest(
     memory_bytes: int,
     bootargs: str,
     el2: bool = False,
+    pmu: bool = False,
 ) -> None:
     """Add the VMM, and what it starts under the level's name."""
     place = l2_layout(memory_bytes, image_bytes, len(initrd))
@@ -116,4 +137,5 @@ def _add_guest(
     tree.file(f"{level}/Image", kernel)
     tree.file(f"{level}/initrd", initrd)
     tree.file(f"{level}/memory", f"{memory_bytes >> 20}M\n")
-    tree.file(f"{level}/dtb", l2_device_tree(memory_bytes, bootargs, initrd_range, el2=el2))
+    dtb = l2_device_tree(memory_bytes, bootargs, initrd_range, el2=el2, pmu=pmu)
+    tree.file(f"{level}/dtb", dtb)

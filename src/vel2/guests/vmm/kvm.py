@@ -15,6 +15,8 @@ PREFERRED_TARGET = 0x8020_AEAF
 CREATE_DEVICE = 0xC00C_AEE0
 GET_STATS_FD = 0xAECE
 SET_DEVICE_ATTR = 0x4018_AEE1
+GET_ONE_REG = 0x4010_AEAB
+SET_GUEST_DEBUG = 0x4208_AE9B
 
 CAP_ARM_VM_IPA_SIZE = 165
 CAP_ARM_EL2 = 240
@@ -25,6 +27,10 @@ FEATURE_HAS_EL2 = 1 << 7
 """A virtual EL2, with HCR_EL2.E2H RES1."""
 FEATURE_HAS_EL2_E2H0 = 1 << 8
 """With that: HCR_EL2.E2H is RES0."""
+FEATURE_PMU_V3 = 1 << 3
+PMU_V3_CTRL, PMU_V3_IRQ, PMU_V3_INIT = 0, 0, 1
+"""Attributes of a vCPU."""
+DEBUG_ENABLE, DEBUG_SINGLE_STEP, DEBUG_HARDWARE = 1 << 0, 1 << 1, 1 << 17
 REG_X0 = 0x6030_0000_0010_0000
 REG_PC = 0x6030_0000_0010_0040
 DEVICE_VGIC_V3 = 7
@@ -37,6 +43,7 @@ VGIC_CTRL_INIT = 0
 VGIC_GRP_MAINT_IRQ = 9
 IRQ_TYPE_SPI = 1 << 24
 
+EXIT_DEBUG = 4
 EXIT_MMIO = 6
 EXIT_SYSTEM_EVENT = 24
 SYSTEM_EVENT_SHUTDOWN = 1
@@ -83,6 +90,17 @@ class DeviceAttr(Struct):
     addr = scalar(u64)
 
 
+class GuestDebug(Struct):
+    """`struct kvm_guest_debug`."""
+
+    control = scalar(u32)
+    pad = scalar(u32)
+    bcr = array(u64, 16)
+    bvr = array(u64, 16)
+    wcr = array(u64, 16)
+    wvr = array(u64, 16)
+
+
 class IrqLevel(Struct):
     """`struct kvm_irq_level`."""
 
@@ -124,7 +142,7 @@ class Run(Struct):
     exit_reason = scalar(u32)
     flags = array(u32, 5)
     mmio_address = scalar(u64)
-    """Of a system event, the low word is its type."""
+    """Of a system event, the low word is its type; of a debug exception, the syndrome."""
     mmio_data = array(u8, 8)
     mmio_length = scalar(u32)
     mmio_is_write = scalar(u8)

@@ -11,7 +11,7 @@ from vel2.guests.l2tree import (
     L2_UART_BASE,
     L2_UART_INTID,
 )
-from vel2.guests.vmm import kvm, statistics, uart
+from vel2.guests.vmm import debug, kvm, statistics, uart
 from vel2.guests.vmm.state import State
 from vel2.guests.vmm.syscalls import (
     AT_FDCWD,
@@ -59,7 +59,7 @@ IMAGE_MAGIC_OFFSET = 56
 IMAGE_MAGIC = 0x644D_5241
 USAGE = (
     b"usage: vmm --kernel IMAGE --dtb DTB [--initrd FILE] [--memory SIZE[K|M|G]]"
-    b" [--huge-from SIZE] [--el2 vhe|nvhe] [--label TEXT]\n\0"
+    b" [--huge-from SIZE] [--el2 vhe|nvhe] [--pmu INTID] [--step N] [--label TEXT]\n\0"
 )
 NO_EL2 = (
     b"vmm: this KVM gives no such virtual EL2; it takes FEAT_NV2, Linux 6.16 or newer and"
@@ -138,6 +138,10 @@ def parse_options(state: State, stack: u64) -> None:
             options.kernel = value
         elif equal(name, bytes_address(b"--initrd\0")):
             options.initrd = value
+        elif equal(name, bytes_address(b"--pmu\0")):
+            options.pmu_intid = parse_size(value)
+        elif equal(name, bytes_address(b"--step\0")):
+            options.steps = parse_size(value)
         elif equal(name, bytes_address(b"--dtb\0")):
             options.dtb = value
         elif equal(name, bytes_address(b"--memory\0")):
@@ -224,6 +228,8 @@ def create_vcpu(state: State) -> None:
     target = ioctl(state.vm, kvm.PREFERRED_TARGET, address_of(state.init))
     check(state, target, bytes_address(b"ask for the preferred vCPU\0"))
     features = kvm.FEATURE_PSCI_0_2 | state.options.el2_features
+    if state.options.pmu_intid != 0:
+        features = features | kvm.FEATURE_PMU_V3
     state.init.features[0] = u32(state.init.features[0] | features)
     done = ioctl(state.vcpu, kvm.VCPU_INIT, address_of(state.init))
     check(state, done, bytes_address(b"initialize the vCPU\0"))
@@ -257,6 +263,19 @@ def create_gic(state: State) -> None:
         state.word = L2_MAINTENANCE_INTID
         set_attribute(state, kvm.VGIC_GRP_MAINT_IRQ, 0, word)
     set_attribute(state, kvm.VGIC_GRP_CTRL, kvm.VGIC_CTRL_INIT, 0)
+
+
+@resident
+def create_pmu(state: State) -> None:
+    """Give the vCPU a PMUv3 whose overflow interrupt is as the device tree says."""
+    state.word = u32(state.options.pmu_intid)
+    state.attribute.group = kvm.PMU_V3_CTRL
+    state.attribute.attr = kvm.PMU_V3_IRQ
+    state.attribute.addr = u64(address_of(state) + State.offset_of("word"))
+    what = bytes_address(b"set up the PMU\0")
+    check(state, ioctl(state.vcpu, kvm.SET_DEVICE_ATTR, address_of(state.attribute)), what)
+    state.attribute.attr = kvm.PMU_V3_INIT
+    check(state, ioctl(state.vcpu, kvm.SET_DEVICE_ATTR, address_of(state.attribute)), what)
 
 
 @resident
@@ -339,6 +358,8 @@ def run_guest(state: State) -> u64:
             continue
         if run.exit_reason == kvm.EXIT_MMIO:
             serve_mmio(state, run)
+        elif run.exit_reason == kvm.EXIT_DEBUG and state.options.steps != 0:
+            debug.stopped(state, run)
         elif run.exit_reason == kvm.EXIT_SYSTEM_EVENT:
             uart.flush(state)
             if run.mmio_address & 0xFFFF_FFFF == kvm.SYSTEM_EVENT_SHUTDOWN:
@@ -363,5 +384,9 @@ def vmm_main(stack: u64) -> u64:
     create_vm(state)
     create_vcpu(state)
     create_gic(state)
+    if state.options.pmu_intid != 0:
+        create_pmu(state)
     load_images(state)
+    if state.options.steps != 0:
+        debug.begin(state)
     return run_guest(state)

@@ -3,6 +3,7 @@
 from vel2.guests.vmm.kvm import (
     CreateDevice,
     DeviceAttr,
+    GuestDebug,
     IrqLevel,
     MemoryRegion,
     OneReg,
@@ -24,6 +25,10 @@ class Options(Struct):
     """Offset into the guest's memory from where huge pages are asked for."""
     el2_features = scalar(u64)
     """The features that give the vCPU a virtual EL2; 0 for none."""
+    pmu_intid = scalar(u64)
+    """The interrupt of the vCPU's PMU; 0 for no PMU."""
+    steps = scalar(u64)
+    """How many instructions to step before the guest runs freely."""
     label = scalar(u64)
     """What each line of the guest's console begins with."""
 
@@ -56,6 +61,14 @@ class State(Struct):
     """Where in it the count of exits is; 0 when it has none."""
     stats_header = nested(StatsHeader)
     stats_descriptor = nested(StatsDescriptor)
+    debug = nested(GuestDebug)
+    entry = scalar(u64)
+    """Where the guest starts."""
+    is_stepping = scalar(u64)
+    stepped = scalar(u64)
+    in_sequence = scalar(u64)
+    """How many steps went to the next instruction."""
+    last_pc = scalar(u64)
     value = scalar(u64)
     word = scalar(u32)
     scratch = array(u8, 32)

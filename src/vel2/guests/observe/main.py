@@ -1,0 +1,76 @@
+"""The program: `observe LEVEL [KERNEL-ADDRESS]`, with the address in hexadecimal."""
+
+from vel2.guests.observe import perf, tracing
+from vel2.guests.observe.state import State
+from vel2.guests.vmm.syscalls import STDOUT, failed, map_anonymous, put, put_number
+from vel2.lang import PA, address_of, at, bytes_address, load_u8, load_u64, resident, u64
+
+TURNS = 1_000_000
+USER = perf.NOT_KERNEL | perf.NOT_HYPERVISOR
+KERNEL = perf.NOT_USER
+HOST = perf.NOT_GUEST
+
+
+@resident
+def say(state: State, name: u64, value: u64) -> None:
+    """Print a marker with a number, or with `-` and an errno."""
+    scratch = u64(address_of(state) + State.offset_of("scratch"))
+    put(STDOUT, bytes_address(b"##vel2 \0"))
+    put(STDOUT, state.level)
+    put(STDOUT, bytes_address(b".\0"))
+    put(STDOUT, name)
+    put(STDOUT, bytes_address(b"=\0"))
+    if failed(value):
+        put(STDOUT, bytes_address(b"-\0"))
+        put_number(STDOUT, u64(0 - value), scratch)
+    else:
+        put_number(STDOUT, value, scratch)
+    put(STDOUT, bytes_address(b"\n\0"))
+
+
+@resident
+def parse_hex(text: u64) -> u64:
+    """Read a hexadecimal number, up to the first byte that is no digit of one."""
+    value = u64(0)
+    here = text
+    while True:
+        byte = load_u8(PA(here))
+        if 48 <= byte <= 57:
+            value = u64(value << 4) | u64(byte - 48)
+        elif 97 <= byte <= 102:
+            value = u64(value << 4) | u64(byte - 87)
+        else:
+            return value
+        here = u64(here + 1)
+    return value
+
+
+COUNTS: tuple[tuple[bytes, int, int, int, int], ...] = (
+    (b"cycles_user\0", perf.CYCLES, USER, TURNS, 0),
+    (b"cycles_kernel\0", perf.CYCLES, KERNEL, 0, 2000),
+    (b"cycles_host\0", perf.CYCLES, HOST, TURNS, 0),
+    (b"instructions_user\0", perf.INSTRUCTIONS, USER, TURNS, 0),
+    (b"instructions_user_2\0", perf.INSTRUCTIONS, USER, 2 * TURNS, 0),
+)
+"""Name, event, flags, turns in user space, calls of the kernel."""
+
+
+@resident
+def observe_main(stack: u64) -> u64:
+    """Do everything; give the exit status 0."""
+    state = at(State, map_anonymous(State.size))
+    state.level = bytes_address(b"l1\0")
+    arguments = load_u64(PA(stack))
+    if arguments > 1:
+        state.level = load_u64(PA(stack + 16))
+    if arguments > 2:
+        state.kernel_address = parse_hex(load_u64(PA(stack + 24)))
+    for name, event, flags, turns, calls in COUNTS:
+        perf.clear(state)
+        counted = perf.measure(state, perf.TYPE_HARDWARE, event, flags, turns, calls)
+        say(state, bytes_address(name), counted)
+    say(state, bytes_address(b"sample_bytes\0"), perf.sample(state, USER))
+    say(state, bytes_address(b"traced\0"), tracing.trace(state))
+    if state.kernel_address != 0:
+        say(state, bytes_address(b"kernel_breaks\0"), perf.break_in_kernel(state))
+    return 0

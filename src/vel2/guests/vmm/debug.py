@@ -1,0 +1,79 @@
+"""Debugging the guest by KVM_SET_GUEST_DEBUG: a breakpoint on its first instruction, then steps.
+
+Each must stop the vCPU with the syndrome and the PC it is for. What was found is a marker each;
+then the guest runs freely.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.esr import EC, ESR_ELx
+from vel2.guests.vmm import kvm
+from vel2.guests.vmm.state import State
+from vel2.guests.vmm.syscalls import STDOUT, die, failed, ioctl, put, put_number
+from vel2.lang import address_of, bytes_address, resident, u32, u64
+
+BREAK_AT_EL1 = sr.DBGBCR_EL1.compose(E=1, PMC=1, BAS=15)
+
+
+@resident
+def scratch(state: State) -> u64:
+    """Give the address of room for a number's digits."""
+    return u64(address_of(state) + State.offset_of("scratch"))
+
+
+@resident
+def program_counter(state: State) -> u64:
+    """Read the vCPU's PC."""
+    state.register.id = kvm.REG_PC
+    state.register.addr = u64(address_of(state) + State.offset_of("value"))
+    result = ioctl(state.vcpu, kvm.GET_ONE_REG, address_of(state.register))
+    if failed(result):
+        die(bytes_address(b"read the PC\0"), result, scratch(state))
+    return state.value
+
+
+@resident
+def set_debug(state: State, control: u64) -> None:
+    """Tell KVM what to stop for."""
+    state.debug.control = u32(control)
+    result = ioctl(state.vcpu, kvm.SET_GUEST_DEBUG, address_of(state.debug))
+    if failed(result):
+        die(bytes_address(b"debug the vCPU\0"), result, scratch(state))
+
+
+@resident
+def begin(state: State) -> None:
+    """Set a breakpoint where the vCPU is about to start."""
+    state.entry = program_counter(state)
+    state.debug.bvr[0] = state.entry
+    state.debug.bcr[0] = BREAK_AT_EL1
+    set_debug(state, kvm.DEBUG_ENABLE | kvm.DEBUG_HARDWARE)
+
+
+@resident
+def say(state: State, name: u64, value: u64) -> None:
+    """Print a marker with a number."""
+    put(STDOUT, name)
+    put_number(STDOUT, value, scratch(state))
+    put(STDOUT, bytes_address(b"\n\0"))
+
+
+@resident
+def stopped(state: State, run: kvm.Run) -> None:
+    """Take a stop: the breakpoint first, then one for each step; afterwards no more."""
+    ec = ESR_ELx.EC.get(run.mmio_address)
+    pc = program_counter(state)
+    if state.is_stepping == 0:
+        good = ec == EC.BREAKPOINT_LOWER and pc == state.entry
+        say(state, bytes_address(b"##vel2 l1.vmm_break=\0"), u64(good))
+        state.is_stepping = 1
+        set_debug(state, kvm.DEBUG_ENABLE | kvm.DEBUG_SINGLE_STEP)
+        return
+    if ec == EC.SOFTSTEP_LOWER:
+        state.stepped = u64(state.stepped + 1)
+    if pc == u64(state.last_pc + 4):
+        state.in_sequence = u64(state.in_sequence + 1)
+    state.last_pc = pc
+    if state.stepped >= state.options.steps or ec != EC.SOFTSTEP_LOWER:
+        set_debug(state, 0)
+        say(state, bytes_address(b"##vel2 l1.vmm_steps=\0"), state.stepped)
+        say(state, bytes_address(b"##vel2 l1.vmm_steps_in_sequence=\0"), state.in_sequence)
