@@ -153,6 +153,15 @@ def test_the_device_tree_of_a_guest_with_a_virtual_el2() -> None:
     assert interrupt == [1, l2tree.L2_MAINTENANCE_INTID - 16, 4]
 
 
+def test_the_device_tree_of_a_guest_with_a_pmu() -> None:
+    """Show that it names the interrupt that init gives the VMM."""
+    fdt = libfdt.Fdt(l2_device_tree(256 * MIB, pmu=True))
+    node = fdt.path_offset("/pmu")
+    assert fdt.getprop(node, "compatible").as_str() == "arm,armv8-pmuv3"
+    assert words(fdt.getprop(node, "interrupts")) == [1, l2tree.PMU_PPI, 4]
+    assert f"--pmu {16 + l2tree.PMU_PPI} " in L1_INIT
+
+
 @pytest.mark.parametrize("script", [KVM_L0_INIT, L1_INIT, L2_INIT], ids=["l0", "l1", "l2"])
 def test_scripts_are_shell(script: str) -> None:
     shell = shutil.which("dash") or shutil.which("sh")
