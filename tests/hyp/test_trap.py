@@ -85,7 +85,7 @@ def test_what_l1s_controls_cause_is_l1s(ec: EC) -> None:
 
 
 @pytest.mark.parametrize("l2", [False, True], ids=["vEL2", "vEL1"])
-@pytest.mark.parametrize("ec", [EC.SVE, EC.SME, EC.MOPS, EC.UNKNOWN])
+@pytest.mark.parametrize("ec", [EC.SVE, EC.SME, EC.UNKNOWN])
 def test_a_hidden_feature_is_undefined(ec: EC, l2: bool) -> None:
     """Show that an instruction of a hidden feature is UNDEFINED at the EL that used it."""
     rig = machine(l2)

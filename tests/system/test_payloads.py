@@ -166,6 +166,7 @@ class Both(NamedTuple):
 
     name: str
     el2: Kind
+    level: Level
     real: Report
     virtual: Report
 
@@ -199,7 +200,7 @@ def real(request: pytest.FixtureRequest) -> Real:
 def both(request: pytest.FixtureRequest, real: Real) -> Both:
     """Run it at virtual EL2 too, by FEAT_NV2 and by FEAT_NV alone."""
     virtual = run_at_virtual_el2(real.image, nv=request.param, el2=real.el2)
-    return Both(real.name, real.el2, real.report, virtual)
+    return Both(real.name, real.el2, request.param, real.report, virtual)
 
 
 def test_at_real_el2(real: Real) -> None:
@@ -208,8 +209,10 @@ def test_at_real_el2(real: Real) -> None:
 
 def test_at_virtual_el2(both: Both) -> None:
     assert both.virtual.complete, tail(both.virtual)
-    assert not undeclared(both.name, both.virtual.failures, both.el2), tail(both.virtual)
-    assert len(both.virtual.failures) == len(declared(both.name, both.el2)), (
+    assert not undeclared(both.name, both.virtual.failures, both.el2, both.level), tail(
+        both.virtual
+    )
+    assert len(both.virtual.failures) == len(declared(both.name, both.el2, both.level)), (
         "a declared difference is gone"
     )
 
@@ -218,21 +221,23 @@ def test_looks_the_same(both: Both) -> None:
     """Every syndrome, address and state the payload saw, line by line."""
     assert len(both.real.lines) > 20
     real, virtual = (
-        comparable(both.name, both.el2, report) for report in (both.real, both.virtual)
+        comparable(both.name, both.el2, both.level, report) for report in (both.real, both.virtual)
     )
     shown = "\n".join(difflib.unified_diff(real, virtual, "real", "virtual", n=0))
     assert not shown, shown
 
 
-def comparable(payload: str, el2: Kind, report: Report) -> list[str]:
+def comparable(payload: str, el2: Kind, level: Level, report: Report) -> list[str]:
     """Give the lines without the count of failures and the checks that are declared to differ."""
-    skipped = declared(payload, el2)
+    skipped = declared(payload, el2, level)
     lines = [line for line in report.lines[:-1] if not skipped & set(line.split()[1:3])]
     return [*lines, f"done {report.checks}"]
 
 
 def test_a_payload_that_is_not_there() -> None:
-    with pytest.raises(UserError, match="there is no payload nothing; give one of debug, exceptions"):
+    with pytest.raises(
+        UserError, match="there is no payload nothing; give one of debug, exceptions"
+    ):
         build_payload("nothing")
 
 

@@ -17,6 +17,14 @@ def forward(vcpu: Vcpu) -> Outcome:
 
 
 @resident
+def inject(vcpu: Vcpu) -> Outcome:
+    """Give an exception to the EL1 that runs, with hardware's syndrome."""
+    vcpu.syndrome = vcpu.esr
+    vcpu.syndrome_has_far = 0
+    return Outcome.INJECT
+
+
+@resident
 def forward_with_far(vcpu: Vcpu) -> Outcome:
     """Forward an exception of vEL1 with hardware's syndrome and fault address."""
     vcpu.syndrome = vcpu.esr

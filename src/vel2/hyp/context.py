@@ -15,8 +15,17 @@ through L0, so L0 always knows which context runs.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.homes import SWITCHED, slot
-from vel2.hyp import controls, finegrained, gic, selectors, stage2, sve, timer
-from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, SLOW_VEL1, Vcpu, page_of, vm_of
+from vel2.hyp import controls, extended, finegrained, gic, selectors, stage2, sve, timer
+from vel2.hyp.state import (
+    CONTEXT_VEL1,
+    CONTEXT_VEL2,
+    FGT_LOADED,
+    HCRX_LOADED,
+    SLOW_VEL1,
+    Vcpu,
+    page_of,
+    vm_of,
+)
 from vel2.hyp.translate import TRANSLATIONS
 from vel2.lang import inline, mrs, msr, resident, u64
 
@@ -105,12 +114,23 @@ def restore_cpu_context(vcpu: Vcpu) -> None:
         gic.save_vel1_interface(vcpu)
 
 
+@resident
+def unload_traps(vcpu: Vcpu) -> None:
+    """Take out of vEL2's way what L1 has set for vEL1."""
+    if vcpu.loaded & FGT_LOADED:
+        finegrained.clear_for_vel2(vcpu)
+    if vcpu.loaded & HCRX_LOADED:
+        extended.load_for_vel2(vcpu)
+    vcpu.loaded = 0
+
+
 @inline
 def setup_cpu_context(vcpu: Vcpu) -> None:
     """Make hardware what `vcpu.context` needs."""
     if vcpu.context == CONTEXT_VEL2:
         load_vel2_registers(vcpu)
-        finegrained.clear_for_vel2(vcpu)
+        if vcpu.loaded != 0:
+            unload_traps(vcpu)
         stage2.load_canonical(vm_of(vcpu))
         controls.load_for_vel2(vcpu)
     else:
@@ -119,6 +139,7 @@ def setup_cpu_context(vcpu: Vcpu) -> None:
         sve.load_vel1_length(vcpu)
         controls.load_for_vel1(vcpu)
         finegrained.load_for_vel1(vcpu)
+        extended.load_for_vel1(vcpu)
         timer.load_vel1_timers(vcpu)
         gic.load_vel1_interface(vcpu)
     selectors.load_for_context(vcpu)

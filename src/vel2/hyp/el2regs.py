@@ -8,7 +8,7 @@ does not exist for L1, and the access is UNDEFINED.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.homes import CONTEXT_MEMORY, HYP_TIMERS, SWITCHED, slot
-from vel2.hyp import controls, gic, monitors, selectors, timer
+from vel2.hyp import controls, gic, monitors, pagenames, selectors, timer
 from vel2.hyp.context import sync_mdscr
 from vel2.hyp.exception import held_spsr, spsr_of
 from vel2.hyp.places import NUMBER, Kind, kind_of, means_page, place_of, special
@@ -47,6 +47,8 @@ def read(vcpu: Vcpu, key: u64) -> u64:
         return read_timer(vcpu, number)
     elif kind == Kind.MEMORY:
         return vcpu.vel2.memory[number]
+    elif kind == Kind.OPTIONAL and pagenames.exists(vcpu, key):
+        return page_of(vcpu).slot[number]
     return monitors.read(vcpu, key)
 
 
@@ -163,6 +165,8 @@ def write(vcpu: Vcpu, key: u64, value: u64) -> None:
         for memory in CONTEXT_MEMORY:
             if number == memory.index:
                 vcpu.vel2.memory[memory.index] = value & memory.writable
+    elif kind == Kind.OPTIONAL and pagenames.exists(vcpu, key):
+        page_of(vcpu).slot[number] = value
     else:
         # A breakpoint or watchpoint of vEL2 itself works from here on: so must the MDSCR_EL1 that
         # was written before it.

@@ -11,7 +11,7 @@ from vel2.arch import controls as arch_controls
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.homes import slot
-from vel2.hyp.state import Vcpu, page_of, vm_of
+from vel2.hyp.state import FGT_LOADED, Vcpu, page_of, vm_of
 from vel2.lang import inline, msr, resident, u64
 
 REGISTERS = (
@@ -73,16 +73,14 @@ def load_for_vel1(vcpu: Vcpu) -> None:
             value = page.slot[number] & bits
             if value != 0:
                 msr(register, value | own)
-                vcpu.fgt_loaded = 1
+                vcpu.loaded = vcpu.loaded | FGT_LOADED
 
 
 @inline
 def clear_for_vel2(vcpu: Vcpu) -> None:
     """Take L1's fine-grained traps out of its own way."""
-    if vcpu.fgt_loaded != 0:
-        for register, _number, _bits, own in ROWS:
-            msr(register, own)
-        vcpu.fgt_loaded = 0
+    for register, _number, _bits, own in ROWS:
+        msr(register, own)
 
 
 @inline

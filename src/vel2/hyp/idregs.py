@@ -108,7 +108,8 @@ RULES: tuple[tuple[type[Register], tuple[FieldRule, ...]], ...] = (
     (
         ISAR2,
         keep(ISAR2.WFxT, ISAR2.RPRES, ISAR2.GPA3, ISAR2.APA3, ISAR2.BC, ISAR2.PAC_frac)
-        + keep(ISAR2.CLRBHB),
+        + keep(ISAR2.CLRBHB)
+        + cap(ISAR2.MOPS, 1),
     ),
     (
         MMFR0,
@@ -123,7 +124,8 @@ RULES: tuple[tuple[type[Register], tuple[FieldRule, ...]], ...] = (
         MMFR1,
         cap(MMFR1.HAFDBS, AF_ONLY)
         + keep(MMFR1.VMIDBits, MMFR1.VH, MMFR1.HPDS, MMFR1.PAN, MMFR1.SpecSEI, MMFR1.XNX)
-        + keep(MMFR1.ETS, MMFR1.AFP),
+        + keep(MMFR1.ETS, MMFR1.AFP)
+        + cap(MMFR1.HCX, 1),
     ),
     (
         MMFR2,
@@ -142,11 +144,11 @@ HIDDEN = {
     "PMUv3 beyond FEAT_PMUv3p5": "freezing, snapshots and PMICNTR_EL0 are not virtualized yet",
     "FEAT_Debugv8p9": "the bank that MDSELR_EL1 selects is not in the switched set",
     "SPE, TRBE, BRBE, trace": "buffers and records are not virtualized yet",
-    "FEAT_FGT2, FEAT_HCX": "the features their bits are about are hidden too",
+    "FEAT_FGT2": "the features its bits are about are hidden too",
     "FEAT_NV for L1": "recursion (L3) is not built yet",
     "FEAT_TTST": "the walk of L1's stage 2 takes its input to be 25 bits at least",
     "FEAT_S2FWB": "L1's stage-2 attributes are read in the form without FWB",
-    "AMU, MPAM, RME, NMI, GCS, S1PIE, S1POE, TCR2, SCTLR2, MOPS": "not in the switched set",
+    "AMU, MPAM, RME, NMI, GCS, S1PIE, S1POE, TCR2, SCTLR2": "not in the switched set",
     "FEAT_LPA, FEAT_LPA2, FEAT_LVA": "addresses are 48 bits, physical ones 40 where the map fits",
     "FEAT_CSV2_2, FEAT_CSV2_1p2": "SCXTNUM_ELx is not in the switched set",
     "LORegions, FEAT_SPECRES2": "not useful to a guest hypervisor",

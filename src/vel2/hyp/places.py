@@ -11,6 +11,7 @@ from enum import IntEnum
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.homes import CONTEXT_MEMORY, HYP_TIMERS, IN_PAGE, REDIRECTED_BY_NV2, SWITCHED
+from vel2.hyp import pagenames
 from vel2.lang import constexpr, inline, u64
 
 NUMBER = (1 << 9) - 1
@@ -39,6 +40,8 @@ class Kind(IntEnum):
     """An index of `CONTEXT_MEMORY`."""
     SPECIAL = 5
     """An index of `SPECIALS`."""
+    OPTIONAL = 6
+    """A slot, if L1 has the feature (`pagenames`)."""
 
 
 SPECIALS: tuple[type[Register], ...] = (
@@ -74,9 +77,11 @@ UNCONDITIONAL: tuple[type[Register], ...] = (
 def _entries() -> dict[int, int]:
     """Give the entry of each trap key; of several for one key the last stands."""
     entries = {}
-    for page in IN_PAGE:
+    for page in pagenames.NAMES:
         flags = WITH_E2H * page.with_e2h | WITHOUT_E2H * page.without_e2h
         entries[page.name.trap_key] = Kind.PAGE << KIND_SHIFT | page.slot | flags
+    for optional in pagenames.OPTIONAL:
+        entries[optional.name.trap_key] = Kind.OPTIONAL << KIND_SHIFT | optional.slot
     for memory in CONTEXT_MEMORY:
         entries[memory.register.trap_key] = Kind.MEMORY << KIND_SHIFT | memory.index
     for row in SWITCHED:
@@ -88,7 +93,8 @@ def _entries() -> dict[int, int]:
         entries[register.trap_key] = Kind.SPECIAL << KIND_SHIFT | number
     absorbed: list[type[Register]] = [*(page.name for page in IN_PAGE), *REDIRECTED_BY_NV2]
     for register in absorbed:
-        entries[register.trap_key] |= ABSORBED
+        if register.trap_key in entries:
+            entries[register.trap_key] |= ABSORBED
     for register in UNCONDITIONAL:
         if register.trap_key in entries:
             entries[register.trap_key] |= AHEAD

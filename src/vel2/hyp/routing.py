@@ -68,7 +68,7 @@ HIDDEN_PREFIXES = (
     "SPM", "TRB", "TRC", "TRF", "BRB", "AMC", "AME", "AMU", "MPAM", "GCS", "LOR", "ZCR",
     "SMCR", "SMPRI", "SMIDR", "SVCR", "TPIDR2", "TCR2", "SCTLR2", "PIR", "POR", "S2POR", "MAIR2",
     "AMAIR2", "RGSR", "GCR", "GMID", "TFSR", "FPMR", "ACCDATA", "RCW", "PFAR", "MDSELR", "MDSTEPOP",
-    "SCXTNUM",
+    "SCXTNUM", "ALLINT",
 )  # fmt: skip
 """Registers of the features in `idregs.HIDDEN`, by the beginnings of their names."""
 

@@ -8,7 +8,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage1Leaf
 from vel2.arch.homes import slot, switched
 from vel2.arch.insn import IC, TLBI
-from vel2.hyp import controls, finegrained, idregs, monitors, pool, stage2, sve, timer
+from vel2.hyp import controls, extended, finegrained, idregs, monitors, pool, stage2, sve, timer
 from vel2.hyp.context import MDSCR_SLOT, load_vel2_registers
 from vel2.hyp.exception import ENTRY_PSTATE
 from vel2.hyp.layout import PCPU_OFFSET, VM_OFFSET, VNCR_IN_PCPU
@@ -199,6 +199,7 @@ def start(vcpu: Vcpu, vm: Vm) -> None:
     msr(sr.ICH_HCR_EL2, 0)
     probe(vm)
     idregs.init(vm)
+    extended.init(vcpu, vm)
     if not stage2.init(vm, mrs(sr.ID_AA64MMFR0_EL1)):
         fatal(vcpu, Fatal.BAD_MACHINE, NEEDS_POOL)
     reset_vcpu(vcpu, vm)

@@ -106,8 +106,10 @@ class Vcpu(Struct):
     timer_traps_kept = scalar(u64)
     """Those of them that are set whatever the timers do: L1 has never entered vEL1."""
     vncr_page = scalar(u64)
-    fgt_loaded = scalar(u64)
-    """Hardware's HFG* registers hold L1's traps."""
+    loaded = scalar(u64)
+    """What hardware holds of L1's that must not stay while vEL2 runs (bits `*_LOADED`)."""
+    hcrx = scalar(u64)
+    """What hardware's HCRX_EL2 holds, without `Vm.hcrx_own`."""
     zcr_vel2 = scalar(u64)
     """L1's ZCR_EL2, while vEL1 runs."""
     mdscr = scalar(u64)
@@ -146,6 +148,11 @@ class Vcpu(Struct):
     DBGWCR<n>_EL1."""
     counters = nested(Counters)
 
+
+FGT_LOADED = 1 << 0
+"""L1's fine-grained traps."""
+HCRX_LOADED = 1 << 1
+"""L1's HCRX_EL2, with bits that vEL2 would notice."""
 
 SLOW_MAINTENANCE = 1 << 0
 """The ICH_* registers were left live because a maintenance interrupt is asserted."""
@@ -254,6 +261,12 @@ class Vm(Struct):
     cntkctl_holds_cnthctl = scalar(u64)
     has_fgt = scalar(u64)
     has_sve = scalar(u64)
+    hcrx_writable = scalar(u64)
+    """The bits of HCRX_EL2 that L1 has."""
+    hcrx_own = scalar(u64)
+    """Those that L0 sets."""
+    hcrx_vel2 = scalar(u64)
+    """HCRX_EL2 for vEL2, without `hcrx_own`."""
 
 
 @inline

@@ -11,7 +11,7 @@ from vel2.arch.esr import EC, FSC, ISS_SOFTSTEP, ESR_ELx
 from vel2.arch.homes import slot
 from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp import abort, ahead, eret, smc, sve, sysreg
-from vel2.hyp.answer import forward, forward_with_far, undefined
+from vel2.hyp.answer import forward, forward_with_far, inject, undefined
 from vel2.hyp.exception import (
     EL0T,
     FIQ,
@@ -77,7 +77,7 @@ HANDLED: dict[int, tuple[Handler, Handler]] = {
     EC.ERET: (eret.from_vel2, forward),
     EC.IABT_LOWER: (abort.from_vel2, abort.from_vel1),
     EC.DABT_LOWER: (abort.from_vel2, abort.from_vel1),
-    EC.MOPS: (undefined, undefined),
+    EC.MOPS: (inject, forward),
     EC.BREAKPOINT_LOWER: (unexpected, forward_with_far),
     EC.SOFTSTEP_LOWER: (unexpected, forward),
     EC.WATCHPOINT_LOWER: (unexpected, forward_with_far),

@@ -6,13 +6,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from vel2.arch.homes import Kind
+from vel2.arch.homes import Kind, Level
 
 __all__ = ("DECLARED", "Difference", "declared", "undeclared")
 
 MEMORY = (
     "FEAT_NV2 turns the access into one to the VNCR page, whether or not the register is shown; it"
-    " has no effect (under FEAT_NV alone L0 answers from the same page)"
+    " has no effect"
 )
 
 
@@ -25,22 +25,26 @@ class Difference:
     reason: str
     kinds: tuple[Kind, ...] = tuple(Kind)
     """Kinds of virtual EL2 it is seen in."""
+    levels: tuple[Level, ...] = tuple(Level)
+    """And levels of hardware."""
 
 
 DECLARED = (
-    Difference("features", "cntpoff_el2", MEMORY),
-    Difference("features", "hcrx_el2", MEMORY),
-    Difference("features", "vncr_el2", MEMORY),
-    Difference("features", "scxtnum_el1", MEMORY, kinds=(Kind.NVHE,)),
+    Difference("features", "cntpoff_el2", MEMORY, levels=(Level.NV2,)),
+    Difference("features", "vncr_el2", MEMORY, levels=(Level.NV2,)),
 )
 
 
-def declared(payload: str, el2: Kind = Kind.VHE) -> set[str]:
+def declared(payload: str, el2: Kind, level: Level) -> set[str]:
     """Name the checks of a payload that are known to fail at virtual EL2."""
-    return {row.check for row in DECLARED if row.payload == payload and el2 in row.kinds}
+    return {
+        row.check
+        for row in DECLARED
+        if row.payload == payload and el2 in row.kinds and level in row.levels
+    }
 
 
-def undeclared(payload: str, failures: Iterable[str], el2: Kind = Kind.VHE) -> list[str]:
+def undeclared(payload: str, failures: Iterable[str], el2: Kind, level: Level) -> list[str]:
     """Give the failures (`not ok NAME ...`) at virtual EL2 that no row declares."""
-    known = declared(payload, el2)
+    known = declared(payload, el2, level)
     return [line for line in failures if line.split()[2] not in known]

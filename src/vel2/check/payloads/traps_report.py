@@ -69,9 +69,8 @@ FEATURES: tuple[Feature, ...] = (
     Feature(PFR0.SVE, 1, "m?? ZCR_EL1|ptrue|rdvl", "CPTR_EL2*.ZEN*|CPTR_EL2.TZ"),
     Feature(PFR0.CSV2, 2, "m?? SCXTNUM_EL?", "HCR_EL2.EnSCXT|HFG?TR_EL2.SCXTNUM_EL?"),
     Feature(PFR1.MTE, 1, "m?? TCO|dc g*va|dc cg*", stays=CANNOT),
-    Feature(
-        PFR1.NMI, 1, "m?? ALLINT|msr allint ?", "HCRX_EL2.TALLINT|HCRX_EL2.V?NMI", stays=CANNOT
-    ),
+    Feature(PFR1.NMI, 1, "msr ALLINT|msr allint 1", "HCRX_EL2.TALLINT|HCRX_EL2.V?NMI"),
+    Feature(PFR1.NMI, 1, "mrs ALLINT|msr allint 0", stays=CANNOT),
     Feature(DFR0.PMUVer, 1, "m?? PM*", "MDCR_EL2.TPM*|MDCR_EL2.HPM*|HDFG?TR_EL2.PM[!SB]*"),
     Feature(ISAR1.SPECRES, 2, "cosp rctx", "HFGITR_EL2.COSPRCTX", stays=CANNOT),
     Feature(ISAR2.MOPS, 1, "setp", "HCRX_EL2.MSCEn|HCRX_EL2.MCE2"),

@@ -82,6 +82,7 @@ UNDEFINED_ENCODINGS = (
 MSR_ELR_EL1_X30 = 0xD518_4020 | 30
 MSR_SPSR_EL1_X1 = 0xD518_4000 | RT
 MOV_X2_0, MOV_X3_0 = 0xD280_0002, 0xD280_0003
+CMP_X1_X1 = 0xEB01_003F
 
 OTHER: tuple[tuple[str, tuple[int, ...], int], ...] = (
     ("wfe", (0xD503_205F,), 0),
@@ -108,6 +109,7 @@ OTHER: tuple[tuple[str, tuple[int, ...], int], ...] = (
     ("rdsvl", (0x04BF_5821,), 0),
     ("smstop", (0xD503_467F,), 0),
     ("setp", (MOV_X2_0, MOV_X3_0, 0x19C3_0441), ARENA),
+    ("setm", (CMP_X1_X1, MOV_X2_0, 0x19C3_4441), ARENA),
     ("irg", (0x9ADF_1021,), 0),
     ("esb", (0xD503_221F,), 0),
     ("psb csync", (0xD503_223F,), 0),
@@ -120,7 +122,7 @@ OTHER: tuple[tuple[str, tuple[int, ...], int], ...] = (
     ("msr allint 1", (0xD501_411F,), 0),
 )
 """Instructions that are no MRS, MSR or SYS; a plain WFI would wait for ever where it does not trap
-(WFIT has the time limit 0)."""
+(WFIT has the time limit 0). SETM without SETP is a Memory Copy and Memory Set exception."""
 
 
 def _system(encoding: Encoding) -> int:

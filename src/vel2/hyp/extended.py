@@ -1,0 +1,73 @@
+"""HCRX_EL2 (FEAT_HCX): what L1's means, and what hardware's holds.
+
+L1 may set the bits of the features it sees (`BITS`); the others are RES0. With FEAT_NV2 its writes
+go to the VNCR page, so they are taken from there at each entry to vEL1, and masked. While vEL2
+runs, hardware keeps what vEL1 ran under, for the sake of speed: MCE2 sends vEL2's own exceptions
+here, and they are given back, FGTnXS has no fine-grained trap to change, and a value with MSCEn=0
+or FnXS=1, which vEL2 would notice, is taken back.
+
+L0's own bit is TALLINT: FEAT_NMI is hidden, so PSTATE.ALLINT shall not be set.
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.homes import slot
+from vel2.hyp.state import HCRX_LOADED, Vcpu, Vm, page_of, vm_of
+from vel2.lang import inline, mrs, msr, resident, u64
+
+HCRX = sr.HCRX_EL2
+HCRX_SLOT = slot(HCRX)
+VEL2_NEEDS = HCRX.compose(MSCEn=1, FnXS=1)
+"""The bits that must be `Vm.hcrx_vel2`'s while vEL2 runs."""
+ISAR1, ISAR2 = sr.ID_AA64ISAR1_EL1, sr.ID_AA64ISAR2_EL1
+ISAR1_INDEX = 6 * 8 + 1
+ISAR2_INDEX = 6 * 8 + 2
+BITS = (
+    (ISAR1_INDEX, ISAR1.XS, HCRX.compose(FGTnXS=1, FnXS=1)),
+    (ISAR2_INDEX, ISAR2.MOPS, HCRX.compose(MSCEn=1, MCE2=1)),
+)
+"""By an identification field that L1 sees: the bits that are there with its feature."""
+
+
+@resident
+def init(vcpu: Vcpu, vm: Vm) -> None:
+    """Find out which bits are L1's, and load what vEL2 runs under."""
+    vm.hcrx_writable = 0
+    vm.hcrx_own = 0
+    vm.hcrx_vel2 = 0
+    if sr.ID_AA64MMFR1_EL1.HCX.get(mrs(sr.ID_AA64MMFR1_EL1)) == 0:
+        return
+    if sr.ID_AA64PFR1_EL1.NMI.get(mrs(sr.ID_AA64PFR1_EL1)) != 0:
+        vm.hcrx_own = HCRX.TALLINT.mask
+    for index, field, bits in BITS:
+        if field.get(vm.id_registers[index]) != 0:
+            vm.hcrx_writable = vm.hcrx_writable | bits
+    vm.hcrx_vel2 = vm.hcrx_writable & HCRX.MSCEn.mask
+    vcpu.hcrx = vm.hcrx_vel2
+    msr(HCRX, vcpu.hcrx | vm.hcrx_own)
+
+
+@inline
+def load_for_vel1(vcpu: Vcpu) -> None:
+    """Give hardware what L1 asks for."""
+    vm = vm_of(vcpu)
+    wanted = page_of(vcpu).slot[HCRX_SLOT] & vm.hcrx_writable
+    if wanted != vcpu.hcrx:
+        change(vcpu, wanted)
+
+
+@resident
+def change(vcpu: Vcpu, wanted: u64) -> None:
+    """Write HCRX_EL2, and note whether vEL2 can run under it."""
+    vm = vm_of(vcpu)
+    msr(HCRX, wanted | vm.hcrx_own)
+    vcpu.hcrx = wanted
+    if wanted & VEL2_NEEDS != vm.hcrx_vel2 & VEL2_NEEDS:
+        vcpu.loaded = vcpu.loaded | HCRX_LOADED
+
+
+@inline
+def load_for_vel2(vcpu: Vcpu) -> None:
+    """Let vEL2 use what EL2 may use whatever HCRX_EL2 says."""
+    vm = vm_of(vcpu)
+    vcpu.hcrx = vm.hcrx_vel2
+    msr(HCRX, vcpu.hcrx | vm.hcrx_own)
