@@ -19,6 +19,7 @@ from vel2.arch.bits import Register
 from vel2.hyp import (
     a64,
     context,
+    el2regs,
     exception,
     extended,
     finegrained,
@@ -76,6 +77,8 @@ ROOTS = (
     a64.execute,
     context.enter_vel1,
     context.enter_vel2,
+    el2regs.read,
+    el2regs.write,
     exception.take_to_running_el1,
     exception.take_to_vel2,
     extended.init,
