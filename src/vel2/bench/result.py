@@ -94,14 +94,23 @@ def compared(name: str, operation: str, cell: Tree, other: Tree) -> Tree:
     """Say how many times the cost of an operation the peer's is, and whether that is enough."""
     key = "host_ns_per_op" if cell["instructions_per_op"] is None else "instructions_per_op"
     ratio = other[key] / cell[key]
+    by_host = cell["host_ns_per_op"] is not None and other["host_ns_per_op"] is not None
     least = AT_LEAST.get(name, {}).get(operation)
     counted = key == "instructions_per_op" and least is not None
     return {
         "configuration": PEER_OF[name],
-        "ratio": float(f"{ratio:.3g}"),
+        "ratio": three_digits(ratio),
+        "host_ratio": three_digits(other["host_ns_per_op"] / cell["host_ns_per_op"])
+        if by_host
+        else None,
         "at_least": least,
         "met": ratio >= least if counted else None,
     }
+
+
+def three_digits(value: float) -> float:
+    """Round so that neither 22.3 nor 0.00175 loses what it says."""
+    return float(f"{value:.3g}")
 
 
 def judged(target: Cost, cell: Tree) -> Tree:

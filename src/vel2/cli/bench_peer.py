@@ -15,7 +15,9 @@ __all__ = ("print_peer",)
 
 def print_peer(terminal: Terminal, columns: "Tree", operations: Sequence[str]) -> None:
     """Print both costs, how many times the first is the second, and what is asked for."""
-    table = plain_table("L0", "operation", "its cost", "vel2", "ratio", "at least", texts=2)
+    table = plain_table(
+        "L0", "operation", "its cost", "vel2", "ratio", "at least", "by host time", texts=2
+    )
     for column in columns.values():
         for name in operations:
             cell = column["operations"].get(name)
@@ -24,14 +26,14 @@ def print_peer(terminal: Terminal, columns: "Tree", operations: Sequence[str]) -
                 continue
             other = columns[peer["configuration"]]["operations"][name]
             least = "-" if peer["at_least"] is None else f"{peer['at_least']} {MET[peer['met']]}"
-            table.add_row(
-                peer["configuration"],
-                name,
-                cell_text(other),
-                cell_text(cell),
-                f"{peer['ratio']:.3g}",
-                least,
-            )
+            costs = cell_text(other), cell_text(cell), ratio_text(peer["ratio"])
+            host = ratio_text(peer["host_ratio"])
+            table.add_row(peer["configuration"], name, *costs, least, host)
     if table.row_count:
         terminal.print(table)
         terminal.print()
+
+
+def ratio_text(ratio: float | None) -> str:
+    """Write a ratio with three digits."""
+    return "-" if ratio is None else f"{ratio:.3g}"

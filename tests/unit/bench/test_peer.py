@@ -163,6 +163,7 @@ def test_at_least_so_many_times(kvm: int, ratio: float, met: bool) -> None:
     assert found["vhe-nv2"]["operations"]["hypercall"]["peer"] == {
         "configuration": "kvm-vhe",
         "ratio": ratio,
+        "host_ratio": None,
         "at_least": 12,
         "met": met,
     }
@@ -174,6 +175,7 @@ def test_at_least_so_many_times(kvm: int, ratio: float, met: bool) -> None:
 def test_what_is_asked_for_is_instructions() -> None:
     cell = columns(20_000, 100_000, deterministic=False)["vhe-nv2"]["operations"]["hypercall"]
     assert (cell["peer"]["ratio"], cell["peer"]["met"]) == (5.0, None)
+    assert cell["peer"]["host_ratio"] == 5.0
 
 
 def test_without_the_peer() -> None:
@@ -189,7 +191,7 @@ def test_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal.file = text
     print_peer(terminal, columns(20_000, 460_000), ["null", "hypercall"])
     lines = [" ".join(line.split()) for line in text.getvalue().splitlines()]
-    assert "kvm-vhe hypercall 46,000 (7) 2,000 23 12 met" in lines
+    assert "kvm-vhe hypercall 46,000 (7) 2,000 23 12 met -" in lines
 
 
 def test_a_peer_that_is_far_cheaper() -> None:
