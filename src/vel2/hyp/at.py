@@ -239,7 +239,7 @@ def second_stage(vcpu: Vcpu, par: u64, va: u64, is_write: bool) -> u64:
     if not reach(vcpu, ipa, permission):
         return stage2_failure(vcpu.walk.fsc, False)
     par = par & ~PA_MASK | vcpu.walk.output & PA_MASK
-    return memattr.combine(par, vcpu.walk.memattr, vcpu.walk.sh)
+    return memattr.combine(par, vcpu.walk.memattr, vcpu.walk.sh, page_of(vcpu).slot[HCR_SLOT])
 
 
 @inline

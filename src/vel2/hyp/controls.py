@@ -26,9 +26,12 @@ for _field in (
     HCR.TWI, HCR.TWE, HCR.TID0, HCR.TID1, HCR.TID2, HCR.TID3, HCR.TSC, HCR.TIDCP, HCR.TACR, HCR.TSW,
     HCR.TPCP, HCR.TPU, HCR.TTLB, HCR.TVM, HCR.TDZ, HCR.HCD, HCR.TRVM, HCR.CD, HCR.ID, HCR.TLOR,
     HCR.TERR, HCR.TEA, HCR.APK, HCR.API, HCR.FIEN, HCR.TID4, HCR.TICAB, HCR.TOCU,
-    HCR.TTLBIS, HCR.TTLBOS, HCR.TID5,
+    HCR.TTLBIS, HCR.TTLBOS, HCR.TID5, HCR.FWB,
 ):  # fmt: skip
     HCR_FROM_L1 |= _field.mask
+
+STAGE2_ON = HCR.VM.mask | HCR.DC.mask
+"""L1 has a stage 2 of its own for vEL1."""
 
 CPTR_ALWAYS = sr.CPTR_EL2.res1 | sr.CPTR_EL2.compose(TSM=1, TTA=1, TAM=1)
 """SME, trace and activity monitors are hidden."""
@@ -166,7 +169,11 @@ def load_for_vel2(vcpu: Vcpu) -> None:
 def load_for_vel1(vcpu: Vcpu) -> None:
     """Set hardware's trap controls and identification registers for vEL1."""
     page = page_of(vcpu)
-    msr(sr.HCR_EL2, page.slot[HCR_SLOT] & HCR_FROM_L1 | HCR_ALWAYS)
+    hcr = page.slot[HCR_SLOT]
+    if hcr & STAGE2_ON == 0:
+        # The canonical stage 2 serves, whose descriptors are in the form without FEAT_S2FWB.
+        hcr = hcr & ~HCR.FWB.mask
+    msr(sr.HCR_EL2, hcr & HCR_FROM_L1 | HCR_ALWAYS)
     msr(sr.CPTR_EL2, hardware_cptr_vel1(vcpu))
     msr(sr.MDCR_EL2, vm_of(vcpu).mdcr | vcpu.vel2.memory[MDCR_INDEX] & MDCR_FROM_L1)
     msr(sr.CNTHCTL_EL2, hardware_cnthctl_vel1(vcpu))

@@ -129,7 +129,7 @@ RULES: tuple[tuple[type[Register], tuple[FieldRule, ...]], ...] = (
     ),
     (
         MMFR2,
-        keep(MMFR2.CnP, MMFR2.UAO, MMFR2.IESB, MMFR2.CCIDX, MMFR2.AT, MMFR2.IDS)
+        keep(MMFR2.CnP, MMFR2.UAO, MMFR2.IESB, MMFR2.CCIDX, MMFR2.AT, MMFR2.IDS, MMFR2.FWB)
         + keep(MMFR2.TTL)
         + keep(MMFR2.BBM, MMFR2.EVT, MMFR2.E0PD),
     ),
@@ -147,7 +147,6 @@ HIDDEN = {
     "FEAT_FGT2": "the features its bits are about are hidden too",
     "FEAT_NV for L1": "recursion (L3) is not built yet",
     "FEAT_TTST": "the walk of L1's stage 2 takes its input to be 25 bits at least",
-    "FEAT_S2FWB": "L1's stage-2 attributes are read in the form without FWB",
     "AMU, MPAM, RME, NMI, GCS, S1PIE, S1POE, TCR2, SCTLR2": "not in the switched set",
     "FEAT_LPA, FEAT_LPA2, FEAT_LVA": "addresses are 48 bits, physical ones 40 where the map fits",
     "FEAT_CSV2_2, FEAT_CSV2_1p2": "SCXTNUM_ELx is not in the switched set",

@@ -1,19 +1,25 @@
-"""Memory attributes of two stages combined, in the form of PAR_EL1 (S2CombineS1MemAttrs).
+"""Memory attributes of two stages combined, in the form of PAR_EL1.
 
-AT by hardware gives those of L2's stage 1; L1's stage 2 is added in software. Without FEAT_S2FWB,
-which L1 is not shown, the stronger of the two types wins, for outer and inner cacheability each by
-itself, and allocation hints are stage 1's.
+AT by hardware gives those of L2's stage 1; L1's stage 2 is added in software. With HCR_EL2.FWB=0
+the stronger of the two types wins, for outer and inner cacheability each by itself, and allocation
+hints are stage 1's (S2CombineS1MemAttrs). With FWB=1 stage 2 can also leave all to stage 1, or make
+Normal Write-Back of anything (S2ApplyFWBMemAttrs).
 """
 
 from vel2.arch import sysregs as sr
 from vel2.lang import inline, resident, u64
 
 PAR = sr.PAR_EL1
+FWB = sr.HCR_EL2.FWB.mask
 DEVICE_NIBBLE = 0
 NON_CACHEABLE = 0b0100
 WRITE_THROUGH = 0b1000
+WRITE_BACK = 0b0100
+WRITE_BACK_RWA = 0b1111
 ALL_NON_CACHEABLE = NON_CACHEABLE << 4 | NON_CACHEABLE
+ALL_WRITE_BACK_RWA = WRITE_BACK_RWA << 4 | WRITE_BACK_RWA
 S2_NON_CACHEABLE, S2_WRITE_THROUGH = 0b01, 0b10
+S2_NORMAL_FWB, S2_WRITE_BACK_FWB, S2_STAGE1_FWB = 0b100, 0b10, 0b11
 OUTER_SHAREABLE, INNER_SHAREABLE = 0b10, 0b11
 DEVICE_TYPE = 0b11
 
@@ -35,19 +41,50 @@ def cacheability(stage1: u64, stage2: u64) -> u64:
 
 
 @inline
+def device_attr(stage1: u64, memattr: u64) -> u64:
+    """Give the MAIR attribute where stage 2 says Device: the stronger type of the two."""
+    type2 = memattr & DEVICE_TYPE
+    type1 = stage1 >> 2 & DEVICE_TYPE
+    if stage1 >> 4 == DEVICE_NIBBLE and type1 < type2:
+        return u64(type1 << 2)
+    return u64(type2 << 2)
+
+
+@inline
 def combined_attr(stage1: u64, memattr: u64) -> u64:
     """Combine a MAIR attribute with MemAttr; the result is a MAIR attribute."""
-    s1_device = stage1 >> 4 == DEVICE_NIBBLE
     if memattr >> 2 == DEVICE_NIBBLE:
-        type2 = memattr & DEVICE_TYPE
-        type1 = stage1 >> 2 & DEVICE_TYPE
-        if s1_device and type1 < type2:
-            return u64(type1 << 2)
-        return u64(type2 << 2)
-    if s1_device:
+        return device_attr(stage1, memattr)
+    if stage1 >> 4 == DEVICE_NIBBLE:
         return stage1
     outer = cacheability(stage1 >> 4, memattr >> 2)
     return u64(outer << 4) | cacheability(stage1 & 15, memattr & 3)
+
+
+@inline
+def write_back(nibble: u64) -> u64:
+    """Make half of a MAIR attribute of Normal memory Write-Back; hints stay where there are any."""
+    if nibble == NON_CACHEABLE:
+        return WRITE_BACK_RWA
+    return nibble | WRITE_BACK
+
+
+@inline
+def combined_attr_fwb(stage1: u64, memattr: u64) -> u64:
+    """Combine a MAIR attribute with MemAttr in the form of HCR_EL2.FWB=1."""
+    if memattr & S2_NORMAL_FWB == 0:
+        return device_attr(stage1, memattr)
+    kind = memattr & 3
+    if kind == S2_STAGE1_FWB:
+        return stage1
+    is_device = stage1 >> 4 == DEVICE_NIBBLE
+    if kind == S2_WRITE_BACK_FWB:
+        if is_device:
+            return ALL_WRITE_BACK_RWA
+        return u64(write_back(stage1 >> 4) << 4) | write_back(stage1 & 15)
+    if is_device:
+        return stage1
+    return ALL_NON_CACHEABLE
 
 
 @inline
@@ -61,9 +98,16 @@ def shareability(stage1: u64, stage2: u64) -> u64:
 
 
 @resident
-def combine(par: u64, memattr: u64, sh: u64) -> u64:
-    """Give a successful PAR_EL1 of stage 1 the attributes that both stages make."""
-    attr = combined_attr(PAR.ATTR.get(par), memattr)
+def combine(par: u64, memattr: u64, sh: u64, hcr: u64) -> u64:
+    """Give a successful PAR_EL1 of stage 1 the attributes that both stages make.
+
+    :param hcr: L1's HCR_EL2.
+    """
+    attr = PAR.ATTR.get(par)
+    if hcr & FWB:
+        attr = combined_attr_fwb(attr, memattr)
+    else:
+        attr = combined_attr(attr, memattr)
     wanted = shareability(PAR.SH.get(par), sh)
     if attr >> 4 == DEVICE_NIBBLE or attr == ALL_NON_CACHEABLE:
         wanted = OUTER_SHAREABLE

@@ -7,12 +7,17 @@ becomes wrong by L1's own doing, and L1 says so with TLBI, as for hardware's TLB
 
 A VMID that L1 runs without a stage 2 (HCR_EL2.{VM,DC}=0) walks the canonical tables, under a VMID
 of its own, because L1's EL1&0 translations there differ from vEL2's.
+
+Attributes of a leaf are in the form that L1's HCR_EL2.FWB asks for, which is hardware's while the
+shadow is walked. Device types look the same in both, so what the canonical stage 2 says of devices
+holds whatever L1 does to FWB. An L1 that changes it owes a TLBI, as on hardware.
 """
 
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage2Leaf
 from vel2.arch.homes import slot
 from vel2.hyp import pool, stage2
+from vel2.hyp.controls import STAGE2_ON
 from vel2.hyp.state import SHADOW_CONTEXTS, Stage2, Vcpu, Vm, page_of, pool_index, pool_page, vm_of
 from vel2.lang import (
     L1IPA,
@@ -31,7 +36,6 @@ from vel2.lang import (
 HCR_SLOT = slot(sr.HCR_EL2)
 VTTBR_SLOT = slot(sr.VTTBR_EL2)
 VTCR_SLOT = slot(sr.VTCR_EL2)
-STAGE2_ON = sr.HCR_EL2.VM.mask | sr.HCR_EL2.DC.mask
 KEY_MASK = ~sr.VTTBR_EL2.CnP.mask & (1 << 64) - 1
 VMID_SHIFT = sr.VTTBR_EL2.VMID.lsb
 VMID_MASK = sr.VTTBR_EL2.VMID.mask
@@ -127,7 +131,10 @@ def fill(vcpu: Vcpu, ipa: L2IPA, canonical: u64) -> None:
 
 @inline
 def combined_attributes(memattr: u64, sh: u64, xn: u64, s2ap: u64, canonical: u64) -> u64:
-    """Intersect permissions; Device wins over Normal, and L1's attributes hold for its memory."""
+    """Intersect permissions; Device wins over Normal, and L1's attributes hold for its memory.
+
+    Both hold in both forms of MemAttr (HCR_EL2.FWB).
+    """
     attributes = u64(Stage2Leaf.AF.mask) | Stage2Leaf.S2AP.put(
         s2ap & Stage2Leaf.S2AP.get(canonical)
     )

@@ -1,7 +1,7 @@
 """The part of `stage2` about faults: each kind, at each level, by each kind of access and AT."""
 
 from vel2.arch import sysregs as sr
-from vel2.arch.descriptors import GRANULE_16K, GRANULE_64K, Stage2Leaf
+from vel2.arch.descriptors import GRANULE_16K, GRANULE_64K, S2MemAttrFWB, Stage2Leaf
 from vel2.check.payloads.assembly import GUEST_INSTRUCTIONS, HVC_DONE, NO_EXCEPTION, SCTLR_OFF
 from vel2.check.payloads.faults import ALIAS, MARKER, UNTOUCHED, block_of
 from vel2.check.payloads.layout import ARENA, PAGE_BYTES, RAM_BASE, Parameters, State
@@ -463,9 +463,42 @@ def attributes(state: State, root: u64) -> None:
                 state.vector = probe(symbol_address("do_at_s12e1r"), IPA, 0)
                 saw_par(state, bytes_address(b"at-s12e1r\0"), stage1)
     msr(sr.SCTLR_EL12, SCTLR_OFF)
+    if sr.ID_AA64MMFR2_EL1.FWB.get(mrs(sr.ID_AA64MMFR2_EL1)) != 0:
+        attributes_with_fwb(state, root, own)
     store_u64(PA(entry_of(state, root, IPA, 1)), 0)
     dsb_sy()
     invalidate_all()
 
 
+@resident
+def attributes_with_fwb(state: State, root: u64, own: u64) -> None:
+    """Show the same with HCR_EL2.FWB, which gives stage 2 the say; and that L2 runs so.
+
+    Device of both stages is left out: QEMU takes the type of stage 2, not the stronger one.
+    """
+    set_hcr(HCR_GUEST | sr.HCR_EL2.FWB.mask)
+    isb()
+    for stage1 in range(2):
+        invalidate_all()
+        if stage1:
+            guest_stage1_on(own)
+        for memattr in MEMATTR_FWB:
+            if stage1 or memattr >= FIRST_NORMAL_FWB:
+                set_leaf(state, root, 3, S2_NORMAL & ~MEMATTR.mask | MEMATTR.put(memattr))
+                invalidate_all()
+                heading(bytes_address(b"memattr-fwb\0"), memattr)
+                state.vector = probe(symbol_address("do_at_s12e1r"), IPA, 0)
+                saw_par(state, bytes_address(b"at-s12e1r\0"), stage1)
+                if stage1 == 0:
+                    begin(state, bytes_address(b"read-fwb\0"), memattr)
+                    state.vector = enter_guest(state, symbol_address("guest_read"), IPA, UNTOUCHED)
+                    expect(state, bytes_address(b"read\0"), done(state), 1)
+                    end(state)
+    msr(sr.SCTLR_EL12, SCTLR_OFF)
+    set_hcr(HCR_GUEST)
+    isb()
+
+
+MEMATTR_FWB = tuple(int(value) for value in S2MemAttrFWB)
+FIRST_NORMAL_FWB = int(S2MemAttrFWB.NORMAL_NC)
 MEMATTR = Stage2Leaf.MemAttr
