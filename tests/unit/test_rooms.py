@@ -106,7 +106,8 @@ def test_the_import_check_itself(module: str, source: str, found: list[str]) -> 
 def test_imported_libraries_are_declared(path: Path) -> None:
     """A library installed here by chance and missing from pyproject.toml breaks a fresh clone."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    requirements = project["dependencies"] + project["optional-dependencies"]["check"]
+    extras = project["optional-dependencies"]
+    requirements = project["dependencies"] + extras["check"] + extras["report"]
     declared = {distribution_name(requirement) for requirement in requirements}
     providers = packages_distributions()
     for name in imported_names(path, path.read_text()):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vel2.cli.bench_profile import print_profiles, profile_all
+from vel2.cli.bench_report import show_results, write_report
 from vel2.cli.demo import fetch_missing
 from vel2.cli.exits import ExitCode
 from vel2.cli.kernels import find_kernel
@@ -130,6 +131,21 @@ def split_names(texts: Sequence[str]) -> tuple[str, ...]:
     help="With --explain: write the page there.",
 )
 @click.option(
+    "--html",
+    "html_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the result as one page with charts.",
+)
+@click.option(
+    "--read",
+    "read_files",
+    multiple=True,
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    metavar="FILE",
+    help="With --html: show results that --json wrote, and measure nothing; may be repeated.",
+)
+@click.option(
     "--json",
     "json_file",
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
@@ -155,6 +171,8 @@ def bench(
     profiling: bool,
     explained: str | None,
     markdown_file: Path | None,
+    html_file: Path | None,
+    read_files: tuple[Path, ...],
     json_file: Path | None,
 ) -> None:
     """Measure what single operations of L2 cost.
@@ -174,6 +192,7 @@ def bench(
       vel2 bench --growth --el2 vhe      more guests, more memory, more interrupts
       vel2 bench --profile --configs vhe-nv2 --only hypercall
       vel2 bench --explain hypercall --markdown hypercall.md
+      vel2 bench --read micro.json --read macro.json --html report.html
     """  # noqa: D301
     from vel2.bench.configuration import find_configurations
     from vel2.bench.operations import UNAVAILABLE
@@ -181,6 +200,9 @@ def bench(
     from vel2.bench.peer import KVM_KERNEL
     from vel2.bench.system import compile_all
 
+    if read_files:
+        show_results(read_files, html_file)
+        return
     names = split_names(only)
     if markdown_file is not None and explained is None:
         raise UserError("--markdown is for --explain; name an operation with that.")
@@ -249,6 +271,8 @@ def bench(
         tree |= {"not_available": UNAVAILABLE, "configurations": columns}
     if json_file is not None:
         write_json(Report(tree), json_file)
+    if html_file is not None:
+        write_report([tree], html_file)
     context.exit(code)
 
 

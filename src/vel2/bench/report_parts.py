@@ -1,0 +1,110 @@
+"""What the page is put together from: sections, tables, numbers."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+from vel2.bench.result import Tree
+
+__all__ = (
+    "Cell",
+    "Section",
+    "cell",
+    "html_table",
+    "marked",
+    "number",
+    "of_cell",
+    "plural",
+    "ratio",
+)
+
+CODE = re.compile(r"`([^`]+)`")
+NOTHING = "-"
+FEW, MANY = 10, 100
+
+
+def marked(text: str) -> str:
+    """Write text in which `names` stand out."""
+    return CODE.sub(r"<code>\1</code>", escape(text))
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section: text in which `names` stand out, and elements of the page below it.
+
+    :ivar body: empty when there is nothing to show.
+    """
+
+    title: str
+    text: str
+    body: list[str] = field(default_factory=list)
+
+    @property
+    def anchor(self) -> str:
+        """Give its name in links."""
+        return re.sub(r"\W+", "-", self.title.lower())
+
+    @property
+    def html(self) -> str:
+        """Give the element."""
+        lines = [f"<h2>{escape(self.title)}</h2>", f"<p>{marked(self.text)}</p>", *self.body]
+        return "\n".join([f'<section id="{self.anchor}">', *lines, "</section>"])
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table.
+
+    :ivar met: whether it shows something that is as asked for; None when nothing was.
+    :ivar small: what is said besides.
+    """
+
+    text: str
+    met: bool | None = None
+    small: str = ""
+
+    @property
+    def html(self) -> str:
+        """Give the element."""
+        names = {True: ' class="yes"', False: ' class="no"', None: ""}
+        small = f"<br><small>{escape(self.small)}</small>" if self.small else ""
+        return f"<td{names[self.met]}>{escape(self.text)}{small}</td>"
+
+
+def html_table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """Write a table that scrolls for itself where the page is narrow."""
+    heads = "".join(f"<th>{escape(name)}</th>" for name in head)
+    lines = "\n".join(f"<tr>{''.join(found.html for found in row)}</tr>" for row in rows)
+    table = f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{lines}\n</tbody>\n</table>"
+    return f'<div class="wide">\n{table}\n</div>'
+
+
+def cell(column: Tree, operation: str) -> Tree | None:
+    """Give what was measured of an operation; None when nothing was."""
+    found = column.get(operation)
+    return found if isinstance(found, dict) else None
+
+
+def of_cell(column: Tree, operation: str, key: str) -> float | None:
+    """Give one figure of an operation; None when it was not measured."""
+    found = cell(column, operation)
+    value = None if found is None else found.get(key)
+    return value if isinstance(value, int | float) else None
+
+
+def number(value: float | None) -> str:
+    """Write a number without decimals."""
+    return NOTHING if value is None else f"{value:,.0f}"
+
+
+def ratio(value: float | None) -> str:
+    """Write how many times something is something else."""
+    if value is None:
+        return NOTHING
+    return f"{value:,.{2 if value < FEW else 1 if value < MANY else 0}f}"
+
+
+def plural(count: float, noun: str) -> str:
+    """Write a number and what it counts."""
+    return f"{count:,.0f} {noun}" + ("" if count == 1 else "s")
