@@ -233,8 +233,8 @@ CONTEXT_TYPES = [
     (0b1001, None, None, None),
     (0b1010, None, None, None),
     (0b1011, None, None, None),
-    (0b1100, 0b0110, None, None),
-    (0b1101, 0b0111, None, None),
+    (0b1100, None, None, None),
+    (0b1101, None, None, None),
     (0b1110, None, None, None),
     (0b1111, None, None, None),
 ]

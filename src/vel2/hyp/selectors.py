@@ -13,8 +13,9 @@ contexts: only those are written at a change of context, so a VM that does not u
 one test. Without FEAT_FGT, MDCR_EL2.TPM traps all of the PMU instead, and the debug registers are
 L1's as they are.
 
-What can not be had: a breakpoint that compares VMIDs, or CONTEXTIDR_EL2 in vEL1, never matches;
-hardware's VMID and CONTEXTIDR_EL2 are L0's.
+What can not be had: a breakpoint that compares VMIDs or CONTEXTIDR_EL2 never matches; hardware's
+are L0's. (While vEL2 runs hardware's CONTEXTIDR_EL1 is L1's CONTEXTIDR_EL2, but the two are
+compared with different halves of DBGBVR<n>_EL1.)
 """
 
 from dataclasses import dataclass
@@ -74,10 +75,10 @@ AT_EL0 = BCR.PMC.put(0b10)
 AT_EL1 = BCR.PMC.put(0b01)
 NEVER = 16
 BT_VEL1 = (0, 1, 2, 3, 4, 5, 6, 7, *(NEVER,) * 8)
-BT_VEL2_E2H = (0, 1, 2, 3, 4, 5, *(NEVER,) * 6, 6, 7, NEVER, NEVER)
+BT_VEL2_E2H = (0, 1, 2, 3, 4, 5, *(NEVER,) * 10)
 BT_VEL2 = (0, 1, NEVER, NEVER, 4, 5, *(NEVER,) * 10)
-"""DBGBCR<n>_EL1.BT that does in each context what L1's does. While vEL2 runs, hardware's
-CONTEXTIDR_EL1 is L1's CONTEXTIDR_EL2; with E2H=0 EL2 has no context to match."""
+"""DBGBCR<n>_EL1.BT that does in each context what L1's does. The context of BT 2 and 3 is EL2's own
+at EL2, which has none with E2H=0; that of 6 and 7 is EL1's alone."""
 BT_LINKED_CONTEXTS = (3, 7)
 """These are matched for the breakpoint that links to them: their own Exception level is ignored."""
 
