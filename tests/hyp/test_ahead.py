@@ -120,7 +120,7 @@ def test_code_out_of_reach_is_left_to_hardware(page: int) -> None:
 def test_a_debugger_sees_every_instruction(bit: str) -> None:
     """Show that with single step or breakpoints on only the trapped instruction is done."""
     rig = fresh_rig()
-    rig.vcpu.mdscr = sr.MDSCR_EL1.compose(**{bit: 1})
+    rig[sr.MDSCR_EL1] = sr.MDSCR_EL1.compose(**{bit: 1})
     run(rig, sr.CNTHCTL_EL2, CLEAR_SET)
     assert rig.vcpu.pc == PC + 4 and rig.instructions() == []
 

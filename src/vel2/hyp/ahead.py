@@ -7,9 +7,9 @@ looked at: those that compute are executed here (`a64`), an access to a register
 as if it had trapped, and the first instruction that is neither ends it. The guest cannot tell: it
 is as if no interrupt had come in between.
 
-It is not done where somebody could: with single step or breakpoints on. Nor is it done in vain
-twice: an address after which nothing was won is remembered (`Vcpu.barren`), which costs nothing but
-a forgotten gain when it is wrong.
+It is not done where somebody could: with single step or breakpoints on, which only hardware's
+MDSCR_EL1 tells at both levels. Nor is it done in vain twice: an address after which nothing was won
+is remembered (`Vcpu.barren`), which costs nothing but a forgotten gain when it is wrong.
 """
 
 from vel2.arch import sysregs as sr
@@ -89,7 +89,7 @@ def run(vcpu: Vcpu) -> None:
     """Execute what follows a trapped access of vEL2 that has been done; PC is behind it."""
     start = vcpu.pc
     index = index_of(start)
-    if vcpu.barren[index] == start or vcpu.mdscr & WATCHED:
+    if vcpu.barren[index] == start or mrs(sr.MDSCR_EL1) & WATCHED:
         return
     page = code_page(vcpu)
     won = u64(0)

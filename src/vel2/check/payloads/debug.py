@@ -96,6 +96,7 @@ class Place:
 TO_EL2 = MDCR.TDE.mask
 BREAK_PLACES = (
     Place(b"break-el2\0", 2, "el2_unmasked", "el2_target", TO_EL2),
+    Place(b"break-el2-access\0", 2, "el2_accesses", "el2_second_target", TO_EL2),
     Place(b"break-el2-no-tde\0", 2, "el2_unmasked", "el2_target", 0, False),
     Place(b"break-el1-to-el2\0", 1, "l2_unmasked", "l2_target", TO_EL2),
     Place(b"break-el1\0", 1, "l2_unmasked", "l2_target", 0),
