@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.bench.explained import check_page
 from vel2.cli.exits import ExitCode
 
 pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.timeout(400)]
@@ -197,3 +198,15 @@ def test_a_profile_has_every_instruction(tmp_path: Path) -> None:
         row["function"] for row in hypercall["functions"] if row["level"].startswith("L1")
     }
     assert "hypercall in nvhe-nv2:" in output
+
+
+def test_an_explanation_and_a_page_with_charts(tmp_path: Path) -> None:
+    page, charts = tmp_path / "page.md", tmp_path / "page.html"
+    options = ("--configs", "vhe-nv", "--markdown", str(page), "--html", str(charts))
+    result, _ = bench(tmp_path, "--explain", "hypercall", *options)
+    text = page.read_text()
+    check_page(text)
+    cell = result["configurations"]["vhe-nv"]["operations"]["hypercall"]
+    assert f"## vhe-nv: {cell['instructions']:,} instructions" in text
+    assert "FEAT_NV traps it" in text
+    assert "<svg" in charts.read_text()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ("COLOURS", "bars", "curves", "stacks")
+__all__ = ("COLOURS", "bars", "curves", "require_library", "stacks")
 
 Series = Mapping[str, Sequence[float | None]]
 INK = "#0a0b0c"
@@ -65,22 +65,31 @@ def colour(name: str) -> str:
     return COLOURS.get(name, OTHER_COLOUR)
 
 
-def draw(title: str, height: float, fill: "Callable[[Axes], None]", legend_columns: int = 4) -> str:
-    """Make a figure, have it filled, and give it as an SVG element.
+def require_library() -> None:
+    """Refuse when the library that draws is not there.
 
-    :param fill: called with the axes.
-    :raises UserError: when the library that draws is not there.
+    :raises UserError: saying how to install it.
     """
     try:
-        import matplotlib
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
-        from matplotlib.layout_engine import ConstrainedLayoutEngine
+        import matplotlib  # noqa: F401
     except ImportError as error:
         raise UserError(
             "charts need matplotlib, which is not installed;"
             " install vel2 with its extra: pip install 'vel2[report]'."
         ) from error
+
+
+def draw(title: str, height: float, fill: "Callable[[Axes], None]", legend_columns: int = 4) -> str:
+    """Make a figure, have it filled, and give it as an SVG element.
+
+    :param fill: called with the axes.
+    """
+    require_library()
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": title}):
         # A browser's letters may be wider than those that room is made for.
         figure = Figure(

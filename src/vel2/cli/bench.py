@@ -194,6 +194,7 @@ def bench(
       vel2 bench --explain hypercall --markdown hypercall.md
       vel2 bench --read micro.json --read macro.json --html report.html
     """  # noqa: D301
+    from vel2.bench.charts import require_library
     from vel2.bench.configuration import find_configurations
     from vel2.bench.operations import UNAVAILABLE
     from vel2.bench.payload import build_payload
@@ -203,6 +204,8 @@ def bench(
     if read_files:
         show_results(read_files, html_file)
         return
+    if html_file is not None:
+        require_library()
     names = split_names(only)
     if markdown_file is not None and explained is None:
         raise UserError("--markdown is for --explain; name an operation with that.")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.unit.bench.explained import check_page
 from vel2.bench.configuration import CONFIGURATIONS
 from vel2.bench.execlog import Taken
 from vel2.bench.explain import (
@@ -15,7 +16,6 @@ from vel2.bench.explain import (
     ENTER,
     EXIT,
     INTERRUPT,
-    KINDS,
     L1_RUNS,
     L2_RUNS,
     LOCAL,
@@ -23,7 +23,7 @@ from vel2.bench.explain import (
     steps_of,
     why_it_traps,
 )
-from vel2.bench.explain_page import INTRODUCTION, READING, Explained, explain_page, moved, prose
+from vel2.bench.explain_page import Explained, explain_page, moved
 from vel2.bench.measure import Figures
 from vel2.bench.places import Place
 from vel2.bench.profile import Profile, Run
@@ -126,65 +126,6 @@ def test_what_moved() -> None:
 
 # --- the page -----------------------------------------------------------------------------------
 
-HEADING = re.compile(r"## ([\w-]+): ([\d,]+) instructions(?:, (\d+) traps)?")
-STEP = re.compile(r"### ([\w-]+), step (\d+): (.*)")
-
-
-def rows_of(block: str) -> list[list[str]]:
-    """Give a table's rows without its heads."""
-    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in block.splitlines()[2:]]
-
-
-def number(text: str) -> int:
-    return int(text.replace(",", "") or 0)
-
-
-def check(text: str) -> None:
-    """Check that a page is what the tool writes: its prose, its parts, and that figures add up."""
-    assert text.endswith("\n")
-    blocks = text.rstrip("\n").split("\n\n")
-    known = {prose(kind.text) for kind in KINDS} | {prose(READING)}
-    start, end = (re.escape(part) for part in INTRODUCTION.split("{does}"))
-    introduction = re.compile(f"{start}.*{end}")
-    assert blocks[0].startswith("# Where the instructions of one `")
-    assert blocks[1].startswith("<!-- Written by `vel2 bench --explain ")
-    assert introduction.fullmatch(" ".join(blocks[2].split()))
-    assert blocks[3].startswith("L1 is ")
-    totals = {row[0]: row for row in rows_of(blocks[4])}
-    steps: list[list[str]] = []
-    at = ""
-    step: list[str] = []
-    wanted: list[tuple[str, int]] = []
-    for block in blocks[5:]:
-        if found := HEADING.fullmatch(block):
-            assert not steps and not wanted
-            at = found[1]
-            assert totals[at][1] == f"{found[2]} ({found[3] or 0})"
-            assert number(found[2]) == sum(map(number, totals[at][2:5]))
-        elif block.startswith("| step |"):
-            steps = rows_of(block)
-            guests, l0, traps = (sum(number(row[n]) for row in steps) for n in (2, 3, 4))
-            assert number(totals[at][2]) + number(totals[at][3]) == guests
-            assert number(totals[at][4]) == l0
-            assert totals[at][1].endswith(f"({traps})")
-        elif found := STEP.fullmatch(block):
-            assert not wanted
-            step = steps.pop(0)
-            assert (found[1], found[2], found[3]) == (at, step[0], step[1])
-            wanted = [("| function of ", number(step[2]) or number(step[3]))]
-            if step[2] and step[4]:
-                wanted += [
-                    ("| trap within", number(step[3])),
-                    ("| function of L0", number(step[3])),
-                ]
-        elif block.startswith("|"):
-            begins, total = wanted.pop(0)
-            assert block.startswith(begins)
-            assert sum(number(row[-1]) for row in rows_of(block)) == total
-        elif not re.match(r"ESR_EL2: `|\d+ registers? (read|written)|Barriers and ", block):
-            assert block in known
-    assert not steps and not wanted
-
 
 def test_a_page() -> None:
     nvhe = Explained(CONFIGURATIONS["nvhe-nv2"], profile(NVHE))
@@ -192,7 +133,7 @@ def test_a_page() -> None:
     found = [Explained(CONFIGURATIONS["native"], profile(native)), nvhe]
     about = {"l1": "Linux 6.12", "qemu": "QEMU 10.0.2"}
     text = explain_page(found, about, "vel2 bench --explain hypercall")
-    check(text)
+    check_page(text)
     assert "| nvhe-nv2 | 2,659 (6) | 9 | 940 | 1,710 | 8,000 (16) | - |" in text
     assert "| 3 | L1 runs at vEL2 | 150 | 290 | 2 |" in text
     assert (
@@ -203,8 +144,8 @@ def test_a_page() -> None:
 
 def test_the_page_in_docs_is_what_the_tool_writes() -> None:
     text = PAGE.read_text()
-    check(text)
-    assert f"docs/{PAGE.name}" in text
+    check_page(text)
+    assert "`vel2 bench --explain hypercall --markdown docs/hypercall.md`" in text
     assert {"## vhe-nv2", "## nvhe-nv2", "## vhe-nv"} == set(re.findall(r"^## [\w-]+", text, re.M))
 
 

@@ -233,3 +233,7 @@ def test_without_the_library_that_draws(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UserError, match=re.escape("pip install 'vel2[report]'")):
         bars("a", ["x"], {"b": [1.0]}, "c")
+    # Before anything is measured.
+    result = CliRunner().invoke(vel2, ["bench", "--html", "page.html"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("vel2: charts need matplotlib")
