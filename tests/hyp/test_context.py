@@ -246,7 +246,8 @@ def test_the_virtual_interface_moves_with_vel1(
     assert not any(rig[register] or rig.slot(register) for register in absent)
     pending = en and misr
     assert rig.vcpu.slow_eret == (SLOW_MAINTENANCE if pending else 0)
-    assert rig[sr.ICH_HCR_EL2] == (en if pending else 0)
+    live_traps = sr.ICH_HCR_EL2.TALL1.mask
+    assert rig[sr.ICH_HCR_EL2] == (en | live_traps if pending else 0)
     assert rig.slot(sr.ICH_HCR_EL2) == en
 
 
@@ -267,7 +268,8 @@ def test_a_pending_maintenance_interrupt_follows_the_page(still: bool) -> None:
     rig[sr.ICH_MISR_EL2] = sr.ICH_MISR_EL2.NP.mask if still else 0
     eret_inside_vel2(rig)
     assert rig[LRS[0]] == 0x77 and rig[sr.ICH_VMCR_EL2] == 0x88
-    assert rig[sr.ICH_HCR_EL2] == (new_hcr if still else 0)
+    live_traps = sr.ICH_HCR_EL2.TALL1.mask
+    assert rig[sr.ICH_HCR_EL2] == (new_hcr | live_traps if still else 0)
     assert rig.vcpu.slow_eret == (SLOW_MAINTENANCE if still else 0)
 
 

@@ -1,13 +1,17 @@
-"""ICH_ELRSR, ICH_EISR and ICH_MISR computed from the page, against the GIC specification."""
+"""ICH_ELRSR, ICH_EISR and ICH_MISR of the page by the GIC specification; a live interface."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.hyp.rig import Rig, fresh_rig
 from vel2.arch import sysregs as sr
-from vel2.hyp import gic
+from vel2.arch.bits import Register
+from vel2.arch.esr import EC, ESR_ELx
+from vel2.hyp import context, gic, trap
+from vel2.hyp.state import CONTEXT_VEL1, SLOW_MAINTENANCE
 
 LRS = tuple(sr.by_name(f"ICH_LR{n}_EL2") for n in range(16))
 LR_VALUES = st.builds(
@@ -85,3 +89,75 @@ def test_status_registers_are_what_hardware_would_say(
     assert rig.run(gic.empty_list_registers, rig.page, count) == empty
     assert rig.run(gic.eoi_list_registers, rig.page, count) == eoi
     assert rig.run(gic.maintenance_status, rig.page, count) == expected_misr(lrs, hcr, vmcr)
+
+
+UIE_ENABLED = sr.ICH_HCR_EL2.compose(En=1, UIE=1)
+TALL1 = sr.ICH_HCR_EL2.TALL1.mask
+
+
+def trap_on(rig: Rig, register: type[Register], *, is_read: bool) -> None:
+    """Trap on an access of L1 to a register of the CPU interface, through x5."""
+    op0, op1, crn, crm, op2 = register.encoding
+    iss = op0 << 20 | op2 << 17 | op1 << 14 | crn << 10 | 5 << 5 | crm << 1 | is_read
+    rig.vcpu.pc, rig.vcpu.pstate = 0x1000, 0b0101
+    rig.run(trap.handle_sync, rig.vcpu, ESR_ELx.compose(EC=EC.SYS64, IL=1) | iss)
+
+
+def left_with_maintenance(nvhe_host: bool) -> Rig:
+    """Leave a vEL1 whose maintenance interrupt is asserted."""
+    rig = fresh_rig()
+    rig.set_slot(sr.HCR_EL2, sr.HCR_EL2.compose(IMO=1, FMO=1, VM=1))
+    rig.set_slot(sr.ICH_HCR_EL2, UIE_ENABLED)
+    rig.prepare(context.enter_vel1, rig.vcpu)
+    rig[sr.ICH_MISR_EL2] = sr.ICH_MISR_EL2.U.mask
+    rig.run(context.enter_vel2, rig.vcpu)
+    assert rig.vcpu.slow_eret & SLOW_MAINTENANCE
+    assert rig[sr.ICH_HCR_EL2] == UIE_ENABLED | TALL1
+    if nvhe_host:
+        rig.set_slot(sr.HCR_EL2, 0)
+        rig.set_slot(sr.ICH_HCR_EL2, UIE_ENABLED)
+        rig.vcpu.context = CONTEXT_VEL1
+    return rig
+
+
+@pytest.mark.parametrize("nvhe_host", [False, True], ids=["vEL2", "its host's vEL1"])
+@pytest.mark.parametrize("gone", [False, True])
+def test_l1_looks_for_an_interrupt_without_an_eret(nvhe_host: bool, gone: bool) -> None:
+    """What L1 has written to the page since the exit reaches hardware before ICC_IAR1_EL1."""
+    rig = left_with_maintenance(nvhe_host)
+    rig[sr.ICC_IAR1_EL1] = 25
+    written = 0 if gone else UIE_ENABLED
+    rig.set_slot(sr.ICH_HCR_EL2, written)
+    rig[sr.ICH_MISR_EL2] = 0 if gone else sr.ICH_MISR_EL2.U.mask
+    trap_on(rig, sr.ICC_IAR1_EL1, is_read=True)
+    assert rig.vcpu.pc == 0x1004
+    assert rig.vcpu.x[5] == 25
+    assert rig[sr.ICH_HCR_EL2] == (0 if gone else written | TALL1)
+    assert bool(rig.vcpu.slow_eret & SLOW_MAINTENANCE) is not gone
+
+
+def test_l1_ends_an_interrupt_meanwhile() -> None:
+    rig = left_with_maintenance(nvhe_host=False)
+    rig.vcpu.x[5] = 25
+    trap_on(rig, sr.ICC_EOIR1_EL1, is_read=False)
+    assert rig.vcpu.pc == 0x1004
+    assert rig[sr.ICC_EOIR1_EL1] == 25
+
+
+@pytest.mark.parametrize(
+    ("register", "is_read"),
+    [(sr.ICC_EOIR1_EL1, True), (sr.ICC_IAR1_EL1, False), (sr.ICC_AP1R1_EL1, True)],
+)
+def test_what_is_not_there_is_undefined(register: type[Register], is_read: bool) -> None:
+    """The machine of the rig has one register of active priorities."""
+    rig = left_with_maintenance(nvhe_host=False)
+    rig[sr.VBAR_EL1] = 0x9_0000
+    trap_on(rig, register, is_read=is_read)
+    assert rig.vcpu.pc == 0x9_0200
+
+
+def test_without_a_live_interface_nothing_of_it_is_emulated() -> None:
+    rig = fresh_rig()
+    rig[sr.VBAR_EL1] = 0x9_0000
+    trap_on(rig, sr.ICC_IAR1_EL1, is_read=True)
+    assert rig.vcpu.pc == 0x9_0200

@@ -49,6 +49,14 @@ def read(vcpu: Vcpu, key: u64) -> u64:
         return vcpu.vel2.memory[number]
     elif kind == Kind.OPTIONAL and pagenames.exists(vcpu, key):
         return page_of(vcpu).slot[number]
+    return read_rare(vcpu, key)
+
+
+@resident
+def read_rare(vcpu: Vcpu, key: u64) -> u64:
+    """Read what L0 traps for itself, and only at times, in vEL1 too."""
+    if vcpu.slow_eret & SLOW_MAINTENANCE and gic.is_group1(key):
+        return gic.read_group1(vcpu, key)
     return monitors.read(vcpu, key)
 
 
@@ -171,11 +179,20 @@ def write(vcpu: Vcpu, key: u64, value: u64) -> None:
         # A breakpoint or watchpoint of vEL2 itself works from here on: so must the MDSCR_EL1 that
         # was written before it.
         sync_mdscr(vcpu)
-        monitors.write(vcpu, key, value)
+        write_rare(vcpu, key, value)
     # L1 may acknowledge interrupts in a loop, with no ERET in it: what it has just masked must
     # not be there the next time it looks.
     if vcpu.slow_eret != 0:
         sync_live(vcpu)
+
+
+@resident
+def write_rare(vcpu: Vcpu, key: u64, value: u64) -> None:
+    """Write what L0 traps for itself, and only at times, in vEL1 too."""
+    if vcpu.slow_eret & SLOW_MAINTENANCE and gic.is_group1(key):
+        gic.write_group1(vcpu, key, value)
+    else:
+        monitors.write(vcpu, key, value)
 
 
 @resident

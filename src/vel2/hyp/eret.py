@@ -4,7 +4,8 @@ With FEAT_NV every ERET at real EL1 traps while the hyp context runs. L1's ELR_E
 hardware's ELR_EL1 and SPSR_EL1 then. Three ways out: back to vEL2, to the VHE host's EL0 (E2H=1,
 TGE=1: still the hyp context), or to vEL1 and below, which changes the context. The first two are
 usually finished in the vectors and come here only when there is more to do. EL0 with E2H=0 and
-TGE=1 is not supported: such a return is illegal here, although the vectors let a plain one pass.
+TGE=1 runs in the hyp context too: exceptions come to vEL2, but EL0's stage 1 is vEL2's, where it
+should be off, and L1's trap controls are not loaded.
 """
 
 from vel2.arch import sysregs as sr
@@ -68,7 +69,7 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
         sync_live_state(vcpu)
         vcpu.pstate = spsr ^ EL1_TO_EL2
         vcpu.pc = target
-    elif mode == EL0T and tge and vcpu.e2h != 0:
+    elif mode == EL0T and tge:
         sync_live_state(vcpu)
         vcpu.pstate = spsr
         vcpu.pc = target

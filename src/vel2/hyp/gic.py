@@ -9,8 +9,11 @@ A vEL1 without IMO and FMO (an nVHE host's own kernel) has no virtual interface:
 
 Leaving vEL1, hardware's registers go back to the page and ICH_HCR_EL2 is cleared, except when a
 maintenance interrupt is asserted: that interrupt is level-triggered and L1 is about to acknowledge
-it, so the registers stay live (`SLOW_MAINTENANCE`) and each ERET inside vEL2 brings hardware's
-ICH_HCR_EL2 to what L1 has written to the page since.
+it, so the registers stay live (`SLOW_MAINTENANCE`), and each ERET inside vEL2 brings hardware's
+ICH_HCR_EL2 to what L1 has written to the page since. So does each access to a Group 1 register of
+the physical interface, which traps meanwhile (`LIVE_TRAPS`), by vEL2 or by an nVHE host's own
+kernel: L1 may acknowledge interrupts in a loop, with no ERET in it, and must not be shown for ever
+what it has put an end to.
 
 ICH_VTR, ICH_MISR, ICH_EISR and ICH_ELRSR have no slot: reads trap and are computed from the page.
 """
@@ -18,7 +21,7 @@ ICH_VTR, ICH_MISR, ICH_EISR and ICH_ELRSR have no slot: reads trap and are compu
 from vel2.arch import sysregs as sr
 from vel2.arch.homes import slot
 from vel2.hyp.state import SLOW_MAINTENANCE, Vcpu, VncrPage, page_of, vm_of
-from vel2.lang import inline, mrs, msr, resident, u64
+from vel2.lang import inline, isb, mrs, msr, resident, u64
 
 HCR_SLOT = slot(sr.ICH_HCR_EL2)
 VMCR_SLOT = slot(sr.ICH_VMCR_EL2)
@@ -33,6 +36,16 @@ MISR = sr.ICH_MISR_EL2
 VMCR = sr.ICH_VMCR_EL2
 TRAPS = ICH.compose(TC=1, TALL0=1, TALL1=1, TSEI=1, TDIR=1)
 """These act on every access from EL1, so they must not stay set while L1 drives the interface."""
+
+LIVE_TRAPS = ICH.TALL1.mask
+"""Set while the registers are live, so that L0 sees L1 look for an interrupt."""
+GROUP1 = (
+    *(sr.ICC_IAR1_EL1, sr.ICC_HPPIR1_EL1, sr.ICC_EOIR1_EL1, sr.ICC_BPR1_EL1, sr.ICC_IGRPEN1_EL1),
+    *(sr.ICC_AP1R0_EL1, sr.ICC_AP1R1_EL1, sr.ICC_AP1R2_EL1, sr.ICC_AP1R3_EL1),
+)
+FIRST_AP1R = GROUP1.index(sr.ICC_AP1R0_EL1)
+READABLE = tuple((n, r) for n, r in enumerate(GROUP1) if r.access != "WO")
+WRITABLE = tuple((n, r) for n, r in enumerate(GROUP1) if r.access != "RO")
 
 LIST_REGISTERS = tuple((n, sr.by_name(f"ICH_LR{n}_EL2")) for n in range(16))
 ACTIVE_PRIORITIES = tuple(
@@ -88,7 +101,7 @@ def save_vel1_interface(vcpu: Vcpu) -> None:
     page.slot[HCR_SLOT] = hcr
     if hcr & ICH.En.mask and mrs(sr.ICH_MISR_EL2) != 0:
         vcpu.slow_eret = vcpu.slow_eret | SLOW_MAINTENANCE
-        msr(sr.ICH_HCR_EL2, hcr & ~TRAPS)
+        msr(sr.ICH_HCR_EL2, hcr & ~TRAPS | LIVE_TRAPS)
     elif hcr != 0:
         # Its traps do not need En, and vEL2's own interface is EL1's.
         msr(sr.ICH_HCR_EL2, 0)
@@ -103,10 +116,52 @@ def sync_live_interface(vcpu: Vcpu) -> None:
         if n < vm.list_registers:
             msr(register, page.slot[u64(LR_SLOT + n)])
     msr(sr.ICH_VMCR_EL2, page.slot[VMCR_SLOT])
-    msr(sr.ICH_HCR_EL2, page.slot[HCR_SLOT] & ~TRAPS)
+    msr(sr.ICH_HCR_EL2, page.slot[HCR_SLOT] & ~TRAPS | LIVE_TRAPS)
     if mrs(sr.ICH_MISR_EL2) == 0:
         msr(sr.ICH_HCR_EL2, 0)
         vcpu.slow_eret = vcpu.slow_eret & ~SLOW_MAINTENANCE
+
+
+@inline
+def is_there(vcpu: Vcpu, number: u64) -> bool:
+    """Whether a register of `GROUP1` is implemented."""
+    return number < u64(FIRST_AP1R + vm_of(vcpu).active_priorities)
+
+
+@resident
+def read_group1(vcpu: Vcpu, key: u64) -> u64:
+    """Read a register of the physical interface for L1, after what it has written to the page.
+
+    Sets `undefined` if it is none, or there is no such access.
+    """
+    sync_live_interface(vcpu)
+    isb()
+    for number, register in READABLE:
+        if key == register.trap_key and is_there(vcpu, number):
+            return mrs(register)
+    vcpu.undefined = 1
+    return 0
+
+
+@resident
+def write_group1(vcpu: Vcpu, key: u64, value: u64) -> None:
+    """Write a register of the physical interface for L1; sets `undefined` if it is none."""
+    sync_live_interface(vcpu)
+    isb()
+    for number, register in WRITABLE:
+        if key == register.trap_key and is_there(vcpu, number):
+            msr(register, value)
+            return
+    vcpu.undefined = 1
+
+
+@inline
+def is_group1(key: u64) -> bool:
+    """Whether a key is of a register that `LIVE_TRAPS` makes trap."""
+    return key in GROUP1_KEYS
+
+
+GROUP1_KEYS = tuple(register.trap_key for register in GROUP1)
 
 
 @resident

@@ -126,21 +126,21 @@ def from_vel1(vcpu: Vcpu) -> Outcome:
         if is_read:
             set_target_register(vcpu, esr, page_of(vcpu).slot[ACTLR_SLOT])
         return Outcome.SKIP
-    return monitor_from_vel1(vcpu, key, is_read)
+    return own_trap_from_vel1(vcpu, key, is_read)
 
 
 @resident
-def monitor_from_vel1(vcpu: Vcpu, key: u64, is_read: bool) -> Outcome:
-    """Emulate what L0 traps of the PMU and debug registers; there is nothing else."""
+def own_trap_from_vel1(vcpu: Vcpu, key: u64, is_read: bool) -> Outcome:
+    """Emulate what L0 traps of the PMU, the debug registers and the GIC; there is nothing else."""
     if monitors.is_reserved(vcpu, key):
         return forward(vcpu)
     vcpu.undefined = 0
     if is_read:
-        value = monitors.read(vcpu, key)
+        value = el2regs.read_rare(vcpu, key)
         if vcpu.undefined == 0:
             set_target_register(vcpu, vcpu.esr, value)
     else:
-        monitors.write(vcpu, key, source_register(vcpu, vcpu.esr))
+        el2regs.write_rare(vcpu, key, source_register(vcpu, vcpu.esr))
     if vcpu.undefined != 0:
         return undefined(vcpu)
     return Outcome.SKIP

@@ -79,19 +79,9 @@ OPTIONAL = (
 )
 
 
-def allow_sve(a: Assembler) -> None:
-    """Emit what lets this EL use SVE; at EL2 with E2H=1, CPACR_EL1 names CPTR_EL2."""
-    a.mrs(1, sr.CPACR_EL1)
-    a.orr(1, 1, sr.CPACR_EL1.ZEN.mask)
-    a.msr(sr.CPACR_EL1, 1)
-    a.isb()
-
-
 def emit(a: Assembler) -> None:
     """Emit the reads."""
     for code in OPTIONAL:
         a.label(code.label)
-        if code.field == "SVE":
-            allow_sve(a)
         a.mrs(0, code.register)
         a.ret()

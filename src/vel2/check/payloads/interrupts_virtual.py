@@ -13,7 +13,6 @@ from vel2.check.payloads.interrupts_gic import (
     acknowledge,
     end_interrupt,
     is_active,
-    return_to_el2,
     soon,
 )
 from vel2.check.payloads.layout import State
@@ -219,11 +218,14 @@ def maintenance(state: State) -> None:
 
 @resident
 def acknowledge_maintenance(state: State) -> None:
-    """Acknowledge the maintenance interrupt, which is still asserted, and end it once it is not."""
+    """Acknowledge the maintenance interrupt, which is still asserted, and end it once it is not.
+
+    There is no ERET between: a hypervisor may acknowledge in a loop until there is no more.
+    """
     acknowledge(state, PPI_MAINTENANCE)
     quiet()
-    state.vector = return_to_el2(state)
     end_interrupt(PPI_MAINTENANCE)
+    acknowledge(state, SPURIOUS)
 
 
 @resident
