@@ -56,7 +56,8 @@ LOCAL = StepKind(
 )
 L1_RUNS = StepKind(
     "L1 runs",
-    "L1's own instructions. What traps on the way is answered by L0, and L1 goes on.",
+    "L1's own instructions. What traps on the way is answered by L0, which may execute some of "
+    "L1's next instructions itself when more of them would trap (`hyp.ahead`), and L1 goes on.",
 )
 OTHER = StepKind("L0 handles a trap", "L0 handles it and decides who runs next.")
 

@@ -30,6 +30,7 @@ READING = (
     "compiler expanded in it from others is counted to those; `(no line)` is what it made for "
     "several lines at once, and `assembly` is `hyp/vectors.py`."
 )
+NOTHING_COMPLETED = "Its first instruction traps at once, so that nothing completes."
 WIDTH = 116
 
 
@@ -127,6 +128,8 @@ def step_text(number: int, step: Step, configuration: Configuration) -> str:
     """Write about one step."""
     title = f"### {configuration.name}, step {number}: {step_title(step)}"
     parts = [title, prose(step.kind.text)]
+    if not step.functions:
+        return "\n\n".join([*parts, prose(NOTHING_COMPLETED)])
     if step.syndrome is not None and step.who == "L0":
         parts.append(f"ESR_EL2: `{describe_esr(step.syndrome)}`.")
     parts.append(functions_table(step.who, step.functions))

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 
 from vel2.arch import sysregs as sr
@@ -226,7 +227,16 @@ class Naming:
 
     def name(self, steps: Sequence[Step]) -> list[Run]:
         """Say who ran, and where."""
-        runs = [Run(self.who(step.el, step.pcs[0]), step.taken, step.pcs, []) for step in steps]
+        runs = []
+        for step, following in zip_longest(steps, steps[1:]):
+            if step.pcs:
+                pc = step.pcs[0]
+            elif following is not None and following.taken is not None:
+                # Whose first access aborts completes nothing; where it was, the exception says.
+                pc = following.taken.elr or 0
+            else:
+                continue
+            runs.append(Run(self.who(step.el, pc), step.taken, step.pcs, []))
         pcs: dict[str, list[int]] = {}
         for run in runs:
             pcs.setdefault(run.who, []).extend(run.pcs)
@@ -298,7 +308,7 @@ def look_into(name: str, figures: Figures, windows: Windows, naming: Naming) -> 
     logged = log.decode("ascii", "replace").splitlines()
     lines = between_reads(logged, naming.counter_reads)
     made = Profile(name, ticks, 0, figures)
-    made.runs = naming.name([step for step in read_steps(lines, el=1) if step.pcs])
+    made.runs = naming.name(read_steps(lines, el=1))
     made.idle = ticks - made.levels.total()
     sleeps = next(row.sleeps for row in OPERATIONS if row.name == name)
     if made.idle < 0 or (made.idle and not sleeps):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from vel2.bench.explain import KINDS
-from vel2.bench.explain_page import INTRODUCTION, READING, prose
+from vel2.bench.explain_page import INTRODUCTION, NOTHING_COMPLETED, READING, prose
 
 HEADING = re.compile(r"## ([\w-]+): ([\d,]+) instructions(?:, (\d+) traps)?")
 STEP = re.compile(r"### ([\w-]+), step (\d+): (.*)")
@@ -24,7 +24,9 @@ def check_page(text: str) -> None:
     """Check that a page is what the tool writes: its prose, its parts, and that figures add up."""
     assert text.endswith("\n")
     blocks = text.rstrip("\n").split("\n\n")
-    known = {prose(kind.text) for kind in KINDS} | {prose(READING)}
+    known = {prose(kind.text) for kind in KINDS} | {
+        prose(text) for text in (READING, NOTHING_COMPLETED)
+    }
     start, end = (re.escape(part) for part in INTRODUCTION.split("{does}"))
     introduction = re.compile(f"{start}.*{end}")
     assert blocks[0].startswith("# Where the instructions of one `")
@@ -52,7 +54,8 @@ def check_page(text: str) -> None:
             assert not wanted
             step = steps.pop(0)
             assert (found[1], found[2], found[3]) == (at, step[0], step[1])
-            wanted = [("| function of ", number(step[2]) or number(step[3]))]
+            total = number(step[2]) or number(step[3])
+            wanted = [("| function of ", total)] if total else []
             if step[2] and step[4]:
                 wanted += [
                     ("| trap within", number(step[3])),
@@ -63,5 +66,5 @@ def check_page(text: str) -> None:
             assert block.startswith(begins)
             assert sum(number(row[-1]) for row in rows_of(block)) == total
         elif not re.match(r"ESR_EL2: `|\d+ registers? (read|written)|Barriers and ", block):
-            assert block in known
+            assert block in known, block
     assert not steps and not wanted

@@ -142,6 +142,17 @@ def test_a_page() -> None:
     assert max(len(line) for line in text.splitlines() if not line.startswith("|")) <= 116
 
 
+def test_a_step_in_which_nothing_completes() -> None:
+    runs = [run("L2", 5), run("L0", 90, DABT), run("L2", 0), run("L0", 80, DABT), run("L2", 4)]
+    each = Explained(CONFIGURATIONS["vhe-nv2"], profile(runs))
+    text = explain_page(
+        [each], {"l1": "Linux 6.12", "qemu": "QEMU 10.0.2"}, "vel2 bench --explain x"
+    )
+    check_page(text)
+    assert "| 3 | L2 runs |  |  |  |" in text
+    assert "nothing completes" in text
+
+
 def test_the_page_in_docs_is_what_the_tool_writes() -> None:
     text = PAGE.read_text()
     check_page(text)

@@ -25,6 +25,7 @@ from vel2.bench.places import Code, source_text
 from vel2.bench.profile import (
     KERNEL_HALF,
     Naming,
+    Profile,
     Watch,
     Windows,
     between_reads,
@@ -162,6 +163,21 @@ def test_a_place_is_the_source_function_where_it_was_expanded() -> None:
 def test_who_runs(configuration: str, el: int, pc: int, who: str) -> None:
     row = CONFIGURATIONS[configuration]
     assert Naming(row, None if row.nv is None else L0, b"").who(el, pc) == who
+
+
+def test_who_completes_nothing_still_ran() -> None:
+    """L0 returns to an access that aborts at once: the second trap is L2's, not L0's."""
+    abort = taking("Data Abort", 1, 2, 0x9200_0007, HVC, "...with FAR 0x9000800")
+    lines = [*trace(HVC, HVC), *abort, *trace(VECTOR), *returning(2, 1, HVC)]
+    lines += [*trace(HVC), *abort, *trace(VECTOR), *returning(2, 1, HVC), *trace(HVC)]
+    runs = Naming(CONFIGURATIONS["vhe-nv2"], L0, b"").name(read_steps(lines, el=1))
+    found = [(run.who, len(run.pcs)) for run in runs]
+    assert found == [("L2", 1), ("L0", 1), ("L2", 0), ("L0", 1), ("L2", 1)]
+    made = Profile("stage2_fault", 4, 0, Figures(1, 4), runs)
+    assert [who for who, _ in made.traps] == ["L2", "L2"]
+    assert made.levels == {"L2": 2, "L0": 2}
+    # What was just returned to, and not executed before the window ended, did not run.
+    assert len(Naming(CONFIGURATIONS["vhe-nv2"], L0, b"").name(read_steps(lines[:-1], el=1))) == 4
 
 
 # --- profiles -----------------------------------------------------------------------------------
