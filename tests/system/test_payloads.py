@@ -23,6 +23,7 @@ from vel2.control.vm import UART1_BASE, Vm
 from vel2.errors import UserError
 from vel2.hyp import layout
 from vel2.hyp.state import SHADOW_CONTEXTS
+from vel2.machine.config import DEFAULT_CPU
 
 pytestmark = pytest.mark.qemu
 
@@ -232,6 +233,25 @@ def comparable(payload: str, el2: Kind, level: Level, report: Report) -> list[st
     skipped = declared(payload, el2, level)
     lines = [line for line in report.lines[:-1] if not skipped & set(line.split()[1:3])]
     return [*lines, f"done {report.checks}"]
+
+
+NO_PMU = f"{DEFAULT_CPU},pmu=off"
+
+
+def test_a_machine_without_a_pmu_shows_none() -> None:
+    """Show that no PMU register exists for L1, although QEMU keeps two of them at real EL2."""
+    virtual = run_at_virtual_el2(build_payload("features"), cpu=NO_PMU)
+    assert virtual.complete, tail(virtual)
+    assert not undeclared("features", virtual.failures, Kind.VHE, Level.NV2), tail(virtual)
+    assert {"ok pmcr_el0", "ok pmccntr_el0", "ok pmcr_el0 0x1"} <= set(virtual.lines)
+
+
+def test_debug_on_a_machine_without_a_pmu() -> None:
+    """Show that debug is as at real EL2: L0 itself touches no register of the PMU."""
+    image = build_payload("debug")
+    real, virtual = run_at_real_el2(image, cpu=NO_PMU), run_at_virtual_el2(image, cpu=NO_PMU)
+    require_success(real)
+    assert virtual.lines == real.lines
 
 
 def test_a_payload_that_is_not_there() -> None:

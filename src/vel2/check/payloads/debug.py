@@ -31,9 +31,11 @@ from vel2.check.payloads.runtime import (
     stage2_table,
     use_stage2,
 )
-from vel2.lang import bytes_address, inline, isb, mrs, msr, resident, symbol_address, u64
+from vel2.lang import bytes_address, isb, mrs, msr, resident, symbol_address, u64
 
 VMID = 10
+DFR0 = sr.ID_AA64DFR0_EL1
+PMU_PRESENT = tuple(range(1, 15))
 MDCR = sr.MDCR_EL2
 MDSCR = sr.MDSCR_EL1
 BCR, WCR = sr.DBGBCR_EL1, sr.DBGWCR_EL1
@@ -44,10 +46,12 @@ LOADS, STORES = 1, 2
 CONTEXT_ID = 0x1234
 
 
-@inline
+@resident
 def all_counters() -> u64:
     """Give MDCR_EL2 without a trap."""
-    return sr.PMCR_EL0.N.get(mrs(sr.PMCR_EL0))
+    if DFR0.PMUVer.get(mrs(DFR0)) in PMU_PRESENT:
+        return sr.PMCR_EL0.N.get(mrs(sr.PMCR_EL0))
+    return 0
 
 
 @resident
@@ -432,5 +436,4 @@ def debug_main(state: State, parameters: Parameters) -> None:
     finish(state)
 
 
-DFR0 = sr.ID_AA64DFR0_EL1
 DEBUG_FIELDS = DFR0.DebugVer.mask | DFR0.BRPs.mask | DFR0.WRPs.mask | DFR0.CTX_CMPs.mask

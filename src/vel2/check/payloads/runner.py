@@ -9,6 +9,7 @@ from pathlib import Path
 from vel2.arch.homes import Kind, Level
 from vel2.check.payloads.layout import MEMORY_BYTES
 from vel2.control.vm import Vm, VmConfig
+from vel2.machine.config import DEFAULT_CPU
 from vel2.machine.loader import load_kernel
 from vel2.machine.outcome import MachineExit
 from vel2.machine.qemu import Machine, MachineConfig
@@ -48,12 +49,12 @@ class Report:
         return self.end.clean and not self.trouble and self.checks == said
 
 
-def run_at_real_el2(image: bytes, timeout: float = TIME_LIMIT_S) -> Report:
+def run_at_real_el2(image: bytes, timeout: float = TIME_LIMIT_S, cpu: str = DEFAULT_CPU) -> Report:
     """Run a payload with nothing below it."""
     with tempfile.NamedTemporaryFile(suffix=".Image") as file:
         file.write(image)
         file.flush()
-        config = MachineConfig(memory_bytes=MEMORY_BYTES, kernel=Path(file.name))
+        config = MachineConfig(memory_bytes=MEMORY_BYTES, kernel=Path(file.name), cpu=cpu)
         with Machine(config) as machine:
             end = machine.wait(timeout)
             return Report(_lines(machine.console.text), end)
@@ -66,6 +67,7 @@ def run_at_virtual_el2(
     el2: Kind = Kind.VHE,
     prepare: Callable[[Vm], None] | None = None,
     examine: Callable[[Vm], None] | None = None,
+    cpu: str = DEFAULT_CPU,
 ) -> Report:
     """Run a payload as L1 under vel2.
 
@@ -73,8 +75,10 @@ def run_at_virtual_el2(
     :param nv: how much of nested virtualization support L0 uses.
     :param prepare: called before the machine starts.
     :param examine: called when it has ended.
+    :param cpu: QEMU's `-cpu`.
     """
-    vm = Vm(VmConfig(load_kernel(image), memory_bytes=MEMORY_BYTES, el2=el2, nv=nv))
+    config = VmConfig(load_kernel(image), memory_bytes=MEMORY_BYTES, el2=el2, nv=nv, cpu=cpu)
+    vm = Vm(config)
     try:
         if prepare is not None:
             prepare(vm)
