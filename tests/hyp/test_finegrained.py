@@ -1,5 +1,7 @@
 """Fine-grained traps: what L1 asks for is loaded for vEL1, and asked for by the same bits."""
 
+import pytest
+
 from tests.hyp.rig import Rig, fresh_rig
 from vel2.arch import controls, sysregs
 from vel2.arch import sysregs as sr
@@ -65,3 +67,17 @@ def test_a_machine_without_them_is_never_asked() -> None:
     rig.run(context.enter_vel1, rig.vcpu)
     assert rig[sr.HFGRTR_EL2] == 0
     assert not rig.run(finegrained.asks, rig.vcpu, sr.SCTLR_EL1.trap_key, True)
+
+
+@pytest.mark.parametrize("fgt", [1, 2])
+def test_the_second_registers_are_zero_where_they_are(fgt: int) -> None:
+    """FEAT_FGT2 is hidden: with its enables 0, its registers' features are UNDEFINED."""
+    rig = rig_with_fgt()
+    rig[sr.ID_AA64MMFR0_EL1] = sr.ID_AA64MMFR0_EL1.compose(FGT=fgt)
+    for register in finegrained.SECOND:
+        rig[register] = 0x1234
+    rig.interpret(finegrained.reset)
+    assert {rig[register] for register in finegrained.SECOND} == {0x1234 if fgt == 1 else 0}
+    assert {register.name.replace("2_", "_") for register in finegrained.SECOND} == {
+        register.name for register in finegrained.REGISTERS
+    }

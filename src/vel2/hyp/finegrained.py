@@ -3,7 +3,8 @@
 A bit with a positive name traps when it is 1: while vEL1 runs hardware has L1's and L0's own, while
 vEL2 runs L0's only, because L1's would trap its own accesses. A bit with a negative name ("n...")
 enables a feature that came after FEAT_FGT; those features are hidden from the VM, so hardware's
-stay 0 and the accesses are UNDEFINED before anybody asks (`routing`). HAFGRTR_EL2 is about activity
+stay 0 and the accesses are UNDEFINED before anybody asks (`routing`). FEAT_FGT2's registers have
+little else: L1 does not see them, and hardware's are 0 (`SECOND`). HAFGRTR_EL2 is about activity
 monitors, hidden.
 """
 
@@ -12,7 +13,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.homes import slot
 from vel2.hyp.state import FGT_LOADED, Vcpu, page_of, vm_of
-from vel2.lang import inline, msr, resident, u64
+from vel2.lang import inline, mrs, msr, resident, u64
 
 REGISTERS = (
     sr.HFGRTR_EL2,
@@ -23,6 +24,14 @@ REGISTERS = (
 )
 
 
+SECOND = (
+    sr.HFGRTR2_EL2,
+    sr.HFGWTR2_EL2,
+    sr.HFGITR2_EL2,
+    sr.HDFGRTR2_EL2,
+    sr.HDFGWTR2_EL2,
+)
+FGT2 = 2
 SELECTORS = ("PMEVTYPERn_EL0", "PMCCFILTR_EL0", "DBGBCRn_EL1", "DBGWCRn_EL1")
 TURN_ON_COUNTERS = ("PMCR_EL0", "PMCNTEN")
 OWN: dict[type[Register], int] = {
@@ -88,6 +97,9 @@ def reset() -> None:
     """Begin with L0's own traps, if the machine has FEAT_FGT."""
     for register, _number, _bits, own in ROWS:
         msr(register, own)
+    if sr.ID_AA64MMFR0_EL1.FGT.get(mrs(sr.ID_AA64MMFR0_EL1)) >= FGT2:
+        for second in SECOND:
+            msr(second, 0)
 
 
 @resident
