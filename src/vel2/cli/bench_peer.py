@@ -15,20 +15,23 @@ __all__ = ("print_peer",)
 
 def print_peer(terminal: Terminal, columns: "Tree", operations: Sequence[str]) -> None:
     """Print both costs, how many times the first is the second, and what is asked for."""
-    table = plain_table(
-        "L0", "operation", "its cost", "vel2", "ratio", "at least", "by host time", texts=2
-    )
-    for column in columns.values():
-        for name in operations:
-            cell = column["operations"].get(name)
-            peer = None if cell is None else cell["peer"]
-            if peer is None:
-                continue
-            other = columns[peer["configuration"]]["operations"][name]
-            least = "-" if peer["at_least"] is None else f"{peer['at_least']} {MET[peer['met']]}"
-            costs = cell_text(other), cell_text(cell), ratio_text(peer["ratio"])
-            host = ratio_text(peer["host_ratio"])
-            table.add_row(peer["configuration"], name, *costs, least, host)
+    cells = [
+        (name, cell)
+        for column in columns.values()
+        for name in operations
+        if (cell := column["operations"].get(name)) is not None and cell["peer"] is not None
+    ]
+    has_host = any(cell["peer"]["host_ratio"] is not None for _, cell in cells)
+    host_head = ("by host time",) if has_host else ()
+    heads = ("L0", "operation", "its cost", "vel2", "ratio", "at least", *host_head)
+    table = plain_table(*heads, texts=2)
+    for name, cell in cells:
+        peer = cell["peer"]
+        other = columns[peer["configuration"]]["operations"][name]
+        least = "-" if peer["at_least"] is None else f"{peer['at_least']} {MET[peer['met']]}"
+        costs = cell_text(other), cell_text(cell), ratio_text(peer["ratio"])
+        host = (ratio_text(peer["host_ratio"]),) if has_host else ()
+        table.add_row(peer["configuration"], name, *costs, least, *host)
     if table.row_count:
         terminal.print(table)
         terminal.print()
