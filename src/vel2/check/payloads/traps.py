@@ -49,6 +49,7 @@ from vel2.check.payloads.traps_table import (
     SCTLR_TRAPS,
     Extra,
     Phase,
+    enables,
 )
 from vel2.lang import (
     PA,
@@ -68,6 +69,7 @@ SPACE = 32
 BASELINE_RESULTS = ARENA + 0x10_0000
 RESULTS = ARENA + 0x20_0000
 TGE = sr.HCR_EL2.TGE.mask
+HCRX_TRAPS = enables(sr.HCRX_EL2)
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Row:
     lsb: int
     least: int
     interrupts: int
+    hcrx: int
     e2h: int
     """0 or 1, or 2 for both."""
 
@@ -108,6 +111,7 @@ def _rows() -> tuple[Row, ...]:
                 lsb=field.lsb,
                 least=least,
                 interrupts=INTERRUPTS if bank.interrupts else 0,
+                hcrx=HCRX_TRAPS | bank.hcrx if bank.hcrx else 0,
                 e2h=2 if bank.e2h is None else bank.e2h,
             )
         )
@@ -268,6 +272,8 @@ def run_phase(state: State, phase: u64) -> None:
         if banks >> row.number & 1 != 0:
             if row.interrupts != 0:
                 write_hcr(phase, HCR_TRAPS | row.interrupts)
+            if row.hcrx != 0:
+                msr(sr.HCRX_EL2, row.hcrx)
             for bit in range(64):
                 if row.flips >> bit & 1 != 0:
                     write(phase, row.number, u64(row.base ^ u64(1 << bit)))
@@ -278,6 +284,8 @@ def run_phase(state: State, phase: u64) -> None:
             write(phase, row.number, row.base)
             if row.interrupts != 0:
                 write_hcr(phase, HCR_TRAPS)
+            if row.hcrx != 0:
+                msr(sr.HCRX_EL2, HCRX_TRAPS)
     all_to_base(phase)
 
 

@@ -85,6 +85,7 @@ def values_under(control: int, e2h: int) -> dict[str, int]:
         values[bank.register.name] = value
         if bank.interrupts:
             values["HCR_EL2"] |= INTERRUPTS
+        values["HCRX_EL2"] |= bank.hcrx
     if e2h == 0:
         values["CPTR_EL2_E2H"] = cptr_el2_to_e2h(values["CPTR_EL2"])
         values["CNTHCTL_EL2_E2H"] = cnthctl_el2_to_e2h(values["CNTHCTL_EL2"])

@@ -189,6 +189,7 @@ class Bank:
     :ivar flips: the bits that are tried, one at a time.
     :ivar shown_by: the identification field, with its least value, of machines that have it.
     :ivar interrupts: HCR_EL2.{FMO,IMO,AMO} are 1 meanwhile.
+    :ivar hcrx: bits of HCRX_EL2 that are 1 meanwhile.
     :ivar e2h: the only HCR_EL2.E2H with which the register has this layout.
     """
 
@@ -198,6 +199,7 @@ class Bank:
     extras: tuple[Extra, ...] = ()
     shown_by: tuple[Field, int] | None = None
     interrupts: bool = False
+    hcrx: int = 0
     e2h: int | None = None
 
 
@@ -275,6 +277,13 @@ BANKS: tuple[Bank, ...] = (
     _fine(sr.HFGRTR_EL2),
     _fine(sr.HFGWTR_EL2),
     _fine(sr.HFGITR_EL2),
+    Bank(
+        sr.HFGITR_EL2,
+        enables(sr.HFGITR_EL2),
+        sr.HFGITR_EL2.known,
+        shown_by=(sr.ID_AA64MMFR1_EL1.HCX, 1),
+        hcrx=sr.HCRX_EL2.FGTnXS.mask,
+    ),
     _fine(sr.HDFGRTR_EL2),
     _fine(sr.HDFGWTR_EL2),
     Bank(
@@ -307,6 +316,8 @@ def control_name(number: int) -> str:
     register = bank.register.name
     if bank.interrupts:
         register += "+IMO"
+    if bank.hcrx:
+        register += "+FGTnXS"
     n = number % CONTROLS_PER_BANK
     if n >= FIRST_EXTRA:
         return f"{register}.{bank.extras[n - FIRST_EXTRA].name}"
