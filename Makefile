@@ -30,15 +30,16 @@ test-all: setup
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: setup
-	@$(BIN)/ruff check . tools/setup tools/sizes
-	@$(BIN)/ruff format --check . tools/setup tools/sizes
+	@$(BIN)/ruff check . tools/setup tools/sizes tools/debian-root
+	@$(BIN)/ruff format --check . tools/setup tools/sizes tools/debian-root
 	@$(BIN)/mypy
 	@$(BIN)/mypy --strict --no-error-summary tools/setup
 	@$(BIN)/mypy --strict --no-error-summary tools/sizes
+	@$(BIN)/mypy --strict --no-error-summary tools/debian-root
 
 format: setup
-	@$(BIN)/ruff check --fix . tools/setup tools/sizes
-	@$(BIN)/ruff format . tools/setup tools/sizes
+	@$(BIN)/ruff check --fix . tools/setup tools/sizes tools/debian-root
+	@$(BIN)/ruff format . tools/setup tools/sizes tools/debian-root
 
 clean:
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis src/vel2.egg-info

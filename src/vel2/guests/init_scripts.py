@@ -150,3 +150,26 @@ sync
 poweroff -f
 """
 )
+
+# The kernel keeps these two words for itself when it boots without an initramfs.
+DISK_INIT = (
+    COMMON
+    + r"""
+for word in $(cat /proc/cmdline); do
+    case "$word" in
+    root=*) disk=${word#root=} ;;
+    init=*) next=${word#init=} ;;
+    esac
+done
+insmod /modules/virtio_blk.ko
+mkdir /new
+if ! mount "${disk:=/dev/vda}" /new; then
+    mark l1.error "$disk cannot be mounted; give root= and a disk"
+    poweroff -f
+fi
+for folder in dev proc sys; do
+    mount --move "/$folder" "/new/$folder"
+done
+exec switch_root /new "${next:-/sbin/init}"
+"""
+)

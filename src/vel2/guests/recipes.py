@@ -18,8 +18,8 @@ APPLET_NAMES = """
 [ awk basename cat chmod clear cp cttyhack cut date dd df dirname dmesg echo env expr false find
 free grep gunzip gzip head hexdump hostname id insmod kill ln ls lsmod md5sum mkdir mknod mktemp
 modprobe more mount mv od poweroff printf ps pwd reboot rm rmdir sed seq setsid sh sha256sum
-sleep sort stat strings stty sync tail tar taskset tee test time timeout top touch tr true tty
-umount uname uniq uptime usleep vi wc which xargs yes
+sleep sort stat strings stty switch_root sync tail tar taskset tee test time timeout top touch tr
+true tty umount uname uniq uptime usleep vi wc which xargs yes
 """
 APPLETS = tuple(APPLET_NAMES.split())
 """Names that lead to busybox, made here so that the guest need not spend its start on them."""
