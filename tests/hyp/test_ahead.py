@@ -17,9 +17,11 @@ from vel2.hyp.state import BARREN, LEVEL_NV
 CODE = RAM_BASE + 0x1000
 PC = 0xFFFF_8000_1234_5000 + 0xF00
 VBAR = 0xFFFF_8000_0000_0800
+WRITE_BACK = 0xFF << 56
 NOP = 0xD503_201F
 ORR_X1_8 = 0xB27D_0021
 LDR_X0 = 0xF940_0000
+UNKNOWN = 0x9AC0_2000
 CNTHCTL = in_memory(sr.CNTHCTL_EL2).index
 
 
@@ -49,7 +51,7 @@ def run(
         for number, insn in enumerate(following, 1):
             if (place + 4 * number) >> 12 == place >> 12:
                 rig.sim.views[2][(place + 4 * number - rig.sim.memory_base) // 4] = insn
-    rig[sr.PAR_EL1] = page
+    rig[sr.PAR_EL1] = page | WRITE_BACK
     rig[sr.VBAR_EL1] = VBAR
     rig.vcpu.pc, rig.vcpu.pstate = pc, 0b0101
     op0, op1, crn, crm, op2 = register.encoding
@@ -78,7 +80,7 @@ def test_read_modify_write_is_one_trap() -> None:
 def test_par_el1_stays_the_guests() -> None:
     """Show that looking for the code leaves PAR_EL1 as it was."""
     rig = run(fresh_rig(), sr.CNTHCTL_EL2, CLEAR_SET)
-    assert rig[sr.PAR_EL1] == CODE
+    assert rig[sr.PAR_EL1] == CODE | WRITE_BACK
     assert [name for name, *_ in rig.instructions()] == ["AT S1E1R"]
 
 
@@ -149,7 +151,7 @@ def test_what_is_not_vel2s_to_us_is_left_to_hardware(insn: int) -> None:
 
 def test_every_register_of_a_row_is_one_trap_without_nv2() -> None:
     """Show that with FEAT_NV alone reads of the page count as won, and with NV2 they do not."""
-    code = (mrs(sr.TPIDR_EL2, 2), mrs(sr.VTTBR_EL2, 3), mrs(sr.VBAR_EL2, 4), LDR_X0)
+    code = (mrs(sr.TPIDR_EL2, 2), mrs(sr.VTTBR_EL2, 3), mrs(sr.VBAR_EL2, 4), UNKNOWN)
     for level, won in ((LEVEL_NV, 3), (0, 1)):
         rig = fresh_rig()
         rig.vm.nv_level = level
@@ -164,3 +166,27 @@ def test_an_undefined_access_does_not_run_ahead() -> None:
     """Show that after an Undefined Instruction exception the handler is not executed here."""
     rig = run(fresh_rig(), sr.ZCR_EL2, CLEAR_SET)
     assert rig.vcpu.pc == VBAR + 0x200 and rig.instructions() == []
+
+
+def test_saving_registers_is_one_trap_without_nv2() -> None:
+    """Show that what is read is stored on the way with FEAT_NV alone, and left with FEAT_NV2."""
+    data = CODE
+    store = 0xF900_0002
+    for level, stored in ((LEVEL_NV, 0x77), (0, 0)):
+        rig = fresh_rig()
+        rig.vm.nv_level = level
+        rig.set_slot(sr.TPIDR_EL2, 0x77)
+        rig.vcpu.x[0] = 0xFFFF_8000_0000_0100
+        run(rig, sr.CNTHCTL_EL2, (mrs(sr.TPIDR_EL2, 2), store, mrs(sr.VTTBR_EL2, 3), UNKNOWN))
+        assert rig.sim.views[3][(data + 0x100 - rig.sim.memory_base) // 8] == stored
+        assert rig.vcpu.pc == PC + (16 if stored else 8)
+
+
+def test_too_little_won_is_remembered_too() -> None:
+    """Show that a gain that costs more than the trap is taken once."""
+    dear = [NOP] * (ahead.WORTH + 1) + [msr(sr.CNTHCTL_EL2, 1), UNKNOWN]
+    cheap = dear[1:]
+    for code, is_barren in ((dear, True), (cheap, False)):
+        rig = run(fresh_rig(), sr.CNTHCTL_EL2, code)
+        assert rig.vcpu.counters.ahead == 1
+        assert (rig.vcpu.barren[(PC + 4 >> 2) % BARREN] == PC + 4) == is_barren

@@ -7,7 +7,7 @@ import pytest
 from tests.hyp.rig import fresh_rig
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
-from vel2.hyp import el2regs, pagenames
+from vel2.hyp import el2regs, pagenames, places
 
 HIDDEN = (
     *(sr.CNTPOFF_EL2, sr.VNCR_EL2, sr.SCXTNUM_EL12, sr.TFSR_EL12, sr.ZCR_EL12, sr.HFGRTR2_EL2),
@@ -15,27 +15,32 @@ HIDDEN = (
 )
 
 
+def named(register: type[Register]) -> tuple[int, int]:
+    """Give a register as `el2regs` is asked for it: trap key and place."""
+    return register.trap_key, places.place_of(register.trap_key)
+
+
 @pytest.mark.parametrize("register", HIDDEN, ids=lambda register: register.name)
 def test_a_hidden_name_is_undefined(register: type[Register]) -> None:
     rig = fresh_rig()
-    rig.run(el2regs.read, rig.vcpu, register.trap_key)
+    rig.run(el2regs.read, rig.vcpu, *named(register))
     assert rig.vcpu.undefined == 1
     rig.vcpu.undefined = 0
-    rig.run(el2regs.write, rig.vcpu, register.trap_key, 5)
+    rig.run(el2regs.write, rig.vcpu, *named(register), 5)
     assert rig.vcpu.undefined == 1
 
 
 @pytest.mark.parametrize("row", pagenames.OPTIONAL, ids=lambda row: row.name.name)
 def test_an_optional_name_is_there_with_its_feature(row: pagenames.Optional) -> None:
     rig = fresh_rig()
-    rig.run(el2regs.write, rig.vcpu, row.name.trap_key, 5)
+    rig.run(el2regs.write, rig.vcpu, *named(row.name), 5)
     assert rig.vcpu.undefined == 1
     assert rig.page.slot[row.slot] == 0
     rig.vcpu.undefined = 0
     rig.vm.id_registers[row.index] = row.field.put(1)
-    rig.run(el2regs.write, rig.vcpu, row.name.trap_key, 5)
+    rig.run(el2regs.write, rig.vcpu, *named(row.name), 5)
     assert rig.page.slot[row.slot] == 5
-    assert rig.run(el2regs.read, rig.vcpu, row.name.trap_key) == 5
+    assert rig.run(el2regs.read, rig.vcpu, *named(row.name)) == 5
     assert rig.vcpu.undefined == 0
 
 

@@ -290,6 +290,7 @@ MUST_HIDE = {
     sr.ID_AA64DFR0_EL1: ("PMSVer", "TraceVer", "PMSS", "SEBEP", "TraceFilt", "TraceBuffer", "BRBE"),
     sr.ID_AA64ISAR0_EL1: ("TME",),
     sr.ID_AA64ISAR1_EL1: ("LS64",),
+    sr.ID_AA64ISAR2_EL1: ("MOPS",),
     sr.ID_AA64MMFR0_EL1: ("ExS",),
     sr.ID_AA64MMFR1_EL1: ("LO", "TWED", "CMOW"),
     sr.ID_AA64MMFR2_EL1: ("NV", "ST", "VARange", "LSM"),

@@ -11,7 +11,7 @@ from vel2.arch.homes import CONTEXT_MEMORY, HYP_TIMERS, SWITCHED, slot
 from vel2.hyp import controls, gic, monitors, pagenames, selectors, timer
 from vel2.hyp.context import sync_mdscr
 from vel2.hyp.exception import held_spsr, spsr_of
-from vel2.hyp.places import NUMBER, Kind, kind_of, means_page, place_of, special
+from vel2.hyp.places import NUMBER, Kind, kind_of, means_page, special
 from vel2.hyp.state import GUEST_NVHE, SLOW_MAINTENANCE, Vcpu, page_of, vm_of
 from vel2.hyp.translate import TRANSLATIONS
 from vel2.lang import inline, mrs, msr, resident, u64
@@ -31,9 +31,11 @@ EL02_TIMERS = (
 
 
 @resident
-def read(vcpu: Vcpu, key: u64) -> u64:
-    """Read a register of L1 that trapped at vEL2; sets `undefined` if there is none."""
-    place = place_of(key)
+def read(vcpu: Vcpu, key: u64, place: u64) -> u64:
+    """Read a register of L1 that trapped at vEL2; sets `undefined` if there is none.
+
+    :param place: `places.place_of(key)`.
+    """
     kind = kind_of(place)
     number = place & NUMBER
     if kind == Kind.PAGE:
@@ -152,9 +154,11 @@ def read_conditional(vcpu: Vcpu, number: u64) -> u64:
 
 
 @resident
-def write(vcpu: Vcpu, key: u64, value: u64) -> None:
-    """Write a register of L1 that trapped at vEL2; sets `undefined` if none can be written."""
-    place = place_of(key)
+def write(vcpu: Vcpu, key: u64, place: u64, value: u64) -> None:
+    """Write a register of L1 that trapped at vEL2; sets `undefined` if none can be written.
+
+    :param place: `places.place_of(key)`.
+    """
     kind = kind_of(place)
     number = place & NUMBER
     if kind == Kind.PAGE:

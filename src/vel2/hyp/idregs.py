@@ -108,8 +108,7 @@ RULES: tuple[tuple[type[Register], tuple[FieldRule, ...]], ...] = (
     (
         ISAR2,
         keep(ISAR2.WFxT, ISAR2.RPRES, ISAR2.GPA3, ISAR2.APA3, ISAR2.BC, ISAR2.PAC_frac)
-        + keep(ISAR2.CLRBHB)
-        + cap(ISAR2.MOPS, 1),
+        + keep(ISAR2.CLRBHB),
     ),
     (
         MMFR0,
@@ -148,6 +147,7 @@ HIDDEN = {
     "FEAT_NV for L1": "recursion (L3) is not built yet",
     "FEAT_TTST": "the walk of L1's stage 2 takes its input to be 25 bits at least",
     "AMU, MPAM, RME, NMI, GCS, S1PIE, S1POE, TCR2, SCTLR2": "not in the switched set",
+    "FEAT_MOPS": "a protected KVM 6.12 shows it to L2, and traps it (HCRX_EL2.MSCEn)",
     "FEAT_LPA, FEAT_LPA2, FEAT_LVA": "addresses are 48 bits, physical ones 40 where the map fits",
     "FEAT_CSV2_2, FEAT_CSV2_1p2": "SCXTNUM_ELx is not in the switched set",
     "LORegions, FEAT_SPECRES2": "not useful to a guest hypervisor",

@@ -68,8 +68,8 @@ UNCONDITIONAL: tuple[type[Register], ...] = (
     sr.ICH_HCR_EL2, sr.ICH_VMCR_EL2, sr.ICH_VTR_EL2, sr.ICH_MISR_EL2, sr.ICH_EISR_EL2,
     sr.ICH_ELRSR_EL2, sr.ICC_SRE_EL2,
     sr.VTTBR_EL2, sr.VTCR_EL2, sr.VPIDR_EL2, sr.VMPIDR_EL2, sr.TPIDR_EL2, sr.SP_EL1, sr.HPFAR_EL2,
-    sr.MDCR_EL2, sr.HSTR_EL2, sr.CNTVOFF_EL2, sr.CNTP_TVAL_EL02, sr.CNTV_TVAL_EL02,
-    sr.CNTHP_CTL_EL2, sr.CNTHP_CVAL_EL2, sr.CNTHV_CTL_EL2, sr.CNTHV_CVAL_EL2,
+    sr.VDISR_EL2, sr.VSESR_EL2, sr.MDCR_EL2, sr.HSTR_EL2, sr.CNTVOFF_EL2, sr.CNTP_TVAL_EL02,
+    sr.CNTV_TVAL_EL02, sr.CNTHP_CTL_EL2, sr.CNTHP_CVAL_EL2, sr.CNTHV_CTL_EL2, sr.CNTHV_CVAL_EL2,
 )  # fmt: skip
 """Registers that every machine has, and no control but FEAT_NV*'s makes trap or UNDEFINED."""
 

@@ -136,6 +136,10 @@ class Vcpu(Struct):
     """Address of the `Stage2` that runs or ran L2 last, or 0."""
     barren = array(u64, BARREN)
     """Addresses behind a trapped access from which `ahead.run` won nothing."""
+    data_base = scalar(u64)
+    """The virtual page that `loadstore.data_page` found last, for the length of one trap."""
+    data_page = scalar(u64)
+    data_is_writable = scalar(u64)
     value = scalar(u64)
     """What an emulated register read gives."""
     undefined = scalar(u64)

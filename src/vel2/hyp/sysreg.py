@@ -15,6 +15,7 @@ from vel2.hyp import at as address_translation
 from vel2.hyp import el2regs, finegrained, idregs, monitors, prediction, routing, tlbi
 from vel2.hyp.answer import forward, undefined
 from vel2.hyp.outcome import Outcome
+from vel2.hyp.places import place_of
 from vel2.hyp.state import Vcpu, page_of, vm_of
 from vel2.lang import inline, resident, u32, u64
 
@@ -97,11 +98,11 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
         if idregs.is_in_space(key):
             value = idregs.of_vm(vm_of(vcpu), key)
         else:
-            value = el2regs.read(vcpu, key)
+            value = el2regs.read(vcpu, key, place_of(key))
         if vcpu.undefined == 0:
             set_target_register(vcpu, esr, value)
     else:
-        el2regs.write(vcpu, key, source_register(vcpu, esr))
+        el2regs.write(vcpu, key, place_of(key), source_register(vcpu, esr))
     if vcpu.undefined != 0:
         return undefined(vcpu)
     return outcome
