@@ -73,7 +73,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(PFR1.NMI, 1, "mrs ALLINT|msr allint 0", stays=CANNOT),
     Feature(DFR0.PMUVer, 1, "m?? PM*", "MDCR_EL2.TPM*|MDCR_EL2.HPM*|HDFG?TR_EL2.PM[!SB]*"),
     Feature(ISAR1.SPECRES, 2, "cosp rctx", "HFGITR_EL2.COSPRCTX", stays=CANNOT),
-    Feature(ISAR2.MOPS, 1, "setp", "HCRX_EL2.MSCEn|HCRX_EL2.MCE2"),
+    Feature(ISAR2.MOPS, 1, "setp|setm", "HCRX_EL2.MSCEn|HCRX_EL2.MCE2"),
     Feature(MMFR1.LO, 1, "m?? LOR*", "HCR_EL2.TLOR|HFG?TR_EL2.LOR*"),
     Feature(MMFR2.NV, 1, "", "HCR_EL2.NV|HCR_EL2.AT"),
 )
