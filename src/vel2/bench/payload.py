@@ -63,7 +63,6 @@ ENABLED_INTIDS = 1 << 30 | 1 << 27 | 0xFFFF
 """The two timers, and the SGIs."""
 UART_THR = L2_UART_BASE
 SPACE, NEWLINE, ZERO_DIGIT = 32, 10, 48
-MAX_DIGITS = 20
 
 
 @resident

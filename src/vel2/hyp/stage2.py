@@ -24,13 +24,6 @@ TABLE = Stage2Leaf.VALID.mask | Stage2Leaf.TYPE.mask
 PAGE = TABLE
 """At level 3 the same two bits make a page."""
 ADDRESS = ((1 << 48) - 1) & ~pool.PAGE_MASK
-ATTRIBUTES = (
-    Stage2Leaf.XN.mask
-    | Stage2Leaf.AF.mask
-    | Stage2Leaf.SH.mask
-    | Stage2Leaf.S2AP.mask
-    | Stage2Leaf.MemAttr.mask
-)
 LAST_LEVEL = 3
 INDEX_MASK = 511
 READ_WRITE = Stage2Leaf.S2AP.put(3)

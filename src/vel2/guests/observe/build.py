@@ -1,28 +1,16 @@
 """Building the program: a static arm64 ELF file."""
 
 from vel2.guests.observe.main import observe_main
-from vel2.guests.vmm.syscalls import EXIT_GROUP
+from vel2.guests.vmm.entry import ELF_BASE, entry_and_syscall
 from vel2.lang import build_object, link_elf
-from vel2.lang.asm import SP, Assembler
+from vel2.lang.asm import Assembler
 
-ELF_BASE = 0x40_0000
 NOP = 0xD503_201F
 
 
 def stubs() -> Assembler:
     """Give the entry point, the system call, and the code that is counted and traced."""
-    a = Assembler()
-    a.label("_start")
-    a.add(0, SP, 0)
-    a.bl("observe_main")
-    a.movz(8, EXIT_GROUP)
-    a.svc(0)
-    a.label("syscall")
-    a.mov(8, 0)
-    for n in range(6):
-        a.mov(n, n + 1)
-    a.svc(0)
-    a.ret()
+    a = entry_and_syscall("observe_main")
     # turn(n): two instructions n times.
     a.label("turn")
     a.sub(0, 0, 1)

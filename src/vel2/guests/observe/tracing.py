@@ -1,6 +1,6 @@
 """Tracing a child by ptrace, as a debugger does: a breakpoint, single steps, a watchpoint."""
 
-from vel2.guests.observe.state import DebugRegisters, State, UserRegisters
+from vel2.guests.observe.state import State, UserRegisters
 from vel2.guests.vmm.syscalls import exit_with, failed, syscall
 from vel2.lang import address_of, extern, resident, symbol_address, u32, u64
 
@@ -62,16 +62,6 @@ def set_first(state: State, kind: u64, address: u64, control: u64) -> bool:
     state.debug.slots[0].address = address
     state.debug.slots[0].control = u32(control)
     return not failed(request(state, SETREGSET, kind, address_of(state.vector)))
-
-
-@resident
-def how_many(state: State, kind: u64) -> u64:
-    """Give how many breakpoints or watchpoints the kernel offers."""
-    state.vector.base = address_of(state.debug)
-    state.vector.length = DebugRegisters.size
-    if failed(request(state, GETREGSET, kind, address_of(state.vector))):
-        return 0
-    return u64(state.debug.information) & 0xFF
 
 
 @resident
