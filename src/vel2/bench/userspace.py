@@ -9,12 +9,12 @@ from vel2.arch import sysregs as sr
 from vel2.bench.entry import HLT_SEMIHOSTING
 from vel2.bench.layout import UNKNOWN_EXITS, Parameters, Result, State
 from vel2.bench.marks import pass_mark
-from vel2.guests.vmm.syscalls import EXIT_GROUP, STDOUT, put, put_number, syscall
-from vel2.lang import SP, Assembler, bytes_address, extern, resident, u64
+from vel2.guests.vmm.entry import ELF_BASE, call_main, system_call
+from vel2.guests.vmm.syscalls import STDOUT, put, put_number, syscall
+from vel2.lang import Assembler, bytes_address, extern, resident, u64
 
 __all__ = ("BEGIN", "ELF_BASE", "END", "counter", "mark", "note", "power_off", "report", "stubs")
 
-ELF_BASE = 0x40_0000
 BEGIN, END = 0, 1
 REBOOT, MAGIC1, MAGIC2, POWER_OFF = 142, 0xFEE1_DEAD, 672274793, 0x4321_FEDC
 
@@ -86,16 +86,8 @@ def stubs(main: str) -> Assembler:
     a.label("_start")
     a.isb()
     a.mrs(1, sr.CNTVCT_EL0)
-    a.add(0, SP, 0)
-    a.bl(main)
-    a.movz(8, EXIT_GROUP)
-    a.svc(0)
-    a.label("syscall")
-    a.mov(8, 0)
-    for n in range(6):
-        a.mov(n, n + 1)
-    a.svc(0)
-    a.ret()
+    call_main(a, main)
+    system_call(a)
     a.label("counter")
     a.isb()
     a.mrs(0, sr.CNTVCT_EL0)

@@ -10,9 +10,8 @@ import click
 from rich.text import Text
 
 from vel2.cli.exits import ExitCode
-from vel2.cli.report import plain_table
+from vel2.cli.report import plain_table, write_file
 from vel2.cli.terminal import Terminal
-from vel2.errors import UserError
 from vel2.machine.loader import KernelImage
 
 if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
@@ -94,12 +93,7 @@ def write_page(terminal: Terminal, text: str, path: Path | None) -> None:
     if path is None:
         terminal.print(text, markup=False, highlight=False, soft_wrap=True, end="")
         return
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise UserError(
-            f"the page cannot be written to {path} ({error.strerror}); name another file."
-        ) from error
+    write_file(path, text, "the page")
 
 
 def print_profile(terminal: Terminal, configuration: str, profile: "Profile") -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vel2.cli.report import write_file
 from vel2.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,9 +53,4 @@ def write_report(trees: Sequence["Tree"], path: Path) -> None:
     from vel2.bench.report import report_page
 
     text = report_page(trees)
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise UserError(
-            f"the page cannot be written to {path} ({error.strerror}); name another file."
-        ) from error
+    write_file(path, text, "the page")

@@ -133,11 +133,19 @@ def write_json(report: Report, path: Path) -> None:
     if str(path) == "-":
         sys.stdout.write(text)
         return
+    write_file(path, text, "the JSON result")
+
+
+def write_file(path: Path, text: str, what: str) -> None:
+    """Write a file that the user has named; `what` is it, in words.
+
+    :raises UserError: when it cannot be written.
+    """
     try:
         path.write_text(text)
     except OSError as error:
         raise UserError(
-            f"the JSON result cannot be written to {path} ({error.strerror}); name another file."
+            f"{what} cannot be written to {path} ({error.strerror}); name another file."
         ) from error
 
 

@@ -19,11 +19,11 @@ from vel2.hyp.answer import forward_with_far
 from vel2.hyp.at import ALL_REACHED, reach_tables
 from vel2.hyp.exception import EL0T, MODE
 from vel2.hyp.outcome import Outcome
+from vel2.hyp.pool import PAGE_MASK
 from vel2.hyp.state import NO_FAULT, Stage2, Vcpu, page_of, vm_of
 from vel2.hyp.walk import guest_stage2
 from vel2.lang import L2IPA, at, inline, isb, mrs, msr, resident, sysop, u64
 
-PAGE_MASK = 0xFFF
 FSC_MASK = ISS_DABT.DFSC.mask
 FSC_TYPE = FSC_MASK & ~3
 LOWER_TO_SAME = 1

@@ -15,6 +15,7 @@ and stores are done with FEAT_NV alone: with FEAT_NV2 what is saved and restored
 
 from vel2.arch import sysregs as sr
 from vel2.hyp import a64, el2regs, idregs, loadstore, places
+from vel2.hyp.pool import PAGE_MASK
 from vel2.hyp.state import BARREN, LEVEL_NV2, Vcpu, vm_of
 from vel2.lang import PA, inline, load_u32, mrs, resident, u64
 
@@ -26,7 +27,6 @@ STEPS = 8
 WORTH = 4
 """So many instructions executed here cost as much as a trap."""
 WATCHED = sr.MDSCR_EL1.compose(SS=1, MDE=1, KDE=1)
-PAGE_MASK = 0xFFF
 LOADS_AND_STORES_MASK, LOADS_AND_STORES = 0b0101 << 25, 0b0100 << 25
 
 

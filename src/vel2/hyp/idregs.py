@@ -12,7 +12,7 @@ from enum import Enum
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding, Field, Register
 from vel2.hyp.selectors import ALL_COUNTERS
-from vel2.hyp.state import GUEST_NVHE, LEVEL_NV2, Vm
+from vel2.hyp.state import GUEST_NVHE, LEVEL_NV2, Vm, id_index
 from vel2.lang import inline, mrs, resident, u64
 
 
@@ -178,17 +178,16 @@ def _row(register: type[Register], rules: tuple[FieldRule, ...]) -> Row:
         elif rule.rule is Rule.SET:
             set_bits |= rule.field.put(rule.value)
     caps = tuple(rule for rule in rules if rule.rule is Rule.CAP)
-    encoding = register.encoding
-    return Row(register, encoding.CRm * 8 + encoding.op2, keep_mask, set_bits, caps)
+    return Row(register, id_index(register), keep_mask, set_bits, caps)
 
 
 PMU_FIELDS = DFR0.PMUVer.mask | DFR0.HPMN0.mask
-PFR0_INDEX = 4 * 8 + 0
-DFR0_INDEX = 5 * 8 + 0
-ZFR0_INDEX = 4 * 8 + 4
-MMFR0_INDEX = 7 * 8 + 0
-MMFR1_INDEX = 7 * 8 + 1
-MMFR4_INDEX = 7 * 8 + 4
+PFR0_INDEX = id_index(PFR0)
+DFR0_INDEX = id_index(DFR0)
+ZFR0_INDEX = id_index(sr.ID_AA64ZFR0_EL1)
+MMFR0_INDEX = id_index(MMFR0)
+MMFR1_INDEX = id_index(MMFR1)
+MMFR4_INDEX = id_index(MMFR4)
 ID_SPACE_MASK = Encoding(3, 0, 15, 0, 0).trap_key | Encoding(0, 7, 0, 0, 0).trap_key
 ID_SPACE = Encoding(3, 0, 0, 0, 0).trap_key
 ROWS = tuple(_row(register, rules) for register, rules in RULES)

@@ -10,6 +10,7 @@ from vel2.arch.insn import AT
 from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp import a64
 from vel2.hyp.at import set_pan
+from vel2.hyp.pool import PAGE_MASK
 from vel2.hyp.state import Vcpu, Vm, vm_of
 from vel2.lang import (
     PA,
@@ -34,7 +35,6 @@ PAIR_MASK, PAIR = 0xFF80_0000, 0xA900_0000
 IS_LOAD = 1 << 22
 SP = 31
 SP_ALIGNMENT = 15
-PAGE_MASK = 0xFFF
 LAST_PAIR = 0xFF0
 NO_PAGE = 1
 """No page begins there."""

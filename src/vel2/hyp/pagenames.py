@@ -12,7 +12,7 @@ from vel2.arch.bits import Field, Register
 from vel2.arch.homes import IN_PAGE, slot
 from vel2.hyp.finegrained import REGISTERS
 from vel2.hyp.routing import HIDDEN_PREFIXES
-from vel2.hyp.state import Vcpu, vm_of
+from vel2.hyp.state import Vcpu, id_index, vm_of
 from vel2.lang import resident, u64
 
 HIDDEN = (
@@ -35,8 +35,8 @@ class Optional:
 
 MMFR0, MMFR1 = sr.ID_AA64MMFR0_EL1, sr.ID_AA64MMFR1_EL1
 OPTIONAL = (
-    *(Optional(register, slot(register), 7 * 8, MMFR0.FGT) for register in REGISTERS),
-    Optional(sr.HCRX_EL2, slot(sr.HCRX_EL2), 7 * 8 + 1, MMFR1.HCX),
+    *(Optional(register, slot(register), id_index(MMFR0), MMFR0.FGT) for register in REGISTERS),
+    Optional(sr.HCRX_EL2, slot(sr.HCRX_EL2), id_index(MMFR1), MMFR1.HCX),
 )
 
 NAMES = tuple(

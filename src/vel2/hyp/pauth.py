@@ -9,7 +9,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.hyp.exception import EL1H, MODE
 from vel2.hyp.outcome import Outcome
-from vel2.hyp.state import Vcpu, vm_of
+from vel2.hyp.state import Vcpu, id_index, vm_of
 from vel2.lang import extern, inline, mrs, resident, u64
 
 IS_ERETA = 1 << 1
@@ -19,8 +19,8 @@ BIT55 = 1 << 55
 APA_ENHANCED = 3
 """ID_AA64ISAR1_EL1.{APA,API}, ID_AA64ISAR2_EL1.APA3: from here on FEAT_PAuth2."""
 APA_FPACCOMBINE = 5
-ISAR1 = 6 * 8 + 1
-ISAR2 = 6 * 8 + 2
+ISAR1 = id_index(sr.ID_AA64ISAR1_EL1)
+ISAR2 = id_index(sr.ID_AA64ISAR2_EL1)
 
 
 @extern("pac_with_key_a")

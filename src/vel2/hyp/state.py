@@ -4,6 +4,7 @@ All of it lies in shared memory, so the host reads it live and without a copy. T
 first fields of `Vcpu` is known to the vectors (`vectors.py`), which take the offsets from here.
 """
 
+from vel2.arch.bits import Register
 from vel2.arch.homes import CONTEXT_MEMORY, SWITCHED
 from vel2.lang import PA, Struct, array, at, inline, nested, scalar, u8, u32, u64
 
@@ -271,6 +272,11 @@ class Vm(Struct):
     """Those that L0 sets."""
     hcrx_vel2 = scalar(u64)
     """HCRX_EL2 for vEL2, without `hcrx_own`."""
+
+
+def id_index(register: type[Register]) -> int:
+    """Give the place of an identification register in `Vm.id_registers`."""
+    return register.encoding.CRm * 8 + register.encoding.op2
 
 
 @inline
