@@ -201,15 +201,22 @@ def attempt(request: Request, preroll: int, folder: Path) -> dict[str, Profile] 
     assert watch.running is not None
     vm = watch.running.vm
     l0_image = None if vm is None else vm.image
-    naming = Naming(request.configuration, l0_image, request.kernel.data)
+    l0 = kvm_kernel().data if request.configuration.kvm else b""
+    naming = Naming(request.configuration, l0_image, request.kernel.data, l0)
     return {name: look_into(name, figures[name], watch.windows[name], naming) for name in figures}
 
 
 class Naming:
     """Who runs at an address and EL, and what is there."""
 
-    def __init__(self, configuration: Configuration, l0_image: Image | None, l1: bytes) -> None:
-        """Learn what there is; `l1` is the Image of L1's kernel."""
+    def __init__(
+        self, configuration: Configuration, l0_image: Image | None, l1: bytes, l0: bytes = b""
+    ) -> None:
+        """Learn what there is.
+
+        :param l0_image: vel2, where it is L0.
+        :param l1: the Image of L1's kernel. :param l0: the Image of a kernel that is L0.
+        """
         self._nvhe = configuration.el2 is Kind.NVHE
         self._kvm = configuration.kvm
         self._is_native = configuration.nv is None and not configuration.kvm
@@ -222,7 +229,7 @@ class Naming:
             ("L1 EL1", "L1 EL2", "L1 vEL1", "L1 vEL2"), l1_symbols
         )
         if configuration.kvm:
-            self._kernels[L0] = symbols_of(kvm_kernel().data)
+            self._kernels[L0] = symbols_of(l0)
         self.counter_reads = counter_reads(self._payload)
 
     def name(self, steps: Sequence[Step]) -> list[Run]:

@@ -56,6 +56,8 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     )
     monkeypatch.setattr(command, "list_guests", list)
     monkeypatch.setattr(command, "fetch", lambda names, progress: None)
+    recipes = [replace(recipe, fetch=lambda progress: None) for recipe in RECIPES]
+    monkeypatch.setattr(command, "RECIPES", recipes)
     return fake
 
 
