@@ -93,7 +93,7 @@ class Program:
 
     def _swap(self, depth: int) -> None:
         targets = [name for name in self.ints if name not in self.fixed]
-        first, second = self.random.choice(targets), self.random.choice(targets)
+        first, second = self.random.sample(targets, 2)
         self._line(depth, f"{first}, {second} = {self.integer(1)}, {self.integer(1)}")
 
     def _define(self, depth: int) -> None:

@@ -131,6 +131,7 @@ class Statements(Calls):
 
     def _assign_tuple(self, node: ast.Assign, target: ast.Tuple) -> None:
         """Lower `a, b = x, y`: all values first, then the targets from left to right."""
+        self._refuse_repeated(target)
         if isinstance(node.value, ast.Tuple):
             nodes = node.value.elts
             found = [self.expression(item) for item in nodes]
@@ -147,6 +148,15 @@ class Statements(Calls):
             )
         for inner, value, source in zip(target.elts, found, nodes, strict=True):
             self._assign(inner, value, source)
+
+    def _refuse_repeated(self, target: ast.Tuple) -> None:
+        """Refuse a target named twice: CPython 3.11.2 would keep its first value."""
+        seen = set()
+        for inner in target.elts:
+            text = ast.unparse(inner)
+            if text in seen:
+                self.refuse(inner, f"`{text}` is assigned twice here: only the last value counts")
+            seen.add(text)
 
     def _assign(self, target: ast.expr, value: Value, source: ast.expr) -> None:
         if isinstance(target, ast.Name):
