@@ -47,11 +47,12 @@ def test_the_demo(tmp_path: Path) -> None:
     lines = output.splitlines()
     assert any(line.startswith("L1 ") and "Booting Linux on physical CPU" in line for line in lines)
     assert any(line.startswith("L2 ") and "Linux (none) 6.12." in line for line in lines)
+    assert any(line.startswith("L2 ") and "Run /init as init process" in line for line in lines)
 
 
 def test_the_demo_without_vel2(tmp_path: Path) -> None:
     """The same guests at the machine's real EL2: what the demo is compared with."""
-    result, _ = demo(tmp_path, "--native")
+    result, _ = demo(tmp_path, "--quiet", "--native")
     assert (result["l1"]["el"], result["l1"]["kvm_mode"]) == ("EL2", "VHE")
     assert result["l2"]["userspace"] is True
     assert result["traps"]["total"] == 0
@@ -60,7 +61,7 @@ def test_the_demo_without_vel2(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("l1", ["6.1", "7"])
 def test_other_kernels(tmp_path: Path, l1: str) -> None:
-    result, _ = demo(tmp_path, "--l1", l1, "--l2", "6.1")
+    result, _ = demo(tmp_path, "--quiet", "--l1", l1, "--l2", "6.1")
     assert result["l1"]["kernel"].startswith(f"{l1}.")
     assert result["l2"]["userspace"] is True
 
@@ -70,7 +71,7 @@ def test_a_deterministic_run_repeats(tmp_path: Path) -> None:
     """Everything but host time is the same, to the last trap."""
 
     def counted() -> dict[str, Any]:
-        result, _ = demo(tmp_path, "--deterministic")
+        result, _ = demo(tmp_path, "--quiet", "--deterministic")
         del result["seconds"], result["l1"]["boot_seconds"], result["l2"]["boot_seconds"]
         return result
 

@@ -51,7 +51,7 @@ def check_ended_well(result: dict[str, Any], kvm_mode: str = "VHE") -> None:
 
 def test_l2_boots_on_qemus_board(tmp_path: Path) -> None:
     """All of L2's kernel messages go through a device that QEMU emulates, one exit a character."""
-    result, lines = demo(tmp_path, "--verbose")
+    result, lines = demo(tmp_path)
     check_ended_well(result)
     assert set(result["traps"]["by_context"]) == {"vEL2", "vEL1"}
     l2 = [line for line in lines if line.startswith("L2 ")]
@@ -64,7 +64,7 @@ def test_l2_boots_on_qemus_board(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("l1", "l2"), [("6.1", "7"), ("7", "6.1")])
 def test_other_kernels(tmp_path: Path, l1: str, l2: str) -> None:
-    result, _ = demo(tmp_path, "--l1", l1, "--l2", l2)
+    result, _ = demo(tmp_path, "--quiet", "--l1", l1, "--l2", l2)
     check_ended_well(result)
     assert result["l1"]["kernel"].startswith(f"{l1}.")
     assert result["l2"]["kernel"].startswith(f"{l2}.")
@@ -75,13 +75,13 @@ def test_other_kernels(tmp_path: Path, l1: str, l2: str) -> None:
 )
 def test_other_virtual_el2s(tmp_path: Path, option: str, value: str, kvm_mode: str) -> None:
     """A hypervisor without VHE, and one whose every access to EL2's registers traps."""
-    result, _ = demo(tmp_path, option, value)
+    result, _ = demo(tmp_path, "--quiet", option, value)
     check_ended_well(result, kvm_mode)
 
 
 def test_without_vel2(tmp_path: Path) -> None:
     """The same guests at the machine's real EL2: what the others are compared with."""
-    result, _ = demo(tmp_path, "--native")
+    result, _ = demo(tmp_path, "--quiet", "--native")
     check_ended_well(result)
     assert result["traps"]["total"] == 0
 

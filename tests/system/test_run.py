@@ -104,6 +104,17 @@ def test_a_guest_that_panics(image: Path) -> None:
     assert done.stderr.startswith("vel2: the guest kernel panicked (no root) after ")
 
 
+def test_a_guest_that_panics_and_hangs(image: Path) -> None:
+    """As Linux does without `panic=`: nobody waits for what will not come."""
+    said = say("[ 1.0] Kernel panic - not syncing: no root\n")
+    write_image(
+        image, said, say("[ 1.1] ---[ end Kernel panic - not syncing: no root ]---\n"), HANG
+    )
+    done = run(image)
+    assert done.returncode == ExitCode.GUEST_FAILED
+    assert done.stderr.startswith("vel2: the guest kernel panicked (no root) after ")
+
+
 def test_the_time_limit(image: Path) -> None:
     write_image(image, HANG)
     done = run(image, "--timeout", "1")
@@ -166,7 +177,9 @@ def test_a_key_reaches_the_guest_and_an_escape_ends_it(image: Path) -> None:
         command(image), stdin=far, stdout=far, stderr=far, start_new_session=True
     ) as it:
         os.close(far)
-        read_until(near, b"key?")
+        assert b"vel2: Ctrl-A X ends the machine; Ctrl-A H shows the keys." in read_until(
+            near, b"key?"
+        )
         os.write(near, b"k")
         read_until(near, b"thanks")
         os.write(near, b"\x01x")

@@ -9,9 +9,8 @@ import click
 
 from vel2.cli.bench_profile import print_profiles, profile_all
 from vel2.cli.bench_report import show_results, write_report
-from vel2.cli.demo import fetch_missing
 from vel2.cli.exits import ExitCode
-from vel2.cli.kernels import find_kernel
+from vel2.cli.kernels import fetch_missing, find_kernel
 from vel2.cli.report import Report, plain_table, write_json
 from vel2.cli.terminal import Terminal
 from vel2.errors import UserError
@@ -233,7 +232,7 @@ def bench(
     payload = None if what is not None else build_payload(count, names, clock != "host")
     compile_all(configurations)
     needed = [KVM_KERNEL] if has_kvm else []
-    fetch_missing([*([l1, l2] if what == "macro" else [l1]), *needed])
+    fetch_missing(["busybox", *([l1, l2] if what == "macro" else [l1]), *needed])
     kernel = load_kernel(find_kernel(l1))
     turns = rounds or (MACRO_ROUNDS if what == "macro" else 1)
     tree: Tree = {

@@ -8,13 +8,12 @@ from vel2.arch.homes import Kind, Level
 from vel2.cli.consoles import LabelledLines
 from vel2.cli.ending import conclude
 from vel2.cli.guests import progress_bars
-from vel2.cli.kernels import find_kernel, kernel_names
+from vel2.cli.kernels import fetch_missing, find_kernel
 from vel2.cli.options import check_supported, vm_options
 from vel2.cli.report import Report, print_guests, print_traps
 from vel2.cli.session import Request, Session, make_session, vmm_program
 from vel2.cli.terminal import Terminal
 from vel2.errors import UserError
-from vel2.guests.kernels import fetch, list_guests
 from vel2.guests.qemu_guest import fetch_qemu, qemu_l1_tree
 from vel2.guests.recipes import l1_tree, l2_tree
 from vel2.machine.loader import KernelImage, load_kernel
@@ -39,7 +38,7 @@ QEMU_L1_BYTES = 512 << 20
     show_default=True,
     help="What L1 starts L2 with: vel2's own small program, or Debian's QEMU.",
 )
-@click.option("--verbose", is_flag=True, help="Show L2's kernel messages too; takes longer.")
+@click.option("--quiet", is_flag=True, help="Leave out L2's kernel messages; a little faster.")
 @vm_options(default_timeout=TIMEOUT_S)
 @click.pass_context
 def demo(
@@ -47,7 +46,7 @@ def demo(
     l1: str,
     l2: str,
     vmm: str,
-    verbose: bool,
+    quiet: bool,
     memory: int,
     el2: str,
     nv: str,
@@ -75,10 +74,10 @@ def demo(
             f"--vmm qemu does not fit into {format_bytes(memory)}: L1 holds QEMU, its libraries and"
             f" L2 in memory; give --memory {QEMU_L1_BYTES >> 20}M or more."
         )
-    fetch_missing([l1, l2])
+    fetch_missing(["busybox", l1, l2])
     request = Request(
         kernel=load_kernel(find_kernel(l1)),
-        initrd=L1_INITRDS[vmm](load_kernel(find_kernel(l2)), "" if verbose else " quiet"),
+        initrd=L1_INITRDS[vmm](load_kernel(find_kernel(l2)), " quiet" if quiet else ""),
         append=f"{L1_BOOTARGS} job={L1_JOBS[vmm]}",
         memory_bytes=memory,
         el2=Kind(el2),
@@ -95,16 +94,6 @@ def demo(
     report.put_boot_times()
     show(Terminal(to_stderr), report, session, deterministic)
     conclude(context, report, session, ended, json_file, expect_l2=True)
-
-
-def fetch_missing(kernels: list[str]) -> None:
-    """Fetch what the demo needs and the cache has not; what is there is not asked about again."""
-    at_hand = {guest.name for guest in list_guests() if guest.path}
-    needed = {"busybox", *(name for name in kernels if name in kernel_names())}
-    if missing := sorted(needed - at_hand):
-        click.echo(f"vel2: fetching {', '.join(missing)} from Debian, once", err=True)
-        with progress_bars() as progress:
-            fetch(missing, progress)
 
 
 def small_initrd(kernel: KernelImage, more_bootargs: str) -> bytes:

@@ -1,14 +1,16 @@
 """Naming a guest on the command line: a file, or one that `vel2 guests fetch` brought."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
 
+from vel2.cli.guests import progress_bars
 from vel2.errors import UserError
-from vel2.guests.kernels import OFFERS, guest_path, list_guests
+from vel2.guests.kernels import OFFERS, fetch, guest_path, list_guests
 
-__all__ = ("FIRMWARE", "KERNEL", "find_kernel", "kernel_names")
+__all__ = ("FIRMWARE", "KERNEL", "fetch_missing", "find_kernel", "is_on_offer", "kernel_names")
 
 
 def names_of(*kinds: str) -> list[str]:
@@ -45,6 +47,23 @@ def find_kernel(text: str) -> Path:
     :raises UserError: when it is neither a file nor on offer, or was not fetched.
     """
     return find_guest(text, "kernel", "kernel")
+
+
+def is_on_offer(path: Path) -> bool:
+    """Whether a file is one of the Linux kernels that `vel2 guests fetch` brought."""
+    return path in {guest.path for guest in list_guests() if guest.kind == "kernel"}
+
+
+def fetch_missing(names: Iterable[str]) -> None:
+    """Fetch what the cache has not; what is there is not asked about again.
+
+    :param names: what is not on offer is a file's, and left alone.
+    """
+    at_hand = {guest.name for guest in list_guests() if guest.path}
+    if missing := sorted({name for name in names if name in OFFERS} - at_hand):
+        click.echo(f"vel2: fetching {', '.join(missing)} from Debian, once", err=True)
+        with progress_bars() as progress:
+            fetch(missing, progress)
 
 
 class GuestType(click.ParamType[Path]):

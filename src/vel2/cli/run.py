@@ -1,5 +1,6 @@
 """`vel2 run`: boot one kernel, or firmware, at virtual EL2."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from vel2.arch.homes import Kind, Level
 from vel2.cli.domains import DOMAIN
 from vel2.cli.ending import conclude
 from vel2.cli.hints import KvmMode, Silence, check_without_vhe, domains_hint
+from vel2.cli.initrd import make_initrd, wants_shell, with_shell
 from vel2.cli.kernels import FIRMWARE, KERNEL
 from vel2.cli.options import check_supported, vm_options
 from vel2.cli.report import Report
@@ -16,7 +18,7 @@ from vel2.cli.session import Request, Session, make_session
 from vel2.errors import UserError
 from vel2.machine.devices import DMA_WARNING, device_arguments
 from vel2.machine.domains import Domain
-from vel2.machine.loader import load_kernel, read_file
+from vel2.machine.loader import load_kernel
 from vel2.machine.outcome import ExitReason, MachineExit
 from vel2.machine.terminal import interact
 
@@ -30,7 +32,11 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 @click.option(
     "--firmware", type=FIRMWARE, help="Instead of --kernel: a file for the flash, or a name."
 )
-@click.option("--initrd", type=click.Path(path_type=Path), help="Its initrd, a file.")
+@click.option(
+    "--initrd",
+    metavar="FILE|shell|none",
+    help="Its initrd. A fetched kernel without a root gets `shell`: a small system, with L2.",
+)
 @click.option("--append", default="", metavar="TEXT", help="The kernel's command line.")
 @click.option(
     "--domain",
@@ -56,7 +62,7 @@ def run(
     context: click.Context,
     kernel: Path | None,
     firmware: Path | None,
-    initrd: Path | None,
+    initrd: str | None,
     append: str,
     domains: tuple[Domain, ...],
     disks: tuple[Path, ...],
@@ -79,6 +85,7 @@ def run(
 
     \b
     Examples:
+      vel2 run --kernel 6.12                   a shell in L1, which can start L2
       vel2 run --kernel 6.12 --initrd root.cpio --append console=ttyAMA0
       vel2 run --kernel ./Image --memory 512M --timeout 60 --json result.json
       vel2 run --kernel 6.12 --native          the same machine without vel2
@@ -102,10 +109,11 @@ def run(
     devices = device_arguments(disks, net)
     if devices and not native:
         click.echo(f"vel2: {DMA_WARNING}", err=True)
+    shell = wants_shell(kernel, initrd, append, disks)
     request = Request(
         kernel=image,
-        initrd=read_file(initrd, "the initrd") if initrd else b"",
-        append=append,
+        initrd=make_initrd(image, initrd, shell),
+        append=with_shell(append) if shell else append,
         memory_bytes=memory,
         el2=Kind(el2),
         nv=Level(nv),
@@ -131,6 +139,8 @@ def attend(session: Session, timeout: float | None, output: int) -> MachineExit:
     :param output: descriptor that the console is written to.
     """
     silence = Silence(session)
+    if os.isatty(STDIN):
+        click.echo("vel2: Ctrl-A X ends the machine; Ctrl-A H shows the keys.", err=True)
     with session:
         limit = threading.Timer(timeout or 0, session.stop, [ExitReason.TIMEOUT])
         if timeout is not None:

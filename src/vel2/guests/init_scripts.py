@@ -4,7 +4,7 @@ The kernel passes words of its command line that it does not know, such as `job=
 environment variables: that is how the host selects the work.
 """
 
-__all__ = ("KVM_L0_INIT", "L1_INIT", "L1_JOBS", "L2_INIT", "QEMU_PATH")
+__all__ = ("KVM_L0_INIT", "L1_INIT", "L1_JOBS", "L2_COMMAND", "L2_INIT", "QEMU_PATH", "WELCOME")
 
 L1_JOBS = ("l2", "qemu", "observe", "shell", "command", "none")
 """What `job=` may be in L1: start L2 by our VMM or by QEMU, use PMU and debug registers and then do
@@ -34,6 +34,8 @@ dmesg -n 1
 L1_INIT = (
     COMMON
     + r"""
+# Marks are for programs; a shell is for a person, who is shown the same in words.
+[ "$job" = shell ] && mark() { :; }
 mark l1.uptime "$(uptime)"
 mark l1.kernel "$(uname -r)"
 mark l1.machine "$(uname -m)"
@@ -69,9 +71,8 @@ qemu)
     mark l1.l2_end "$(uptime)"
     ;;
 shell)
-    mark l1.shell ready
-    setsid cttyhack sh
-    mark l1.shell_status $?
+    [ -f /welcome ] && LEVEL=L1 KVM_MODE="${mode:-none}" sh /welcome
+    LEVEL=L1 PS1='L1# ' setsid cttyhack sh
     ;;
 command)
     sh -c "$command"
@@ -101,6 +102,7 @@ poweroff -f
 L2_INIT = (
     COMMON
     + r"""
+[ "$job" = shell ] && mark() { :; }
 mark l2.userspace ok
 mark l2.uptime "$(uptime)"
 mark l2.kernel "$(uname -r)"
@@ -112,7 +114,10 @@ check)
     mark l2.sum "$(seq 1 1000 | awk '{ sum += $1 } END { print sum }')"
     ;;
 observe) observe l2 ;;
-shell) setsid cttyhack sh ;;
+shell)
+    [ -f /welcome ] && LEVEL=L2 sh /welcome
+    LEVEL=L2 PS1='L2# ' setsid cttyhack sh
+    ;;
 command)
     sh -c "$command"
     mark l2.command_status $?
@@ -125,6 +130,56 @@ sync
 poweroff -f
 """
 )
+
+# A terminal in raw mode gives every key to L2's UART, and L2's own terminal does the echo.
+L2_COMMAND = r"""#!/bin/sh
+# Start L2, a Linux guest of this Linux, under KVM.
+guest() {
+    dtb=$1
+    shift
+    /vmm --kernel /l2/Image --initrd /l2/initrd --dtb "$dtb" --memory "$(cat /l2/memory)" "$@"
+}
+case "$1" in
+'') guest /l2/dtb ;;
+shell)
+    settings=$(stty -g)
+    stty raw -echo
+    guest /l2/shell.dtb --keys 1
+    status=$?
+    stty "$settings"
+    exit $status
+    ;;
+*)
+    echo "usage: l2          boot L2, let it look around, and power it off
+       l2 shell    boot L2 to a shell" >&2
+    exit 2
+    ;;
+esac
+"""
+
+WELCOME = r"""#!/bin/sh
+# Say where one is, and what can be tried.
+echo
+case "$LEVEL" in
+L1)
+    el=$(dmesg | sed -n 's/.*CPU(s) started at \(EL[12]\).*/\1/p' | head -n 1)
+    cat <<END
+This is L1: Linux $(uname -r), booted at $el. Its KVM: $KVM_MODE.
+
+  l2                start a guest of its own, L2; it looks around and powers off
+  l2 shell          the same, with a shell in L2
+  dmesg | grep kvm  what KVM found out about its EL2
+  poweroff -f       end the machine; so does Ctrl-A X, or leaving this shell
+END
+    ;;
+L2)
+    cat <<END
+This is L2: Linux $(uname -r), a guest of L1's KVM. poweroff -f, or leaving this shell, ends it.
+END
+    ;;
+esac
+echo
+"""
 
 # `xl create -F` waits for the domain's end. Its console is in the log by then: it ends by a line
 # that nobody looks for.

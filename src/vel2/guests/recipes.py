@@ -7,12 +7,12 @@ and everything it needs to start L2. Where Linux's KVM is L0, its tree holds the
 from pathlib import Path
 
 from vel2.arch.homes import Kind
-from vel2.guests.init_scripts import KVM_L0_INIT, L1_INIT, L2_INIT
+from vel2.guests.init_scripts import KVM_L0_INIT, L1_INIT, L2_COMMAND, L2_INIT, WELCOME
 from vel2.guests.initramfs import Initramfs
 from vel2.guests.kernels import busybox
 from vel2.guests.l2tree import DEFAULT_BOOTARGS, l2_device_tree, l2_layout
 
-__all__ = ("APPLETS", "base_tree", "kvm_l0_tree", "l1_tree", "l2_tree")
+__all__ = ("APPLETS", "base_tree", "kvm_l0_tree", "l1_tree", "l2_tree", "shell_tree")
 
 APPLET_NAMES = """
 [ awk basename cat chmod clear cp cttyhack cut date dd df dirname dmesg echo env expr false find
@@ -92,6 +92,40 @@ def l1_tree(
         )
     if observe is not None:
         tree.file("observe", observe, 0o755)
+    return tree
+
+
+def shell_tree(
+    vmm: bytes,
+    l2_kernel: bytes,
+    *,
+    l2_image_bytes: int,
+    l2_memory_bytes: int = 256 << 20,
+    busybox_path: Path | None = None,
+) -> Initramfs:
+    """Return the tree of an L1 for a person: a shell (`job=shell`) in which `l2` starts L2.
+
+    :param vmm: as for `l1_tree`; likewise `l2_kernel` and `l2_image_bytes`.
+    :raises UserError: when L2's memory is too small for what it boots.
+    """
+    inner = l2_tree(busybox_path)
+    inner.file("welcome", WELCOME, 0o755)
+    initrd = inner.pack()
+    tree = l1_tree(
+        vmm,
+        l2_kernel,
+        initrd,
+        l2_image_bytes=l2_image_bytes,
+        l2_memory_bytes=l2_memory_bytes,
+        l2_bootargs="console=ttyS0 panic=-1",
+        busybox_path=busybox_path,
+    )
+    place = l2_layout(l2_memory_bytes, max(l2_image_bytes, len(l2_kernel)), len(initrd))
+    initrd_range = (place.initrd_address, place.initrd_end)
+    bootargs = "console=ttyS0 panic=-1 quiet job=shell"
+    tree.file("l2/shell.dtb", l2_device_tree(l2_memory_bytes, bootargs, initrd_range))
+    tree.file("bin/l2", L2_COMMAND, 0o755)
+    tree.file("welcome", WELCOME, 0o755)
     return tree
 
 

@@ -8,7 +8,7 @@ from enum import Enum
 from vel2.machine.console import Line
 from vel2.machine.qmp import Event
 
-__all__ = ("ExitReason", "MachineExit", "find_panic")
+__all__ = ("ExitReason", "MachineExit", "find_panic", "hangs_after_panic")
 
 
 class ExitReason(Enum):
@@ -48,6 +48,10 @@ class MachineExit:
 # printk may add a time stamp and a caller; a line relayed from a deeper guest has another prefix,
 # and its panic is not this machine's end.
 PANIC_LINE = re.compile(r"^(?:\[[ \d.]+\])?(?:\[[ TC]+\d+\])? ?Kernel panic - not syncing: (.*)$")
+# The next kernel's first words. A crash kernel (kdump) starts afresh, as one after a kexec does.
+BOOT_LINE = re.compile(r"^(?:\[[ \d.]+\])?(?:\[[ TC]+\d+\])? ?Booting Linux on physical CPU ")
+# Linux prints it last of all, when neither a crash kernel nor `panic=` takes over.
+PANIC_END = re.compile(r"^(?:\[[ \d.]+\])?(?:\[[ TC]+\d+\])? ?---\[ end Kernel panic - ")
 
 GUEST_REASONS = {
     "guest-shutdown": ExitReason.SHUTDOWN,
@@ -58,12 +62,23 @@ GUEST_REASONS = {
 
 
 def find_panic(lines: Iterable[Line]) -> str | None:
-    """Return what L1's kernel said when it panicked; None when it did not."""
+    """Return what L1's last kernel said when it panicked; None when it did not.
+
+    A kernel that boots after a panic answers for itself: a crash kernel that saved what it should
+    and powered off has ended well.
+    """
+    said = None
     for line in lines:
-        match = PANIC_LINE.match(line.text)
-        if match is not None:
-            return match.group(1)
-    return None
+        if (match := PANIC_LINE.match(line.text)) is not None:
+            said = said or match.group(1)
+        elif BOOT_LINE.match(line.text):
+            said = None
+    return said
+
+
+def hangs_after_panic(line: Line) -> bool:
+    """Whether a line is the last that L1's kernel will ever print: it hangs from now on."""
+    return PANIC_END.match(line.text) is not None
 
 
 def classify(
@@ -86,7 +101,7 @@ def classify(
         how = f"signal {-exit_status}" if exit_status < 0 else f"exit status {exit_status}"
         reason, detail = ExitReason.DIED, f"{said[-1]}, {how}" if said else how
     if panic is not None:
-        # Linux with panic=-1 resets after a panic; with panic=0 it hangs until the time limit.
+        # Linux with panic=-1 resets after a panic; with panic=0 it hangs, and is ended by us.
         detail = panic
         if reason in (ExitReason.RESET, ExitReason.SHUTDOWN):
             reason = ExitReason.PANIC

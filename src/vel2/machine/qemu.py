@@ -23,9 +23,15 @@ from qemu.qmp import EventListener, QMPClient, QMPError
 from vel2.errors import LaunchError
 from vel2.machine import supervisor
 from vel2.machine.config import BOARD, MachineConfig, machine_arguments, run_arguments
-from vel2.machine.console import Console
+from vel2.machine.console import Console, Line
 from vel2.machine.memory import GuestMemory
-from vel2.machine.outcome import ExitReason, MachineExit, classify, find_panic
+from vel2.machine.outcome import (
+    ExitReason,
+    MachineExit,
+    classify,
+    find_panic,
+    hangs_after_panic,
+)
 from vel2.machine.qmp import Monitor, MonitorError
 from vel2.machine.version import require_qemu
 
@@ -59,6 +65,7 @@ class Machine:
         self._owns_memory = memory is None
         self.memory = GuestMemory(config.memory_bytes) if memory is None else memory
         self.console = Console(console_log)
+        self.console.on_line(self._end_after_panic)
         self.command: tuple[str, ...] = ()
         self._monitor: Monitor | None = None
         self._doorbell: socket.socket | None = None
@@ -346,6 +353,12 @@ class Machine:
         while data := await process.stdout.read(READ_BYTES):
             self._stderr += data
             del self._stderr[:-STDERR_LIMIT]
+
+    def _end_after_panic(self, line: Line) -> None:
+        """End the machine of a kernel that has panicked and hangs, as nobody else will."""
+        if hangs_after_panic(line):
+            self._forced = self._forced or ExitReason.PANIC
+            self._kill()
 
     def _kill(self) -> None:
         process, loop = self._process, self._loop

@@ -7,7 +7,7 @@ import pytest
 from vel2.errors import LaunchError, UserError
 from vel2.machine.config import MachineConfig, run_arguments
 from vel2.machine.console import Line
-from vel2.machine.outcome import ExitReason, classify, find_panic
+from vel2.machine.outcome import ExitReason, classify, find_panic, hangs_after_panic
 
 MIB = 1 << 20
 
@@ -23,6 +23,7 @@ def shutdown(reason: str) -> dict[str, object]:
         ("guest-reset", None, None, 0, "the guest asked for a reset"),
         ("guest-reset", "Oops", None, 0, "the guest kernel panicked (Oops)"),
         ("guest-panic", None, None, 0, "the guest kernel panicked"),
+        (None, "Oops", ExitReason.PANIC, -9, "the guest kernel panicked (Oops)"),
         ("host-qmp-quit", None, ExitReason.TIMEOUT, 0, "the time limit was reached"),
         ("host-qmp-quit", "Oops", ExitReason.TIMEOUT, 0, "the time limit was reached (Oops)"),
         ("host-qmp-quit", None, ExitReason.STOPPED, 0, "it was stopped from the host"),
@@ -98,3 +99,27 @@ def test_launch_error_shows_command_status_and_tail() -> None:
     )
     assert error.exit_code == 3
     assert str(LaunchError("Slow", ["qemu"], None)) == "Slow (still running)\ncommand: qemu"
+
+
+def test_a_kernel_that_boots_after_a_panic_answers_for_itself() -> None:
+    """A crash kernel that saved its dump and powered off has not failed."""
+    panic = Line(0, "[    9.1] Kernel panic - not syncing: sysrq triggered crash")
+    boot = Line(0, "[    0.000000] Booting Linux on physical CPU 0x0000000000 [0x000f0510]")
+    assert find_panic([boot, panic]) == "sysrq triggered crash"
+    assert find_panic([boot, panic, boot]) is None
+    assert (
+        find_panic([boot, panic, boot, Line(0, "Kernel panic - not syncing: no root")]) == "no root"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "hangs"),
+    [
+        ("[    2.0] ---[ end Kernel panic - not syncing: VFS: no root ]---", True),
+        ("---[ end Kernel panic - not syncing: VFS: no root ]---", True),
+        ("L2| [    2.0] ---[ end Kernel panic - not syncing: VFS: no root ]---", False),
+        ("[    2.0] Kernel panic - not syncing: VFS: no root", False),
+    ],
+)
+def test_the_last_line_of_a_kernel_that_hangs(line: str, hangs: bool) -> None:
+    assert hangs_after_panic(Line(0, line)) is hangs

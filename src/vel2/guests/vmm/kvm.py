@@ -17,6 +17,7 @@ GET_STATS_FD = 0xAECE
 SET_DEVICE_ATTR = 0x4018_AEE1
 GET_ONE_REG = 0x4010_AEAB
 SET_GUEST_DEBUG = 0x4208_AE9B
+SET_SIGNAL_MASK = 0x4004_AE8B
 
 CAP_ARM_VM_IPA_SIZE = 165
 CAP_ARM_EL2 = 240
@@ -146,3 +147,11 @@ class Run(Struct):
     mmio_data = array(u8, 8)
     mmio_length = scalar(u32)
     mmio_is_write = scalar(u8)
+
+
+class SignalMask(Struct):
+    """`struct kvm_signal_mask` with the kernel's eight bytes of `sigset_t` (unaligned there)."""
+
+    length = scalar(u32)
+    low = scalar(u32)
+    high = scalar(u32)

@@ -11,7 +11,7 @@ from vel2.guests.l2tree import (
     L2_UART_BASE,
     L2_UART_INTID,
 )
-from vel2.guests.vmm import debug, kvm, statistics, uart
+from vel2.guests.vmm import debug, keys, kvm, statistics, uart
 from vel2.guests.vmm.state import State
 from vel2.guests.vmm.syscalls import (
     AT_FDCWD,
@@ -59,7 +59,7 @@ IMAGE_MAGIC_OFFSET = 56
 IMAGE_MAGIC = 0x644D_5241
 USAGE = (
     b"usage: vmm --kernel IMAGE --dtb DTB [--initrd FILE] [--memory SIZE[K|M|G]]"
-    b" [--huge-from SIZE] [--el2 vhe|nvhe] [--pmu INTID] [--step N] [--label TEXT]\n\0"
+    b" [--huge-from SIZE] [--el2 vhe|nvhe] [--pmu INTID] [--step N] [--label TEXT] [--keys 1]\n\0"
 )
 NO_EL2 = (
     b"vmm: this KVM gives no such virtual EL2; it takes FEAT_NV2, Linux 6.16 or newer and"
@@ -152,6 +152,8 @@ def parse_options(state: State, stack: u64) -> None:
             options.el2_features = parse_el2(value)
         elif equal(name, bytes_address(b"--label\0")):
             options.label = value
+        elif equal(name, bytes_address(b"--keys\0")):
+            options.takes_keys = parse_size(value)
         else:
             usage()
         n = u64(n + 2)
@@ -355,6 +357,9 @@ def run_guest(state: State) -> u64:
             uart.flush(state)
             die(bytes_address(b"run the vCPU\0"), result, scratch(state))
         if failed(result):
+            if state.options.takes_keys != 0:
+                keys.interrupted(state)
+                uart.update_interrupt(state)
             continue
         if run.exit_reason == kvm.EXIT_MMIO:
             serve_mmio(state, run)
@@ -389,4 +394,9 @@ def vmm_main(stack: u64) -> u64:
     load_images(state)
     if state.options.steps != 0:
         debug.begin(state)
-    return run_guest(state)
+    if state.options.takes_keys != 0:
+        keys.begin(state)
+    status = run_guest(state)
+    if state.options.takes_keys != 0:
+        keys.end(state)
+    return status

@@ -7,6 +7,7 @@ from vel2.guests.vmm.kvm import (
     IrqLevel,
     MemoryRegion,
     OneReg,
+    SignalMask,
     StatsDescriptor,
     StatsHeader,
     VcpuInit,
@@ -31,6 +32,12 @@ class Options(Struct):
     """How many instructions to step before the guest runs freely."""
     label = scalar(u64)
     """What each line of the guest's console begins with."""
+    takes_keys = scalar(u64)
+    """Standard input is the guest's, and what it prints is for a person: no labels, no lines."""
+
+
+KEYS = 64
+"""The UART's receive FIFO, larger than hardware's so that a paste fits."""
 
 
 class State(Struct):
@@ -49,6 +56,15 @@ class State(Struct):
     registers = array(u8, 8)
     divisor = array(u8, 8)
     line = array(u8, 256)
+    keys = array(u8, KEYS)
+    keys_first = scalar(u64)
+    keys_end = scalar(u64)
+    """What was typed and not read yet: `keys[keys_first:keys_end]`."""
+    signals = scalar(u64)
+    """A `sigset_t`."""
+    no_time = array(u64, 2)
+    """A `struct timespec` of zero."""
+    signal_mask = nested(SignalMask)
     region = nested(MemoryRegion)
     init = nested(VcpuInit)
     register = nested(OneReg)

@@ -1,5 +1,6 @@
-"""An 8250 UART that only sends: every byte is gone at once, so its interrupt follows IER alone."""
+"""An 8250 UART. A byte sent is gone at once; what it receives are the keys of standard input."""
 
+from vel2.guests.vmm import keys
 from vel2.guests.vmm.kvm import IRQ_LINE, IRQ_TYPE_SPI
 from vel2.guests.vmm.state import State
 from vel2.guests.vmm.syscalls import STDOUT, WRITE, ioctl, syscall
@@ -15,12 +16,15 @@ MSR = 6
 SCR = 7
 LCR_DLAB = 0x80
 IER_WRITABLE = 0x0F
+IER_RDI = 0x01
 IER_THRI = 0x02
 IIR_NONE = 0x01
 IIR_THRI = 0x02
+IIR_RDI = 0x04
 IIR_FIFO = 0xC0
 FCR_ENABLE = 0x01
 LSR_IDLE = 0x60
+LSR_DR = 0x01
 MSR_CONNECTED = 0xB0
 LINE_BYTES = 256
 NEWLINE = 10
@@ -47,6 +51,10 @@ def collect(state: State, byte: u64) -> None:
 @resident
 def send(state: State, byte: u64) -> None:
     """Send one byte of the guest."""
+    if state.options.takes_keys != 0:
+        collect(state, byte)
+        flush(state)
+        return
     if state.at_line_start != 0 and byte != CARRIAGE_RETURN:
         label = state.options.label
         while load_u8(PA(label)) != 0:
@@ -60,20 +68,38 @@ def send(state: State, byte: u64) -> None:
 
 
 @resident
+def has_key(state: State) -> bool:
+    """Whether a byte waits to be received."""
+    return state.keys_first != state.keys_end
+
+
+@resident
+def pending(state: State) -> u64:
+    """Give the interrupt that is pending, as in IIR; of two, the one that goes first."""
+    if state.registers[IER] & IER_RDI != 0 and has_key(state):
+        return IIR_RDI
+    if state.registers[IER] & IER_THRI:
+        return IIR_THRI
+    return IIR_NONE
+
+
+@resident
 def read(state: State, register: u64) -> u64:
     """Read a register."""
     if register <= IER and state.registers[LCR] & LCR_DLAB:
         return state.divisor[register]
     if register == THR:
-        return 0
+        key = keys.next_key(state)
+        update_interrupt(state)
+        return key
     if register == IIR_FCR:
-        value = u64(IIR_NONE)
-        if state.registers[IER] & IER_THRI:
-            value = IIR_THRI
+        value = pending(state)
         if state.registers[IIR_FCR] & FCR_ENABLE:
             value = value | IIR_FIFO
         return value
     if register == LSR:
+        if has_key(state):
+            return LSR_IDLE | LSR_DR
         return LSR_IDLE
     if register == MSR:
         return MSR_CONNECTED
@@ -96,9 +122,9 @@ def write(state: State, register: u64, value: u64) -> None:
 
 @resident
 def update_interrupt(state: State) -> None:
-    """Bring the interrupt line to what IER asks for."""
+    """Bring the interrupt line to what is pending."""
     level = u64(0)
-    if state.registers[IER] & IER_THRI:
+    if pending(state) != IIR_NONE:
         level = 1
     if level != state.irq_level:
         state.irq_level = level
