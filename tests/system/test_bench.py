@@ -13,7 +13,7 @@ import pytest
 from tests.unit.bench.explained import check_page
 from vel2.cli.exits import ExitCode
 
-pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.timeout(900)]
 
 VEL2 = Path(sys.executable).parent / "vel2"
 FIGURES = (
@@ -29,7 +29,7 @@ OPERATIONS = "null,hypercall,mmio_read,self_sgi,eoi,stage2_fault,stage2_fault_2m
 def bench(tmp_path: Path, *options: str) -> tuple[dict[str, Any], str]:
     result = tmp_path / "result.json"
     done = subprocess.run(
-        [VEL2, "bench", "--n", "40", "--timeout", "150", "--json", result, *options],
+        [VEL2, "bench", "--n", "40", "--timeout", "600", "--json", result, *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -12,7 +12,7 @@ import pytest
 
 from vel2.cli.exits import ExitCode
 
-pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.timeout(900)]
 
 VEL2 = Path(sys.executable).parent / "vel2"
 
@@ -21,7 +21,7 @@ def demo(tmp_path: Path, *options: str) -> tuple[dict[str, Any], str]:
     """Run the demo; fail with all that it printed unless it ends well."""
     result = tmp_path / "result.json"
     done = subprocess.run(
-        [VEL2, "demo", "--timeout", "300", "--json", result, *options],
+        [VEL2, "demo", "--timeout", "600", "--json", result, *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ShowConsole
+from tests.limits import LIMIT_S
 from vel2.arch.homes import Kind, Level
 from vel2.cli.exits import ExitCode
 from vel2.control.vm import Vm, VmConfig
@@ -43,7 +44,7 @@ def test_u_boot_at_vel2(el2: Kind, nv: Level, show_console: ShowConsole, tmp_pat
     show_console("U-Boot", vm.console)
     try:
         with vm:
-            vm.console.wait_for(STOP_AUTOBOOT, 60)
+            vm.console.wait_for(STOP_AUTOBOOT, LIMIT_S)
             vm.console.write(b"\r")
             for command, answer in (
                 ("bdinfo", r"size\s+= 0x0*10000000"),
@@ -52,8 +53,8 @@ def test_u_boot_at_vel2(el2: Kind, nv: Level, show_console: ShowConsole, tmp_pat
                 ("poweroff", r"poweroff \.\.\."),
             ):
                 vm.console.write(command.encode() + b"\r")
-                vm.console.wait_for(answer, 30)
-            ended = vm.wait(30)
+                vm.console.wait_for(answer, LIMIT_S)
+            ended = vm.wait(LIMIT_S)
         assert str(ended) == "the guest powered off"
         assert vm.fatal is None
     finally:
@@ -78,7 +79,7 @@ def test_a_disk_warns_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("nv", list(Level))
 @pytest.mark.parametrize("el2", list(Kind))
 def test_uefi_boots_linux_from_a_disk(
@@ -105,7 +106,7 @@ def test_uefi_boots_linux_from_a_disk(
     show_console("UEFI", vm.console)
     try:
         with vm:
-            ended = vm.wait(200)
+            ended = vm.wait(LIMIT_S)
         assert str(ended) == "the guest powered off"
         assert vm.fatal is None
     finally:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.limits import LIMIT_S
 from vel2.arch.descriptors import DESC_TABLE, S2AP, Stage1Leaf, Stage2Leaf
 from vel2.check.integrity import CANARY, Integrity
 from vel2.check.payloads import build_payload
@@ -19,7 +20,6 @@ from vel2.machine.loader import load_kernel
 
 pytestmark = pytest.mark.qemu
 
-TIME_LIMIT_S = 60
 PAGE = 0x1000
 ENTRY = 8
 
@@ -38,7 +38,7 @@ def attacked() -> Iterator[Attacked]:
     try:
         integrity = Integrity(vm)
         with vm:
-            assert vm.wait(TIME_LIMIT_S).clean
+            assert vm.wait(LIMIT_S).clean
         yield Attacked(vm, integrity)
     finally:
         vm.close()

@@ -34,7 +34,7 @@ def matrix(tmp_path: Path, *options: str) -> dict[tuple[str, str, str], dict[str
     return {(row["guest"], row["el2"], row["nv"]): row for row in rows}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_quick(tmp_path: Path) -> None:
     rows = matrix(tmp_path, "--quick", "--html", str(tmp_path / "result.html"))
     assert set(rows) == {(name, at.el2.value, at.nv.value) for name, at in QUICK}
@@ -44,7 +44,7 @@ def test_quick(tmp_path: Path) -> None:
     assert (tmp_path / "result.html").read_text().count('<td class="pass"') == len(QUICK)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_guest_that_cannot_end_in_time(tmp_path: Path) -> None:
     """The limit of a cell ends its machine, and the cell fails with a reason and a console."""
     result = tmp_path / "result.json"

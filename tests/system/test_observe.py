@@ -10,6 +10,7 @@ from functools import cache
 
 import pytest
 
+from tests.limits import LIMIT_S
 from vel2.arch.homes import Kind, Level
 from vel2.cli.session import Request, make_session
 from vel2.guests.kernels import fetch, guest_kernel
@@ -22,7 +23,7 @@ from vel2.guests.recipes import l1_tree, l2_tree
 from vel2.guests.vmm import build_vmm
 from vel2.machine.loader import KernelImage, load_kernel
 
-pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ARGUMENTS = "panic=-1 quiet job=observe"
 COMBINATIONS = [(el2, nv) for el2 in Kind for nv in Level]
@@ -63,7 +64,7 @@ def observe(name: str, el2: Kind, nv: Level, native: bool = False) -> dict[str, 
     )
     session = make_session(request)
     with session:
-        ended = session.wait(250)
+        ended = session.wait(2 * LIMIT_S)
     assert ended.clean and not session.fatal(), f"{ended} {session.fatal()}\n{session.console.text}"
     return parse_markers(line.text for line in session.console.lines)
 

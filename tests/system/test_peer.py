@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.limits import LIMIT_S
 from vel2.bench.configuration import CONFIGURATIONS
 from vel2.bench.counts import Traps, between
 from vel2.bench.host import MarkReader
@@ -27,7 +28,7 @@ from vel2.cli.exits import ExitCode
 from vel2.guests.kernels import guest_path
 from vel2.machine.loader import load_kernel
 
-pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.timeout(900)]
 
 VEL2 = Path(sys.executable).parent / "vel2"
 LEVELS = {"EL0", "EL1", "vEL1", "vEL2"}
@@ -62,7 +63,7 @@ def test_the_log_tells_what_l0_counts(tmp_path: Path) -> None:
         )
         marks = reader.marks(running.machine.console, time.monotonic() + 150)
         seen = [(running.snapshot(), log.take()) for _ in marks]
-        assert running.machine.wait(60).clean
+        assert running.machine.wait(LIMIT_S).clean
     rounds = 0
     for (counted, logged), (later_counted, later_logged) in pairwise(seen):
         assert later_counted is not None

@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.qemu,
     pytest.mark.network,
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
 ]
 
 VEL2 = Path(sys.executable).parent / "vel2"
@@ -26,7 +26,7 @@ def demo(tmp_path: Path, *options: str) -> tuple[dict[str, Any], list[str]]:
     """Run the demo with QEMU in L1; fail with all that it printed unless it ends well."""
     result = tmp_path / "result.json"
     done = subprocess.run(
-        [VEL2, "demo", "--vmm", "qemu", "--timeout", "400", "--json", result, *options],
+        [VEL2, "demo", "--vmm", "qemu", "--timeout", "600", "--json", result, *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

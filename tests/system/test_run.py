@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.limits import LIMIT_S
+from tests.processes import started
 from vel2.cli.exits import ExitCode
 
 pytestmark = pytest.mark.qemu
@@ -69,7 +71,7 @@ def run(image: Path, *options: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=LIMIT_S,
     )
 
 
@@ -142,7 +144,7 @@ def test_a_qemu_that_does_not_start(image: Path) -> None:
 def test_being_interrupted(image: Path, number: int, code: ExitCode, said: str) -> None:
     """The fixture that every test has then looks for a QEMU that was left behind."""
     write_image(image, say("up\n"), HANG)
-    with subprocess.Popen(
+    with started(
         command(image),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -159,7 +161,7 @@ def test_being_interrupted(image: Path, number: int, code: ExitCode, said: str) 
 def test_a_reader_that_leaves(image: Path) -> None:
     line = say("line\n")
     write_image(image, line, (branch(-len(line)),))
-    with subprocess.Popen(
+    with started(
         command(image), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout and process.stderr
@@ -173,9 +175,7 @@ def test_a_key_reaches_the_guest_and_an_escape_ends_it(image: Path) -> None:
     """On a terminal: the guest waits for a key, answers, hangs; Ctrl-A X leaves."""
     write_image(image, say("key?"), WAIT_FOR_KEY, say("thanks\n"), HANG)
     near, far = pty.openpty()
-    with subprocess.Popen(
-        command(image), stdin=far, stdout=far, stderr=far, start_new_session=True
-    ) as it:
+    with started(command(image), stdin=far, stdout=far, stderr=far, start_new_session=True) as it:
         os.close(far)
         assert b"vel2: Ctrl-A X ends the machine; Ctrl-A H shows the keys." in read_until(
             near, b"key?"
@@ -184,7 +184,7 @@ def test_a_key_reaches_the_guest_and_an_escape_ends_it(image: Path) -> None:
         read_until(near, b"thanks")
         os.write(near, b"\x01x")
         assert b"vel2: it was stopped from the host after" in read_until(near, b" s")
-        assert it.wait(30) == ExitCode.OK
+        assert it.wait(LIMIT_S) == ExitCode.OK
     os.close(near)
 
 

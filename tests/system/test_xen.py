@@ -24,10 +24,10 @@ from vel2.machine.domains import Domain
 from vel2.machine.loader import load_kernel
 from vel2.machine.outcome import ExitReason
 
-pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.timeout(900)]
 
 VEL2 = Path(sys.executable).parent / "vel2"
-LIMIT_S = "200"
+LIMIT_S = "600"
 
 
 @functools.cache

@@ -60,15 +60,16 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     }
     for name, path in places.items():
         monkeypatch.setattr(module, name, path)
+    # What it writes is below `tmp_path`: nobody's sudo is needed, or may be used.
+    monkeypatch.setattr(module.os, "geteuid", lambda: 0)
     return module
 
 
 @pytest.fixture
 def commands(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Record what `run` is asked to run, as if by root."""
+    """Record what `run` is asked to run."""
     recorded: list[list[str]] = []
     monkeypatch.setattr(setup, "run", lambda command, failed: recorded.append(command))
-    monkeypatch.setattr(setup.os, "geteuid", lambda: 0)
     return recorded
 
 

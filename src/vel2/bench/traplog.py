@@ -43,7 +43,7 @@ CALL = re.compile(rb"\.\.\.handling as semihosting call 0x([0-9a-f]+)")
 ASYNCHRONOUS = {b"IRQ": "IRQ", b"FIQ": "FIQ"}
 VECTORS_BYTES = 0x800
 READ_BYTES = 1 << 16
-MARK_TIMEOUT_S = 30.0
+MARK_TIMEOUT_S = 120.0
 
 
 class TrapLogError(UserError):

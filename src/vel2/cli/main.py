@@ -103,6 +103,8 @@ for command in (bench, completion, demo, doctor, guests, matrix, run):
 
 def main() -> None:
     """Be the console script."""
-    signal.signal(signal.SIGTERM, on_terminate)
-    signal.signal(signal.SIGHUP, on_terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # What nohup has us ignore stays ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, on_terminate)
     vel2(prog_name="vel2")

@@ -17,6 +17,7 @@ from typing import Any
 import capstone
 import pytest
 
+from tests.limits import LIMIT_S
 from vel2.arch import insn, sysregs
 from vel2.arch.bits import Register
 
@@ -84,7 +85,7 @@ def llvm_words(names: list[str], *, read: bool) -> subprocess.CompletedProcess[s
         input=json.dumps([read, names]),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
         check=False,
     )
 
@@ -210,7 +211,7 @@ def llvm_mc(words: Iterable[int]) -> list[str]:
         input=" ".join(f"{byte:#x}" for word in words for byte in word.to_bytes(4, "little")),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
         check=True,
     )
     lines = (line.split("//")[0].split() for line in io.StringIO(answer.stdout))

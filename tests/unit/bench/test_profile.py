@@ -15,6 +15,7 @@ from typing import Any, cast
 import pytest
 from click.testing import CliRunner
 
+from tests.limits import LIMIT_S
 from vel2.bench import execlog
 from vel2.bench.configuration import CONFIGURATIONS
 from vel2.bench.execlog import ExecLog, Taken, read_steps
@@ -268,7 +269,7 @@ def test_a_log_that_comes_too_late(tmp_path: Path) -> None:
 
     class Slow(Monitor):
         def execute(self, command: str, arguments: dict[str, object]) -> str:
-            release.wait(30)
+            release.wait(LIMIT_S)
             return super().execute(command, arguments)
 
     machine = SimpleNamespace(monitor=Slow(tmp_path / "log"))
@@ -291,7 +292,7 @@ def test_a_qemu_that_refuses(tmp_path: Path) -> None:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + LIMIT_S
     while not condition():
         assert time.monotonic() < deadline
         threading.Event().wait(0.001)

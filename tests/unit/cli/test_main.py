@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.processes import started
 from vel2 import __version__
 from vel2.cli import main as cli_main
 from vel2.cli.exits import ExitCode, exit_code_of
@@ -228,7 +229,7 @@ def test_debug_shows_the_traceback_of_a_user_error(failing: click.Command) -> No
 
 def test_a_reader_that_leaves() -> None:
     """`vel2 guests list | head -0` must neither complain nor hang."""
-    with subprocess.Popen(
+    with started(
         [VEL2, "guests", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout and process.stderr

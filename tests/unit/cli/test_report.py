@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.limits import LIMIT_S
 from vel2.cli.consoles import LabelledLines, printable
 from vel2.cli.report import Report, print_guests, print_traps, write_json
 from vel2.cli.terminal import Terminal
@@ -186,5 +187,5 @@ def test_an_output_without_reader_ends_the_run_once(monkeypatch: pytest.MonkeyPa
     shown = LabelledLines(0.0, stop)
     shown(Line(0.0, "one"))
     shown(Line(0.0, "two"))
-    assert done.wait(10)
+    assert done.wait(LIMIT_S)
     assert (stopped, shown.broken) == (["stop"], True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.limits import LIMIT_S
 from vel2.guests.init_scripts import L2_INIT
 from vel2.guests.kernels import fetch, guest_kernel
 from vel2.guests.markers import parse_markers
@@ -38,7 +39,7 @@ def boot(
     )
     with Machine(config) as machine:
         show(f"Linux {name}", machine.console)
-        ended = machine.wait(90)
+        ended = machine.wait(LIMIT_S)
     markers = parse_markers(line.text for line in machine.console.lines)
     return ended, markers, machine.console.text
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.limits import LIMIT_S
 from vel2.errors import UserError
 from vel2.machine.console import (
     HISTORY_LIMIT,
@@ -72,7 +73,7 @@ def test_wait_for_finds_what_has_come_and_what_comes() -> None:
     position = console.position
     feeder = threading.Thread(target=lambda: [console.feed(b) for b in (b"log", b"in", b": ")])
     feeder.start()
-    assert console.wait_for("login: ", 10).group() == "login: "
+    assert console.wait_for("login: ", LIMIT_S).group() == "login: "
     feeder.join()
     with pytest.raises(ConsoleTimeout, match=r"no 'version' within 0\.01 s"):
         console.wait_for("version", 0.01, start=position)
@@ -82,7 +83,7 @@ def test_wait_for_spans_lines_and_long_histories() -> None:
     console = Console()
     finder: list[str] = []
     thread = threading.Thread(
-        target=lambda: finder.append(console.wait_for(r"alpha\nbeta", 10).group())
+        target=lambda: finder.append(console.wait_for(r"alpha\nbeta", LIMIT_S).group())
     )
     thread.start()
     for _ in range(100):
@@ -106,7 +107,7 @@ def test_wait_for_ends_when_the_machine_does() -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     console.close()
-    thread.join(10)
+    thread.join(LIMIT_S)
     assert [str(error) for error in failures] == ["the machine ended before it wrote 'never'"]
 
 

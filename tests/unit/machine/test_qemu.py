@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.limits import LIMIT_S
+from tests.processes import started
 from vel2.errors import LaunchError
 from vel2.machine.config import MachineConfig
 from vel2.machine.console import ConsoleClosed, Line
@@ -73,7 +75,7 @@ def processes_of(pid: int) -> bool:
 
 def test_cpu_0_starts_at_entry_in_el2_and_the_guest_powers_off() -> None:
     with machine_with([*REPORT_EL, *put(" hello\n"), *psci(PSCI_SYSTEM_OFF)]) as machine:
-        ended = machine.wait(30)
+        ended = machine.wait(LIMIT_S)
         assert ended.reason is ExitReason.SHUTDOWN
         assert ended.clean and ended.exit_status == 0
         assert machine.console.text == "2 hello\n"
@@ -83,20 +85,20 @@ def test_cpu_0_starts_at_entry_in_el2_and_the_guest_powers_off() -> None:
 
 def test_a_guests_reset_ends_the_machine() -> None:
     with machine_with(psci(PSCI_SYSTEM_RESET)) as machine:
-        assert machine.wait(30).reason is ExitReason.RESET
+        assert machine.wait(LIMIT_S).reason is ExitReason.RESET
 
 
 def test_a_panic_seen_on_the_console_makes_a_reset_a_panic() -> None:
     text = "Kernel panic - not syncing: test\n"
     with machine_with([*put(text), *psci(PSCI_SYSTEM_RESET)]) as machine:
-        ended = machine.wait(30)
+        ended = machine.wait(LIMIT_S)
     assert (ended.reason, ended.detail) == (ExitReason.PANIC, "test")
 
 
 @pytest.mark.parametrize("code", [WAIT_FOREVER, SPIN])
 def test_a_guest_that_does_not_end_is_ended_at_the_limit(code: list[int]) -> None:
     with machine_with([*put("alive\n"), *code]) as machine:
-        machine.console.wait_for("alive", 30)
+        machine.console.wait_for("alive", LIMIT_S)
         assert machine.poll() is None
         ended = machine.wait(0.05)
         assert ended.reason is ExitReason.TIMEOUT
@@ -107,17 +109,17 @@ def test_a_guest_that_does_not_end_is_ended_at_the_limit(code: list[int]) -> Non
 
 def test_qemu_that_is_killed_is_reported() -> None:
     with machine_with([*put("alive\n"), *SPIN]) as machine:
-        machine.console.wait_for("alive", 30)
+        machine.console.wait_for("alive", LIMIT_S)
         assert machine.pid is not None
         os.kill(machine.pid, signal.SIGKILL)
-        assert str(machine.wait(30)) == "QEMU ended on its own (signal 9)"
+        assert str(machine.wait(LIMIT_S)) == "QEMU ended on its own (signal 9)"
         with pytest.raises(MonitorError, match="QMP stop: the machine has ended"):
             machine.monitor.pause()
 
 
 def test_qemu_that_does_not_answer_is_killed() -> None:
     with machine_with([*put("alive\n"), *SPIN]) as machine:
-        machine.console.wait_for("alive", 30)
+        machine.console.wait_for("alive", LIMIT_S)
         assert machine.pid is not None
         os.kill(machine.pid, signal.SIGSTOP)
         machine.stop()
@@ -146,15 +148,15 @@ def test_a_paused_start_runs_nothing_until_told() -> None:
         assert machine.monitor.status() == "prelaunch"
         assert machine.console.data == b""
         machine.monitor.resume()
-        assert machine.wait(30).clean
+        assert machine.wait(LIMIT_S).clean
         assert machine.console.text == "go\n"
 
 
 def test_console_input_reaches_the_guest() -> None:
     with machine_with([*put("ready\n"), *ECHO]) as machine:
-        machine.console.wait_for("ready", 30)
+        machine.console.wait_for("ready", LIMIT_S)
         machine.console.write("ping?")
-        machine.console.wait_for(r"ping\?", 30)
+        machine.console.wait_for(r"ping\?", LIMIT_S)
 
 
 def test_doorbell_is_the_second_uart_and_closes_with_qemu() -> None:
@@ -177,7 +179,7 @@ def test_memory_is_shared_both_ways() -> None:
         memory.write(ENTRY, struct.pack(f"<{len(payload)}I", *payload))
         memory.write(address, b"by hosts")
         with machine:
-            assert machine.wait(30).clean
+            assert machine.wait(LIMIT_S).clean
         assert memory.read(address, 16) == b"by hostsby hosts"
 
 
@@ -186,7 +188,7 @@ def test_two_machines_run_side_by_side_from_threads() -> None:
 
     def run(name: str) -> None:
         with machine_with([*put(f"{name}\n"), *psci(PSCI_SYSTEM_OFF)]) as machine:
-            machine.wait(30)
+            machine.wait(LIMIT_S)
             outputs[name] = machine.console.text
 
     threads = [threading.Thread(target=run, args=(name,)) for name in ("one", "two")]
@@ -203,9 +205,9 @@ def test_a_machine_outlives_the_thread_that_started_it() -> None:
     starter.start()
     starter.join()
     try:
-        machine.console.wait_for("ready", 30)
+        machine.console.wait_for("ready", LIMIT_S)
         machine.console.write("still there")
-        machine.console.wait_for("still there", 30)
+        machine.console.wait_for("still there", LIMIT_S)
     finally:
         machine.close()
 
@@ -232,7 +234,7 @@ def test_a_listener_may_stop_the_machine() -> None:
     machine = machine_with([*put("enough\n"), *SPIN])
     machine.console.on_line(lambda line: machine.stop())
     with machine:
-        assert machine.wait(30).reason is ExitReason.STOPPED
+        assert machine.wait(LIMIT_S).reason is ExitReason.STOPPED
 
 
 def test_what_a_listener_raises_ends_the_machine_and_reaches_the_owner() -> None:
@@ -242,7 +244,7 @@ def test_what_a_listener_raises_ends_the_machine_and_reaches_the_owner() -> None
     machine = machine_with([*put("boom\n"), *SPIN])
     machine.console.on_line(fail)
     with machine, pytest.raises(ZeroDivisionError, match="boom"):
-        machine.wait(30)
+        machine.wait(LIMIT_S)
     assert machine.pid is not None and not processes_of(machine.pid)
 
 
@@ -272,7 +274,7 @@ import struct, sys, time
 sys.path.insert(0, {root!r})
 from tests.unit.machine.test_qemu import SPIN, machine_with, put
 with machine_with([*put("alive\\n"), *SPIN]) as machine:
-    machine.console.wait_for("alive", 30)
+    machine.console.wait_for("alive", {limit})
     print(machine.pid, flush=True)
     machine.wait()
 """
@@ -283,17 +285,17 @@ def test_no_way_of_dying_leaves_a_process_or_a_file(number: signal.Signals, tmp_
     root = str(Path(__file__).resolve().parents[3])
     before = set(os.listdir("/dev/shm"))
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    command = [sys.executable, "-c", CHILD.format(root=root)]
-    with subprocess.Popen(
+    command = [sys.executable, "-c", CHILD.format(root=root, limit=LIMIT_S)]
+    with started(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True
     ) as child:
         assert child.stdout is not None
         pid = int(child.stdout.readline())
         watched = os.pidfd_open(pid)
         child.send_signal(number)
-        child.wait(30)
+        child.wait(LIMIT_S)
     # A pidfd becomes readable when its process ends.
-    ended, _, _ = select.select([watched], [], [], 30)
+    ended, _, _ = select.select([watched], [], [], LIMIT_S)
     os.close(watched)
     assert ended, "QEMU is still there"
     assert list(tmp_path.iterdir()) == []
@@ -304,7 +306,7 @@ def test_a_run_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     descriptors = len(os.listdir("/proc/self/fd"))
     with machine_with([*put("x"), *psci(PSCI_SYSTEM_OFF)]) as machine:
-        machine.wait(30)
+        machine.wait(LIMIT_S)
         assert list(tmp_path.iterdir()) == []
     assert list(tmp_path.iterdir()) == []
     assert len(os.listdir("/proc/self/fd")) == descriptors

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import signal
-import subprocess
 import sys
 import termios
 import threading
@@ -14,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.limits import LIMIT_S
+from tests.processes import started
 from vel2.machine.console import Console
 from vel2.machine.terminal import HELP, Command, EscapeFilter, interact
 
@@ -55,7 +56,8 @@ class Session:
         self.console.connect(self.sent.append)
         self.left: list[bool] = []
         self.thread = threading.Thread(
-            target=lambda: self.left.append(interact(self.console, self.slave, self.slave))
+            target=lambda: self.left.append(interact(self.console, self.slave, self.slave)),
+            daemon=True,
         )
 
     def read_until(self, wanted: bytes) -> bytes:
@@ -81,7 +83,7 @@ def test_session_forwards_both_ways_and_restores_the_terminal() -> None:
     os.write(session.master, b"l\x03s\x01h")
     session.read_until(HELP.encode())
     os.write(session.master, b"\x01\x01\x01x")
-    session.thread.join(10)
+    session.thread.join(LIMIT_S)
     assert session.left == [True]
     assert b"".join(session.sent) == b"l\x03s\x01"
     assert termios.tcgetattr(session.slave) == session.settings
@@ -93,7 +95,7 @@ def test_session_ends_with_the_machine() -> None:
     session.thread.start()
     session.console.feed(b"bye\n")
     session.console.close()
-    session.thread.join(10)
+    session.thread.join(LIMIT_S)
     assert session.left == [False]
     assert session.read_until(b"bye\n")
     assert termios.tcgetattr(session.slave) == session.settings
@@ -114,11 +116,11 @@ def test_input_from_a_pipe_is_forwarded_as_it_is() -> None:
     out_read, out_write = os.pipe()
     os.write(keys_write, b"\x01x")
     os.close(keys_write)
-    thread = threading.Thread(target=interact, args=(console, keys_read, out_write))
+    thread = threading.Thread(target=interact, args=(console, keys_read, out_write), daemon=True)
     thread.start()
-    assert arrived.wait(10)
+    assert arrived.wait(LIMIT_S)
     console.close()
-    thread.join(10)
+    thread.join(LIMIT_S)
     assert sent == [b"\x01x"], "without a terminal there is no escape key"
     for fd in (keys_read, out_read, out_write):
         os.close(fd)
@@ -137,13 +139,13 @@ interact(console)
 def test_a_deadly_signal_restores_the_terminal(number: signal.Signals) -> None:
     master, slave = pty.openpty()
     settings = termios.tcgetattr(slave)
-    with subprocess.Popen([sys.executable, "-c", CHILD], stdin=slave, stdout=slave) as child:
+    with started([sys.executable, "-c", CHILD], stdin=slave, stdout=slave) as child:
         seen = b""
         while b"raw now" not in seen:
             seen += os.read(master, 4096)
         assert termios.tcgetattr(slave) != settings
         child.send_signal(number)
-        assert child.wait(10) == -number
+        assert child.wait(LIMIT_S) == -number
     assert termios.tcgetattr(slave) == settings
     os.close(master)
     os.close(slave)

@@ -16,7 +16,7 @@ from vel2.machine.qemu import Machine, MachineConfig
 
 __all__ = ("Report", "run_at_real_el2", "run_at_virtual_el2")
 
-TIME_LIMIT_S = 30.0
+TIME_LIMIT_S = 300.0
 DONE = re.compile(r"done 0x([0-9a-f]+) failed 0x([0-9a-f]+)")
 
 
