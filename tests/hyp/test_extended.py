@@ -11,7 +11,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.arch.homes import slot
 from vel2.hyp import context, extended, trap
-from vel2.hyp.state import HCRX_LOADED
+from vel2.hyp.state import HCRX_LOADED, id_index
 
 HCRX = sr.HCRX_EL2
 WORDS = st.integers(0, (1 << 64) - 1)
@@ -24,8 +24,8 @@ VBAR = 0x9_0000
 def machine(xs: int = 1, mops: int = 1, hcx: int = 1, nmi: int = 1) -> Rig:
     """Make a VM that sees the features, on a machine with FEAT_HCX."""
     rig = fresh_rig()
-    rig.vm.id_registers[extended.ISAR1_INDEX] = sr.ID_AA64ISAR1_EL1.compose(XS=xs)
-    rig.vm.id_registers[extended.ISAR2_INDEX] = sr.ID_AA64ISAR2_EL1.compose(MOPS=mops)
+    rig.vm.id_registers[id_index(sr.ID_AA64ISAR1_EL1)] = sr.ID_AA64ISAR1_EL1.compose(XS=xs)
+    rig.vm.id_registers[id_index(sr.ID_AA64ISAR2_EL1)] = sr.ID_AA64ISAR2_EL1.compose(MOPS=mops)
     rig[sr.ID_AA64MMFR1_EL1] = MMFR1 * hcx
     rig[sr.ID_AA64PFR1_EL1] = NMI * nmi
     rig[HCRX] = 0

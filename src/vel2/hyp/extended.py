@@ -10,6 +10,7 @@ L0's own bit is TALLINT: FEAT_NMI is hidden, so PSTATE.ALLINT shall not be set.
 """
 
 from vel2.arch import sysregs as sr
+from vel2.arch.features import FEATURES, control_bits
 from vel2.arch.homes import slot
 from vel2.hyp.state import HCRX_LOADED, Vcpu, Vm, id_index, page_of, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
@@ -18,12 +19,10 @@ HCRX = sr.HCRX_EL2
 HCRX_SLOT = slot(HCRX)
 VEL2_NEEDS = HCRX.compose(MSCEn=1, FnXS=1)
 """The bits that must be `Vm.hcrx_vel2`'s while vEL2 runs."""
-ISAR1, ISAR2 = sr.ID_AA64ISAR1_EL1, sr.ID_AA64ISAR2_EL1
-ISAR1_INDEX = id_index(ISAR1)
-ISAR2_INDEX = id_index(ISAR2)
-BITS = (
-    (ISAR1_INDEX, ISAR1.XS, HCRX.compose(FGTnXS=1, FnXS=1)),
-    (ISAR2_INDEX, ISAR2.MOPS, HCRX.compose(MSCEn=1, MCE2=1)),
+BITS = tuple(
+    (id_index(feature.register), feature.field, control_bits(feature, HCRX))
+    for feature in FEATURES
+    if control_bits(feature, HCRX)
 )
 """By an identification field that L1 sees: the bits that are there with its feature."""
 

@@ -1,139 +1,25 @@
 """The identification registers as the VM sees them.
 
-One row per field that is not simply zero: kept as the machine has it, capped, or set. Every field
-that has no row reads as zero, so a feature we have not thought about is hidden. A hidden feature is
-also made unusable by the trap controls (`controls`), and what traps for it is UNDEFINED. `HIDDEN`
-says why for each feature that users may miss.
+They are made from the records of the features (`arch.features`): a field is kept as the machine has
+it, capped, set, or zero, so a feature nobody has thought about is hidden. A hidden feature is also
+made unusable by the trap controls (`controls`), and what traps for it is UNDEFINED. `HIDDEN` says
+why for each feature that users may miss.
 """
 
 from dataclasses import dataclass
-from enum import Enum
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding, Field, Register
+from vel2.arch.features import FEATURES, FIXED
 from vel2.hyp.selectors import ALL_COUNTERS
 from vel2.hyp.state import GUEST_NVHE, LEVEL_NV2, Vm, id_index
 from vel2.lang import inline, mrs, resident, u64
 
-
-class Rule(Enum):
-    """How a field comes about."""
-
-    KEEP = "keep"
-    CAP = "cap"
-    SET = "set"
-
-
-@dataclass(frozen=True)
-class FieldRule:
-    """One field, its rule, and the cap or value."""
-
-    field: Field
-    rule: Rule
-    value: int = 0
-
-
-def keep(*fields: Field) -> tuple[FieldRule, ...]:
-    """Keep fields as the machine has them."""
-    return tuple(FieldRule(field, Rule.KEEP) for field in fields)
-
-
-def cap(field: Field, value: int) -> tuple[FieldRule, ...]:
-    """Keep an unsigned field up to a value."""
-    return (FieldRule(field, Rule.CAP, value),)
-
-
-def fix(field: Field, value: int) -> tuple[FieldRule, ...]:
-    """Set a field."""
-    return (FieldRule(field, Rule.SET, value),)
-
-
 PFR0 = sr.ID_AA64PFR0_EL1
-PFR1 = sr.ID_AA64PFR1_EL1
 DFR0 = sr.ID_AA64DFR0_EL1
-ISAR0 = sr.ID_AA64ISAR0_EL1
-ISAR1 = sr.ID_AA64ISAR1_EL1
-ISAR2 = sr.ID_AA64ISAR2_EL1
 MMFR0 = sr.ID_AA64MMFR0_EL1
 MMFR1 = sr.ID_AA64MMFR1_EL1
-MMFR2 = sr.ID_AA64MMFR2_EL1
 MMFR4 = sr.ID_AA64MMFR4_EL1
-
-AARCH64_ONLY = 1
-DEBUG_V8P8 = 0xA
-PMUV3P5 = 6
-PARANGE_48_BITS = 5
-GRAN4_48_BITS = 0
-GRAN16_48_BITS = 1
-ECV_WITHOUT_CNTPOFF = 1
-CSV2_WITHOUT_SCXTNUM = 1
-FGT_WITHOUT_FGT2 = 1
-SPECRES_WITHOUT_COSP = 1
-AF_ONLY = 1
-E2H_RES1_AND_NV1_RES0 = 0b1110
-
-RULES: tuple[tuple[type[Register], tuple[FieldRule, ...]], ...] = (
-    (
-        PFR0,
-        fix(PFR0.EL0, AARCH64_ONLY)
-        + fix(PFR0.EL1, AARCH64_ONLY)
-        + fix(PFR0.EL2, AARCH64_ONLY)
-        + keep(PFR0.FP, PFR0.AdvSIMD, PFR0.DIT, PFR0.CSV3)
-        + cap(PFR0.CSV2, CSV2_WITHOUT_SCXTNUM)
-        + cap(PFR0.GIC, 1)
-        + cap(PFR0.RAS, 1),
-    ),
-    (PFR1, keep(PFR1.BT, PFR1.SSBS) + cap(PFR1.CSV2_frac, CSV2_WITHOUT_SCXTNUM)),
-    (
-        DFR0,
-        cap(DFR0.DebugVer, DEBUG_V8P8)
-        + keep(DFR0.BRPs, DFR0.WRPs, DFR0.CTX_CMPs, DFR0.DoubleLock, DFR0.HPMN0)
-        + cap(DFR0.PMUVer, PMUV3P5),
-    ),
-    (
-        ISAR0,
-        keep(
-            ISAR0.AES, ISAR0.SHA1, ISAR0.SHA2, ISAR0.CRC32, ISAR0.Atomic, ISAR0.RDM, ISAR0.SHA3,
-            ISAR0.SM3, ISAR0.SM4, ISAR0.DP, ISAR0.FHM, ISAR0.TS, ISAR0.TLB, ISAR0.RNDR,
-        ),
-    ),
-    (
-        ISAR1,
-        keep(
-            ISAR1.DPB, ISAR1.APA, ISAR1.API, ISAR1.JSCVT, ISAR1.FCMA, ISAR1.LRCPC, ISAR1.GPA,
-            ISAR1.GPI, ISAR1.FRINTTS, ISAR1.SB, ISAR1.BF16, ISAR1.DGH, ISAR1.I8MM, ISAR1.XS,
-        )
-        + cap(ISAR1.SPECRES, SPECRES_WITHOUT_COSP),
-    ),
-    (
-        ISAR2,
-        keep(ISAR2.WFxT, ISAR2.RPRES, ISAR2.GPA3, ISAR2.APA3, ISAR2.BC, ISAR2.PAC_frac)
-        + keep(ISAR2.CLRBHB),
-    ),
-    (
-        MMFR0,
-        cap(MMFR0.PARange, PARANGE_48_BITS)
-        + keep(MMFR0.ASIDBits, MMFR0.TGran64, MMFR0.SNSMem)
-        + fix(MMFR0.TGran4, GRAN4_48_BITS)
-        + cap(MMFR0.TGran16, GRAN16_48_BITS)
-        + cap(MMFR0.ECV, ECV_WITHOUT_CNTPOFF)
-        + cap(MMFR0.FGT, FGT_WITHOUT_FGT2),
-    ),
-    (
-        MMFR1,
-        cap(MMFR1.HAFDBS, AF_ONLY)
-        + keep(MMFR1.VMIDBits, MMFR1.VH, MMFR1.HPDS, MMFR1.PAN, MMFR1.SpecSEI, MMFR1.XNX)
-        + keep(MMFR1.ETS, MMFR1.AFP)
-        + cap(MMFR1.HCX, 1),
-    ),
-    (
-        MMFR2,
-        keep(MMFR2.CnP, MMFR2.UAO, MMFR2.IESB, MMFR2.CCIDX, MMFR2.AT, MMFR2.IDS, MMFR2.FWB)
-        + keep(MMFR2.TTL)
-        + keep(MMFR2.BBM, MMFR2.EVT, MMFR2.E0PD),
-    ),
-    (MMFR4, fix(MMFR4.E2H0, E2H_RES1_AND_NV1_RES0)),
-)  # fmt: skip
 
 HIDDEN = {
     "AArch32": "L0 has no 32-bit vectors, and vEL2 is AArch64 only",
@@ -157,6 +43,14 @@ HIDDEN = {
 
 
 @dataclass(frozen=True)
+class Cap:
+    """An unsigned field that is kept up to a value."""
+
+    field: Field
+    value: int
+
+
+@dataclass(frozen=True)
 class Row:
     """One identification register, as the masks and caps that make it."""
 
@@ -164,21 +58,29 @@ class Row:
     index: int
     keep_mask: int
     set_bits: int
-    caps: tuple[FieldRule, ...]
+    caps: tuple[Cap, ...]
 
 
-def _row(register: type[Register], rules: tuple[FieldRule, ...]) -> Row:
+def _row(register: type[Register]) -> Row:
+    """Make the row of a register from the records of the features that its fields tell of.
+
+    A field is kept where all its features are L1's, and capped at the last that is where not all
+    are; one that no feature of L1's stands behind reads as zero.
+    """
     keep_mask = 0
+    caps = []
+    for field in register.fields:
+        shown = [each.value for each in FEATURES if each.field is field and not each.hidden]
+        hidden = [each for each in FEATURES if each.field is field and each.hidden]
+        if shown and hidden:
+            caps.append(Cap(field, max(shown)))
+        elif shown:
+            keep_mask |= field.mask
     set_bits = 0
-    for rule in rules:
-        if rule.field.register is not register:
-            raise ValueError(f"{rule.field} is not a field of {register.name}")
-        if rule.rule is Rule.KEEP:
-            keep_mask |= rule.field.mask
-        elif rule.rule is Rule.SET:
-            set_bits |= rule.field.put(rule.value)
-    caps = tuple(rule for rule in rules if rule.rule is Rule.CAP)
-    return Row(register, id_index(register), keep_mask, set_bits, caps)
+    for fixed in FIXED:
+        if fixed.register is register:
+            set_bits |= fixed.field.put(fixed.value)
+    return Row(register, id_index(register), keep_mask, set_bits, tuple(caps))
 
 
 PMU_FIELDS = DFR0.PMUVer.mask | DFR0.HPMN0.mask
@@ -190,7 +92,9 @@ MMFR1_INDEX = id_index(MMFR1)
 MMFR4_INDEX = id_index(MMFR4)
 ID_SPACE_MASK = Encoding(3, 0, 15, 0, 0).trap_key | Encoding(0, 7, 0, 0, 0).trap_key
 ID_SPACE = Encoding(3, 0, 0, 0, 0).trap_key
-ROWS = tuple(_row(register, rules) for register, rules in RULES)
+REGISTERS = dict.fromkeys(each.register for each in FEATURES)
+"""The identification registers that may read as something."""
+ROWS = tuple(row for row in map(_row, REGISTERS) if row.keep_mask or row.set_bits or row.caps)
 
 
 @inline
@@ -219,8 +123,8 @@ def init(vm: Vm) -> None:
     for row in ROWS:
         hardware = mrs(row.register)
         value = hardware & row.keep_mask | row.set_bits
-        for rule in row.caps:
-            value = value | rule.field.put(capped(rule.field.get(hardware), rule.value))
+        for cap in row.caps:
+            value = value | cap.field.put(capped(cap.field.get(hardware), cap.value))
         vm.id_registers[row.index] = value
     mmfr0 = vm.id_registers[MMFR0_INDEX]
     vm.id_registers[MMFR0_INDEX] = MMFR0.PARange.set(

@@ -15,6 +15,7 @@ from enum import IntEnum
 from vel2.arch import controls as arch_controls
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
+from vel2.arch.features import HIDDEN_REGISTERS
 from vel2.arch.homes import slot
 from vel2.arch.trap_rows import RANGES, Combination, Control, Irregular
 from vel2.hyp import controls
@@ -61,16 +62,6 @@ class Row:
 
 
 ALWAYS = Clause((), True, True)
-HIDDEN_PREFIXES = (
-    *("PMB", "PMICNTR", "PMICFILTR", "PMUACR", "PMECR", "PMIAR", "PMSSCR", "PMZR", "PMCCNTSVR"),
-    *("PMICNTSVR", "PMEVCNTSVR", "PMSCR", "PMSEVFR", "PMSFCR", "PMSICR", "PMSIDR", "PMSIRR"),
-    *("PMSLATFR", "PMSNEVFR", "PMSDSFR"),
-    "SPM", "TRB", "TRC", "TRF", "BRB", "AMC", "AME", "AMU", "MPAM", "GCS", "LOR", "ZCR",
-    "SMCR", "SMPRI", "SMIDR", "SVCR", "TPIDR2", "TCR2", "SCTLR2", "PIR", "POR", "S2POR", "MAIR2",
-    "AMAIR2", "RGSR", "GCR", "GMID", "TFSR", "FPMR", "ACCDATA", "RCW", "PFAR", "MDSELR", "MDSTEPOP",
-    "SCXTNUM", "ALLINT",
-)  # fmt: skip
-"""Registers of the features in `idregs.HIDDEN`, by the beginnings of their names."""
 
 
 def _clauses(name: str) -> Iterator[Clause]:
@@ -110,9 +101,8 @@ def _table() -> tuple[tuple[Row, ...], dict[int, int]]:
     )
     index_of = {row.name: row.index for row in rows}
     routes = {key: index_of[name] for key, name in arch_controls.EXACT.items()}
-    for register in sr.ALL_REGISTERS:
-        if register.name.startswith(HIDDEN_PREFIXES):
-            routes[register.trap_key] = HIDDEN
+    for register in HIDDEN_REGISTERS:
+        routes[register.trap_key] = HIDDEN
     return rows, routes
 
 
