@@ -283,6 +283,11 @@ def test_ordered_accesses(rt: int, rn: int) -> None:
     assert one(lambda a: a.stlr(rt, rn)) == f"stlr x{rt}, [x{rn}]"
 
 
+@given(xreg, xreg, xreg)
+def test_compare_and_swap(rs: int, rt: int, rn: int) -> None:
+    assert one(lambda a: a.casal(rs, rt, rn)) == f"casal x{rs}, x{rt}, [x{rn}]"
+
+
 @given(st.integers(0, 40), st.integers(0, 40), xreg, st.integers(0, 63))
 def test_branches_reach_both_ways(before: int, after: int, rt: int, bit: int) -> None:
     """A label behind and one ahead, for each kind of branch."""

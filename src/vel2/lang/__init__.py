@@ -58,7 +58,7 @@ from vel2.lang.jit import Jit
 from vel2.lang.link import Image, LinkError, link_image
 from vel2.lang.lower import lower_module
 from vel2.lang.program import link_elf
-from vel2.lang.sim import Simulation, SimulationError
+from vel2.lang.sim import SimulatedAbort, Simulation, SimulationError
 from vel2.lang.structs import Struct, array, nested, scalar
 from vel2.lang.subset import SubsetError, constexpr, extern, inline, resident
 from vel2.lang.types import L1IPA, L2IPA, PA, VA, u8, u16, u32, u64
@@ -76,6 +76,7 @@ __all__ = (
     "Jit",
     "LinkError",
     "ObjectCode",
+    "SimulatedAbort",
     "Simulation",
     "SimulationError",
     "Struct",

@@ -314,3 +314,7 @@ class DataInstructions(Piece):
     def stlr(self, rt: int, rn: int) -> None:
         """STLR of 64 bits."""
         self.word(0xC89F_FC00 | self._reg(rn, SP) << 5 | self._reg(rt))
+
+    def casal(self, rs: int, rt: int, rn: int) -> None:
+        """CASAL of 64 bits: `rt` into memory if that is `rs`, which gets what was there."""
+        self.word(0xC8E0_FC00 | self._reg(rs) << 16 | self._reg(rn, SP) << 5 | self._reg(rt))

@@ -62,6 +62,10 @@ class SimulationError(Exception):
     """Resident code did what the simulated machine has no answer to."""
 
 
+class SimulatedAbort(Exception):
+    """An access or instruction aborts: what a test's simulation raises to have it so."""
+
+
 @dataclass(frozen=True)
 class Operation:
     """One entry of the log: a system instruction's trap key, or the name of a barrier or hint."""
