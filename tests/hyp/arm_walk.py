@@ -13,7 +13,8 @@ from typing import NamedTuple
 NO_FAULT = None
 TRANSLATION, ACCESS_FLAG, ADDRESS_SIZE, EXTERNAL_WALK = 0x04, 0x08, 0x00, 0x14
 FINAL_LEVEL = 3
-GRANULE_BITS = {0b00: 12, 0b01: 16, 0b10: 14}
+GRANULE_BITS = {0b00: 12, 0b01: 16, 0b10: 14, 0b11: 12}
+"""0b11 is reserved: an IMPLEMENTATION DEFINED choice of the granules there are, here 4 KiB."""
 PHYSICAL_ADDRESS_SIZES = (32, 36, 40, 42, 44, 48, 52, 56)
 
 
@@ -46,11 +47,9 @@ class Result(NamedTuple):
     descriptor: int = 0
 
 
-def params(vtcr: int, pa_max: int) -> Params | None:
-    """Read VTCR_EL2 (AArch64.GetS2TTWParams); None for a reserved granule."""
-    granule = GRANULE_BITS.get(vtcr >> 14 & 3)
-    if granule is None:
-        return None
+def params(vtcr: int, pa_max: int) -> Params:
+    """Read VTCR_EL2 (AArch64.GetS2TTWParams)."""
+    granule = GRANULE_BITS[vtcr >> 14 & 3]
     return Params(granule, vtcr & 0x3F, vtcr >> 6 & 3, vtcr >> 16 & 7, vtcr >> 21 & 1, pa_max)
 
 
@@ -97,7 +96,7 @@ def block_supported(p: Params, level: int) -> bool:
 def walk(memory: Memory, vttbr: int, vtcr: int, ipa: int, pa_max: int) -> Result:
     """AArch64.S2Walk, with the checks AArch64.S2Translate makes before it."""
     p = params(vtcr, pa_max)
-    if p is None or invalid_sl(p) or txsz_faults(p) or inconsistent_sl(p):
+    if invalid_sl(p) or txsz_faults(p) or inconsistent_sl(p):
         return Result(TRANSLATION)
     iasize = 64 - p.t0sz
     if ipa >> iasize:
@@ -134,3 +133,37 @@ def walk(memory: Memory, vttbr: int, vtcr: int, ipa: int, pa_max: int) -> Result
                 return Result(ACCESS_FLAG + level)
             memory.write(address, descriptor | 1 << 10)
         return Result(NO_FAULT, output, level, lsb, descriptor)
+
+
+def stage1_tables(
+    read: Callable[[int], int], is_ram: Callable[[int], bool], tcr: int, ttbr: int, va: int
+) -> int | None:
+    """AArch64.S1Walk as far as the addresses of its tables go, from TCR_EL1 of an EL1&0 regime.
+
+    :return: the level of the first table that is not memory, or None if the walk ends before.
+    """
+    if va >> 55 & 1:
+        txsz, granule = tcr >> 16 & 0x3F, {0b01: 14, 0b10: 12, 0b11: 16, 0b00: 12}[tcr >> 30 & 3]
+    else:
+        txsz, granule = tcr & 0x3F, GRANULE_BITS[tcr >> 14 & 3]
+    iasize = 64 - txsz
+    stride = granule - 3
+    # AArch64.S1StartLevel
+    level = FINAL_LEVEL - ((iasize - 1) - granule) // stride
+    if level > FINAL_LEVEL:
+        return None
+    top = iasize - 1
+    base = ttbr & 0xFFFF_FFFF_FFFE
+    while True:
+        lsb = (FINAL_LEVEL - level) * stride + granule
+        if top == iasize - 1:
+            base = base >> (iasize - lsb + 3) << (iasize - lsb + 3)
+        index = (va & ((1 << (top + 1)) - 1)) >> lsb
+        if not is_ram(base + 8 * index):
+            return level
+        descriptor = read(base + 8 * index)
+        if level == FINAL_LEVEL or descriptor & 3 != 3:
+            return None
+        base = (descriptor & 0xFFFF_FFFF_FFFF) >> granule << granule
+        top = lsb - 1
+        level += 1

@@ -18,6 +18,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.hyp import (
     a64,
+    at,
     context,
     el2regs,
     exception,
@@ -33,6 +34,7 @@ from vel2.hyp import (
     routing,
     shadow,
     smc,
+    stage1,
     stage2,
     tlbi,
     trap,
@@ -77,6 +79,7 @@ def init_id_registers(vm: Vm) -> None:
 
 ROOTS = (
     a64.execute,
+    at.from_vel2,
     context.enter_vel1,
     context.enter_vel2,
     el2regs.read,
@@ -105,6 +108,7 @@ ROOTS = (
     shadow.select,
     shadow.unmap,
     smc.call,
+    stage1.reach_tables,
     stage2.canonical_leaf,
     stage2.find_leaf,
     stage2.init,
@@ -196,8 +200,12 @@ class RecordingSimulation(Simulation):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.trace: list[Op] = []
+        self.is_traced = True
+        """False while native code runs, whose operations come here only by way of `fallible`."""
         self.watch: Callable[[Op], None] | None = None
         """Called at each operation, while memory is as it is then."""
+        self.translate: Callable[[Op], int] | None = None
+        """Called at each AT: gives PAR_EL1, or raises `SimulatedAbort`."""
 
     def log_operation(self, key: int, value: int = 0) -> None:
         """Remember an operation."""
@@ -207,10 +215,13 @@ class RecordingSimulation(Simulation):
             known = insn.by_key(key)
             name = f"key {key:#x}" if known is None else known.name
         op = Op(name, value, self[sr.VTTBR_EL2])
-        self.trace.append(op)
-        if self.watch is not None:
-            self.watch(op)
+        if self.is_traced:
+            self.trace.append(op)
+            if self.watch is not None:
+                self.watch(op)
         super().log_operation(key, value)
+        if self.translate is not None and name.startswith("AT "):
+            self[sr.PAR_EL1] = self.translate(op)
 
 
 class State:
@@ -293,6 +304,7 @@ class Rig:
         """Go back to the state after initialisation."""
         CALLS.reset()
         self.sim.watch = None
+        self.sim.translate = None
         self.put_back(self.initial)
 
     def interpret(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -302,8 +314,12 @@ class Rig:
 
     def prepare(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run a function as native code only: to come to a state, not to test how."""
-        with self.sim:
-            return native().call(function, *arguments)
+        self.sim.is_traced = False
+        try:
+            with self.sim:
+                return native().call(function, *arguments)
+        finally:
+            self.sim.is_traced = True
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run a function in both lives, from the same state, and require the same end."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -19,6 +21,7 @@ from tests.hyp.rig import (
 )
 from vel2.hyp import walk
 from vel2.hyp.state import NO_FAULT
+from vel2.lang import SimulatedAbort
 
 SL_RANGES = {
     (tg0, sl0): (levels * (granule - 3) + granule + 1, levels * (granule - 3) + 2 * granule + 1)
@@ -59,9 +62,14 @@ def vtcr_values(draw: st.DrawFn) -> int:
     if draw(st.integers(0, 5)) == 0:
         return draw(st.integers(0, (1 << 22) - 1))
     (tg0, sl0), (low, high) = draw(st.sampled_from(sorted(SL_RANGES.items())))
-    size = draw(st.integers(max(low, 25), min(high, 48)))
+    size = draw(
+        st.one_of(
+            st.integers(max(low, 25), min(high, 48)),
+            st.sampled_from((low - 1, low, high, high + 1)),
+        )
+    )
     ps = draw(st.sampled_from((0, 1, 2, 4, 5, 5, 5, 6)))
-    return 64 - size | sl0 << 6 | tg0 << 14 | ps << 16 | draw(st.integers(0, 1)) << 21
+    return 64 - size & 0x3F | sl0 << 6 | tg0 << 14 | ps << 16 | draw(st.integers(0, 1)) << 21
 
 
 def in_ram(address: int) -> bool:
@@ -138,9 +146,61 @@ def check_leaf(rig: Rig, expected: arm_walk.Result) -> None:
     assert found.sh == descriptor >> 8 & 3
 
 
+LIMITS = sorted(
+    {limit + side for limits in SL_RANGES.values() for limit in limits for side in (-1, 0, 1)}
+    | {24, 25, 26, 39, 40, 41, 47, 48, 49, 63, 64}
+)
+
+
+@pytest.mark.parametrize("pa_bits", [40, 48])
+@pytest.mark.parametrize("sl0", range(4))
+@pytest.mark.parametrize("tg0", range(4))
+def test_each_limit_of_the_input_size(tg0: int, sl0: int, pa_bits: int) -> None:
+    """Show which T0SZ agree with SL0 and TG0, at each limit and to either side of it."""
+    rig = fresh_rig(pa_bits)
+    for size in (size for size in LIMITS if 1 <= size <= 64):
+        vtcr = vtcr_of(tg0, sl0, size)
+        memory = ScriptedMemory(rig, [])
+        expected = arm_walk.walk(
+            arm_walk.Memory(memory.read, memory.write, in_ram), RAM_BASE, vtcr, 0, pa_bits
+        )
+        rig.run(walk.guest_stage2, rig.vm, rig.vcpu.walk, RAM_BASE, vtcr, 0)
+        assert rig.vcpu.walk.fsc == expected.fsc, size
+
+
+def test_a_table_in_rom_is_read_and_not_written() -> None:
+    """Show that a leaf in flash is as if its access flag were set, and stays as it is."""
+    rig = fresh_rig()
+    rig.vm.ram_base = RAM_BASE + 0x1000
+    leaf = BIG_RAM_BASE | 3 << 6 | 1
+    for table, kept in ((RAM_BASE, leaf), (RAM_BASE + 0x1000, leaf | 1 << 10)):
+        rig.store(table, leaf)
+        rig.run(walk.guest_stage2, rig.vm, rig.vcpu.walk, table, vtcr_of(0, 1, 39, ha=1), 0)
+        assert (rig.vcpu.walk.fsc, rig.vcpu.walk.output) == (NO_FAULT, BIG_RAM_BASE)
+        assert rig.load(table) == kept
+
+
+@pytest.mark.parametrize("access", ["load", "store"])
+def test_an_abort_of_l0s_access_is_one_on_the_walk(access: str) -> None:
+    """Show what L1 gets where its memory does not answer L0: an External abort on its walk."""
+    rig = fresh_rig()
+    rig.store(RAM_BASE, BIG_RAM_BASE | 3 << 6 | 1)
+    true_access = getattr(rig.sim, access)
+
+    def abort(size: int, address: int, *value: int) -> int:
+        if address == RAM_BASE:
+            raise SimulatedAbort
+        found: int = true_access(size, address, *value)
+        return found
+
+    with patch.object(rig.sim, access, abort):
+        rig.run(walk.guest_stage2, rig.vm, rig.vcpu.walk, RAM_BASE, vtcr_of(0, 1, 39, ha=1), 0)
+    assert rig.vcpu.walk.fsc == 0x15
+
+
 def vtcr_of(tg0: int, sl0: int, size: int, ps: int = 5, ha: int = 0) -> int:
     """Compose a VTCR_EL2."""
-    return 64 - size | sl0 << 6 | tg0 << 14 | ps << 16 | ha << 21
+    return 64 - size & 0x3F | sl0 << 6 | tg0 << 14 | ps << 16 | ha << 21
 
 
 @pytest.mark.parametrize(

@@ -7,22 +7,27 @@ give.
 In vEL1 a fault is L1's or L0's. L1's own tables are walked first. What L1 does not map or allow is
 forwarded with L1's level and the L2 IPA, as if hardware had walked L1's tables; what L1 maps onto
 nothing is an External abort; all else is a shadow leaf not there yet, and is filled in.
+
+None of this may go on for ever. When what L1 allows is mapped already, and hardware faults on the
+same access again and again, hardware has a reason that software does not see: then hardware's own
+words are L1's answer (`is_stuck`).
 """
 
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage2Leaf
 from vel2.arch.esr import EC, FSC, ISS_DABT, ESR_ELx
 from vel2.arch.homes import slot
-from vel2.arch.insn import AT
+from vel2.arch.insn import DC
 from vel2.hyp import pool, shadow
 from vel2.hyp.answer import forward_with_far
-from vel2.hyp.at import ALL_REACHED, reach_tables
 from vel2.hyp.exception import EL0T, MODE
+from vel2.hyp.fallible import try_at_s1e1r
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.pool import PAGE_MASK
+from vel2.hyp.stage1 import ALL_REACHED, instruction_at, reach_tables, walk_status
 from vel2.hyp.state import NO_FAULT, Stage2, Vcpu, page_of, vm_of
-from vel2.hyp.walk import guest_stage2
-from vel2.lang import L2IPA, at, inline, isb, mrs, msr, resident, sysop, u64
+from vel2.hyp.walk import S2AP_READ, S2AP_WRITE, guest_stage2
+from vel2.lang import L2IPA, at, inline, mrs, msr, resident, u64
 
 FSC_MASK = ISS_DABT.DFSC.mask
 FSC_TYPE = FSC_MASK & ~3
@@ -30,14 +35,22 @@ LOWER_TO_SAME = 1
 """An abort's EC from a lower EL plus 1 is the same abort from the current EL."""
 HPFAR_FIPA = sr.HPFAR_EL2.FIPA
 EXTERNAL_KEEPS = ISS_DABT.CM.mask | ISS_DABT.WnR.mask
-PAR_PA = ((1 << 52) - 1) & ~PAGE_MASK
+NO_IPA = (1 << 64) - 1
 TEA = sr.HCR_EL2.TEA.mask
 HCR_SLOT = slot(sr.HCR_EL2)
 XN_EL0_ONLY = 0b01
 XN_NEVER = 0b10
 XN_EL1_ONLY = 0b11
-S2AP_READ = 0b01
-S2AP_WRITE = 0b10
+SYS = 0xD500_0000
+REFAULTS = 8
+"""As often a fault that nothing explains is taken for a translation that a TLB still held."""
+PTW = sr.HCR_EL2.PTW.mask
+FWB = sr.HCR_EL2.FWB.mask
+RT_MASK = (1 << 5) - 1
+TO_PERSISTENCE = tuple(SYS | dc.encoding.mrs_field << 5 for dc in (DC.CVAP, DC.CVADP))
+NORMAL_MEMORY = 0b1100
+"""Of MemAttr: one of these bits is set in all types of Normal memory."""
+NORMAL_MEMORY_FWB = 0b0100
 
 
 @inline
@@ -52,6 +65,21 @@ def is_fetch(esr: u64) -> bool:
     return is_instruction(esr) and esr & ISS_DABT.S1PTW.mask == 0
 
 
+@resident
+def is_maintenance(vcpu: Vcpu) -> bool:
+    """Whether an abort is cache maintenance's on its own address, not on a walk for it.
+
+    QEMU says of cleaning to a point of persistence only that it reads, so the instruction tells.
+    """
+    if is_instruction(vcpu.esr) or vcpu.esr & ISS_DABT.S1PTW.mask:
+        return False
+    if vcpu.esr & ISS_DABT.CM.mask:
+        return True
+    if vcpu.esr & (ISS_DABT.ISV.mask | ISS_DABT.WnR.mask):
+        return False
+    return instruction_at(vcpu, vcpu.pc) & ~RT_MASK in TO_PERSISTENCE
+
+
 @inline
 def is_never_executable(canonical: u64) -> bool:
     """Whether the canonical stage 2 lets nobody execute from a leaf: a device's."""
@@ -63,19 +91,23 @@ def external_abort(vcpu: Vcpu) -> Outcome:
     """Answer an access to nothing with a synchronous External abort to the EL that made it.
 
     On a stage-1 walk the level belongs to the syndrome, which a stage-2 fault does not tell: the
-    walk is done again in software.
+    walk is done again in software. Cache maintenance of what is not there does nothing.
     """
     esr = vcpu.esr
+    if is_maintenance(vcpu):
+        return Outcome.SKIP
     from_el0 = vcpu.pstate & MODE == EL0T
     ec = ESR_ELx.EC.get(esr)
     if not from_el0:
         ec = u64(ec + LOWER_TO_SAME)
     iss = u64(FSC.SYNC_EXTERNAL)
     if esr & ISS_DABT.S1PTW.mask:
-        level = reach_tables(vcpu, vcpu.far)
-        if level == ALL_REACHED:
-            return Outcome.RESUME
-        iss = u64(FSC.SYNC_EXTERNAL_WALK + level)
+        left = reach_tables(vcpu, vcpu.far)
+        if left == ALL_REACHED:
+            if not is_stuck(vcpu):
+                return Outcome.RESUME
+            left = 1
+        iss = walk_status(left)
     if not is_instruction(esr):
         iss = iss | esr & EXTERNAL_KEEPS
     vcpu.syndrome = ESR_ELx.EC.put(ec) | ESR_ELx.IL.mask | iss
@@ -103,19 +135,18 @@ def faulting_ipa(vcpu: Vcpu, hpfar: u64) -> u64:
 def translate_far(vcpu: Vcpu) -> u64:
     """Find the IPA of a permission fault, for which HPFAR_EL2 is UNKNOWN, by AT; PAR_EL1 is kept.
 
-    :return: the IPA, or 1 if stage 1 no longer translates the address.
+    Stage 1 has let the access pass, and EL1 may read whatever stage 1 maps: so the AT is a read by
+    EL1, which execute-only memory of EL0 allows as well.
+
+    :return: the IPA, or `NO_IPA` if stage 1 no longer translates the address.
     """
     saved = mrs(sr.PAR_EL1)
-    if vcpu.pstate & MODE == EL0T:
-        sysop(AT.S1E0R, vcpu.far)
-    else:
-        sysop(AT.S1E1R, vcpu.far)
-    isb()
+    done = try_at_s1e1r(vcpu.far)
     par = mrs(sr.PAR_EL1)
     msr(sr.PAR_EL1, saved)
-    if par & sr.PAR_EL1.F.mask:
-        return 1
-    return par & PAR_PA | vcpu.far & PAGE_MASK
+    if done == 0 or par & sr.PAR_EL1.F.mask:
+        return NO_IPA
+    return par & sr.PAR_EL1.PA.mask | vcpu.far & PAGE_MASK
 
 
 @inline
@@ -147,6 +178,55 @@ def l1_forbids(vcpu: Vcpu) -> bool:
     return vcpu.walk.s2ap & needed != needed
 
 
+@inline
+def is_protected_walk(vcpu: Vcpu) -> bool:
+    """Whether HCR_EL2.PTW forbids a walk of stage 1 in L1's leaf: Device memory.
+
+    Only hardware's Permission fault asks: at the first fault on the table it is not mapped yet.
+    """
+    hcr = page_of(vcpu).slot[HCR_SLOT]
+    normal = u64(NORMAL_MEMORY)
+    if hcr & FWB:
+        normal = NORMAL_MEMORY_FWB
+    return (
+        hcr & PTW != 0
+        and vcpu.esr & ISS_DABT.S1PTW.mask != 0
+        and vcpu.esr & FSC_TYPE == FSC.PERMISSION
+        and vcpu.walk.memattr & normal == 0
+    )
+
+
+@inline
+def permission_status(vcpu: Vcpu) -> u64:
+    """Give the status of a Permission fault at L1's leaf (`vcpu.walk`).
+
+    No leaf of ours is at level 0: a machine whose Permission fault says 0 does not give the level
+    of what forbids it (QEMU, of writes by the walk and with HCR_EL2.PTW), and L1 gets it as it is.
+    """
+    if vcpu.esr & FSC_MASK == FSC.PERMISSION:
+        return u64(FSC.PERMISSION)
+    return u64(FSC.PERMISSION + vcpu.walk.guest_level)
+
+
+@resident
+def is_stuck(vcpu: Vcpu) -> bool:
+    """Count a fault of an access for which all is mapped; True if it has come `REFAULTS` times.
+
+    Until then a TLB is taken to hold what was there before.
+    """
+    if vcpu.refault_pc != vcpu.pc or vcpu.refault_far != vcpu.far:
+        vcpu.refaults = 0
+        vcpu.refault_pc = vcpu.pc
+        vcpu.refault_far = vcpu.far
+    vcpu.refaults = u64(vcpu.refaults + 1)
+    if vcpu.refaults < REFAULTS:
+        if vcpu.shadow != 0:
+            pool.flush(at(Stage2, vcpu.shadow))
+        return False
+    vcpu.refaults = 0
+    return True
+
+
 @resident
 def forward_fault(vcpu: Vcpu, fsc: u64, ipa: u64) -> Outcome:
     """Forward a stage-2 fault with the code and level that L1's own tables give it."""
@@ -167,7 +247,9 @@ def from_vel1(vcpu: Vcpu) -> Outcome:
         if vcpu.esr & ISS_DABT.S1PTW.mask:
             return stage2_fault(vcpu, faulting_ipa(vcpu, mrs(sr.HPFAR_EL2)))
         ipa = translate_far(vcpu)
-        if ipa == 1:
+        if ipa == NO_IPA:
+            # Only a TLB can have translated it: without the entry hardware sees what is there now.
+            pool.flush(at(Stage2, vcpu.shadow))
             return Outcome.RESUME
         return stage2_fault(vcpu, ipa)
     if vcpu.esr & FSC_MASK == FSC.TLB_CONFLICT:
@@ -186,20 +268,21 @@ def stage2_fault(vcpu: Vcpu, ipa: u64) -> Outcome:
     guest_stage2(vm, vcpu.walk, context.guest_vttbr, context.guest_vtcr, L2IPA(ipa))
     if vcpu.walk.fsc != NO_FAULT:
         return forward_fault(vcpu, vcpu.walk.fsc, ipa)
-    if l1_forbids(vcpu):
-        return forward_fault(vcpu, u64(FSC.PERMISSION + vcpu.walk.guest_level), ipa)
+    if l1_forbids(vcpu) or is_protected_walk(vcpu):
+        return forward_fault(vcpu, permission_status(vcpu), ipa)
     canonical = shadow.output_of(vm, vcpu.walk.output)
     if canonical == 0 or (is_fetch(vcpu.esr) and is_never_executable(canonical)):
         return to_nothing(vcpu)
-    shadow.fill(vcpu, L2IPA(ipa), canonical)
-    return Outcome.RESUME
+    if shadow.fill(vcpu, L2IPA(ipa), canonical) or not is_stuck(vcpu):
+        return Outcome.RESUME
+    return forward_fault(vcpu, vcpu.esr & FSC_MASK, ipa)
 
 
 @inline
 def to_nothing(vcpu: Vcpu) -> Outcome:
     """Answer L2's access to an address that L1 maps but does not have (HCR_EL2.TEA routes it)."""
     outcome = external_abort(vcpu)
-    if outcome == Outcome.RESUME:
+    if outcome != Outcome.INJECT:
         return outcome
     if page_of(vcpu).slot[HCR_SLOT] & TEA:
         vcpu.syndrome = vcpu.syndrome & ~ESR_ELx.EC.mask | vcpu.esr & ESR_ELx.EC.mask

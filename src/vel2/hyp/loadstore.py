@@ -6,16 +6,15 @@ L1, not aligned, on two pages, or not allowed is left to hardware, which knows w
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.insn import AT
 from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp import a64
 from vel2.hyp.at import set_pan
+from vel2.hyp.fallible import try_at_s1e1r, try_at_s1e1rp, try_at_s1e1wp
 from vel2.hyp.pool import PAGE_MASK
 from vel2.hyp.state import Vcpu, Vm, vm_of
 from vel2.lang import (
     PA,
     inline,
-    isb,
     load_u32,
     load_u64,
     mrs,
@@ -23,7 +22,6 @@ from vel2.lang import (
     resident,
     store_u32,
     store_u64,
-    sysop,
     u32,
     u64,
 )
@@ -52,14 +50,16 @@ def is_l1_ram(vm: Vm, address: u64) -> bool:
 
 
 @resident
-def page_of_par(vcpu: Vcpu, saved: u64) -> u64:
-    """Give the page an AT has found, or 0 if it is not L1's ordinary memory; put PAR_EL1 back."""
-    isb()
+def page_of_par(vcpu: Vcpu, saved: u64, done: u64) -> u64:
+    """Give the page an AT has found, or 0 if it is not L1's ordinary memory; put PAR_EL1 back.
+
+    :param done: whether the AT came to a result at all (`fallible`).
+    """
     found = mrs(PAR)
     msr(PAR, saved)
     page = found & PAR_ADDRESS
     attr = PAR.ATTR.get(found)
-    if found & PAR.F.mask or attr & WRITE_BACK != WRITE_BACK or attr == WRITE_BACK:
+    if done == 0 or found & PAR.F.mask or attr & WRITE_BACK != WRITE_BACK or attr == WRITE_BACK:
         return 0
     if not is_l1_ram(vm_of(vcpu), page):
         return 0
@@ -70,8 +70,7 @@ def page_of_par(vcpu: Vcpu, saved: u64) -> u64:
 def code_page(vcpu: Vcpu) -> u64:
     """Give the physical page of the instruction at PC, or 0 if it is nowhere we can read it."""
     saved = mrs(PAR)
-    sysop(AT.S1E1R, vcpu.pc)
-    return page_of_par(vcpu, saved)
+    return page_of_par(vcpu, saved, try_at_s1e1r(vcpu.pc))
 
 
 @resident
@@ -82,12 +81,13 @@ def data_page(vcpu: Vcpu, address: u64, is_load: bool) -> u64:
         return vcpu.data_page
     saved = mrs(PAR)
     set_pan(SPSR_ELx.PAN.get(vcpu.pstate))
+    done = u64(0)
     if is_load:
-        sysop(AT.S1E1RP, address)
+        done = try_at_s1e1rp(address)
     else:
-        sysop(AT.S1E1WP, address)
+        done = try_at_s1e1wp(address)
     set_pan(0)
-    page = page_of_par(vcpu, saved)
+    page = page_of_par(vcpu, saved, done)
     if page != 0:
         vcpu.data_base = base
         vcpu.data_page = page

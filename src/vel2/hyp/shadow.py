@@ -109,10 +109,11 @@ def select(vcpu: Vcpu) -> None:
 
 
 @resident
-def fill(vcpu: Vcpu, ipa: L2IPA, canonical: u64) -> None:
+def fill(vcpu: Vcpu, ipa: L2IPA, canonical: u64) -> bool:
     """Add the leaf for `ipa` that both L1 (`vcpu.walk`) and the canonical stage 2 allow.
 
     :param canonical: the canonical leaf for the walk's output, with its level in SW.
+    :return: False if it was there already, just so.
     """
     vm = vm_of(vcpu)
     context = at(Stage2, vcpu.shadow)
@@ -125,8 +126,10 @@ def fill(vcpu: Vcpu, ipa: L2IPA, canonical: u64) -> None:
     leaf = leaf | combined_attributes(found.memattr, found.sh, found.xn, found.s2ap, canonical)
     leaf = leaf | stage2.leaf_type(level)
     vcpu.counters.shadow_fills = u64(vcpu.counters.shadow_fills + 1)
-    if not stage2.map_leaf(vm, context, u64(ipa) & ~offset_mask, level, leaf, found.shift):
+    mapped = stage2.map_leaf(vm, context, u64(ipa) & ~offset_mask, level, leaf, found.shift)
+    if mapped == stage2.Mapped.NO_TABLE:
         pool.empty(vm, context)
+    return mapped != stage2.Mapped.BEFORE
 
 
 @inline
@@ -160,7 +163,7 @@ def invalidation_shift(vm: Vm, context: Stage2, ipa: u64) -> u64:
         return largest
     table = context.root
     level = vm.start_level
-    while True:
+    while level <= stage2.LAST_LEVEL:
         entry = load_u64(stage2.entry_at(vm, table, ipa, level))
         if level == stage2.LAST_LEVEL or entry & stage2.TABLE != stage2.TABLE:
             if entry & stage2.VALID and stage2.shift_at(level) > largest:
@@ -171,6 +174,7 @@ def invalidation_shift(vm: Vm, context: Stage2, ipa: u64) -> u64:
         shift = u64(pool_page(vm, pool_index(vm, PA(table))).guest_shift)
         if shift > largest:
             largest = shift
+    return largest
 
 
 @resident
@@ -188,7 +192,8 @@ def unmap(vm: Vm, context: Stage2, start: u64, size: u64) -> bool:
     while address < end:
         table = context.root
         level = vm.start_level
-        while True:
+        span = u64(1 << stage2.shift_at(level))
+        while level <= stage2.LAST_LEVEL:
             slot = stage2.entry_at(vm, table, address, level)
             entry = load_u64(slot)
             span = u64(1 << stage2.shift_at(level))

@@ -13,6 +13,8 @@ either stage made, TLBI of one address empties all of it, and the next instructi
 each. So the host chooses (`Vm.canonical_by_pages`); shadow leaves are as large as L1's either way.
 """
 
+from enum import IntEnum
+
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage2Leaf
 from vel2.hyp import pool
@@ -42,6 +44,16 @@ LEVEL_1_MAX_BITS = 43
 CANONICAL_VMID = 1
 FIRST_SHADOW_VMID = 2
 VTTBR_VMID_SHIFT = sr.VTTBR_EL2.VMID.lsb
+
+
+class Mapped(IntEnum):
+    """What came of mapping a leaf."""
+
+    NO_TABLE = 0
+    """The pool has none left; nothing is half-done."""
+    NOW = 1
+    BEFORE = 2
+    """It was mapped just so."""
 
 
 @inline
@@ -78,7 +90,7 @@ def find_leaf(vm: Vm, root: u64, ipa: u64) -> u64:
         return 0
     table = root
     level = vm.start_level
-    while True:
+    while level <= LAST_LEVEL:
         entry = load_u64(entry_at(vm, table, ipa, level))
         if entry & VALID == 0:
             return 0
@@ -86,6 +98,7 @@ def find_leaf(vm: Vm, root: u64, ipa: u64) -> u64:
             return entry
         table = entry & ADDRESS
         level = u64(level + 1)
+    return 0
 
 
 @resident
@@ -99,6 +112,12 @@ def is_ram(vm: Vm, ipa: L1IPA) -> bool:
     """Whether L1 has memory, not a device or a hole, at `ipa`."""
     leaf = canonical_leaf(vm, ipa)
     return leaf != 0 and leaf & MEMATTR_DEVICE_MASK != 0
+
+
+@inline
+def is_writable(vm: Vm, ipa: L1IPA) -> bool:
+    """Whether what L1 has at `ipa` is its RAM, and neither flash nor a device nor a hole."""
+    return u64(ipa) >= vm.ram_base and u64(ipa) < vm.ram_end
 
 
 @resident
@@ -157,17 +176,18 @@ def table_at(vm: Vm, owner: Stage2, ipa: u64, level: u64, guest_shift: u64) -> u
 
 
 @resident
-def map_leaf(vm: Vm, owner: Stage2, ipa: u64, level: u64, leaf: u64, guest_shift: u64) -> bool:
+def map_leaf(vm: Vm, owner: Stage2, ipa: u64, level: u64, leaf: u64, guest_shift: u64) -> Mapped:
     """Map one block or page, replacing what was there by break-before-make.
 
     :param guest_shift: log2 of the leaf of L1 that this is (a part of), for later invalidation.
-    :return: False when the pool has no table left; nothing is half-done then.
     """
     table = table_at(vm, owner, ipa, level, guest_shift)
     if table == 0:
-        return False
+        return Mapped.NO_TABLE
     slot = entry_at(vm, table, ipa, level)
     old = load_u64(slot)
+    if old == leaf:
+        return Mapped.BEFORE
     if old & VALID:
         store_u64(slot, 0)
         pool.flush(owner)
@@ -175,7 +195,7 @@ def map_leaf(vm: Vm, owner: Stage2, ipa: u64, level: u64, leaf: u64, guest_shift
             cut_off(vm, owner, old & ADDRESS, u64(level + 1))
     store_u64(slot, leaf)
     dsb_ish()
-    return True
+    return Mapped.NOW
 
 
 @inline
@@ -232,7 +252,7 @@ def map_identity(vm: Vm, base: u64, size: u64, attributes: u64) -> bool:
             mapped = map_pages(vm, address, level, attributes)
         else:
             leaf = u64(Stage2Leaf.SW.put(level) | address | attributes | leaf_type(level))
-            mapped = map_leaf(vm, vm.canonical, address, level, leaf, 0)
+            mapped = map_leaf(vm, vm.canonical, address, level, leaf, 0) != Mapped.NO_TABLE
         if not mapped:
             return False
         address = u64(address + (1 << shift_at(level)))

@@ -24,6 +24,7 @@ VPIDR_SLOT = slot(sr.VPIDR_EL2)
 VMPIDR_SLOT = slot(sr.VMPIDR_EL2)
 SCTLR_SLOT = slot(sr.SCTLR_EL1)
 ACTLR_SLOT = slot(sr.ACTLR_EL1)
+VMCR_SLOT = slot(sr.ICH_VMCR_EL2)
 
 NEEDS_NV2 = 1
 NEEDS_VHE = 2
@@ -169,6 +170,7 @@ def reset_vcpu(vcpu: Vcpu, vm: Vm) -> None:
     page.slot[SCTLR_SLOT] = SCTLR_EL1_RESET
     page.slot[ACTLR_SLOT] = mrs(sr.ACTLR_EL1)
     page.slot[MDSCR_SLOT] = 0
+    page.slot[VMCR_SLOT] = mrs(sr.ICH_VMCR_EL2)
     msr(sr.MDSCR_EL1, 0)
     msr(sr.SCTLR_EL1, SCTLR_EL1_RESET)
     if vcpu.e2h == 0:

@@ -56,6 +56,8 @@ class Walk(Struct):
     fsc = scalar(u64)
     """`NO_FAULT`, or the fault status code to report, level included."""
     output = scalar(u64)
+    entry = scalar(u64)
+    """The descriptor read last (`fallible.try_load_entry`)."""
     level = scalar(u64)
     """Level of a leaf of hardware's tables (4 KiB granule) that fits into the leaf found."""
     guest_level = scalar(u64)
@@ -146,6 +148,10 @@ class Vcpu(Struct):
     undefined = scalar(u64)
     """Set by register emulation when there is no such register for the guest."""
     walk = nested(Walk)
+    refaults = scalar(u64)
+    """How often the same access has faulted although all it needs was mapped (`abort`)."""
+    refault_pc = scalar(u64)
+    refault_far = scalar(u64)
     vel2 = nested(CpuContext)
     vel1 = nested(CpuContext)
     selectors = array(u64, 64)

@@ -4,19 +4,22 @@ Register use. While a guest runs, SP_EL2 is the address of the `Vcpu`, so the ve
 relative to it and need no free register; L0's stack lies right below. TPIDR_EL2 is that address
 too, for an exception from EL2 itself, when SP_EL2 is somewhere in the stack. Synchronous exceptions
 first try to be an ERET inside vEL2, which needs four GPRs; everything else saves all 31 and calls
-`trap`.
+`trap`. A synchronous exception of EL2 itself may be an abort that is expected (`fallible`).
 """
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.arch.homes import slot
+from vel2.hyp import fallible
 from vel2.hyp.exception import EL1_TO_EL2, EL2T
 from vel2.hyp.layout import PCPU_OFFSET, VCPU_IN_PCPU, VM_OFFSET
-from vel2.hyp.state import Vcpu
+from vel2.hyp.state import Vcpu, Walk
 from vel2.lang.asm import SP, Assembler
 
 VECTOR_BYTES = 0x80
+STUB_BYTES = 16
+SAME_EL_SYNC = 4
 LOWER_AARCH64_SYNC, LOWER_AARCH64_IRQ, LOWER_AARCH64_FIQ, LOWER_AARCH64_SERROR = 8, 9, 10, 11
 HANDLERS = {
     LOWER_AARCH64_IRQ: "handle_irq",
@@ -53,6 +56,8 @@ def vectors(a: Assembler) -> None:
         a.org_from("vectors", VECTOR_BYTES * number)
         if number == LOWER_AARCH64_SYNC:
             fast_eret(a)
+        elif number == SAME_EL_SYNC:
+            a.b("to_same_el_sync")
         elif number in HANDLERS:
             a.b(f"to_{HANDLERS[number]}")
         else:
@@ -136,6 +141,7 @@ def slow_paths(a: Assembler) -> None:
         save_guest(a)
         a.bl(handler)
         a.b("resume")
+    same_el_sync(a)
     a.label("to_bad_vector")
     a.mrs(0, sr.TPIDR_EL2)
     a.add(SP, 0, 0)
@@ -143,6 +149,61 @@ def slow_paths(a: Assembler) -> None:
     a.label("halt")
     a.wfi()
     a.b("halt")
+
+
+def same_el_sync(a: Assembler) -> None:
+    """Emit the look into the exception table: a Data Abort at the first instruction of a stub.
+
+    No register is saved: the stubs are called, so their callers expect these to change, and
+    everything else is FATAL, which needs none.
+    """
+    a.label("to_same_el_sync")
+    a.movz(1, SAME_EL_SYNC)
+    a.mrs(9, sr.ESR_EL2)
+    a.lsr(9, 9, ESR_ELx.EC.lsb)
+    a.cmp(9, EC.DABT_SAME)
+    a.b_cond("ne", "to_bad_vector")
+    a.mrs(9, sr.ELR_EL2)
+    a.adr_symbol(10, "fallible_start")
+    a.sub(9, 9, rm=10)
+    a.tst(9, STUB_BYTES - 1)
+    a.b_cond("ne", "to_bad_vector")
+    a.adr_symbol(11, "fallible_end")
+    a.sub(11, 11, rm=10)
+    a.cmp(9, rm=11)
+    a.b_cond("cs", "to_bad_vector")
+    a.adr_symbol(9, "fallible_failed")
+    a.msr(sr.ELR_EL2, 9)
+    a.eret()
+
+
+def fallible_calls(a: Assembler) -> None:
+    """Emit the stubs of `fallible`: four instructions each, of which the first may abort."""
+    a.align(STUB_BYTES)
+    a.label("fallible_start")
+    for name, instruction in fallible.STUBS:
+        a.label(name)
+        a.sys(instruction, 0)
+        a.isb()
+        succeed(a)
+    a.label("try_load_entry")
+    a.ldr(2, 1)
+    a.str(2, 0, Walk.offset_of("entry"))
+    succeed(a)
+    a.label("try_exchange")
+    a.casal(1, 2, 0)
+    a.nop()
+    succeed(a)
+    a.label("fallible_end")
+    a.label("fallible_failed")
+    a.movz(0, 0)
+    a.ret()
+
+
+def succeed(a: Assembler) -> None:
+    """Emit the end of a stub whose first instruction has gone well."""
+    a.movz(0, 1)
+    a.ret()
 
 
 def entry(a: Assembler) -> None:
@@ -210,4 +271,5 @@ def assemble() -> Assembler:
     slow_paths(a)
     entry(a)
     calls(a)
+    fallible_calls(a)
     return a

@@ -6,32 +6,39 @@ the walk, as it would be on the machine. Nothing L1 writes is trusted further th
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.descriptors import GRANULE_4K, GRANULE_16K, GRANULE_64K, Stage2Leaf
+from vel2.arch.descriptors import GRANULE_4K, GRANULE_16K, GRANULE_64K, S2AP, Stage2Leaf
 from vel2.arch.esr import FSC
-from vel2.hyp.stage2 import PA_BITS, is_ram
+from vel2.hyp.fallible import try_exchange, try_load_entry
+from vel2.hyp.stage2 import PA_BITS, is_ram, is_writable
 from vel2.hyp.state import NO_FAULT, Vm, Walk
-from vel2.lang import L1IPA, L2IPA, PA, inline, load_u64, resident, store_u64, u64
+from vel2.lang import L1IPA, L2IPA, PA, inline, resident, u64
 
 VTCR = sr.VTCR_EL2
 VALID = Stage2Leaf.VALID.mask
 TABLE = VALID | Stage2Leaf.TYPE.mask
+AF = Stage2Leaf.AF.mask
 ADDRESS_BITS = (1 << 48) - 1
 MIN_INPUT_BITS = 25
+LAST_LEVEL = 3
 NO_LEVEL = 4
 MAX_CONCATENATED_BITS = 4
+S2AP_READ = int(S2AP.RO)
+S2AP_WRITE = int(S2AP.WO)
 
 
 @inline
 def granule_bits(vtcr: u64) -> u64:
-    """Give log2 of the granule, or 0 if VTCR_EL2.TG0 is reserved."""
+    """Give log2 of the granule.
+
+    A reserved VTCR_EL2.TG0 is an IMPLEMENTATION DEFINED choice of the sizes that there are: the
+    smallest, as on the machine.
+    """
     tg0 = VTCR.TG0.get(vtcr)
-    if tg0 == GRANULE_4K.TG0:
-        return u64(GRANULE_4K.log2_bytes)
     if tg0 == GRANULE_64K.TG0:
         return u64(GRANULE_64K.log2_bytes)
     if tg0 == GRANULE_16K.TG0:
         return u64(GRANULE_16K.log2_bytes)
-    return 0
+    return u64(GRANULE_4K.log2_bytes)
 
 
 @inline
@@ -91,8 +98,7 @@ def guest_stage2(vm: Vm, result: Walk, vttbr: u64, vtcr: u64, ipa: L2IPA) -> Non
     pa_bits = u64(64 - VTCR.T0SZ.get(vm.vtcr))
     level = start_level(vtcr, granule, pa_bits)
     if (
-        granule == 0
-        or level >= NO_LEVEL
+        level >= NO_LEVEL
         or input_bits < MIN_INPUT_BITS
         or input_bits > pa_bits
         or is_inconsistent(level, input_bits, granule)
@@ -111,16 +117,19 @@ def guest_stage2(vm: Vm, result: Walk, vttbr: u64, vtcr: u64, ipa: L2IPA) -> Non
     if table >> output_bits != 0:
         fail(result, FSC.ADDRESS_SIZE, 0)
         return
-    while True:
+    while level <= LAST_LEVEL:
         slot = L1IPA(table + index * 8)
         if not is_ram(vm, slot):
             fail(result, FSC.SYNC_EXTERNAL_WALK, level)
             return
-        entry = load_u64(PA(slot))
+        if try_load_entry(result, PA(slot)) == 0:
+            fail(result, FSC.SYNC_EXTERNAL_WALK, level)
+            return
+        entry = result.entry
         if entry & VALID == 0:
             fail(result, FSC.TRANSLATION, level)
             return
-        if level < 3 and entry & TABLE == TABLE:
+        if level < LAST_LEVEL and entry & TABLE == TABLE:
             table = entry & ADDRESS_BITS & ~u64((1 << granule) - 1)
             if table >> output_bits != 0:
                 fail(result, FSC.ADDRESS_SIZE, level)
@@ -129,36 +138,28 @@ def guest_stage2(vm: Vm, result: Walk, vttbr: u64, vtcr: u64, ipa: L2IPA) -> Non
             shift = u64(shift - stride)
             index = ipa >> shift & u64((1 << stride) - 1)
             continue
-        if (level == 3) != (entry & TABLE == TABLE) or (
-            level < 3 and not may_be_block(level, granule)
+        if (level == LAST_LEVEL) != (entry & TABLE == TABLE) or (
+            level < LAST_LEVEL and not may_be_block(level, granule)
         ):
             fail(result, FSC.TRANSLATION, level)
             return
-        finish(result, entry, level, shift, u64(ipa), output_bits, slot, vtcr)
+        finish(result, level, shift, u64(ipa), output_bits, vtcr)
+        if result.fsc == NO_FAULT and entry & AF == 0 and not set_access_flag(vm, slot, entry):
+            fail(result, FSC.SYNC_EXTERNAL_WALK, level)
         return
 
 
 @inline
-def finish(
-    result: Walk,
-    entry: u64,
-    level: u64,
-    shift: u64,
-    ipa: u64,
-    output_bits: u64,
-    slot: L1IPA,
-    vtcr: u64,
-) -> None:
-    """Check a leaf, set its access flag if VTCR_EL2.HA asks for it, and note what it says."""
+def finish(result: Walk, level: u64, shift: u64, ipa: u64, output_bits: u64, vtcr: u64) -> None:
+    """Check the leaf in `result.entry`, and note what it says."""
+    entry = result.entry
     offset_mask = u64((1 << shift) - 1)
     output = entry & ADDRESS_BITS & ~offset_mask | ipa & offset_mask
     if output >> output_bits != 0:
         fail(result, FSC.ADDRESS_SIZE, level)
-    elif entry & Stage2Leaf.AF.mask == 0 and vtcr & VTCR.HA.mask == 0:
+    elif entry & AF == 0 and vtcr & VTCR.HA.mask == 0:
         fail(result, FSC.ACCESS_FLAG, level)
     else:
-        if entry & Stage2Leaf.AF.mask == 0:
-            store_u64(PA(slot), entry | Stage2Leaf.AF.mask)
         result.output = output
         result.level = shift_to_level(shift)
         result.s2ap = Stage2Leaf.S2AP.get(entry)
@@ -167,6 +168,18 @@ def finish(
         result.sh = Stage2Leaf.SH.get(entry)
         result.guest_level = level
         result.shift = shift
+
+
+@resident
+def set_access_flag(vm: Vm, slot: L1IPA, entry: u64) -> bool:
+    """Set the access flag of a leaf, as VTCR_EL2.HA asks for; False if the store aborted.
+
+    A leaf in ROM is left as it is: a store there is a command to a flash device, which no walk
+    gives.
+    """
+    if not is_writable(vm, slot):
+        return True
+    return try_exchange(PA(slot), entry, entry | AF) != 0
 
 
 @inline

@@ -1,0 +1,111 @@
+"""Instructions of L0 that a guest can make abort: the exception table of EL2.
+
+L0 translates by a guest's tables (AT), reads L1's tables and marks them. Whatever software has
+looked at before, hardware's own walk is what counts: where it meets a table that nothing answers
+for, the instruction takes a synchronous External abort, to EL2 itself. So each of them is the first
+instruction of a stub (`vectors.fallible_calls`), and the vector for exceptions of EL2 looks whether
+ELR_EL2 is one of these: then, and only then, the stub gives 0. Every other exception of EL2 is a
+bug of ours and FATAL.
+
+No field says that an abort is expected, so there is nothing to forget, and it holds on every pcpu.
+ELR_EL2 and SPSR_EL2 are lost, but the guest's are in its `Vcpu` before any resident code runs; and
+ESR_EL2 is the abort's, which says at which level it was.
+"""
+
+from collections.abc import Callable
+
+from vel2.arch import sysregs as sr
+from vel2.arch.esr import ISS_DABT
+from vel2.arch.insn import AT, SysInsn
+from vel2.hyp.state import Walk
+from vel2.lang import (
+    PA,
+    SimulatedAbort,
+    compare_exchange_u64,
+    extern,
+    inline,
+    load_u64,
+    mrs,
+    sysop,
+    u64,
+)
+
+WALK_STATUS = ISS_DABT.DFSC.mask | ISS_DABT.S1PTW.mask
+
+
+def _attempt(action: Callable[[], object]) -> int:
+    """Do in a simulation what a stub does on the machine."""
+    try:
+        action()
+    except SimulatedAbort:
+        return 0
+    return 1
+
+
+@extern("try_at_s1e1r")
+def try_at_s1e1r(va: u64) -> u64:
+    """Run AT S1E1R and ISB: 1, with the result in PAR_EL1, or 0 if it aborted."""
+    return _attempt(lambda: sysop(AT.S1E1R, va))
+
+
+@extern("try_at_s1e1w")
+def try_at_s1e1w(va: u64) -> u64:
+    """Run AT S1E1W; see `try_at_s1e1r`."""
+    return _attempt(lambda: sysop(AT.S1E1W, va))
+
+
+@extern("try_at_s1e0r")
+def try_at_s1e0r(va: u64) -> u64:
+    """Run AT S1E0R; see `try_at_s1e1r`."""
+    return _attempt(lambda: sysop(AT.S1E0R, va))
+
+
+@extern("try_at_s1e0w")
+def try_at_s1e0w(va: u64) -> u64:
+    """Run AT S1E0W; see `try_at_s1e1r`."""
+    return _attempt(lambda: sysop(AT.S1E0W, va))
+
+
+@extern("try_at_s1e1rp")
+def try_at_s1e1rp(va: u64) -> u64:
+    """Run AT S1E1RP; see `try_at_s1e1r`."""
+    return _attempt(lambda: sysop(AT.S1E1RP, va))
+
+
+@extern("try_at_s1e1wp")
+def try_at_s1e1wp(va: u64) -> u64:
+    """Run AT S1E1WP; see `try_at_s1e1r`."""
+    return _attempt(lambda: sysop(AT.S1E1WP, va))
+
+
+STUBS: tuple[tuple[str, SysInsn], ...] = (
+    ("try_at_s1e1r", AT.S1E1R),
+    ("try_at_s1e1w", AT.S1E1W),
+    ("try_at_s1e0r", AT.S1E0R),
+    ("try_at_s1e0w", AT.S1E0W),
+    ("try_at_s1e1rp", AT.S1E1RP),
+    ("try_at_s1e1wp", AT.S1E1WP),
+)
+"""Every AT there is a stub for."""
+
+
+@extern("try_load_entry")
+def try_load_entry(walk: Walk, address: PA) -> u64:
+    """Read a descriptor of a guest into `walk.entry`: 1, or 0 if nothing answers there."""
+
+    def load() -> None:
+        walk.entry = load_u64(address)
+
+    return _attempt(load)
+
+
+@extern("try_exchange")
+def try_exchange(address: PA, expected: u64, value: u64) -> u64:
+    """Replace eight bytes of a guest if they are `expected` (CASAL): 1, or 0 if it aborted."""
+    return _attempt(lambda: compare_exchange_u64(address, expected, value))
+
+
+@inline
+def abort_status() -> u64:
+    """Give the fault status (with S1PTW) of the abort that made the last of these give 0."""
+    return mrs(sr.ESR_EL2) & WALK_STATUS
