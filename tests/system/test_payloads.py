@@ -119,9 +119,11 @@ class Both(NamedTuple):
     level: Level
     real: Report
     virtual: Report
+    broken: list[str]
+    """What was broken in L0 afterwards."""
 
 
-PLAIN = ("exceptions", "features", "interrupts", "pmu", "registers", "debug", "stage2")
+PLAIN = ("exceptions", "features", "interrupts", "pmu", "registers", "debug", "stage2", "survival")
 """The payloads that need nothing from the host."""
 
 
@@ -149,8 +151,16 @@ def real(request: pytest.FixtureRequest) -> Real:
 @pytest.fixture(scope="module", params=list(Level), ids=lambda level: level.value)
 def both(request: pytest.FixtureRequest, real: Real) -> Both:
     """Run it at virtual EL2 too, by FEAT_NV2 and by FEAT_NV alone."""
-    virtual = run_at_virtual_el2(real.image, nv=request.param, el2=real.el2)
-    return Both(real.name, real.el2, request.param, real.report, virtual)
+    l0: list[Integrity] = []
+    broken: list[str] = []
+    virtual = run_at_virtual_el2(
+        real.image,
+        nv=request.param,
+        el2=real.el2,
+        prepare=lambda vm: l0.append(Integrity(vm)),
+        examine=lambda _: broken.extend(l0[0].broken()),
+    )
+    return Both(real.name, real.el2, request.param, real.report, virtual, broken)
 
 
 def test_at_real_el2(real: Real) -> None:
@@ -165,6 +175,10 @@ def test_at_virtual_el2(both: Both) -> None:
     assert len(both.virtual.failures) == len(declared(both.name, both.el2, both.level)), (
         "a declared difference is gone"
     )
+
+
+def test_left_l0_as_it_was(both: Both) -> None:
+    assert both.broken == []
 
 
 def test_looks_the_same(both: Both) -> None:

@@ -49,9 +49,13 @@ CALLEE_SAVED = ((29, 30), (27, 28), (25, 26), (23, 24), (21, 22), (19, 20))
 ALL_BUT_LAST = range(0, 30, 2)
 PROBED_INSTRUCTIONS = (
     ("zero", DC.ZVA),
+    ("dc_cvac", DC.CVAC),
+    ("dc_cvap", DC.CVAP),
+    ("dc_civac", DC.CIVAC),
     ("at_s1e2r", AT.S1E2R),
     ("at_s1e2w", AT.S1E2W),
     ("at_s1e1r", AT.S1E1R),
+    ("at_s1e0r", AT.S1E0R),
     ("at_s12e1r", AT.S12E1R),
     ("at_s12e1w", AT.S12E1W),
     ("at_s12e0r", AT.S12E0R),
@@ -75,6 +79,9 @@ GUEST_INSTRUCTIONS = (
     ("ldxr", LDXR_X1_X0),
     ("ldadd", LDADD_X1_X1_X0),
     ("dc_zva", 0xD50B_7420),  # dc zva, x0
+    ("dc_cvac", 0xD50B_7A20),  # dc cvac, x0
+    ("dc_cvap", 0xD50B_7C20),  # dc cvap, x0
+    ("dc_civac", 0xD50B_7E20),  # dc civac, x0
 )
 """One instruction each; x0 is the address."""
 

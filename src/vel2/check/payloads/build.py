@@ -27,6 +27,7 @@ from vel2.check.payloads.pmu import pmu_main
 from vel2.check.payloads.registers import registers_main
 from vel2.check.payloads.runtime import unexpected_exception
 from vel2.check.payloads.stage2 import stage2_main
+from vel2.check.payloads.survival import survival_main
 from vel2.check.payloads.traps import traps_main
 from vel2.errors import UserError
 from vel2.lang import Image, build_object, link_image
@@ -42,6 +43,7 @@ PAYLOADS: dict[str, Callable[..., Any]] = {
     "pmu": pmu_main,
     "registers": registers_main,
     "stage2": stage2_main,
+    "survival": survival_main,
     "traps": traps_main,
 }
 """Every payload by name: what its assembly calls with (state, parameters)."""

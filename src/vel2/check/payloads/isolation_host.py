@@ -255,5 +255,8 @@ def translate_with_tge(state: State, alias: u64, target: u64) -> None:
     begin(state, bytes_address(b"at-s1e0w-tge\0"), alias)
     sysop(AT.S1E0W, alias)
     expect_par(state, block_of(target, 3))
+    begin(state, bytes_address(b"at-s12e0r-tge\0"), alias)
+    sysop(AT.S12E0R, alias)
+    expect_par(state, block_of(target, 3))
     set_hcr(HCR_HOST)
     isb()

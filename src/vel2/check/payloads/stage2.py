@@ -6,6 +6,7 @@ the same at virtual and at real EL2. What the architecture fixes in one value is
 
 from vel2.check.payloads import stage2_faults as faults
 from vel2.check.payloads import stage2_tlbi as tlbi
+from vel2.check.payloads import stage2_walks as walks
 from vel2.check.payloads.layout import Parameters, State
 from vel2.check.payloads.runtime import (
     HCR_HOST,
@@ -34,7 +35,11 @@ def stage2_main(state: State, parameters: Parameters) -> None:
     faults.permissions(state, root)
     faults.execute_permissions(state, root)
     faults.across_pages(state, root)
-    faults.stage1_walk_faults(state, parameters, root)
+    walks.stage1_walk_faults(state, root)
+    walks.execute_only(state, root)
+    walks.translation_with_tge(state, root)
+    walks.reserved_granule(state, root)
+    use_stage2(root, VMID)
     faults.other_granules(state, parameters)
     faults.access_flag_by_hardware(state, root)
     faults.attributes(state, root)

@@ -1,7 +1,12 @@
 """The part of `stage2` about faults: each kind, at each level, by each kind of access and AT."""
 
 from vel2.arch import sysregs as sr
-from vel2.arch.descriptors import GRANULE_16K, GRANULE_64K, S2MemAttrFWB, Stage2Leaf
+from vel2.arch.descriptors import (
+    GRANULE_16K,
+    GRANULE_64K,
+    S2MemAttrFWB,
+    Stage2Leaf,
+)
 from vel2.check.payloads.assembly import GUEST_INSTRUCTIONS, HVC_DONE, NO_EXCEPTION, SCTLR_OFF
 from vel2.check.payloads.faults import ALIAS, MARKER, UNTOUCHED, block_of
 from vel2.check.payloads.layout import ARENA, PAGE_BYTES, RAM_BASE, Parameters, State
@@ -282,11 +287,7 @@ def returned(state: State) -> u64:
 @resident
 def across_pages(state: State, root: u64) -> None:
     """Show accesses across the end of a page, with stage 1 on so that they need not be aligned."""
-    own = new_table(state)
-    address = u64(RAM_BASE)
-    while address < RAM_BASE + CODE_BYTES:
-        map_to(state, own, address, 2, address, S1_NORMAL)
-        address = u64(address + BLOCK_2M)
+    own = code_table(state)
     map_to(state, own, block_of(IPA, 1), 1, block_of(IPA, 1), S1_NORMAL)
     guest_stage1_on(own)
     set_leaf(state, root, 3, S2_NORMAL)
@@ -307,6 +308,17 @@ CODE_BYTES = 16 << 20
 
 
 @resident
+def code_table(state: State) -> u64:
+    """Make a stage 1 for L2 that maps the payload to itself."""
+    own = new_table(state)
+    address = u64(RAM_BASE)
+    while address < RAM_BASE + CODE_BYTES:
+        map_to(state, own, address, 2, address, S1_NORMAL)
+        address = u64(address + BLOCK_2M)
+    return own
+
+
+@resident
 def guest_stage1_on(root: u64) -> None:
     """Turn on L2's stage 1 with a table."""
     msr(sr.MAIR_EL12, MAIR)
@@ -318,54 +330,15 @@ def guest_stage1_on(root: u64) -> None:
 
 
 @resident
-def stage1_walk_faults(state: State, parameters: Parameters, root: u64) -> None:
-    """Show stage-2 faults on L2's stage-1 walk: the stage-1 table of each level is at `IPA`."""
-    own = new_table(state)
-    address = u64(RAM_BASE)
-    while address < parameters.ram_end:
-        map_to(state, own, address, 2, address, S1_NORMAL)
-        address = u64(address + BLOCK_2M)
-    guest_stage1_on(own)
-    va = u64(ALIAS + 0x7_6543_2108)
-    for level in range(2, 4):
-        store_u64(PA(entry_of(state, own, va, 1)), 0)
-        slot = entry_of(state, own, va, u64(level - 1))
-        store_u64(PA(slot), block_of(IPA, 3) | TABLE)
-        for name, attributes in WALK_CASES:
-            leaf = set_leaf(state, root, 3, attributes)
-            if attributes == 0:
-                store_u64(PA(leaf), 0)
-                invalidate_all()
-            heading(bytes_address(name), level)
-            access_all(state, va, ALL)
-    store_u64(PA(entry_of(state, own, va, 1)), 0)
-    store_u64(PA(entry_of(state, root, IPA, 1)), 0)
-    msr(sr.SCTLR_EL12, SCTLR_OFF)
-    invalidate_all()
-
-
-WALK_CASES = (
-    (b"walk-invalid\0", 0),
-    (b"walk-no-access-flag\0", S2_NORMAL & ~AF),
-    (b"walk-no-access\0", NO_ACCESS),
-    (b"walk-write-only\0", WRITE_ONLY),
-)
-
-
-@resident
 def other_granules(state: State, parameters: Parameters) -> None:
     """Show L2 under stage 2 with granules of 16 KiB and 64 KiB: faults at levels 2 and 3."""
-    for granule, sl0, level1 in GRANULES:
+    for granule, sl0 in GRANULES:
         root = new_large_table(state)
-        root_of_rest = root
-        if level1:
-            root_of_rest = new_large_table(state)
-            store_u64(PA(root), root_of_rest | TABLE)
         block = u64(1 << (2 * granule.log2_bytes - 3))
         address = u64(RAM_BASE >> (2 * granule.log2_bytes - 3) << (2 * granule.log2_bytes - 3))
         while address < parameters.ram_end:
             index = address >> (2 * granule.log2_bytes - 3)
-            store_u64(PA(root_of_rest + index * 8), address | S2_NORMAL | 1)
+            store_u64(PA(root + index * 8), address | S2_NORMAL | 1)
             address = u64(address + block)
         msr(
             sr.VTCR_EL2,
@@ -378,7 +351,7 @@ def other_granules(state: State, parameters: Parameters) -> None:
         msr(sr.VTTBR_EL2, root | sr.VTTBR_EL2.VMID.put(GRANULE_VMID))
         isb()
         invalidate_all()
-        slot = u64(root_of_rest + (GRANULE_IPA >> (2 * granule.log2_bytes - 3)) * 8)
+        slot = u64(root + (GRANULE_IPA >> (2 * granule.log2_bytes - 3)) * 8)
         heading(bytes_address(b"granule-invalid\0"), granule.log2_bytes)
         access_all(state, GRANULE_IPA, ALL)
         table = new_large_table(state)
@@ -396,7 +369,8 @@ def other_granules(state: State, parameters: Parameters) -> None:
         invalidate_all()
 
 
-GRANULES = ((GRANULE_16K, 2, True), (GRANULE_64K, 1, False))
+GRANULES = ((GRANULE_16K, 1), (GRANULE_64K, 1))
+"""With SL0: from level 2, in one table."""
 GRANULE_BITS = 36
 GRANULE_IPA = 0x8_1234_5678
 GRANULE_VMID = 9

@@ -1,0 +1,22 @@
+"""Payload `survival`: what a guest may do to make L0 hang or fall, and must not.
+
+Each attempt is something the architecture has an answer to, though no sane hypervisor asks: tables
+that lead back to themselves, sizes out of range, tables where nothing answers. The answers are
+`saw` lines, to be the same at real EL2. That the payload gets to its end is half of the test; the
+other half is the host's, which looks at L0 afterwards.
+"""
+
+from vel2.check.payloads import survival_walks as walks
+from vel2.check.payloads.layout import Parameters, State
+from vel2.check.payloads.runtime import finish, reset_guest
+from vel2.lang import resident
+
+
+@resident
+def survival_main(state: State, parameters: Parameters) -> None:
+    """Run the payload."""
+    reset_guest()
+    walks.guest_walks(state, parameters)
+    walks.maintenance(state, parameters)
+    walks.tables_in_flash(state)
+    finish(state)
