@@ -6,7 +6,7 @@ PYTEST_ARGS ?= -n auto --maxprocesses 4
 DEMO_ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help setup demo test test-all lint format clean
+.PHONY: help setup demo test test-all lint format docs clean
 
 help:
 	@echo 'make setup     create .venv, install vel2 into it, make sure of QEMU'
@@ -15,6 +15,7 @@ help:
 	@echo 'make test-all  all tests'
 	@echo 'make lint      ruff and mypy'
 	@echo 'make format    let ruff rewrite the files'
+	@echo 'make docs      build the documentation as a site, in build/docs'
 	@echo 'make clean     remove .venv and every cache in the checkout'
 
 setup:
@@ -40,6 +41,10 @@ lint: setup
 format: setup
 	@$(BIN)/ruff check --fix . tools/setup tools/sizes tools/debian-root
 	@$(BIN)/ruff format . tools/setup tools/sizes tools/debian-root
+
+docs: setup
+	@$(BIN)/sphinx-build -W --keep-going -q -E -b html docs build/docs
+	@echo 'docs: open build/docs/index.html'
 
 clean:
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis src/vel2.egg-info

@@ -13,8 +13,9 @@ from vel2.cli.hints import KvmMode, Silence, check_without_vhe, domains_hint
 from vel2.cli.initrd import make_initrd, wants_shell, with_shell
 from vel2.cli.kernels import FIRMWARE, KERNEL
 from vel2.cli.options import check_supported, vm_options
-from vel2.cli.report import Report
+from vel2.cli.report import Report, print_traps
 from vel2.cli.session import Request, Session, make_session
+from vel2.cli.terminal import Terminal
 from vel2.errors import UserError
 from vel2.machine.devices import DMA_WARNING, device_arguments
 from vel2.machine.domains import Domain
@@ -55,6 +56,7 @@ STDIN, STDOUT, STDERR = 0, 1, 2
     help="A disk (virtio), raw or qcow2.",
 )
 @click.option("--net", type=click.Choice(["user"]), help="A network (virtio): QEMU's own.")
+@click.option("--traps", is_flag=True, help="Say in the end what trapped to EL2.")
 @vm_options(default_timeout=None)
 @click.argument("qemu_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- QEMU-ARGS]...")
 @click.pass_context
@@ -67,6 +69,7 @@ def run(
     domains: tuple[Domain, ...],
     disks: tuple[Path, ...],
     net: str | None,
+    traps: bool,
     memory: int,
     el2: str,
     nv: str,
@@ -130,6 +133,8 @@ def run(
         session.console.on_line(KvmMode(append))
     # Standard output may be for the result.
     ended = attend(session, timeout, STDERR if str(json_file) == "-" else STDOUT)
+    if traps and session.traps():
+        print_traps(Terminal(to_stderr=True), session.traps(), session.sysreg_traps())
     conclude(context, report, session, ended, json_file)
 
 

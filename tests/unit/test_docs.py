@@ -1,0 +1,62 @@
+"""The site builds without a warning: every link of every page leads somewhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def build(source: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    """Build a folder of pages with this project's configuration, warnings as errors."""
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-E", "-b", "html"),
+            *("-c", str(ROOT / "docs"), str(source), str(out)),
+        ],
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_site_builds_and_can_be_searched(tmp_path: Path) -> None:
+    done = build(ROOT / "docs", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "threat" in (tmp_path / "searchindex.js").read_text()
+    assert (tmp_path / "first-hour.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[there](nowhere.md)", "nowhere"),
+        ("[`trap.no_such_name`](../src/vel2/hyp/trap.py)", "no_such_name is not defined"),
+    ],
+)
+def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path, text: str, said: str) -> None:
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    (pages / "index.md").write_text(f"# Page\n\n{text.replace('../src', str(ROOT / 'src'))}\n")
+    done = build(pages, tmp_path / "out")
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def test_a_link_to_a_definition_leads_to_its_line(tmp_path: Path) -> None:
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    source = ROOT / "src" / "vel2" / "hyp" / "outcome.py"
+    (pages / "index.md").write_text(f"# Page\n\n[`outcome.Outcome`]({source})\n")
+    done = build(pages, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    lines = source.read_text().splitlines()
+    line = 1 + next(n for n, text in enumerate(lines) if text.startswith("class Outcome"))
+    assert (
+        f"source/src.vel2.hyp.outcome.html#line-{line}" in (tmp_path / "out/index.html").read_text()
+    )
+    page = (tmp_path / "out/source/src.vel2.hyp.outcome.html").read_text()
+    assert f'name="line-{line}"' in page
