@@ -13,9 +13,11 @@ from vel2.check.payloads.traps_report import (
     FEATURES,
     Outcomes,
     judge,
+    omits,
     outcome_text,
     undefined,
 )
+from vel2.check.payloads.traps_rows import OMISSIONS, compare_rows
 from vel2.check.payloads.traps_table import (
     ACCESSES,
     BANKS,
@@ -136,6 +138,67 @@ def test_a_control_of_a_hidden_feature_has_to_do_nothing() -> None:
     virtual.identification[place] = sr.ID_AA64MMFR1_EL1.LO.set(virtual.identification[place], 0)
     found = judge(real, virtual, e2h=1).differences
     assert [d for d in found if d.control == "HCR_EL2.TLOR" and d.access == "mrs TTBR0_EL1"]
+
+
+TPMCR = control_of("MDCR_EL2.TPMCR")
+READ_PMCR = number_of("mrs PMCR_EL0")
+TRAPPED_READ = TRAPPED | 1
+
+
+@pytest.mark.parametrize(
+    ("real", "virtual", "differences"),
+    [
+        (0, TRAPPED_READ, 0),
+        (TRAPPED_READ, TRAPPED_READ, 0),
+        (TRAPPED_READ, 0, 1),
+        (TRAPPED_READ, TRAPPED, 1),
+        (0, undefined(Phase.EL1), 1),
+    ],
+    ids=["qemu-10.0.2", "qemu-10.0.13", "lost", "wrong-syndrome", "no-trap-either"],
+)
+def test_what_a_qemu_omits_excuses_that_qemu_only(
+    real: int, virtual: int, differences: int
+) -> None:
+    """A row about a trap that the machine may lack hides nothing on a machine that has it."""
+    place = (Phase.EL1, TPMCR, READ_PMCR)
+    at_real = outcomes(changed={place: real})
+    found = judge(at_real, outcomes(changed={place: virtual}), e2h=1)
+    assert len(found.differences) == differences
+    (row,) = (row for row in EXCEPTIONS if row.omitted and "PMCR_EL0" in row.accesses)
+    assert omits(at_real, row) == (real == 0)
+
+
+def test_a_host_that_returns_to_its_el0_loses_a_trap_of_vel1_only() -> None:
+    place = (Phase.HOST_EL0, TPMCR, READ_PMCR)
+    real = outcomes(changed={place: TRAPPED_READ})
+    assert judge(real, outcomes(), e2h=1).differences == []
+
+
+def _table(real: Outcomes) -> set[str]:
+    """Compare the table with a machine that has PMCR_EL0 and GCSPOPX only."""
+    for index, access in enumerate(ACCESSES):
+        if access.encoding is not None and access.name not in ("mrs PMCR_EL0", "gcs popx"):
+            real.baseline[Phase.EL1, index] = undefined(Phase.EL1)
+    return {str(difference) for difference in compare_rows(real, 1)[1]}
+
+
+def test_the_table_is_held_to_the_traps_that_the_machine_takes() -> None:
+    missing = {difference for difference in _table(outcomes()) if "TPMCR" in difference}
+    assert not missing, "an omission"
+    (other,) = (difference for difference in _table(outcomes()) if ".TPM:" in difference)
+    assert other == "MDCR_EL2.TPM: the table traps mrs PMCR_EL0, the machine does not"
+    newer = outcomes(changed={(Phase.EL1, TPMCR, READ_PMCR): TRAPPED_READ})
+    agreed, _ = compare_rows(newer, 1)
+    assert agreed == 1
+
+
+def test_omissions_name_what_the_table_traps() -> None:
+    controls = {
+        control_name(bank * CONTROLS_PER_BANK + n) for bank in range(len(BANKS)) for n in range(64)
+    }
+    accesses = {access.name.removeprefix("mrs ") for access in ACCESSES}
+    for row in OMISSIONS:
+        assert row.control in controls and row.access in accesses
 
 
 def test_outcomes_are_shown() -> None:

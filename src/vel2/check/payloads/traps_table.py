@@ -83,9 +83,10 @@ MSR_ELR_EL1_X30 = 0xD518_4020 | 30
 MSR_SPSR_EL1_X1 = 0xD518_4000 | RT
 MOV_X2_0, MOV_X3_0 = 0xD280_0002, 0xD280_0003
 CMP_X1_X1 = 0xEB01_003F
+SEVL = 0xD503_20BF
 
 OTHER: tuple[tuple[str, tuple[int, ...], int], ...] = (
-    ("wfe", (0xD503_205F,), 0),
+    ("wfe", (SEVL, 0xD503_205F), 0),
     ("wfet", (0xD503_1000 | RT,), 0),
     ("wfit", (0xD503_1020 | RT,), 0),
     ("yield", (0xD503_203F,), 0),
@@ -121,8 +122,9 @@ OTHER: tuple[tuple[str, tuple[int, ...], int], ...] = (
     ("msr allint 0", (0xD501_401F,), 0),
     ("msr allint 1", (0xD501_411F,), 0),
 )
-"""Instructions that are no MRS, MSR or SYS; a plain WFI would wait for ever where it does not trap
-(WFIT has the time limit 0). SETM without SETP is a Memory Copy and Memory Set exception."""
+"""Instructions that are no MRS, MSR or SYS. A plain WFI would wait for ever where it does not trap,
+and so would a WFE without an event (in QEMU since 11.1). WFIT and WFET have the time limit 0. SETM
+without SETP is a Memory Copy and Memory Set exception."""
 
 
 def _system(encoding: Encoding) -> int:
