@@ -31,16 +31,17 @@ test-all: setup
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: setup
-	@$(BIN)/ruff check . tools/setup tools/sizes tools/debian-root
-	@$(BIN)/ruff format --check . tools/setup tools/sizes tools/debian-root
+	@$(BIN)/ruff check . tools/setup tools/sizes tools/debian-root tools/fresh-machine
+	@$(BIN)/ruff format --check . tools/setup tools/sizes tools/debian-root tools/fresh-machine
 	@$(BIN)/mypy
 	@$(BIN)/mypy --strict --no-error-summary tools/setup
 	@$(BIN)/mypy --strict --no-error-summary tools/sizes
 	@$(BIN)/mypy --strict --no-error-summary tools/debian-root
+	@$(BIN)/mypy --strict --no-error-summary tools/fresh-machine
 
 format: setup
-	@$(BIN)/ruff check --fix . tools/setup tools/sizes tools/debian-root
-	@$(BIN)/ruff format . tools/setup tools/sizes tools/debian-root
+	@$(BIN)/ruff check --fix . tools/setup tools/sizes tools/debian-root tools/fresh-machine
+	@$(BIN)/ruff format . tools/setup tools/sizes tools/debian-root tools/fresh-machine
 
 docs: setup
 	@$(BIN)/sphinx-build -W --keep-going -q -E -b html docs build/docs

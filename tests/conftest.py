@@ -1,5 +1,8 @@
 """What every test shares: no QEMU of ours survives a test, and a failed boot shows its console.
 
+A test that is not marked `network` finds no guest in the cache, whatever was fetched before, and
+fails when it reaches for Debian's archive: it would fail on a fresh machine, or without a network.
+
 Each test runs with its own value of `VEL2_TEST_TOKEN` in the environment. A QEMU started by the
 test, by whatever way, inherits it, so `/proc` tells whose process it is even when its parent is
 gone.
@@ -7,14 +10,17 @@ gone.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import hypothesis
 import pytest
+
+from vel2.guests import apt
 
 TOKEN = "VEL2_TEST_TOKEN"
 CONSOLE_LINES = 40
@@ -79,6 +85,39 @@ def no_qemu_left(request: pytest.FixtureRequest) -> Iterator[None]:
     if left:
         listed = ", ".join(f"{name} (pid {pid})" for pid, name in left.items())
         pytest.fail(f"the test left {listed} running")
+
+
+@pytest.fixture(scope="session")
+def cache_without_guests(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a cache that shares the user's own, but for the guests."""
+    chosen = os.environ.get("XDG_CACHE_HOME", "")
+    own = Path(chosen) if os.path.isabs(chosen) else Path.home() / ".cache"
+    made = tmp_path_factory.mktemp("cache")
+    (made / "vel2").mkdir()
+    for name in ("matplotlib", "vel2/images"):
+        with contextlib.suppress(OSError):
+            (own / name).mkdir(parents=True, exist_ok=True)
+            (made / name).symlink_to(own / name)
+    return made
+
+
+def out_of_reach(entries: object) -> NoReturn:
+    """Stand in for `vel2.guests.sources.find_archive`."""
+    pytest.fail("a test that is not marked `network` reaches for Debian's archive")
+
+
+@pytest.fixture(autouse=True)
+def no_guests_by_chance(
+    request: pytest.FixtureRequest, cache_without_guests: Path
+) -> Iterator[None]:
+    """Let only a test marked `network` have Debian's guests."""
+    if request.node.get_closest_marker("network") is not None:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache_without_guests))
+        patch.setattr(apt, "find_archive", out_of_reach)
+        yield
 
 
 @pytest.fixture

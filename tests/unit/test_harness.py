@@ -85,3 +85,37 @@ def test_a_failed_test_shows_its_consoles(harness: pytest.Pytester) -> None:
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*console of L1, last 40 lines*", "the last 40 lines"])
     result.stdout.no_fnmatch_line("*console of L2*")
+
+
+FETCH = """
+    import os
+    from pathlib import Path
+    import pytest
+    from vel2.guests import apt, cache
+    from vel2.lang.cache import directory
+
+    @pytest.mark.network
+    def test_may():
+        assert cache.cache_root() == Path(os.environ["OWN"], "vel2/guests")
+
+    def test_may_not():
+        assert not list(cache.cache_root().iterdir())
+        apt.AptRoot.open(cache.cache_root() / "apt", "trixie")
+
+    def test_shares_what_was_compiled():
+        assert os.path.realpath(directory()) == os.environ["OWN"] + "/vel2/images"
+"""
+
+
+def test_a_guest_fetched_before_helps_no_test_that_is_not_about_it(
+    harness: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = harness.path / "own"
+    (own / "vel2" / "guests" / "kernels").mkdir(parents=True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(own))
+    monkeypatch.setenv("OWN", str(own))
+    harness.makeini("[pytest]\nmarkers = network")
+    harness.makepyfile(FETCH)
+    result = harness.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["*not marked `network` reaches for Debian's archive*"])
