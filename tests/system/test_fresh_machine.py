@@ -1,4 +1,4 @@
-"""The README's commands on a fresh Debian, as root and as an ordinary user; see the tool's essay."""
+"""The README's commands on a fresh Debian, as root and as an ordinary user: tools/fresh-machine."""
 
 from __future__ import annotations
 
