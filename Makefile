@@ -21,7 +21,9 @@ help:
 setup:
 	@$(PYTHON) tools/setup
 
-demo: setup
+# The demo needs a third of what the tests need.
+demo:
+	@$(PYTHON) tools/setup demo
 	@$(BIN)/vel2 demo $(DEMO_ARGS)
 
 test: setup

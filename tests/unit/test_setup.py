@@ -344,6 +344,27 @@ def test_the_stamp_saves_the_work_and_names_the_project(
     assert len(commands) == 2, "another stamp, another installation"
 
 
+def test_the_demo_needs_no_development_tools_and_the_tests_serve_the_demo(
+    setup: ModuleType, monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
+) -> None:
+    monkeypatch.setattr(setup, "venv_works", lambda: True)
+    setup.VENV.mkdir()
+    setup.ensure_venv("demo")
+    assert commands[-1][-1] == str(setup.ROOT)
+    setup.ensure_venv("test")
+    assert commands[-1][-1] == f"{setup.ROOT}[dev]"
+    setup.ensure_venv("demo")
+    assert len(commands) == 2
+
+
+def test_an_unknown_purpose_gets_a_sentence(
+    setup: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup.sys, "argv", ["setup", "dmeo"])
+    with pytest.raises(setup.SetupError, match="say what for, one of: demo, test"):
+        setup.main()
+
+
 def test_an_environment_of_another_place_is_made_anew(
     setup: ModuleType, monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
 ) -> None:
