@@ -111,6 +111,17 @@ def test_each_el2_register_has_its_home(
             assert rig.vcpu.x[rt] == value & bits
 
 
+@pytest.mark.parametrize("value", [0, 1, 2, ALL])
+def test_el2_is_the_highest_level_and_manages_its_reset(value: int) -> None:
+    """Show that RMR_EL2 has AA64 alone, whatever is written: there is no warm reset."""
+    rig = fresh_rig()
+    rig.vcpu.x[3] = value
+    access(rig, sr.RMR_EL2.encoding, 3, False)
+    assert rig.vcpu.pc == 0x1004
+    rig.run(trap.handle_sync, rig.vcpu, syndrome(sr.RMR_EL2.encoding, 3, True))
+    assert rig.vcpu.x[3] == 1
+
+
 @pytest.mark.parametrize("read", [False, True])
 def test_xzr_is_read_as_zero_and_never_written(read: bool) -> None:
     """Show that Rt = 31 is the zero register, not what follows x30 in memory."""
@@ -125,7 +136,7 @@ def test_xzr_is_read_as_zero_and_never_written(read: bool) -> None:
 KNOWN_AT_VEL2 = {register.trap_key for register, _, _ in HOMES} | {
     register.trap_key
     for register in (
-        *(sr.CPTR_EL2, sr.CPACR_EL1, sr.CNTHCTL_EL2, sr.CNTKCTL_EL12, sr.ICC_SRE_EL2),
+        *(sr.CPTR_EL2, sr.CPACR_EL1, sr.CNTHCTL_EL2, sr.CNTKCTL_EL12, sr.ICC_SRE_EL2, sr.RMR_EL2),
         *(sr.ICH_VTR_EL2, sr.ICH_MISR_EL2, sr.ICH_EISR_EL2, sr.ICH_ELRSR_EL2),
         *(sr.CNTHP_TVAL_EL2, sr.CNTHV_TVAL_EL2, sr.ACTLR_EL1),
         *(sr.CNTP_TVAL_EL02, sr.CNTV_TVAL_EL02),

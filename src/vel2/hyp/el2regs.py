@@ -91,6 +91,8 @@ def read_special(vcpu: Vcpu, number: u64) -> u64:
     vm = vm_of(vcpu)
     if number == special(sr.HPFAR_EL2):
         return vcpu.hpfar
+    if number == special(sr.RMR_EL2):
+        return sr.RMR_EL2.AA64.mask
     if number == special(sr.ICC_SRE_EL2):
         return SRE_ALWAYS
     if number == special(sr.ICH_VTR_EL2):
@@ -234,6 +236,9 @@ def sync_live(vcpu: Vcpu) -> None:
 @resident
 def write_special(vcpu: Vcpu, number: u64, value: u64) -> None:
     """Write a register with a rule of its own."""
+    if number == special(sr.RMR_EL2):
+        # A warm reset is not offered, as on the machine: AA64 is all that the register has.
+        return
     if number == special(sr.HPFAR_EL2):
         vcpu.hpfar = value & sr.HPFAR_EL2.FIPA.mask
     elif number == special(sr.CNTHCTL_EL2):

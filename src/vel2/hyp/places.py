@@ -45,6 +45,7 @@ class Kind(IntEnum):
 
 
 SPECIALS: tuple[type[Register], ...] = (
+    sr.RMR_EL2,
     sr.SPSR_EL2, sr.CPTR_EL2, sr.CPACR_EL1, sr.HPFAR_EL2, sr.ZCR_EL2, sr.CNTHCTL_EL2,
     sr.CNTKCTL_EL12, sr.ACTLR_EL1, sr.HCR_EL2, sr.MDCR_EL2, sr.ICC_SRE_EL2, sr.ICH_VTR_EL2,
     sr.ICH_MISR_EL2, sr.ICH_EISR_EL2, sr.ICH_ELRSR_EL2, sr.CNTP_CTL_EL02, sr.CNTP_CVAL_EL02,

@@ -16,9 +16,19 @@ MEMORY = (
 )
 
 
+FREQUENCY = (
+    "only the highest Exception level may write CNTFRQ_EL0; below, a write is UNDEFINED, and that"
+    " is taken to EL1, which is vEL2, without a trap that L0 could answer"
+)
 FLASH = (
     "a walk of QEMU's sets an access flag in the storage of a flash device, past the device; L0 can"
     " only store to the device, to which that is a command, and lets the access go on without"
+)
+
+
+DEVICE = (
+    "hardware's walk reads a device as it reads memory; L0 reads none for a guest, since what a"
+    " device does then may come as an SError, and gives an External abort on the walk"
 )
 
 
@@ -38,7 +48,9 @@ class Difference:
 DECLARED = (
     Difference("features", "cntpoff_el2", MEMORY, levels=(Level.NV2,)),
     Difference("features", "vncr_el2", MEMORY, levels=(Level.NV2,)),
+    Difference("features", "cntfrq_el0-write", FREQUENCY),
     Difference("survival", "flash-access-flag", FLASH),
+    Difference("survival", "table-in-device", DEVICE),
 )
 
 

@@ -12,7 +12,7 @@ from vel2.arch.bits import Field, Register
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.check.payloads.assembly import CURRENT_SPX_SYNC, HVC_EL1_VECTOR, NO_EXCEPTION
 from vel2.check.payloads.exceptions_traps import no_traps
-from vel2.check.payloads.features_code import OPTIONAL, FeatureCode
+from vel2.check.payloads.features_code import HIGHEST, OPTIONAL, FeatureCode
 from vel2.check.payloads.layout import Parameters, State
 from vel2.check.payloads.runtime import (
     NO_SUBJECT,
@@ -54,6 +54,10 @@ def _row(code: FeatureCode) -> Row:
 
 
 ROWS = tuple(_row(code) for code in OPTIONAL)
+HIGHEST_ROWS = tuple(
+    (f"{register.name.lower()}-write\0".encode(), f"do_write_{register.name}")
+    for register in HIGHEST
+)
 EL1_ROWS = tuple(row for row in ROWS if row.is_el1)
 
 
@@ -68,6 +72,16 @@ def at_el2(state: State) -> None:
         else:
             expect(state, bytes_address(b"vector\0"), state.vector, CURRENT_SPX_SYNC)
             expect(state, bytes_address(b"esr\0"), state.esr, UNDEFINED)
+        end(state)
+
+
+@resident
+def at_highest_el(state: State) -> None:
+    """Read and write what is the highest EL's."""
+    for name, code in HIGHEST_ROWS:
+        begin(state, bytes_address(name), NO_SUBJECT)
+        state.vector = probe(symbol_address(code), 0, 0)
+        expect(state, bytes_address(b"vector\0"), state.vector, NO_EXCEPTION)
         end(state)
 
 
@@ -91,6 +105,7 @@ def at_el1(state: State) -> None:
 def features_main(state: State, parameters: Parameters) -> None:
     """Run the payload."""
     at_el2(state)
+    at_highest_el(state)
     reset_guest()
     use_stage2(stage2_table(state, parameters.ram_end), VMID)
     invalidate_all()

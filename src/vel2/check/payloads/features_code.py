@@ -79,9 +79,18 @@ OPTIONAL = (
 )
 
 
+HIGHEST = (sr.CNTFRQ_EL0, sr.RMR_EL2)
+"""EL2 is the highest EL of a machine without EL3. What is written back asks for no reset."""
+
+
 def emit(a: Assembler) -> None:
-    """Emit the reads."""
+    """Emit the reads, and the writes of what only the highest EL has or may write."""
     for code in OPTIONAL:
         a.label(code.label)
         a.mrs(0, code.register)
+        a.ret()
+    for register in HIGHEST:
+        a.label(f"do_write_{register.name}")
+        a.mrs(0, register)
+        a.msr(register, 0)
         a.ret()
