@@ -111,7 +111,10 @@ def test_a_permission_fault_is_found_by_what_el1_may_read(
 
 @pytest.mark.parametrize("answer", ["fault", "abort"])
 def test_a_permission_fault_of_a_stale_translation_has_an_end(answer: str) -> None:
-    """Show that the TLB is emptied when stage 1 no longer translates what it translated."""
+    """Show that the TLB is emptied when stage 1 no longer translates what it translated.
+
+    When that does not help, L1 gets the fault with the address that hardware has given.
+    """
     rig = l2_machine(page(BIG_RAM_BASE, s2ap=1))
     rig[sr.PAR_EL1] = OLD_PAR
 
@@ -121,11 +124,27 @@ def test_a_permission_fault_of_a_stale_translation_has_an_end(answer: str) -> No
         return 1 << 11 | FSC.TRANSLATION + 3 << 1 | F
 
     rig.sim.translate = translate
+    for _ in range(REFAULTS - 1):
+        fault(rig, WNR | FSC.PERMISSION + 3)
+        assert (rig.vcpu.context, rig.vcpu.pc) == (CONTEXT_VEL1, 0x1000)
+        names = [op.name for op in rig.instructions()]
+        assert names == ["AT S1E1R", "TLBI VMALLS12E1IS"]
+        assert rig[sr.PAR_EL1] == OLD_PAR
     fault(rig, WNR | FSC.PERMISSION + 3)
-    assert (rig.vcpu.context, rig.vcpu.pc) == (CONTEXT_VEL1, 0x1000)
-    names = [op.name for op in rig.instructions()]
-    assert names == ["AT S1E1R", "TLBI VMALLS12E1IS"]
-    assert rig[sr.PAR_EL1] == OLD_PAR
+    assert rig.vcpu.context == CONTEXT_VEL2
+    assert rig[sr.ESR_EL1] == esr_of(EC.DABT_LOWER, WNR | FSC.PERMISSION + 3)
+    assert rig.vcpu.hpfar == L2_PAGE >> 8
+
+
+def test_a_conflict_in_the_tlb_has_an_end() -> None:
+    """Show that the TLB is emptied, and that L1 gets a conflict which that does not mend."""
+    rig = l2_machine(page(BIG_RAM_BASE))
+    for _ in range(REFAULTS - 1):
+        fault(rig, FSC.TLB_CONFLICT)
+        assert rig.vcpu.context == CONTEXT_VEL1
+        assert [op.name for op in rig.instructions()] == ["TLBI VMALLS12E1IS"]
+    fault(rig, FSC.TLB_CONFLICT)
+    assert rig[sr.ESR_EL1] == esr_of(EC.DABT_LOWER, FSC.TLB_CONFLICT)
 
 
 @pytest.mark.parametrize("left", range(1, 5))

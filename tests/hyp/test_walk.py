@@ -39,8 +39,10 @@ POINTERS = st.one_of(
     st.integers(0, TABLES_BYTES // 0x1_0000 - 1).map(lambda n: RAM_BASE + n * 0x1_0000),
     st.sampled_from((0, DEVICE_BASE, RAM_BASE - 0x1000, RAM_BASE + RAM_BYTES, 1 << 39, 1 << 44)),
 )
+SIZE_LIMITS = [(1 << bits) + side for bits in (32, 36, 40, 42, 44, 48) for side in (-0x1000, 0)]
 OUTPUTS = st.one_of(
     POINTERS,
+    st.sampled_from([limit for limit in SIZE_LIMITS if limit < 1 << 48]),
     st.integers(0, BIG_RAM_BYTES - 1).map(lambda n: BIG_RAM_BASE + n),
     st.integers(0, (1 << 48) - 1),
 )
@@ -109,16 +111,23 @@ class ScriptedMemory:
     vttbr=st.builds(lambda p, low: p | low, POINTERS, st.sampled_from((0, 0, 1, 0x7FE))),
     vtcr=vtcr_values(),
     ipa_bits=st.integers(0, (1 << 48) - 1),
-    far_out=st.booleans(),
+    where=st.sampled_from(("anywhere", "inside", "inside", "last", "first beyond")),
     descriptors=st.lists(DESCRIPTORS, min_size=4, max_size=4),
 )
 def test_walk_is_the_one_of_the_arm_arm(
-    pa_bits: int, vttbr: int, vtcr: int, ipa_bits: int, far_out: bool, descriptors: list[int]
+    pa_bits: int, vttbr: int, vtcr: int, ipa_bits: int, where: str, descriptors: list[int]
 ) -> None:
     """Show that every walk gives the fault, output, level and attributes of AArch64.S2Walk."""
     rig = fresh_rig(pa_bits)
     size = 64 - (vtcr & 0x3F)
-    ipa = ipa_bits if far_out else ipa_bits & ((1 << size) - 1)
+    inside = ipa_bits & ((1 << size) - 1)
+    ipa = {
+        "anywhere": ipa_bits,
+        "inside": inside,
+        "last": (1 << size) - 1,
+        "first beyond": (1 << size) | inside,
+    }[where]
+    assume(ipa < 1 << 52)
     memory = ScriptedMemory(rig, descriptors)
     expected = arm_walk.walk(
         arm_walk.Memory(memory.read, memory.write, in_ram), vttbr, vtcr, ipa, pa_bits

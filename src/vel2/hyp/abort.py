@@ -247,15 +247,21 @@ def from_vel1(vcpu: Vcpu) -> Outcome:
         if vcpu.esr & ISS_DABT.S1PTW.mask:
             return stage2_fault(vcpu, faulting_ipa(vcpu, mrs(sr.HPFAR_EL2)))
         ipa = translate_far(vcpu)
-        if ipa == NO_IPA:
-            # Only a TLB can have translated it: without the entry hardware sees what is there now.
-            pool.flush(at(Stage2, vcpu.shadow))
-            return Outcome.RESUME
-        return stage2_fault(vcpu, ipa)
+        if ipa != NO_IPA:
+            return stage2_fault(vcpu, ipa)
+        # Only a TLB can have translated it: without the entry hardware sees what is there now.
+        return again_or_forward(vcpu, faulting_ipa(vcpu, mrs(sr.HPFAR_EL2)))
     if vcpu.esr & FSC_MASK == FSC.TLB_CONFLICT:
-        pool.flush(at(Stage2, vcpu.shadow))
-        return Outcome.RESUME
+        return again_or_forward(vcpu, faulting_ipa(vcpu, mrs(sr.HPFAR_EL2)))
     return forward_with_far(vcpu)
+
+
+@inline
+def again_or_forward(vcpu: Vcpu, ipa: u64) -> Outcome:
+    """Let an access run again with an emptied TLB; when that does not help, L1 gets its fault."""
+    if is_stuck(vcpu):
+        return forward_fault(vcpu, vcpu.esr & FSC_MASK, ipa)
+    return Outcome.RESUME
 
 
 @resident
@@ -273,9 +279,9 @@ def stage2_fault(vcpu: Vcpu, ipa: u64) -> Outcome:
     canonical = shadow.output_of(vm, vcpu.walk.output)
     if canonical == 0 or (is_fetch(vcpu.esr) and is_never_executable(canonical)):
         return to_nothing(vcpu)
-    if shadow.fill(vcpu, L2IPA(ipa), canonical) or not is_stuck(vcpu):
+    if shadow.fill(vcpu, L2IPA(ipa), canonical):
         return Outcome.RESUME
-    return forward_fault(vcpu, vcpu.esr & FSC_MASK, ipa)
+    return again_or_forward(vcpu, ipa)
 
 
 @inline

@@ -2,10 +2,10 @@
 
 - S1E2*, and S1E0*, S1E1* and S12E0* with TGE=1 (E2H=1), translate in L1's own regime, which is the
   one hardware's EL1 has: the EL1 form is run as it is.
-- All others translate in the regime of L1's guest: the context is changed,
-  hardware's AT is run, and the context is changed back. For S12* the output is then walked through
-  L1's stage 2. Because L1's physical memory is the machine's at the same address, hardware's answer
-  is L1's answer. With TGE=1 the guest's stage 1 is off, and with E2H=1 so is its stage 2.
+- All others translate in the regime of L1's guest: the context is changed, hardware's AT is run,
+  and the context is changed back. For S12* the output is then walked through L1's stage 2. Because
+  L1's physical memory is the machine's at the same address, hardware's answer is L1's answer. With
+  TGE=1 the guest's stage 1 is off, and with E2H=1 so is its stage 2.
 
 AT does not access the address it finds, but it reads tables, and hardware's decisions on the way
 are not made again in software. Where stage 2 stops hardware's walk the tables are followed

@@ -271,11 +271,30 @@ def _accesses(a: Assembler) -> None:
     a.ret()
     a.label("do_execute")
     a.br(0)
+    _without_tables(a)
     for name, instruction in PROBED_INSTRUCTIONS:
         a.label(f"do_{name}")
         a.sys(instruction, 0)
         a.isb()
         a.ret()
+
+
+def _without_tables(a: Assembler) -> None:
+    """Emit code that EL2 runs from its TLB, while TTBR0_EL2 is x0; x1 is an address it may use."""
+    a.label("do_without_tables")
+    a.ldr(3, 1)
+    a.str(3, 1)
+    a.mrs(2, sr.TTBR0_EL2)
+    a.msr(sr.TTBR0_EL2, 0)
+    a.isb()
+    a.mrs(3, sr.ICH_VTR_EL2)
+    a.str(3, 1)
+    a.mrs(3, sr.ICH_VTR_EL2)
+    a.ldr(3, 1)
+    a.mrs(3, sr.ICH_VTR_EL2)
+    a.msr(sr.TTBR0_EL2, 2)
+    a.isb()
+    a.ret()
 
 
 def guest(a: Assembler) -> None:

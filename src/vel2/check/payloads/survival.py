@@ -19,4 +19,6 @@ def survival_main(state: State, parameters: Parameters) -> None:
     walks.guest_walks(state, parameters)
     walks.maintenance(state, parameters)
     walks.tables_in_flash(state)
+    walks.tables_in_a_device(state)
+    walks.without_tables(state, parameters)
     finish(state)

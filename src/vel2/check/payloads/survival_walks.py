@@ -1,9 +1,11 @@
 """The part of `survival` about address translation: AT through tables that lead nowhere."""
 
 from vel2.arch import sysregs as sr
-from vel2.check.payloads.assembly import NO_EXCEPTION, SCTLR_OFF
-from vel2.check.payloads.faults import UNTOUCHED, block_of
-from vel2.check.payloads.layout import RAM_BASE, Parameters, State
+from vel2.arch.esr import FSC
+from vel2.check.payloads.assembly import LOWER_AARCH64_SYNC, NO_EXCEPTION, SCTLR_OFF
+from vel2.check.payloads.faults import FETCH_LOWER, UNTOUCHED, WITHOUT_INSTRUCTION, block_of
+from vel2.check.payloads.isolation_host import host_stage1
+from vel2.check.payloads.layout import ARENA, PAGE_BYTES, RAM_BASE, Parameters, State
 from vel2.check.payloads.runtime import (
     HCR_HOST,
     MAIR,
@@ -11,10 +13,12 @@ from vel2.check.payloads.runtime import (
     S2_NORMAL,
     SCTLR_ON,
     TABLE,
+    UART_DR,
     begin,
     end,
     enter_guest,
     expect,
+    expect_el2,
     invalidate_all,
     map_to,
     physical_size,
@@ -54,7 +58,7 @@ VMID = 7
 HOLE = 0x3F00_0000
 PLATFORM_BUS = 0x0C00_0000
 """A window of the machine with nothing in it: L1 has it, and no device answers there."""
-NOWHERE = (HOLE, PLATFORM_BUS)
+NOWHERE = (PLATFORM_BUS, HOLE)
 LARGE_TABLE_WORDS = 0x1_0000 // 8
 TCR = sr.TCR_EL1
 REGIMES = (
@@ -197,6 +201,22 @@ def saw_vector(state: State) -> None:
         saw(state, bytes_address(b"exception\0"), NO_SUBJECT)
 
 
+@resident
+def without_tables(state: State, parameters: Parameters) -> None:
+    """Let EL2 read registers and use memory while its own tables are nowhere.
+
+    The TLB has what it needs; what L0 would find by a walk of its own is not there.
+    """
+    host_stage1(state, parameters)
+    for nowhere in NOWHERE:
+        begin(state, bytes_address(b"without-tables\0"), nowhere)
+        state.vector = probe(symbol_address("do_without_tables"), nowhere, ARENA)
+        expect(state, bytes_address(b"vector\0"), state.vector, NO_EXCEPTION)
+        end(state)
+    msr(sr.SCTLR_EL2, SCTLR_OFF)
+    isb()
+
+
 FLASH = 0x0400_0000
 FLASH_VMID = 8
 PROGRAM, READ_ARRAY = 0x40, 0xFF
@@ -241,3 +261,22 @@ def tables_in_flash(state: State) -> None:
 
 
 LEVEL_1_SHIFT = 30
+
+
+@resident
+def tables_in_a_device(state: State) -> None:
+    """Run L2 under a stage 2 whose table is the UART, which reads as zero there."""
+    use_stage2(UART_PAGE, VMID)
+    invalidate_all()
+    begin(state, bytes_address(b"table-in-device\0"), NO_SUBJECT)
+    code = symbol_address("guest_hvc")
+    state.vector = enter_guest(state, code, 0, 0)
+    fault = u64(FETCH_LOWER | FSC.TRANSLATION + 1)
+    state.esr = state.esr & WITHOUT_INSTRUCTION
+    expect_el2(state, LOWER_AARCH64_SYNC, fault & WITHOUT_INSTRUCTION, code)
+    end(state)
+    set_hcr(HCR_HOST)
+    invalidate_all()
+
+
+UART_PAGE = UART_DR & ~(PAGE_BYTES - 1)
