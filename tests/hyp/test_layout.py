@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import pytest
 
+from vel2.arch.gicv3 import FIRST_LPI, MAX_LPI_BITS
 from vel2.arch.homes import CONTEXT_MEMORY, SWITCHED
 from vel2.hyp import layout
-from vel2.hyp.state import ID_REGISTERS, CpuContext, PoolPage, Stage2, Vcpu, Vm, VncrPage
+from vel2.hyp.gicstate import ITT_BYTES, MAX_DEVICES, Gic
+from vel2.hyp.state import (
+    ID_REGISTERS,
+    MAX_REDISTRIBUTORS,
+    CpuContext,
+    PoolPage,
+    Stage2,
+    Vcpu,
+    Vm,
+    VncrPage,
+)
 
 MIB = 1 << 20
 PARTS = {
     "image": (layout.IMAGE_OFFSET, layout.IMAGE_MAX_BYTES),
     "Vm": (layout.VM_OFFSET, layout.VM_MAX_BYTES),
     "pcpus": (layout.PCPU_OFFSET, layout.MAX_PCPUS * layout.PCPU_BYTES),
+    "GIC": (layout.GIC_OFFSET, layout.GIC_BYTES),
     "pool": (layout.POOL_OFFSET, layout.POOL_MIN_BYTES),
 }
 
@@ -25,6 +37,33 @@ def test_the_parts_of_l0_do_not_overlap() -> None:
         assert offset % layout.PAGE_BYTES == size % layout.PAGE_BYTES == 0, name
         end = offset + size
     assert layout.VM_OFFSET % layout.BLOCK_BYTES == 0, "the image's block is mapped read-only"
+
+
+GIC_PARTS = {
+    "state": (0, layout.GIC_STATE_BYTES),
+    "queue": (layout.ITS_QUEUE_IN_GIC, layout.ITS_QUEUE_BYTES),
+    "collections": (layout.COLLECTION_TABLE_IN_GIC, layout.COLLECTION_TABLE_BYTES),
+    "properties": (layout.PROPERTIES_IN_GIC, layout.PROPERTIES_BYTES),
+    "ITTs": (layout.ITTS_IN_GIC, layout.ITTS_BYTES),
+    "devices": (layout.DEVICE_TABLE_IN_GIC, layout.DEVICE_TABLE_BYTES),
+    "pending": (layout.PENDING_IN_GIC, MAX_REDISTRIBUTORS * layout.PENDING_BYTES),
+}
+
+
+def test_the_gics_tables_do_not_overlap() -> None:
+    """Show that each is aligned as its register wants it, and large enough for what it holds."""
+    end = 0
+    for name, (offset, size) in sorted(GIC_PARTS.items(), key=lambda part: part[1]):
+        assert offset >= end, name
+        assert offset % 0x1_0000 == 0, name
+        end = offset + size
+    assert end <= layout.GIC_BYTES
+    assert Gic.size <= layout.GIC_STATE_BYTES
+    assert layout.ITTS_BYTES == MAX_DEVICES * ITT_BYTES
+    lpis = (1 << MAX_LPI_BITS) - FIRST_LPI
+    assert lpis <= layout.PROPERTIES_BYTES
+    assert layout.PENDING_BYTES >= (1 << MAX_LPI_BITS) // 8
+    assert MAX_REDISTRIBUTORS >= layout.MAX_PCPUS
 
 
 def test_structures_fit_their_places() -> None:

@@ -22,6 +22,7 @@ from vel2.machine.config import DEFAULT_CPU
 from vel2.machine.console import Console
 from vel2.machine.domains import Domain
 from vel2.machine.dtb import Seeds, l1_device_tree, qemu_device_tree
+from vel2.machine.gicframes import its_control, passed_regions, redistributors
 from vel2.machine.loader import KernelImage
 from vel2.machine.memmap import MemoryMap, Region, RegionKind, read_memory_map
 from vel2.machine.memory import RAM_BASE, GuestMemory
@@ -43,6 +44,7 @@ FIXED_SEEDS = Seeds(rng=bytes(range(64)), kaslr=0x5EED)
 PAGE_BYTES = 0x1000
 QEMU_TREE_BYTES = 1 * MIB
 """What QEMU writes to the start of RAM, most of it empty."""
+CPUS = layout.MAX_PCPUS
 ROM_KINDS = frozenset({RegionKind.FLASH})
 
 
@@ -176,6 +178,11 @@ class Vm:
         vm.nv_level = NV_LEVELS[config.nv]
         vm.entry_pc = entry_pc
         vm.entry_x0 = entry_x0
+        vm.gic = self.l0_base + layout.GIC_OFFSET
+        vm.its_control = its_control(memory_map)
+        vm.redistributor_count = CPUS
+        for index, base in enumerate(redistributors(memory_map, CPUS)):
+            vm.redistributors[index] = base
         regions = l1_regions(memory_map, config.memory_bytes)
         vm.ram_base = RAM_BASE
         vm.ram_end = RAM_BASE + config.memory_bytes
@@ -282,7 +289,7 @@ def is_hidden(region: Region) -> bool:
 def l1_regions(memory_map: MemoryMap, l1_memory_bytes: int) -> list[tuple[int, int, int]]:
     """List L1's physical memory map as (base, size, kind): whole pages, without what is L0's."""
     regions = []
-    for region in memory_map.regions:
+    for region in passed_regions(memory_map, CPUS):
         if is_hidden(region):
             continue
         if region.kind is RegionKind.RAM:

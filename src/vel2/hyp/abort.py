@@ -8,6 +8,8 @@ In vEL1 a fault is L1's or L0's. L1's own tables are walked first. What L1 does 
 forwarded with L1's level and the L2 IPA, as if hardware had walked L1's tables; what L1 maps onto
 nothing is an External abort; all else is a shadow leaf not there yet, and is filled in.
 
+Some holes are registers that L0 emulates, whoever comes to them: `mmio`.
+
 None of this may go on for ever. When what L1 allows is mapped already, and hardware faults on the
 same access again and again, hardware has a reason that software does not see: then hardware's own
 words are L1's answer (`is_stuck`).
@@ -18,7 +20,7 @@ from vel2.arch.descriptors import Stage2Leaf
 from vel2.arch.esr import EC, FSC, ISS_DABT, ESR_ELx
 from vel2.arch.homes import slot
 from vel2.arch.insn import DC
-from vel2.hyp import pool, shadow
+from vel2.hyp import mmio, pool, shadow
 from vel2.hyp.answer import forward_with_far
 from vel2.hyp.exception import EL0T, MODE
 from vel2.hyp.fallible import try_at_s1e1r
@@ -86,6 +88,14 @@ def is_never_executable(canonical: u64) -> bool:
     return Stage2Leaf.XN.get(canonical) == XN_NEVER
 
 
+@inline
+def is_data_hole(esr: u64) -> bool:
+    """Whether an abort is of a load or store, not of a walk for it, that met a hole of a map."""
+    if is_instruction(esr) or esr & ISS_DABT.S1PTW.mask:
+        return False
+    return esr & FSC_TYPE == FSC.TRANSLATION
+
+
 @resident
 def external_abort(vcpu: Vcpu) -> Outcome:
     """Answer an access to nothing with a synchronous External abort to the EL that made it.
@@ -119,6 +129,10 @@ def external_abort(vcpu: Vcpu) -> Outcome:
 @resident
 def from_vel2(vcpu: Vcpu) -> Outcome:
     """Handle an abort in the hyp context."""
+    if is_data_hole(vcpu.esr):
+        outcome = mmio.access(vcpu, faulting_ipa(vcpu, mrs(sr.HPFAR_EL2)))
+        if outcome != Outcome.INJECT:
+            return outcome
     return external_abort(vcpu)
 
 
@@ -270,18 +284,30 @@ def stage2_fault(vcpu: Vcpu, ipa: u64) -> Outcome:
     vm = vm_of(vcpu)
     context = at(Stage2, vcpu.shadow)
     if context.stage2_off != 0:
-        return to_nothing(vcpu)
+        return to_hole(vcpu, ipa)
     guest_stage2(vm, vcpu.walk, context.guest_vttbr, context.guest_vtcr, L2IPA(ipa))
     if vcpu.walk.fsc != NO_FAULT:
         return forward_fault(vcpu, vcpu.walk.fsc, ipa)
     if l1_forbids(vcpu) or is_protected_walk(vcpu):
         return forward_fault(vcpu, permission_status(vcpu), ipa)
     canonical = shadow.output_of(vm, vcpu.walk.output)
-    if canonical == 0 or (is_fetch(vcpu.esr) and is_never_executable(canonical)):
+    if canonical == 0:
+        return to_hole(vcpu, vcpu.walk.output)
+    if is_fetch(vcpu.esr) and is_never_executable(canonical):
         return to_nothing(vcpu)
     if shadow.fill(vcpu, L2IPA(ipa), canonical):
         return Outcome.RESUME
     return again_or_forward(vcpu, ipa)
+
+
+@resident
+def to_hole(vcpu: Vcpu, address: u64) -> Outcome:
+    """Answer an access of vEL1 to an address of L1 where its map has a hole."""
+    if is_data_hole(vcpu.esr):
+        outcome = mmio.access(vcpu, address)
+        if outcome != Outcome.INJECT:
+            return outcome
+    return to_nothing(vcpu)
 
 
 @inline

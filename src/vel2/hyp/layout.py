@@ -1,8 +1,9 @@
 """Where everything of L0 lives, as offsets from the base of L0's memory.
 
 L0 owns one block of RAM above L1's: 2 MiB of image (mapped read-only and executable at EL2), the
-`Vm`, one block per pcpu (stack, `Vcpu`, VNCR page), and the pool of translation table pages. The
-host fills in the image and the `Vm` before the machine starts and reads the rest while it runs.
+`Vm`, one block per pcpu (stack, `Vcpu`, VNCR page), what the GIC reads and writes by itself, and
+the pool of translation table pages. The host fills in the image and the `Vm` before the machine
+starts and reads the rest while it runs.
 """
 
 PAGE_BYTES = 0x1000
@@ -22,7 +23,24 @@ VCPU_IN_PCPU = STACK_BYTES
 """The `Vcpu` sits right above the stack: SP_EL2 points at it whenever a guest runs."""
 VNCR_IN_PCPU = 0xF_0000
 
-POOL_OFFSET = 0x40_0000
+GIC_OFFSET = 0x40_0000
+GIC_BYTES = BLOCK_BYTES
+GIC_STATE_BYTES = 0x2_0000
+ITS_QUEUE_IN_GIC = 0x2_0000
+ITS_QUEUE_BYTES = PAGE_BYTES
+COLLECTION_TABLE_IN_GIC = 0x3_0000
+COLLECTION_TABLE_BYTES = 0x1_0000
+PROPERTIES_IN_GIC = 0x4_0000
+PROPERTIES_BYTES = 0x1_0000
+ITTS_IN_GIC = 0x6_0000
+ITTS_BYTES = 0x4_0000
+DEVICE_TABLE_IN_GIC = 0x10_0000
+DEVICE_TABLE_BYTES = 0x8_0000
+PENDING_IN_GIC = 0x18_0000
+PENDING_BYTES = 0x1_0000
+"""Of one redistributor. Queue, tables of the ITS and pending tables are aligned to 64 KiB."""
+
+POOL_OFFSET = 0x60_0000
 POOL_MIN_BYTES = 0x40_0000
 
 

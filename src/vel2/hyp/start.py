@@ -8,7 +8,18 @@ from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage1Leaf
 from vel2.arch.homes import slot, switched
 from vel2.arch.insn import IC, TLBI
-from vel2.hyp import controls, extended, finegrained, idregs, monitors, pool, stage2, sve, timer
+from vel2.hyp import (
+    controls,
+    extended,
+    finegrained,
+    idregs,
+    its,
+    monitors,
+    pool,
+    stage2,
+    sve,
+    timer,
+)
 from vel2.hyp.context import MDSCR_SLOT, load_vel2_registers
 from vel2.hyp.exception import ENTRY_PSTATE
 from vel2.hyp.layout import PCPU_OFFSET, VM_OFFSET, VNCR_IN_PCPU
@@ -31,6 +42,8 @@ NEEDS_VHE = 2
 NEEDS_GICV3 = 3
 NEEDS_POOL = 4
 NEEDS_ECV = 5
+NEEDS_GIC = 6
+"""And not GICv4: `its.init` says in the detail's second byte what is wrong."""
 NV2_IMPLEMENTED = 2
 
 GIGABYTES = 512
@@ -204,6 +217,9 @@ def start(vcpu: Vcpu, vm: Vm) -> None:
     extended.init(vcpu, vm)
     if not stage2.init(vm, mrs(sr.ID_AA64MMFR0_EL1)):
         fatal(vcpu, Fatal.BAD_MACHINE, NEEDS_POOL)
+    trouble = its.init(vm)
+    if trouble != 0:
+        fatal(vcpu, Fatal.BAD_MACHINE, u64(NEEDS_GIC | trouble << 8))
     reset_vcpu(vcpu, vm)
     msr(sr.VNCR_EL2, vcpu.vncr_page)
     stage2.load_canonical(vm)

@@ -16,6 +16,7 @@ CONTEXT_VEL1 = 1
 SYSREG_COUNTERS = 1 << 16
 SHADOW_CONTEXTS = 16
 MAX_REGIONS = 32
+MAX_REDISTRIBUTORS = 8
 ID_REGISTERS = 64
 BARREN = 256
 
@@ -233,6 +234,13 @@ class Vm(Struct):
     """Whether `stage2.init` maps L1's memory by pages although blocks would do."""
     region_count = scalar(u64)
     regions = array(Region, MAX_REGIONS)
+    gic = scalar(u64)
+    """Address of what L0 keeps for the GIC (`gicstate.Gic`)."""
+    its_control = scalar(u64)
+    """Address of the ITS's control frame, which no region has in it; 0 if there is no ITS."""
+    redistributor_count = scalar(u64)
+    redistributors = array(u64, MAX_REDISTRIBUTORS)
+    """RD_base of each, which no region has in it."""
 
     stop_reason = scalar(u64)
     fatal_code = scalar(u64)

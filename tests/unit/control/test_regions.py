@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from vel2.control.vm import HIDDEN_BASES, UART1_BASE, l1_regions
 from vel2.hyp.state import REGION_DEVICE, REGION_RAM, REGION_ROM
+from vel2.machine.gicframes import its_control, passed_regions, redistributors
 from vel2.machine.memmap import MemoryMap, Region, RegionKind
 
 MIB = 1 << 20
@@ -25,6 +26,7 @@ VIRT = (
     region(0x0000_0000, 64 * MIB, RegionKind.FLASH),
     region(0x0400_0000, 64 * MIB, RegionKind.FLASH),
     region(0x0800_0000, 0x1_0000, RegionKind.GIC_DISTRIBUTOR),
+    region(0x0808_0000, 0x2_0000, RegionKind.GIC_ITS),
     region(0x080A_0000, 0xF6_0000, RegionKind.GIC_REDISTRIBUTOR),
     region(0x0900_0000, 0x1000, RegionKind.UART),
     region(0x0901_0000, 0x1000, RegionKind.RTC),
@@ -56,6 +58,29 @@ def test_virts_map() -> None:
     assert covers(regions, RAM + L1_BYTES) is None
     assert covers(regions, RAM + L1_BYTES + L0_BYTES - 1) is None
     assert len(regions) < 16, "32 virtio windows are one region"
+
+
+def test_the_gics_frames_that_write_memory_are_left_out() -> None:
+    """Show what L1 reaches of ITS and redistributors, and that CPUs it has not have none."""
+    regions = l1_regions(MemoryMap(VIRT), L1_BYTES)
+    for reached in (0x0809_0040, 0x080B_0000, 0x080B_FFFF):
+        assert covers(regions, reached) == REGION_DEVICE
+    for address in (0x0808_0000, 0x0808_FFFF, 0x080A_0000, 0x080A_FFFF, 0x080C_0000, 0x080D_0000):
+        assert covers(regions, address) is None
+    assert its_control(MemoryMap(VIRT)) == 0x0808_0000
+    assert redistributors(MemoryMap(VIRT), 3) == (0x080A_0000, 0x080C_0000, 0x080E_0000)
+    two = list(passed_regions(MemoryMap(VIRT), 2))
+    assert [r.base for r in two if r.kind is RegionKind.GIC_REDISTRIBUTOR] == [
+        0x080B_0000,
+        0x080D_0000,
+    ]
+
+
+def test_a_machine_without_an_its() -> None:
+    """Show that it has no control frame, and redistributors all the same."""
+    without = MemoryMap(tuple(r for r in VIRT if r.kind is not RegionKind.GIC_ITS))
+    assert its_control(without) == 0
+    assert covers(l1_regions(without, L1_BYTES), 0x080A_0000) is None
 
 
 @st.composite

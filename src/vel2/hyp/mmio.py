@@ -1,0 +1,101 @@
+"""Emulated registers of devices: what L1 finds where the canonical stage 2 has a hole of ours.
+
+Some registers of the GIC make it read and write memory by itself. Their frames are not in the
+canonical stage 2, and so in no shadow either: an access comes here as a stage-2 fault, from vEL2,
+from an nVHE host's own kernel, or from whomever L1 maps the frame for. Which register of which
+frame it is, `its` and `lpi` know. Everything else of the GIC L1 reaches directly; no other register
+of it names memory.
+
+ESR_EL2.ISS says what a load or store of one general-purpose register was (ISV). Of other accesses,
+with writeback, of pairs, exclusive or of vectors, hardware does not say it, and L0 does not decode
+instructions of a guest for it: they get a synchronous External abort, as does what is unaligned,
+and what is narrower than the device takes. A device may answer so to an access it does not support,
+and no driver makes one.
+"""
+
+from vel2.arch.esr import ISS_DABT
+from vel2.arch.gicv3 import FRAME_BYTES
+from vel2.hyp import its, lpi
+from vel2.hyp.outcome import Outcome
+from vel2.hyp.state import MAX_REDISTRIBUTORS, Vcpu, Vm, vm_of
+from vel2.lang import resident, u64
+
+ITS = MAX_REDISTRIBUTORS
+NO_FRAME = ITS + 1
+"""Otherwise a frame is named by the index of its redistributor."""
+XZR = 31
+WORD_BYTES = 4
+
+
+@resident
+def frame_at(vm: Vm, address: u64) -> u64:
+    """Name the emulated frame at an address of L1, or NO_FRAME."""
+    frame = address & ~u64(FRAME_BYTES - 1)
+    if frame == vm.its_control and frame != 0:
+        return ITS
+    for index in range(MAX_REDISTRIBUTORS):
+        if index < vm.redistributor_count and frame == vm.redistributors[index]:
+            return index
+    return NO_FRAME
+
+
+@resident
+def extended(esr: u64, value: u64, size: u64) -> u64:
+    """Extend what was loaded to the register's width, as SSE and SF say."""
+    sign = u64(1 << u64(size * 8 - 1))
+    if ISS_DABT.SSE.get(esr) != 0 and size < 8:
+        value = u64((value ^ sign) - sign)
+    if ISS_DABT.SF.get(esr) == 0:
+        value = value & 0xFFFF_FFFF
+    return value
+
+
+@resident
+def load(vcpu: Vcpu, frame: u64, offset: u64, size: u64) -> Outcome:
+    """Emulate a load. A redistributor's registers are RAZ for what is narrower than they are."""
+    value = u64(0)
+    if frame == ITS:
+        value = its.read(vm_of(vcpu), offset, size)
+    elif size >= WORD_BYTES:
+        value = lpi.read(vm_of(vcpu), frame, offset, size)
+    register = ISS_DABT.SRT.get(vcpu.esr)
+    if register != XZR:
+        vcpu.x[register] = extended(vcpu.esr, value, size)
+    return Outcome.SKIP
+
+
+@resident
+def store(vcpu: Vcpu, frame: u64, offset: u64, size: u64) -> Outcome:
+    """Emulate a store."""
+    value = u64(0)
+    register = ISS_DABT.SRT.get(vcpu.esr)
+    if register != XZR:
+        value = vcpu.x[register]
+    if size == WORD_BYTES:
+        value = value & 0xFFFF_FFFF
+    if frame == ITS:
+        return its.write(vm_of(vcpu), offset, size, value)
+    if size >= WORD_BYTES:
+        return lpi.write(vm_of(vcpu), frame, offset, size, value)
+    return Outcome.SKIP
+
+
+@resident
+def access(vcpu: Vcpu, address: u64) -> Outcome:
+    """Emulate a data access, not one of a walk, to an address where L1's map has a hole.
+
+    :return: INJECT if nobody answers: the access is to be given an External abort.
+    """
+    frame = frame_at(vm_of(vcpu), address)
+    if frame == NO_FRAME:
+        return Outcome.INJECT
+    esr = vcpu.esr
+    size = u64(1 << ISS_DABT.SAS.get(esr))
+    offset = address & (FRAME_BYTES - 1)
+    if ISS_DABT.ISV.get(esr) == 0 or offset & u64(size - 1) != 0:
+        return Outcome.INJECT
+    if frame == ITS and size < WORD_BYTES:
+        return Outcome.INJECT
+    if ISS_DABT.WnR.get(esr) != 0:
+        return store(vcpu, frame, offset, size)
+    return load(vcpu, frame, offset, size)
