@@ -21,6 +21,7 @@ from vel2.check.payloads.interrupts_gic import (
     return_to_el2,
     soon,
 )
+from vel2.check.payloads.interrupts_lpi import lpis
 from vel2.check.payloads.layout import Parameters, State
 from vel2.check.payloads.runtime import (
     HCR_GUEST,
@@ -269,7 +270,8 @@ def interrupts_main(state: State, parameters: Parameters) -> None:
     own_timers(state)
     masked(state)
     reset_guest()
-    use_stage2(stage2_table(state, parameters.ram_end), VMID)
+    root = stage2_table(state, parameters.ram_end)
+    use_stage2(root, VMID)
     invalidate_all()
     set_hcr(HCR_IRQ)
     isb()
@@ -284,6 +286,7 @@ def interrupts_main(state: State, parameters: Parameters) -> None:
     virtual.hardware_list_register(state)
     virtual.maintenance(state)
     virtual.without_gic(state)
+    lpis(state, root)
     set_hcr(HCR_GUEST)
     isb()
     virtual.physical_to_l2(state)

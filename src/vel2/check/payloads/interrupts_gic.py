@@ -1,4 +1,8 @@
-"""The GICv3 of the board, as much of it as payload `interrupts` needs."""
+"""The GICv3 of the board, as much of it as payload `interrupts` needs.
+
+Registers that a hypervisor may emulate are accessed as drivers do it: by a load or store of one
+register, without writeback. A compiler is free to choose another.
+"""
 
 from vel2.arch import sysregs as sr
 from vel2.arch.pstate import PSTATE_DAIF, M_EL2h
@@ -8,6 +12,7 @@ from vel2.lang import (
     PA,
     bytes_address,
     dsb_sy,
+    extern,
     isb,
     load_u32,
     mrs,
@@ -15,7 +20,6 @@ from vel2.lang import (
     resident,
     store_u32,
     symbol_address,
-    u32,
     u64,
 )
 
@@ -45,6 +49,42 @@ HCR_IRQ = HCR_GUEST | sr.HCR_EL2.compose(IMO=1, FMO=1, AMO=1)
 EOI_MODE = sr.ICC_CTLR_EL1.EOImode.mask
 
 
+@extern("read_long")
+def read_long(address: u64) -> u64:
+    """Load eight bytes."""
+    raise NotImplementedError("a payload runs on AArch64")
+
+
+@extern("write_long")
+def write_long(address: u64, value: u64) -> None:
+    """Store eight bytes."""
+    raise NotImplementedError("a payload runs on AArch64")
+
+
+@extern("read_word")
+def read_word(address: u64) -> u64:
+    """Load four bytes."""
+    raise NotImplementedError("a payload runs on AArch64")
+
+
+@extern("write_word")
+def write_word(address: u64, value: u64) -> None:
+    """Store four bytes."""
+    raise NotImplementedError("a payload runs on AArch64")
+
+
+@extern("read_byte")
+def read_byte(address: u64) -> u64:
+    """Load one byte."""
+    raise NotImplementedError("a payload runs on AArch64")
+
+
+@extern("write_byte")
+def write_byte(address: u64, value: u64) -> None:
+    """Store one byte."""
+    raise NotImplementedError("a payload runs on AArch64")
+
+
 @resident
 def gic_init() -> None:
     """Enable the SGIs and PPIs as Group 1 interrupts of this PE."""
@@ -53,8 +93,8 @@ def gic_init() -> None:
     store_u32(PA(GICD_CTLR), ENABLE_GROUP1_ARE)
     while load_u32(PA(GICD_CTLR)) & RWP:
         pass
-    store_u32(PA(GICR_WAKER), u32(load_u32(PA(GICR_WAKER)) & ~PROCESSOR_SLEEP))
-    while load_u32(PA(GICR_WAKER)) & CHILDREN_ASLEEP:
+    write_word(GICR_WAKER, read_word(GICR_WAKER) & ~PROCESSOR_SLEEP)
+    while read_word(GICR_WAKER) & CHILDREN_ASLEEP:
         pass
     store_u32(PA(GICR_IGROUPR0), 0xFFFF_FFFF)
     store_u32(PA(GICR_ISENABLER0), 0xFFFF_FFFF)

@@ -4,6 +4,7 @@ At each target (L0's memory, hidden devices, holes of the map) each way must end
 the machine gives for a hole: a synchronous External abort to the EL that made the access, or on the
 walk whose tables were there. What the host put at the target must never show up in a register. The
 end of L1's RAM is inside a 1 GiB block, which L1 may map: what lies beyond must stay out of reach.
+Last it aims the GIC at them, which has tables and a queue in memory (`isolation_gic`).
 
 The canary is chosen by the host so that it is a valid descriptor of both stages for `ARENA`, where
 `MARKER` lies: a walk through the target's memory would succeed and be seen.
@@ -13,6 +14,7 @@ from vel2.arch import sysregs as sr
 from vel2.check.payloads import isolation_guest as guest
 from vel2.check.payloads import isolation_host as host
 from vel2.check.payloads.assembly import SCTLR_OFF
+from vel2.check.payloads.isolation_gic import attempts_by_gic
 from vel2.check.payloads.layout import Parameters, State
 from vel2.check.payloads.runtime import (
     NO_SUBJECT,
@@ -41,6 +43,7 @@ def isolation_main(state: State, parameters: Parameters) -> None:
             host.attempts_by_el0(state, parameters, parameters.targets[i])
     by_host(state, parameters)
     by_guest(state, parameters)
+    attempts_by_gic(state, parameters)
     finish(state)
 
 
