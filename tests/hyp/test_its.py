@@ -450,6 +450,18 @@ def test_clearing_enable_half_way_begins_anew() -> None:
     assert enable_lpis(rig) == first
 
 
+def test_other_tables_half_way_begin_anew() -> None:
+    """Show that pages counted for one table are not taken for those of another."""
+    rig = GicRig()
+    rig.fill(PENDING, bytes([0xC3]) * 0x2000)
+    rig.run(lpi.write, rig.vm, 0, g.GICR_PROPBASER.offset, 8, PROPERTIES | 15)
+    for _ in range(13):
+        rig.run(lpi.write, rig.vm, 0, g.GICR_CTLR.offset, 4, LPIS)
+    assert enable_lpis(rig, bits=13) == 2
+    own = rig.hardware.registers[GICR + g.GICR_PENDBASER.offset] & ~0xFFFF
+    assert rig.memory(own, 0x2000) == bytes([0xC3]) * 0x2000
+
+
 @pytest.mark.parametrize("command", [g.Command.INV, g.Command.INVALL, g.Command.MAPTI])
 def test_properties_are_taken_over_when_l1_says_so(command: g.Command) -> None:
     """Show it of INV, INVALL and MAPTI; a store alone changes nothing."""

@@ -246,9 +246,11 @@ def write(vm: Vm, index: u64, offset: u64, size: u64, value: u64) -> Outcome:
     if register == GICR_PROPBASER.offset:
         new = with_part(redistributor.propbaser, offset, size, value)
         redistributor.propbaser = new & WRITABLE_PROPBASER
+        redistributor.taken = 0
     elif register == GICR_PENDBASER.offset:
         new = with_part(redistributor.pendbaser, offset, size, value)
         redistributor.pendbaser = new & WRITABLE_PENDBASER
+        redistributor.taken = 0
     elif size == 4:
         if offset == GICR_CTLR.offset:
             return write_ctlr(vm, index, value)
