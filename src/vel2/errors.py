@@ -6,8 +6,9 @@ Every room may import this module; it imports nothing of ours. The command line 
 
 import shlex
 from collections.abc import Sequence
+from typing import Self
 
-__all__ = ("LaunchError", "UserError")
+__all__ = ("LaunchError", "OutputError", "UserError")
 
 
 class UserError(Exception):
@@ -17,6 +18,17 @@ class UserError(Exception):
     """
 
     exit_code: int = 2
+
+
+class OutputError(UserError):
+    """Report that standard output could not be written."""
+
+    exit_code = 3
+
+    @classmethod
+    def of(cls, error: OSError) -> Self:
+        """Say why."""
+        return cls(f"standard output cannot be written ({error.strerror}).")
 
 
 class LaunchError(UserError):

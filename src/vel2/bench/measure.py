@@ -7,12 +7,10 @@ of the counter is known.
 
 import contextlib
 import re
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from vel2.bench.configuration import Configuration
@@ -43,6 +41,7 @@ from vel2.guests.vmm import build_vmm
 from vel2.machine.console import Console
 from vel2.machine.loader import KernelImage
 from vel2.machine.outcome import MachineExit
+from vel2.scratch import scratch
 
 __all__ = ("Figures", "MeasureError", "Request", "Watcher", "measure")
 
@@ -141,7 +140,7 @@ def measure(request: Request, watcher: Watcher | None = None) -> dict[str, Figur
     """
     deadline = time.monotonic() + request.timeout
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vel2-")))
+        folder = stack.enter_context(scratch())
         reader = stack.enter_context(MarkReader(folder)) if request.deterministic else None
         arguments: tuple[str, ...] = reader.arguments if reader else ()
         arguments += watcher.arguments if watcher else ()

@@ -2,11 +2,9 @@
 
 import contextlib
 import re
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from vel2.bench.configuration import Configuration
 from vel2.bench.counts import Moment, Traps, between
@@ -16,6 +14,7 @@ from vel2.bench.system import L0_FATAL, L1Guest, MeasureError, Take, guest_faile
 from vel2.bench.userspace import BEGIN
 from vel2.machine.console import Console
 from vel2.machine.outcome import MachineExit
+from vel2.scratch import scratch
 
 __all__ = ("Part", "measure_parts")
 
@@ -53,7 +52,7 @@ def measure_parts(
     """
     deadline = time.monotonic() + timeout
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vel2-")))
+        folder = stack.enter_context(scratch())
         reader = stack.enter_context(MarkReader(folder)) if deterministic else None
         running = stack.enter_context(
             system(

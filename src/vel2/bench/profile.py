@@ -6,7 +6,6 @@ ends before its last, so that the instructions in it are those that the two read
 That they are is checked for each profile, not assumed.
 """
 
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +30,7 @@ from vel2.bench.system import Running
 from vel2.control.counters import trap_name
 from vel2.lang import Assembler, Image
 from vel2.machine.qmp import MonitorError
+from vel2.scratch import scratch
 
 __all__ = ("Profile", "Run", "profile", "trap_kind")
 
@@ -179,7 +179,7 @@ def profile(request: Request) -> dict[str, Profile]:
     :raises MeasureError: when the run did not get to its end, or the log is not what it should be.
     """
     for preroll in PREROLLS:
-        with tempfile.TemporaryDirectory(prefix="vel2-") as folder:
+        with scratch() as folder:
             found = attempt(request, preroll, Path(folder))
         if found is not None:
             return found

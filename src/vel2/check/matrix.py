@@ -14,7 +14,6 @@ it did. Only a guest that would not come up at all is not booted.
 """
 
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from vel2.errors import UserError
 from vel2.guests.apt import Progress
 from vel2.machine.console import Line
 from vel2.machine.outcome import ExitReason, MachineExit
+from vel2.scratch import scratch
 
 if TYPE_CHECKING:  # it brings in the compiler, and `vel2 --help` does not need it
     from vel2.control.vm import Vm, VmConfig
@@ -231,7 +231,7 @@ def run_cell(cell: Cell, timeout: float, make_vm: Callable[["VmConfig"], "Vm"] =
     declined = recipe.inapplicable.get(at)
     if declined and not declined.signs:
         return Result(recipe.name, at, Verdict.NOT_APPLICABLE, declined.reason)
-    with tempfile.TemporaryDirectory(prefix="vel2-") as folder:
+    with scratch() as folder:
         vm = make_vm(recipe.make_config(at, Path(folder)))
         if not recipe.powers_off:
             stop_when_shown(cell, vm)

@@ -18,7 +18,8 @@ from vel2.cli.exits import EXIT_CODES_HELP, ExitCode
 from vel2.cli.guests import guests
 from vel2.cli.matrix import matrix
 from vel2.cli.run import run
-from vel2.errors import UserError
+from vel2.cli.streams import drop_output, guard_streams
+from vel2.errors import OutputError, UserError
 
 __all__ = ("main", "vel2")
 
@@ -33,8 +34,7 @@ class Sentences(click.Group):
         try:
             return super().invoke(context)
         except BrokenPipeError:
-            # Python would complain once more when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            drop_output()
             context.exit(ExitCode.BROKEN_PIPE)
 
     def main(
@@ -48,6 +48,7 @@ class Sentences(click.Group):
         """Run the command and leave with its exit code; `VEL2_DEBUG=1` shows tracebacks."""
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+            sys.stdout.flush()
         except (Exception, KeyboardInterrupt) as error:
             if not standalone_mode:
                 raise
@@ -65,10 +66,15 @@ def explain(error: BaseException) -> int:
         case click.exceptions.Abort() | KeyboardInterrupt():
             click.echo("vel2: interrupted", err=True)
             return ExitCode.INTERRUPTED
+        case BrokenPipeError():
+            drop_output()
+            return ExitCode.BROKEN_PIPE
         case click.ClickException():
             error.show()
             return error.exit_code
         case UserError():
+            if isinstance(error, OutputError):
+                drop_output()
             click.echo(f"vel2: {error}", err=True)
             return error.exit_code
     raise error
@@ -102,9 +108,12 @@ for command in (bench, completion, demo, doctor, guests, matrix, run):
 
 
 def main() -> None:
-    """Be the console script."""
+    """Be the program, once it is loaded; `vel2.__main__` comes before."""
+    guard_streams()
     for number in (signal.SIGTERM, signal.SIGHUP):
         # What nohup has us ignore stays ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, on_terminate)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     vel2(prog_name="vel2")

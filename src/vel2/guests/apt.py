@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from debian.deb822 import Deb822
 
+from vel2 import supervisor
 from vel2.errors import UserError
 from vel2.guests.sources import Archive, find_archive, read_system
 
@@ -166,6 +168,9 @@ class AptRoot:
         :raises AptError: when it fails.
         """
         program, *arguments = command
+        # When we are killed, the kernel kills apt: an apt that goes on keeps its locks.
+        tied = [sys.executable, "-I", "-S", supervisor.__file__, str(os.getpid())]
+        path = shutil.which(program) or program
         environment = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
         environment.pop("APT_CONFIG", None)
         reader, writer = os.pipe()
@@ -175,7 +180,7 @@ class AptRoot:
             tempfile.TemporaryFile("w+", errors="replace") as output,
         ):
             process = subprocess.Popen(
-                [program, *options, *arguments],
+                [*tied, path, *options, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -12,6 +12,8 @@ from vel2.errors import UserError
 
 __all__ = ("cache_root", "locked", "new_directory")
 
+UNFINISHED = ".new-"
+
 
 def cache_root() -> Path:
     """Return `${XDG_CACHE_HOME:-~/.cache}/vel2/guests`, made if need be.
@@ -37,14 +39,21 @@ def locked(root: Path) -> Iterator[None]:
     """Keep other vel2 processes from changing the cache; wait for them first."""
     with (root / "lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        # Whoever was filling them was killed: it would hold the lock.
+        for pattern in (f"*/{UNFINISHED}*", f"*/*/{UNFINISHED}*"):
+            for left in root.glob(pattern):
+                shutil.rmtree(left, ignore_errors=True)
         yield
 
 
 @contextlib.contextmanager
 def new_directory(target: Path) -> Iterator[Path]:
-    """Give a folder to fill; it becomes `target` at the end, or vanishes on an error."""
+    """Give a folder to fill; it becomes `target` at the end, or vanishes on an error.
+
+    The cache is to be `locked` meanwhile.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
+    work = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=target.parent))
     try:
         yield work
         work.chmod(0o755)

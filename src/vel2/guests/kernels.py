@@ -4,7 +4,6 @@ import contextlib
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from vel2.errors import UserError
 from vel2.guests.apt import AptError, AptRoot, Progress
 from vel2.guests.cache import cache_root, locked, new_directory
 from vel2.guests.packages import Package, download, extract, find_package
+from vel2.scratch import scratch
 
 __all__ = (
     "OFFERS",
@@ -306,7 +306,7 @@ def _install(
     """Download what holds an offer's file and put the file into the cache."""
     target = _folder(cache, offer) / package.version.replace(":", "%3a")
     for candidate in _candidates(offer, root, package):
-        with tempfile.TemporaryDirectory(prefix="vel2-") as folder:
+        with scratch() as folder:
             wanted = [(candidate.name, candidate.version)]
             (deb,) = download(root, wanted, Path(folder), progress)
             files = extract(deb, lambda path: bool(re.fullmatch(offer.wanted, path)), Path(folder))

@@ -7,7 +7,6 @@ import signal
 import stat
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from vel2.errors import UserError
 from vel2.guests.apt import RELEASES, AptError, AptRoot, Progress
 from vel2.guests.cache import cache_root, locked, new_directory
+from vel2.scratch import scratch
 
 __all__ = ("Package", "download", "extract", "fetch_closure", "find_package", "unpack")
 
@@ -213,7 +213,7 @@ def fetch_closure(
         if not target.exists():
             with (
                 new_directory(target) as tree,
-                tempfile.TemporaryDirectory(prefix="vel2-") as folder,
+                scratch() as folder,
             ):
                 unpack(download(root, closure, Path(folder), progress), tree)
     return target

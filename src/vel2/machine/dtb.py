@@ -5,7 +5,6 @@ the one who built it.
 """
 
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from vel2.errors import LaunchError, UserError
 from vel2.machine.config import BOARD, MachineConfig, machine_arguments
 from vel2.machine.memory import RAM_BASE, format_bytes
 from vel2.machine.version import require_qemu
+from vel2.scratch import scratch
 
 __all__ = ("Seeds", "children", "l1_device_tree", "open_tree", "pack_tree", "qemu_device_tree")
 
@@ -44,7 +44,7 @@ def qemu_device_tree(config: MachineConfig) -> bytes:
     :raises LaunchError: when QEMU refuses the configuration.
     """
     qemu, _ = require_qemu()
-    with tempfile.TemporaryDirectory(prefix="vel2-") as folder:
+    with scratch() as folder:
         path = Path(folder) / "virt.dtb"
         command = [str(qemu), "-M", f"{BOARD},dumpdtb={path}", *machine_arguments(config)]
         command += ["-monitor", "none", "-serial", "null"]

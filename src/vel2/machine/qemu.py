@@ -20,8 +20,8 @@ from typing import Any
 
 from qemu.qmp import EventListener, QMPClient, QMPError
 
+from vel2 import supervisor
 from vel2.errors import LaunchError
-from vel2.machine import supervisor
 from vel2.machine.config import BOARD, MachineConfig, machine_arguments, run_arguments
 from vel2.machine.console import Console, Line
 from vel2.machine.memory import GuestMemory

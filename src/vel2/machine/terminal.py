@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from enum import Enum
 from types import FrameType
 
+from vel2.errors import OutputError
 from vel2.machine.console import Console
 
 __all__ = ("Command", "EscapeFilter", "interact")
@@ -174,5 +175,15 @@ def _read_keys(stdin: int) -> bytes:
 
 
 def _write_all(stdout: int, data: bytes) -> None:
+    """Write to the user's terminal, or what is in its place.
+
+    :raises BrokenPipeError: when the reader has left.
+    :raises OutputError: when it cannot be written for another reason.
+    """
     while data:
-        data = data[os.write(stdout, data) :]
+        try:
+            data = data[os.write(stdout, data) :]
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError.of(error) from error

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.limits import LIMIT_S
+from tests.processes import started
 from tests.unit.guests.archive import GPG, LocalArchive
 from vel2.errors import UserError
 from vel2.guests import apt
 from vel2.guests.apt import AptError, AptRoot
-from vel2.guests.cache import cache_root, new_directory
+from vel2.guests.cache import cache_root, locked, new_directory
 from vel2.guests.kernels import KERNEL_NAMES, busybox, fetch, guest_kernel, guest_path, list_guests
 from vel2.guests.packages import extract, fetch_closure, unpack
 from vel2.guests.sources import Archive
@@ -311,6 +315,40 @@ def test_damaged_packages_are_refused(tmp_path: Path) -> None:
             use()
         assert str(caught.value).startswith("the package bad_1_arm64.deb cannot be unpacked (")
         assert str(caught.value).endswith("); fetch it again.")
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from vel2.guests.apt import AptRoot
+AptRoot(Path(sys.argv[1]), "trixie").run(["apt-get", "update"], "waiting")
+"""
+
+
+def test_a_killed_fetch_leaves_no_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pids = tmp_path / "pids"
+    os.mkfifo(pids)
+    (tmp_path / "apt-get").write_text(f"#!/bin/sh\necho $$ > {pids}\nexec sleep 1000\n")
+    (tmp_path / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with started([sys.executable, "-c", KILLED, tmp_path]) as process:
+        apt_get = os.pidfd_open(int(pids.read_text()))
+        process.kill()
+    # A pidfd becomes readable when its process ends.
+    ended, _, _ = select.select([apt_get], [], [], LIMIT_S)
+    os.close(apt_get)
+    assert ended, "apt-get goes on"
+
+
+def test_what_a_killed_fetch_was_filling_is_removed() -> None:
+    cache = cache_root()
+    left = [cache / "kernels" / "6.12" / ".new-x", cache / "closures" / ".new-y"]
+    kept = cache / "kernels" / "6.12" / "6.12.9-1"
+    for folder in (*left, kept):
+        folder.mkdir(parents=True)
+    with locked(cache):
+        assert not any(folder.exists() for folder in left)
+    assert kept.exists()
 
 
 @pytest.mark.network

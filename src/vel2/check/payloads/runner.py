@@ -1,10 +1,8 @@
 """Running a payload: at the machine's real EL2, and at virtual EL2 under vel2."""
 
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from vel2.arch.homes import Kind, Level
 from vel2.check.payloads.layout import MEMORY_BYTES
@@ -13,6 +11,7 @@ from vel2.machine.config import DEFAULT_CPU
 from vel2.machine.loader import load_kernel
 from vel2.machine.outcome import MachineExit
 from vel2.machine.qemu import Machine, MachineConfig
+from vel2.scratch import scratch
 
 __all__ = ("Report", "run_at_real_el2", "run_at_virtual_el2")
 
@@ -51,10 +50,10 @@ class Report:
 
 def run_at_real_el2(image: bytes, timeout: float = TIME_LIMIT_S, cpu: str = DEFAULT_CPU) -> Report:
     """Run a payload with nothing below it."""
-    with tempfile.NamedTemporaryFile(suffix=".Image") as file:
-        file.write(image)
-        file.flush()
-        config = MachineConfig(memory_bytes=MEMORY_BYTES, kernel=Path(file.name), cpu=cpu)
+    with scratch() as folder:
+        path = folder / "Image"
+        path.write_bytes(image)
+        config = MachineConfig(memory_bytes=MEMORY_BYTES, kernel=path, cpu=cpu)
         with Machine(config) as machine:
             end = machine.wait(timeout)
             return Report(_lines(machine.console.text), end)

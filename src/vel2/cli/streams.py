@@ -1,0 +1,66 @@
+"""Standard output and standard error of a program whose output matters.
+
+What cannot be written, to a full disk or a closed stream, ends the command with a sentence, which
+needs standard error; that one is allowed to fail. A reader that has left (`BrokenPipeError`) is
+not a mistake and stays what it is.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from vel2.errors import OutputError
+
+__all__ = ("drop_output", "guard_streams")
+
+STDOUT, STDERR = 1, 2
+
+
+class Guarded(io.FileIO):
+    """A standard stream; `failed` says what becomes of bytes that cannot be written."""
+
+    def __init__(self, descriptor: int, failed: Callable[[OSError], None]) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self._failed = failed
+
+    def write(self, data: Any, /) -> int:
+        """Write what fits."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self._failed(error)
+            return memoryview(data).nbytes
+
+
+def _raise(error: OSError) -> None:
+    raise OutputError.of(error) from error
+
+
+def _forget(error: OSError) -> None:
+    """Nobody could be told."""
+
+
+def _wrapped(raw: io.FileIO, like: io.TextIOWrapper) -> io.TextIOWrapper:
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=like.encoding,
+        errors=like.errors,
+        line_buffering=raw.fileno() == STDERR or raw.isatty(),
+    )
+
+
+def guard_streams() -> None:
+    """Put guarded streams in the place of the process's own."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = _wrapped(Guarded(STDOUT, _raise), sys.stdout)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = _wrapped(Guarded(STDERR, _forget), sys.stderr)
+
+
+def drop_output() -> None:
+    """Send the rest of the output nowhere: Python would complain once more when it flushes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
