@@ -10,7 +10,8 @@ from typing import Any, cast
 
 from vel2.lang import ir
 from vel2.lang.llvm_simulated import SIMULATION, SimulatedWriter
-from vel2.lang.lower.module import ModuleLowering, Source
+from vel2.lang.lower.module import ModuleLowering
+from vel2.lang.lower.source import Source
 from vel2.lang.lower.values import Type
 from vel2.lang.sim import Simulation, SimulationError, current
 from vel2.lang.structs import Struct, StructMeta

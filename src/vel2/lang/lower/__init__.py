@@ -1,7 +1,8 @@
 """From the AST of resident functions to the IR.
 
-`values` holds what an expression can be, `scope` the function being built, `expressions`, `calls`
-and `statements` one method per construct, `module` the work list. Only `lower_module` is for
+`source` is a Python function as written, `values` what an expression can be, `builder` the IR that
+is being made. A `context` joins them for one function and knows which function lowers which node;
+each kind of construct has a file of its own. `module` is the work list. Only `lower_module` is for
 others.
 """
 
