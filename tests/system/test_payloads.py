@@ -23,6 +23,7 @@ from vel2.check.payloads.layout import ARENA, MEMORY_BYTES, RAM_BASE
 from vel2.control.vm import UART1_BASE, Vm
 from vel2.errors import UserError
 from vel2.hyp import layout
+from vel2.hyp.state import PoolPage
 from vel2.machine.config import DEFAULT_CPU
 
 pytestmark = pytest.mark.qemu
@@ -30,12 +31,26 @@ pytestmark = pytest.mark.qemu
 L0_BASE = RAM_BASE + MEMORY_BYTES
 HOLE = 0x3F00_0000
 CANARY_PAGE = L0_BASE + layout.IMAGE_MAX_BYTES - 0x1000
+
+
+def canonical_root() -> int:
+    """Foretell where L0 puts the root of the canonical stage 2, of two pages for 40 bits.
+
+    It follows the records of the pool's pages, of which EL2's own stage 1 takes two.
+    """
+    pages = layout.pool_bytes(MEMORY_BYTES) // layout.PAGE_BYTES - 2
+    records = L0_BASE + layout.POOL_OFFSET + pages * PoolPage.size
+    return -(-records // (2 * layout.PAGE_BYTES)) * 2 * layout.PAGE_BYTES
+
+
 TARGETS = (
     L0_BASE,
     CANARY_PAGE,
     L0_BASE + layout.VM_OFFSET,
     L0_BASE + layout.PCPU_OFFSET + layout.VCPU_IN_PCPU,
     L0_BASE + layout.PCPU_OFFSET + layout.VNCR_IN_PCPU,
+    L0_BASE + layout.GIC_OFFSET,
+    canonical_root(),
     L0_BASE + layout.l0_bytes(MEMORY_BYTES) - 0x1000,
     UART1_BASE,
     HOLE,
@@ -82,6 +97,7 @@ def isolation(request: pytest.FixtureRequest) -> Isolation:
         l0.append(Integrity(vm, CANARY))
 
     def examine(vm: Vm) -> None:
+        assert vm.state.canonical.root == canonical_root()
         broken.extend(l0[0].broken())
         regions.extend(
             (vm.state.regions[i].base, vm.state.regions[i].length)
