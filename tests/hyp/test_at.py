@@ -242,7 +242,7 @@ def test_a_table_that_is_not_memory_is_an_external_abort(where: int, level: int,
             leaf_of(rig, table, where | LEAF | 3 << 6 | 0xF << 2)
         hardware = Hardware(rig, STOPPED | FSC.TRANSLATION + 2 << 1)
         expect_abort(rig, run(rig, instruction), FSC.SYNC_EXTERNAL_WALK + level)
-        assert len(hardware.asked) == 1
+        assert len(hardware.asked) == 2
 
 
 @pytest.mark.parametrize("level", range(4))
@@ -256,13 +256,23 @@ def test_a_table_that_is_not_memory_is_an_external_abort(where: int, level: int,
     ],
 )
 def test_a_table_that_l1_does_not_map_is_a_stage_2_fault(leaf: int, fsc: int, level: int) -> None:
-    """Show PAR_EL1 with L1's own fault and level, S and PTW: hardware is not asked again."""
+    """Show PAR_EL1 with L1's own fault and level, S and PTW, where hardware is stopped again."""
     rig = machine(VM)
     leaf_of(rig, STAGE1[level], leaf)
     hardware = Hardware(rig, STOPPED | FSC.TRANSLATION + 1 << 1)
     assert run(rig, AT.S1E1R) == Outcome.SKIP
     assert rig[sr.PAR_EL1] == STOPPED | fsc << 1
-    assert len(hardware.asked) == 1
+    assert len(hardware.asked) == 2
+
+
+@pytest.mark.parametrize("where", [0, HOLE])
+def test_hardware_may_find_another_fault_before_the_one_we_find(where: int) -> None:
+    """Show that what hardware says of the walk wins: software does not know all that stops it."""
+    rig = machine(VM)
+    rig.store(STAGE1[0] + 8 * (VA >> 39 & 511), where | 1 << 44 | 3)
+    Hardware(rig, STOPPED | FSC.TRANSLATION + 1 << 1, failed(FSC.ADDRESS_SIZE))
+    assert run(rig, AT.S1E1R) == Outcome.SKIP
+    assert rig[sr.PAR_EL1] == failed(FSC.ADDRESS_SIZE)
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])

@@ -9,9 +9,10 @@
 
 AT does not access the address it finds, but it reads tables, and hardware's decisions on the way
 are not made again in software. Where stage 2 stops hardware's walk the tables are followed
-(`stage1`): a guest's are made reachable in the shadow stage 2, and hardware is asked once more. A
-table where L1 has no memory is an External abort on the walk, which is an exception and not a
-result in PAR_EL1; what hardware's AT meets of that kind ends here too (`fallible`).
+(`stage1`): a guest's are made reachable in the shadow stage 2, and hardware is asked once more.
+Only where it is stopped again does software say why. A table where L1 has no memory is an External
+abort on the walk, which is an exception and not a result in PAR_EL1; what hardware's AT meets of
+that kind ends here too (`fallible`).
 """
 
 from collections.abc import Callable
@@ -162,18 +163,19 @@ def first_stage(vcpu: Vcpu, key: u64, va: u64) -> u64:
     if not is_stopped_on_walk(mrs(PAR)):
         return 0
     left = reach_tables(vcpu, va)
+    if not run(key, va, pan):
+        return abort_status()
+    par = mrs(PAR)
+    if not is_stopped_on_walk(par):
+        return 0
     if left != ALL_REACHED:
         fault = external_abort_of(vcpu, left)
         if fault == 0:
             msr(PAR, stage2_failure(vcpu.walk.fsc, True))
         return fault
-    if not run(key, va, pan):
-        return abort_status()
-    par = mrs(PAR)
-    if is_stopped_on_walk(par):
-        if not has_guest_stage2(vcpu):
-            return u64(FSC.SYNC_EXTERNAL_WALK + LEVEL)
-        msr(PAR, with_l1_level(vcpu, par))
+    if not has_guest_stage2(vcpu):
+        return u64(FSC.SYNC_EXTERNAL_WALK + LEVEL)
+    msr(PAR, with_l1_level(vcpu, par))
     return 0
 
 
