@@ -6,6 +6,7 @@ that lead back to themselves, sizes out of range, tables where nothing answers. 
 other half is the host's, which looks at L0 afterwards.
 """
 
+from vel2.check.payloads import survival_running as running
 from vel2.check.payloads import survival_walks as walks
 from vel2.check.payloads.layout import Parameters, State
 from vel2.check.payloads.runtime import finish, reset_guest
@@ -17,6 +18,7 @@ def survival_main(state: State, parameters: Parameters) -> None:
     """Run the payload."""
     reset_guest()
     walks.guest_walks(state, parameters)
+    running.guest_accesses(state, parameters)
     walks.maintenance(state, parameters)
     walks.tables_in_flash(state)
     walks.tables_in_a_device(state)

@@ -59,6 +59,8 @@ HOLE = 0x3F00_0000
 PLATFORM_BUS = 0x0C00_0000
 """A window of the machine with nothing in it: L1 has it, and no device answers there."""
 NOWHERE = (PLATFORM_BUS, HOLE)
+BEYOND, IPS_32_BITS = 1 << 36, 0
+"""A table beyond TCR_EL1.IPS, where stage 2 has nothing either."""
 LARGE_TABLE_WORDS = 0x1_0000 // 8
 TCR = sr.TCR_EL1
 REGIMES = (
@@ -113,18 +115,18 @@ def translate_all(state: State) -> None:
 
 
 @resident
-def in_each_regime(state: State, root: u64, what: u64) -> None:
+def in_each_regime(state: State, root: u64, what: u64, ips: u64) -> None:
     """Translate by tables that begin at `root`, with each size and granule, and big-endian too."""
     msr(sr.TTBR0_EL12, root)
     msr(sr.TTBR1_EL12, root)
     for name, tcr in REGIMES:
-        msr(sr.TCR_EL12, tcr | TCR.IPS.put(physical_size()))
+        msr(sr.TCR_EL12, tcr | TCR.IPS.put(ips))
         msr(sr.SCTLR_EL12, SCTLR_ON)
         isb()
         heading(what, 0)
         heading(bytes_address(name), 0)
         translate_all(state)
-    msr(sr.TCR_EL12, REGIMES[0][1] | TCR.IPS.put(physical_size()))
+    msr(sr.TCR_EL12, REGIMES[0][1] | TCR.IPS.put(ips))
     msr(sr.SCTLR_EL12, SCTLR_ON | sr.SCTLR_EL1.EE.mask)
     isb()
     heading(what, 1)
@@ -142,6 +144,7 @@ def fill_table(table: u64, entry: u64) -> None:
 def guest_walks(state: State, parameters: Parameters) -> None:
     """Let EL2 translate by L2's tables: in circles, and into nothing, with and without stage 2."""
     msr(sr.MAIR_EL12, MAIR)
+    size = physical_size()
     circle = new_large_table(state)
     lost = new_large_table(state)
     stage2 = stage2_table(state, parameters.ram_end)
@@ -154,13 +157,15 @@ def guest_walks(state: State, parameters: Parameters) -> None:
         else:
             use_stage2(stage2, VMID)
         fill_table(circle, circle | TABLE)
-        in_each_regime(state, circle, bytes_address(b"circle\0"))
+        in_each_regime(state, circle, bytes_address(b"circle\0"), size)
         fill_table(circle, big_endian(circle | TABLE))
-        in_each_regime(state, circle, bytes_address(b"circle-big-endian\0"))
+        in_each_regime(state, circle, bytes_address(b"circle-big-endian\0"), size)
         for nowhere in NOWHERE:
-            in_each_regime(state, nowhere, bytes_address(b"nowhere\0"))
+            in_each_regime(state, nowhere, bytes_address(b"nowhere\0"), size)
             fill_table(lost, nowhere | TABLE)
-            in_each_regime(state, lost, bytes_address(b"lost\0"))
+            in_each_regime(state, lost, bytes_address(b"lost\0"), size)
+        fill_table(lost, BEYOND | TABLE)
+        in_each_regime(state, lost, bytes_address(b"beyond\0"), IPS_32_BITS)
     msr(sr.SCTLR_EL12, SCTLR_OFF)
     set_hcr(HCR_HOST)
     invalidate_all()
