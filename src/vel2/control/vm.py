@@ -180,9 +180,9 @@ class Vm:
         vm.entry_x0 = entry_x0
         vm.gic = self.l0_base + layout.GIC_OFFSET
         vm.its_control = its_control(memory_map)
-        vm.redistributor_count = CPUS
         for index, base in enumerate(redistributors(memory_map, CPUS)):
             vm.redistributors[index] = base
+            vm.redistributor_count = index + 1
         regions = l1_regions(memory_map, config.memory_bytes)
         vm.ram_base = RAM_BASE
         vm.ram_end = RAM_BASE + config.memory_bytes
