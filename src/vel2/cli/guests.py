@@ -9,7 +9,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from vel2.cli.terminal import Terminal
-from vel2.guests.kernels import OFFERS, Guest, fetch, list_guests
+from vel2.errors import UserError
+from vel2.guests.kernels import OFFERS, Guest, fetch, list_guests, remove, remove_all
+from vel2.machine.memory import format_bytes
 
 __all__ = ("guests", "progress_bars")
 
@@ -26,6 +28,7 @@ def guests() -> None:
       vel2 guests list
       vel2 guests fetch                  everything
       vel2 guests fetch 6.12 busybox     what the demo needs
+      vel2 guests remove 6.1             give its room back
     """  # noqa: D301
 
 
@@ -72,8 +75,20 @@ def complete_name(
 
 @guests.command("fetch")
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_name)
-def fetch_command(names: tuple[str, ...]) -> None:
+@click.option("--renew", is_flag=True, help="Fetch anew, whatever the cache has.")
+def fetch_command(names: tuple[str, ...], renew: bool) -> None:
     """Fetch guests in their newest version; all of them when no NAME is given."""
     with progress_bars() as progress:
-        fetched = fetch(names, progress)
+        fetched = fetch(names, progress, renew)
     print_guests(fetched)
+
+
+@guests.command("remove")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_name)
+@click.option("--all", "everything", is_flag=True, help="All, and what was fetched for them.")
+def remove_command(names: tuple[str, ...], everything: bool) -> None:
+    """Remove guests from the cache, in all their versions."""
+    if bool(names) == everything:
+        raise UserError("what to remove is NAMEs or --all; give one of them.")
+    freed = remove_all() if everything else remove(names)
+    click.echo(f"{format_bytes(freed)} freed")

@@ -5,21 +5,25 @@ The system's proxies and credentials hold; its sources, preferences, hooks, list
 do not, and nothing of it is written. Metadata not signed by Debian's keys is refused by apt.
 """
 
+import errno
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 from debian.deb822 import Deb822
 
 from vel2 import supervisor
 from vel2.errors import UserError
+from vel2.guests.cache import CacheError
 from vel2.guests.sources import Archive, find_archive, read_system
 
 __all__ = ("RELEASES", "AptError", "AptRoot", "Progress")
@@ -29,6 +33,11 @@ Progress = Callable[[str, float], None]
 
 ARCHITECTURE = "arm64"
 LISTS_FRESH_S = 24 * 3600
+LOOK_S = 1.0
+FULL_S = 5.0
+"""A disk that is full for so long will stay so: apt waits for room, and says that it works."""
+TERMINATE_S = 10.0
+FULL_BYTES = 1 << 16
 
 RELEASES: Mapping[str, tuple[str, ...]] = {
     "bookworm": ("bookworm", "bookworm-updates", "bookworm-security", "bookworm-backports"),
@@ -176,7 +185,7 @@ class AptRoot:
         reader, writer = os.pipe()
         options = ["-c", str(self.path / "apt.conf"), "-o", f"APT::Status-Fd={writer}"]
         with (
-            os.fdopen(reader, "r", errors="replace") as status,
+            os.fdopen(reader, "rb", buffering=0) as status,
             tempfile.TemporaryFile("w+", errors="replace") as output,
         ):
             process = subprocess.Popen(
@@ -191,12 +200,11 @@ class AptRoot:
             os.close(writer)
             try:
                 # The pipe's end of file comes when apt and its helpers have ended.
-                for line in status:
+                for line in self._said(status):
                     _report(line, doing, progress)
                 process.wait()
             except BaseException:
-                process.terminate()
-                process.wait()
+                _end(process)
                 raise
             output.seek(0)
             text = output.read()
@@ -205,6 +213,28 @@ class AptRoot:
         if progress is not None:
             progress(doing, 1.0)
         return text
+
+    def _said(self, status: FileIO) -> Iterator[str]:
+        """Yield the lines of apt's status pipe, until its end.
+
+        :raises CacheError: when the disk is full: apt would wait for ever.
+        """
+        waiting = b""
+        had_room = time.monotonic()
+        while True:
+            ready, _, _ = select.select([status], [], [], LOOK_S)
+            now = time.monotonic()
+            if not is_full(self.path):
+                had_room = now
+            elif now - had_room > FULL_S:
+                raise CacheError.of(self.path, os.strerror(errno.ENOSPC))
+            if not ready:
+                continue
+            data = os.read(status.fileno(), 1 << 16)
+            *lines, waiting = (waiting + data).split(b"\n")
+            yield from (line.decode(errors="replace") for line in lines)
+            if not data:
+                return
 
     def show(self, package: str, suite: str | None = None) -> Deb822 | None:
         """Return the control record of a package's candidate version.
@@ -221,6 +251,22 @@ class AptRoot:
         except AptError:
             return None
         return next(iter(Deb822.iter_paragraphs(text.splitlines(True), use_apt_pkg=False)), None)
+
+
+def is_full(folder: Path) -> bool:
+    """Whether there is no room where a folder is."""
+    about = os.statvfs(folder)
+    return about.f_bavail * about.f_frsize < FULL_BYTES
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that is not wanted any more, by force when it does not listen."""
+    process.terminate()
+    try:
+        process.wait(TERMINATE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _report(line: str, doing: str, progress: Progress | None) -> None:

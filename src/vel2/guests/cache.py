@@ -1,6 +1,7 @@
 """Where guests are kept, and how files get there whole or not at all."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -10,9 +11,24 @@ from pathlib import Path
 
 from vel2.errors import UserError
 
-__all__ = ("cache_root", "locked", "new_directory")
+__all__ = ("CacheError", "cache_root", "locked", "new_directory")
 
 UNFINISHED = ".new-"
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
+class CacheError(UserError):
+    """The cache cannot be written."""
+
+    exit_code = 3
+
+    @classmethod
+    def of(cls, folder: Path, why: str) -> "CacheError":
+        """Say why, and what to do."""
+        return cls(
+            f"nothing can be written to {folder} ({why}); make room there, or set XDG_CACHE_HOME to"
+            " another folder."
+        )
 
 
 def cache_root() -> Path:
@@ -35,9 +51,23 @@ def cache_root() -> Path:
 
 
 @contextlib.contextmanager
+def explained(root: Path) -> Iterator[None]:
+    """Turn a full disk and its kin into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise CacheError.of(root, str(error.strerror)) from error
+
+
+@contextlib.contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Keep other vel2 processes from changing the cache; wait for them first."""
-    with (root / "lock").open("a") as file:
+    """Keep other vel2 processes from changing the cache; wait for them first.
+
+    :raises CacheError: when the cache cannot be written.
+    """
+    with explained(root), (root / "lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         # Whoever was filling them was killed: it would hold the lock.
         for pattern in (f"*/{UNFINISHED}*", f"*/*/{UNFINISHED}*"):

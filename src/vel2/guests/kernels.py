@@ -1,6 +1,8 @@
 """The guests on offer, which of them are at hand, and fetching them."""
 
 import contextlib
+import functools
+import hashlib
 import json
 import re
 import shutil
@@ -26,6 +28,8 @@ __all__ = (
     "guest_kernel",
     "guest_path",
     "list_guests",
+    "remove",
+    "remove_all",
 )
 
 DESCRIPTION = "guest.json"
@@ -169,7 +173,7 @@ def guest_kernel(name: str) -> GuestKernel:
     """
     if name not in KERNEL_NAMES:
         raise UserError(f"there is no kernel {name!r} on offer; use {_listing(KERNEL_NAMES)}.")
-    guest = _at_hand(cache_root(), OFFERS[name])
+    guest = _checked(cache_root(), name)
     if guest.path is None or guest.version is None or guest.package is None:
         raise UserError(
             f"kernel {name} has not been fetched; run `vel2 guests fetch {name}` first."
@@ -184,7 +188,7 @@ def guest_path(name: str) -> Path:
     """
     if name not in OFFERS:
         raise UserError(f"there is no guest {name!r} on offer; use {_listing(tuple(OFFERS))}.")
-    guest = _at_hand(cache_root(), OFFERS[name])
+    guest = _checked(cache_root(), name)
     if guest.path is None:
         # A version alone would not say of what.
         what = f"kernel {name}" if guest.kind == "kernel" else name
@@ -200,21 +204,28 @@ def busybox() -> Path:
     return guest_path("busybox")
 
 
-def fetch(names: Sequence[str] = (), progress: Progress | None = None) -> list[Guest]:
+def fetch(
+    names: Sequence[str] = (), progress: Progress | None = None, renew: bool = False
+) -> list[Guest]:
     """Bring guests into the cache in their newest version.
 
-    What is already the newest is left alone. When the mirror cannot be reached, what the cache has
-    is good enough.
+    What is already the newest, and undamaged, is left alone. When the mirror cannot be reached,
+    what the cache has is good enough.
 
     :param names: as in `OFFERS`; all of them when empty.
+    :param renew: fetch all anew, whatever the cache has.
     :raises UserError: when a name is not offered, or a guest is neither fetched nor reachable.
     """
+    _require_offered(names)
+    cache = cache_root()
+    with locked(cache):
+        return [_fetch_one(cache, OFFERS[name], progress, renew) for name in names or OFFERS]
+
+
+def _require_offered(names: Sequence[str]) -> None:
     for name in names:
         if name not in OFFERS:
             raise UserError(f"there is no guest {name!r} on offer; use {_listing(tuple(OFFERS))}.")
-    cache = cache_root()
-    with locked(cache):
-        return [_fetch_one(cache, OFFERS[name], progress) for name in names or OFFERS]
 
 
 def _listing(names: Sequence[str]) -> str:
@@ -231,7 +242,9 @@ def _versions(cache: Path, offer: Offer) -> Iterator[tuple[Version, Path, dict[s
         # A description that cannot be read, after a full disk say, is as good as none.
         with contextlib.suppress(ValueError, TypeError, KeyError, OSError):
             known = json.loads(path.read_text())
-            if (path.parent / known["file"]).is_file():
+            about = (path.parent / known["file"]).stat()
+            # Entries of earlier versions do not say it.
+            if about.st_size == known.get("bytes", about.st_size):
                 yield Version(known["debian_version"]), path.parent, known
 
 
@@ -250,16 +263,87 @@ def _at_hand(cache: Path, offer: Offer) -> Guest:
     )
 
 
-def _fetch_one(cache: Path, offer: Offer, progress: Progress | None) -> Guest:
+def _hash_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@functools.lru_cache
+def _matches(path: Path, modified_ns: int, wanted: str) -> bool:
+    """Whether a file's content is what was fetched; a changed file has another time."""
+    return _hash_of(path) == wanted
+
+
+def _is_whole(folder: Path, known: dict[str, str]) -> bool:
+    path = folder / known["file"]
+    wanted = known.get("sha256")
+    return wanted is None or _matches(path, path.stat().st_mtime_ns, wanted)
+
+
+def _checked(cache: Path, name: str) -> Guest:
+    """Give what the cache has of an offer, once its content is known to be what was fetched.
+
+    :raises UserError: when it is not.
+    """
+    offer = OFFERS[name]
+    guest = _at_hand(cache, offer)
+    for _, folder, known in _versions(cache, offer):
+        if guest.path == folder / known["file"] and not _is_whole(folder, known):
+            raise UserError(
+                f"{guest.path} is damaged: it is not what was fetched;"
+                f" run `vel2 guests fetch {name}` to fetch it again."
+            )
+    return guest
+
+
+def _drop_damaged(cache: Path, offer: Offer) -> None:
+    for _, folder, known in list(_versions(cache, offer)):
+        if not _is_whole(folder, known):
+            shutil.rmtree(folder)
+
+
+def remove(names: Sequence[str]) -> int:
+    """Remove guests from the cache, in all their versions.
+
+    :param names: as in `OFFERS`.
+    :return: how many bytes that gave back.
+    :raises UserError: when a name is not offered.
+    """
+    _require_offered(names)
+    cache = cache_root()
+    with locked(cache):
+        return sum(_remove_tree(_folder(cache, OFFERS[name])) for name in names)
+
+
+def remove_all() -> int:
+    """Remove every guest, with the package lists and the unpacked packages; give the bytes."""
+    cache = cache_root()
+    kinds = sorted({f"{offer.kind}s" for offer in OFFERS.values()})
+    with locked(cache):
+        return sum(_remove_tree(cache / name) for name in (*kinds, "closures", "apt"))
+
+
+def _remove_tree(folder: Path) -> int:
+    freed = sum(path.lstat().st_blocks * 512 for path in folder.rglob("*"))
+    if folder.exists():
+        shutil.rmtree(folder)
+    return freed
+
+
+def _fetch_one(cache: Path, offer: Offer, progress: Progress | None, renew: bool) -> Guest:
+    _drop_damaged(cache, offer)
     have = _at_hand(cache, offer)
     roots = [AptRoot.open(cache / "apt", release) for release, _ in offer.sources]
-    if have.path is not None and _checked_since_update(have.path, roots):
+    if not renew and have.path is not None and _checked_since_update(have.path, roots):
         return have
     try:
-        root, package = _newest(offer, roots, progress)
-        if package.version not in {str(version) for version, _, _ in _versions(cache, offer)}:
+        root, package = _newest(offer, roots, progress, renew)
+        versions = {str(version) for version, _, _ in _versions(cache, offer)}
+        if renew or package.version not in versions:
             _install(cache, offer, root, package, progress)
     except AptError as error:
+        if renew:
+            raise
         if have.path is None:
             raise AptError(f"{offer.name} is not in the cache, and {error}") from error
         return have
@@ -276,14 +360,14 @@ def _checked_since_update(path: Path, roots: Sequence[AptRoot]) -> bool:
 
 
 def _newest(
-    offer: Offer, roots: Sequence[AptRoot], progress: Progress | None
+    offer: Offer, roots: Sequence[AptRoot], progress: Progress | None, renew: bool
 ) -> tuple[AptRoot, Package]:
     """Find the newest version of an offer's package among its sources."""
     found: list[tuple[AptRoot, Package]] = []
     failures: list[AptError] = []
     for root, (_, suite) in zip(roots, offer.sources, strict=True):
         try:
-            root.update(progress)
+            root.update(progress, force=renew)
         except AptError as error:
             failures.append(error)
             continue
@@ -317,6 +401,8 @@ def _install(
                 "file": files[0].name,
                 "package": candidate.name,
                 "debian_version": package.version,
+                "bytes": files[0].stat().st_size,
+                "sha256": _hash_of(files[0]),
             }
             with new_directory(target) as work:
                 shutil.copyfile(files[0], work / files[0].name)

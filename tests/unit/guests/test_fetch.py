@@ -18,8 +18,17 @@ from tests.unit.guests.archive import GPG, LocalArchive
 from vel2.errors import UserError
 from vel2.guests import apt
 from vel2.guests.apt import AptError, AptRoot
-from vel2.guests.cache import cache_root, locked, new_directory
-from vel2.guests.kernels import KERNEL_NAMES, busybox, fetch, guest_kernel, guest_path, list_guests
+from vel2.guests.cache import CacheError, cache_root, locked, new_directory
+from vel2.guests.kernels import (
+    KERNEL_NAMES,
+    busybox,
+    fetch,
+    guest_kernel,
+    guest_path,
+    list_guests,
+    remove,
+    remove_all,
+)
 from vel2.guests.packages import extract, fetch_closure, unpack
 from vel2.guests.sources import Archive
 
@@ -146,6 +155,81 @@ def test_a_damaged_cache_entry_is_fetched_again(archive: LocalArchive, damage: s
     assert guest_at_hand("6.12") is None
     fetch(["6.12"])
     assert guest_kernel("6.12").image_path == image
+
+
+@needs_apt
+@pytest.mark.parametrize("damage", ["cut short", "changed"])
+def test_a_kernel_that_is_not_what_was_fetched(archive: LocalArchive, damage: str) -> None:
+    add_kernel_6(archive, "trixie", "6.12.9-1", "6.12.9", BIG)
+    archive.publish("trixie")
+    fetch(["6.12"])
+    image = guest_kernel("6.12").image_path
+    with image.open("r+b") as file:
+        if damage == "cut short":
+            file.truncate(len(BIG) // 2)
+        else:
+            file.write(b"#")
+    with pytest.raises(UserError) as caught:
+        guest_path("6.12")
+    assert str(caught.value) == (
+        "kernel 6.12 has not been fetched; run `vel2 guests fetch 6.12` first."
+        if damage == "cut short"
+        else f"{image} is damaged: it is not what was fetched;"
+        " run `vel2 guests fetch 6.12` to fetch it again."
+    )
+    fetch(["6.12"])
+    assert guest_path("6.12").read_bytes() == BIG
+
+
+@needs_apt
+def test_a_guest_is_renewed_and_removed(archive: LocalArchive) -> None:
+    add_kernel_6(archive, "trixie", "6.12.9-1", "6.12.9", BIG)
+    archive.publish("trixie")
+    fetch(["6.12"])
+    image = guest_path("6.12")
+    before = image.stat().st_ino
+    fetch(["6.12"])
+    assert image.stat().st_ino == before
+    fetch(["6.12"], renew=True)
+    assert image.stat().st_ino != before and image.read_bytes() == BIG
+    assert remove(["6.12"]) >= len(BIG)
+    assert guest_at_hand("6.12") is None
+    assert remove(["6.12"]) == 0
+    fetch(["6.12"])
+    assert remove_all() >= len(BIG)
+    assert [path.name for path in cache_root().iterdir()] == ["lock"]
+    shutil.rmtree(archive.path / "dists")
+    with pytest.raises(AptError):
+        fetch(["6.12"], renew=True)
+
+
+def test_apt_that_waits_on_a_full_disk_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "apt-get").write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 1000\n")
+    (tmp_path / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(apt, "LOOK_S", 0.01)
+    monkeypatch.setattr(apt, "FULL_S", 0.05)
+    monkeypatch.setattr(apt, "is_full", lambda folder: (tmp_path / "pid").exists())
+    with pytest.raises(CacheError) as caught:
+        AptRoot(tmp_path, "trixie").run(["apt-get", "update"], "fetching")
+    assert str(caught.value) == (
+        f"nothing can be written to {tmp_path} (No space left on device);"
+        " make room there, or set XDG_CACHE_HOME to another folder."
+    )
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_full_disk_is_a_sentence() -> None:
+    with (
+        pytest.raises(CacheError, match=r"\(No space left on device\); make room there"),
+        locked(cache_root()),
+        open("/dev/full", "w") as full,
+    ):
+        full.write("x")
+        full.flush()
 
 
 @needs_apt
