@@ -10,13 +10,14 @@ from tests.hyp.rig import Rig, fresh_rig
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.hyp import context, exception, trap
-from vel2.hyp.outcome import Fatal, Stop
+from vel2.hyp.outcome import Fatal
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2
 
 VBAR_VEL2, VBAR_VEL1 = 0xFFFF_8000_0001_0000, 0xFFFF_8000_0002_0000
 ELR_WAS = 0xFFFF_0000_1234_5678
 KINDS = {"sync": 0x000, "IRQ": 0x080, "FIQ": 0x100, "SError": 0x180}
-TGE = sr.HCR_EL2.TGE.mask
+HCR = sr.HCR_EL2
+TGE = HCR.TGE.mask
 SPAN = sr.SCTLR_EL1.SPAN.mask
 DSSBS = sr.SCTLR_EL1.DSSBS.mask
 N_Z_C_V, DIT, UAO, PAN = 0xF << 28, 1 << 24, 1 << 23, 1 << 22
@@ -128,12 +129,36 @@ def test_interrupts_of_l2_go_to_vel2(handler: object, kind: str, counter: str) -
     assert rig.vm.fatal_code == Fatal.NONE
 
 
-@pytest.mark.parametrize("handler", [trap.handle_irq, trap.handle_fiq, trap.handle_serror])
-def test_an_interrupt_in_the_hyp_context_is_a_bug_of_ours(handler: object) -> None:
-    """Show that what cannot happen stops the machine with its state."""
+@pytest.mark.parametrize("handler", [trap.handle_irq, trap.handle_fiq])
+def test_an_interrupt_in_the_hyp_context_stays_pending(handler: object) -> None:
+    """Show that hardware is told again to take it to vEL2, and that L0 lives."""
     rig = machine(CONTEXT_VEL2, 0b0101, 0, 0, 0)
-    rig[sr.ELR_EL2] = 0x4242
+    before = rig.vcpu.pc, rig.vcpu.pstate
+    rig[sr.HCR_EL2] = HCR.compose(IMO=1, FMO=1, AMO=1, TGE=1)
     rig.run(handler, rig.vcpu)
-    assert rig.vm.fatal_code == Fatal.UNEXPECTED_INTERRUPT
-    assert rig.vm.stop_reason == Stop.FATAL
-    assert rig.vm.fatal_elr == 0x4242
+    assert rig[sr.HCR_EL2] & HCR.compose(IMO=1, FMO=1, AMO=1, TGE=1) == 0
+    assert (rig.vcpu.pc, rig.vcpu.pstate) == before
+    assert rig.vm.fatal_code == Fatal.NONE
+
+
+def test_an_serror_in_the_hyp_context_is_vel2s() -> None:
+    """Show that it is not lost: hardware has taken it, and will not again."""
+    rig = machine(CONTEXT_VEL2, 0b0101, 0, 0, 0)
+    rig[sr.ESR_EL2] = syndrome = ESR_ELx.compose(EC=EC.SERROR, IL=1, ISS=0x11)
+    rig.run(trap.handle_serror, rig.vcpu)
+    assert rig.vcpu.pc == VBAR_VEL2 + 0x200 + KINDS["SError"]
+    assert rig[sr.ESR_EL1] == syndrome
+    assert rig.vm.fatal_code == Fatal.NONE
+
+
+def test_an_exception_from_aarch32_at_el0_takes_its_own_vector() -> None:
+    """Show AArch64.TakeException's lower_32: EL1's vectors for a lower EL in AArch32."""
+    user = 0x1D0
+    rig = machine(CONTEXT_VEL1, user, 0, 0, 0)
+    rig.run(exception.take_to_running_el1, rig.vcpu, 0)
+    assert rig.vcpu.pc == VBAR_VEL1 + 0x600
+    assert rig[sr.SPSR_EL1] == user
+    rig = machine(CONTEXT_VEL1, user, 0, 0, 0)
+    rig.run(exception.take_to_vel2, rig.vcpu, 0)
+    assert rig.vcpu.pc == VBAR_VEL2 + 0x400
+    assert rig[sr.SPSR_EL1] == user

@@ -22,7 +22,7 @@ from vel2.arch.homes import slot
 from vel2.arch.insn import DC
 from vel2.hyp import mmio, pool, shadow
 from vel2.hyp.answer import forward_with_far
-from vel2.hyp.exception import EL0T, MODE
+from vel2.hyp.exception import is_el0
 from vel2.hyp.fallible import try_at_s1e1r
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.pool import PAGE_MASK
@@ -106,7 +106,7 @@ def external_abort(vcpu: Vcpu) -> Outcome:
     esr = vcpu.esr
     if is_maintenance(vcpu):
         return Outcome.SKIP
-    from_el0 = vcpu.pstate & MODE == EL0T
+    from_el0 = is_el0(vcpu.pstate)
     ec = ESR_ELx.EC.get(esr)
     if not from_el0:
         ec = u64(ec + LOWER_TO_SAME)
@@ -179,7 +179,7 @@ def l1_forbids(vcpu: Vcpu) -> bool:
         # Being readable has no part in it (AArch64.S2DirectBasePermissions).
         if xn == XN_NEVER:
             return True
-        if vcpu.pstate & MODE == EL0T:
+        if is_el0(vcpu.pstate):
             return xn == XN_EL1_ONLY
         return xn == XN_EL0_ONLY
     needed = S2AP_READ

@@ -34,6 +34,15 @@ def forward_with_far(vcpu: Vcpu) -> Outcome:
 
 
 @resident
+def inject_with_far(vcpu: Vcpu) -> Outcome:
+    """Give an exception to the EL1 that runs, with hardware's syndrome and fault address."""
+    vcpu.syndrome = vcpu.esr
+    vcpu.syndrome_far = vcpu.far
+    vcpu.syndrome_has_far = 1
+    return Outcome.INJECT
+
+
+@resident
 def undefined(vcpu: Vcpu) -> Outcome:
     """Answer an instruction that is UNDEFINED for the guest."""
     vcpu.syndrome = UNDEFINED_SYNDROME

@@ -26,6 +26,7 @@ SERROR = 0x180
 FROM_CURRENT_SP0 = 0x000
 FROM_CURRENT_SPX = 0x200
 FROM_LOWER_AARCH64 = 0x400
+FROM_LOWER_AARCH32 = 0x600
 
 MODE = SPSR_ELx.M.mask | SPSR_ELx.nRW.mask
 EL0T = 0b0000
@@ -92,10 +93,16 @@ def spsr_of(vcpu: Vcpu, held: u64) -> u64:
 
 
 @inline
+def is_el0(pstate: u64) -> bool:
+    """Whether a PSTATE is EL0's, of AArch64 or AArch32. EL1 is never AArch32 (HCR_EL2.RW)."""
+    return pstate & SPSR_ELx.M.mask == 0
+
+
+@inline
 def virtual_spsr(vcpu: Vcpu) -> u64:
     """Give the interrupted PSTATE as the guest sees it: in the hyp context EL1 is EL2."""
     pstate = vcpu.pstate
-    if vcpu.context == CONTEXT_VEL2 and pstate & MODE != EL0T:
+    if vcpu.context == CONTEXT_VEL2 and not is_el0(pstate):
         return pstate ^ EL1_TO_EL2
     return pstate
 
@@ -124,6 +131,8 @@ def take_to_running_el1(vcpu: Vcpu, kind: u64) -> None:
         base = FROM_CURRENT_SPX
     elif mode == EL1T:
         base = FROM_CURRENT_SP0
+    elif mode & SPSR_ELx.nRW.mask != 0:
+        base = FROM_LOWER_AARCH32
     sets_pan = True
     if vcpu.context == CONTEXT_VEL2:
         sets_pan = vcpu.e2h != 0 and page_of(vcpu).slot[HCR_SLOT] & VHE_HOST != 0

@@ -39,13 +39,15 @@ OWN: dict[type[Register], int] = {
     sr.HDFGWTR_EL2: sr.HDFGWTR_EL2.compose(**dict.fromkeys(SELECTORS + TURN_ON_COUNTERS, 1)),
 }
 """What L0 traps for itself in every context (`selectors`)."""
+HINTS = (sr.HFGITR_EL2.PSBCSYNC,)
+"""Bits of hidden features whose instructions are hints, and go on doing nothing."""
 
 
 def positive_bits(register: type[Register]) -> int:
-    """Mask the bits of a fine-grained register that trap when they are 1."""
+    """Mask the bits of a fine-grained register that trap when they are 1, and that L1 has."""
     mask = 0
     for field in register.fields:
-        if field.mask & register.known and not field.negative:
+        if field.mask & register.known and not field.negative and field not in HINTS:
             mask |= field.mask
     return mask
 

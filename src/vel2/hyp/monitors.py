@@ -16,7 +16,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.hyp import selectors
 from vel2.hyp.controls import MDCR_INDEX
-from vel2.hyp.exception import EL0T, MODE
+from vel2.hyp.exception import is_el0
 from vel2.hyp.selectors import ALL_COUNTERS, CYCLE, CYCLE_BIT, MDCR, SELECTORS, TYPER
 from vel2.hyp.state import CONTEXT_VEL1, Vcpu, Vm, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
@@ -50,7 +50,7 @@ def has_pmu(vcpu: Vcpu) -> bool:
 @inline
 def below_el2(vcpu: Vcpu) -> bool:
     """Whether EL1 or EL0 runs, which MDCR_EL2.HPMN limits."""
-    return vcpu.context == CONTEXT_VEL1 or vcpu.pstate & MODE == EL0T
+    return vcpu.context == CONTEXT_VEL1 or is_el0(vcpu.pstate)
 
 
 @inline
@@ -209,7 +209,7 @@ def increment(vcpu: Vcpu, counters: u64) -> None:
 @inline
 def counts_here(vcpu: Vcpu, hardware_filter: u64) -> bool:
     """Whether hardware's filter lets a counter count where the guest was."""
-    if vcpu.pstate & MODE == EL0T:
+    if is_el0(vcpu.pstate):
         return TYPER.U.get(hardware_filter) == TYPER.NSU.get(hardware_filter)
     return TYPER.P.get(hardware_filter) == TYPER.NSK.get(hardware_filter)
 

@@ -16,8 +16,8 @@ class Outcome(IntEnum):
     """Take a synchronous exception to the running EL1 with the syndrome in `Vcpu.syndrome`."""
     HOST = 4
     """Ask CPython."""
-    FATAL = 5
-    """A bug of ours: record everything and stop the machine."""
+    UNDEFINED = 5
+    """Nobody answers: the instruction is UNDEFINED."""
     AHEAD = 6
     """As SKIP; and what follows may be done by `ahead` before the guest runs on."""
 
@@ -38,10 +38,8 @@ class Fatal(IntEnum):
     VECTOR_SAME_EL = 1
     """An exception from EL2 itself; `Vm.fatal_detail` is the vector's number."""
     VECTOR_AARCH32 = 2
-    UNEXPECTED_INTERRUPT = 3
-    """A physical interrupt reached EL2 although a hyp context was running with IMO=FMO=AMO=0."""
-    UNEXPECTED_TRAP = 4
-    POOL_EXHAUSTED = 5
-    BAD_OUTCOME = 6
-    BAD_MACHINE = 7
+    """An exception by a vector for AArch32, although HCR_EL2.RW makes EL1 AArch64."""
+    POOL_EXHAUSTED = 3
+    BAD_OUTCOME = 4
+    BAD_MACHINE = 5
     """The machine below lacks something L0 needs; `Vm.fatal_detail` names it (see `start`)."""

@@ -10,15 +10,14 @@ from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, FSC, ISS_SOFTSTEP, ESR_ELx
 from vel2.arch.homes import slot
 from vel2.arch.pstate import SPSR_ELx
-from vel2.hyp import abort, ahead, eret, smc, sve, sysreg
-from vel2.hyp.answer import forward, forward_with_far, inject, undefined
+from vel2.hyp import aarch32, abort, ahead, controls, eret, smc, sve, sysreg
+from vel2.hyp.answer import forward, forward_with_far, inject, inject_with_far, undefined
 from vel2.hyp.exception import (
-    EL0T,
     FIQ,
     IRQ,
-    MODE,
     SERROR,
     SYNC,
+    is_el0,
     take_to_running_el1,
     take_to_vel2,
 )
@@ -46,9 +45,9 @@ def hvc_from_vel2(vcpu: Vcpu) -> Outcome:
 
 
 @resident
-def unexpected(vcpu: Vcpu) -> Outcome:
-    """Refuse a trap that nothing we set can cause."""
-    return Outcome.FATAL
+def hint(vcpu: Vcpu) -> Outcome:
+    """Do nothing for an instruction that may do nothing."""
+    return Outcome.SKIP
 
 
 Handler = Callable[[Vcpu], Outcome]
@@ -65,27 +64,61 @@ class Row:
 
 HANDLED: dict[int, tuple[Handler, Handler]] = {
     EC.UNKNOWN: (undefined, undefined),
-    EC.WFX: (unexpected, forward),
+    EC.WFX: (hint, forward),
+    EC.CP15_32: (undefined, aarch32.single),
+    EC.CP15_64: (undefined, aarch32.pair),
+    EC.CP14_32: (undefined, aarch32.debug),
+    EC.CP14_LS: (undefined, forward),
     EC.FP_ASIMD: (undefined, forward),
+    EC.CP10_ID: (undefined, undefined),
     EC.PAC: (undefined, forward),
-    EC.SVC64: (unexpected, forward),
+    EC.OTHER: (undefined, undefined),
+    EC.CP14_64: (undefined, forward),
+    EC.BTI: (inject, inject),
+    EC.ILLEGAL_STATE: (inject, inject),
+    EC.SVC32: (undefined, forward),
+    EC.HVC32: (undefined, undefined),
+    EC.SMC32: (undefined, undefined),
+    EC.SYS128: (undefined, undefined),
+    EC.SVC64: (inject, forward),
     EC.HVC64: (hvc_from_vel2, forward),
     EC.SMC64: (smc.local, smc.from_vel1),
     EC.SYS64: (sysreg.from_vel2, sysreg.from_vel1),
     EC.SVE: (undefined, sve.from_vel1),
-    EC.SME: (undefined, undefined),
     EC.ERET: (eret.from_vel2, forward),
+    EC.TSTART: (undefined, undefined),
+    EC.FPAC: (inject, inject),
+    EC.SME: (undefined, undefined),
+    EC.GPC: (undefined, undefined),
+    EC.IMPDEF_EL3: (undefined, undefined),
     EC.IABT_LOWER: (abort.from_vel2, abort.from_vel1),
+    EC.PC_ALIGN: (inject_with_far, inject_with_far),
     EC.DABT_LOWER: (abort.from_vel2, abort.from_vel1),
+    EC.SP_ALIGN: (inject, inject),
     EC.MOPS: (inject, forward),
-    EC.BREAKPOINT_LOWER: (unexpected, forward_with_far),
-    EC.SOFTSTEP_LOWER: (unexpected, forward),
-    EC.WATCHPOINT_LOWER: (unexpected, forward_with_far),
-    EC.BKPT32: (unexpected, forward_with_far),
-    EC.BRK64: (unexpected, forward_with_far),
+    EC.FP_EXC32: (inject, inject),
+    EC.FP_EXC64: (inject, inject),
+    EC.GCS: (inject, inject),
+    EC.BREAKPOINT_LOWER: (inject_with_far, forward_with_far),
+    EC.SOFTSTEP_LOWER: (inject, forward),
+    EC.WATCHPOINT_LOWER: (inject_with_far, forward_with_far),
+    EC.BKPT32: (undefined, forward_with_far),
+    EC.VECTOR32: (undefined, forward),
+    EC.BRK64: (inject_with_far, forward_with_far),
+    EC.PROFILING: (undefined, undefined),
+    EC.IMPDEF: (undefined, undefined),
 }
-DISPATCH = tuple(Row(ec, *HANDLED.get(ec, (unexpected, unexpected))) for ec in range(64))
-"""All 64 classes, in order."""
+"""In vEL1: forwarded, where nothing but a control of L1's sends the class to EL2; injected, where
+the class is EL1's own; UNDEFINED, where a hidden feature's instructions trap. In the hyp context
+AArch32 does not run, and L1's controls are not loaded: most of these rows cannot come about, and
+say what would be right if they did. None stops L0."""
+DISPATCH = tuple(Row(ec, *HANDLED.get(ec, (undefined, undefined))) for ec in range(64))
+"""All 64 classes, in order; what nobody has allocated is UNDEFINED. The classes of exceptions from
+EL2 itself (IABT_SAME and so on) never come here, nor does SERROR, which has a vector of its own."""
+
+ANSWERED_VEL2 = tuple(row for row in DISPATCH if row.vel2 is not undefined)
+ANSWERED_VEL1 = tuple(row for row in DISPATCH if row.vel1 is not undefined)
+"""The rows that say more than that: the fewer there are, the shorter is the way to each."""
 
 
 @inline
@@ -102,15 +135,17 @@ def handle_sync(vcpu: Vcpu, esr: u64) -> None:
     vcpu.far = mrs(sr.FAR_EL2)
     ec = ESR_ELx.EC.get(esr)
     count(vcpu, ec)
-    outcome = Outcome.FATAL
+    outcome = Outcome.UNDEFINED
     if vcpu.context == CONTEXT_VEL2:
-        for row in DISPATCH:
+        for row in ANSWERED_VEL2:
             if ec == row.ec:
                 outcome = row.vel2(vcpu)
     else:
-        for row in DISPATCH:
+        for row in ANSWERED_VEL1:
             if ec == row.ec:
                 outcome = row.vel1(vcpu)
+    if outcome == Outcome.UNDEFINED:
+        outcome = undefined(vcpu)
     apply(vcpu, outcome)
 
 
@@ -145,7 +180,7 @@ def apply(vcpu: Vcpu, outcome: Outcome) -> None:
         take_to_running_el1(vcpu, SYNC)
         write_syndrome(vcpu)
     else:
-        fatal(vcpu, Fatal.UNEXPECTED_TRAP, outcome)
+        fatal(vcpu, Fatal.BAD_OUTCOME, outcome)
 
 
 @resident
@@ -156,7 +191,7 @@ def take_software_step(vcpu: Vcpu) -> None:
     """
     traps = l1_mdcr(vcpu) & sr.MDCR_EL2.TDE.mask | page_of(vcpu).slot[HCR_SLOT] & TGE
     to_vel2 = vcpu.context == CONTEXT_VEL1 and traps != 0
-    if to_vel2 or vcpu.pstate & MODE == EL0T:
+    if to_vel2 or is_el0(vcpu.pstate):
         vcpu.syndrome = STEPPED | ESR_ELx.EC.put(EC.SOFTSTEP_LOWER)
     else:
         vcpu.syndrome = STEPPED | ESR_ELx.EC.put(EC.SOFTSTEP_SAME)
@@ -202,10 +237,16 @@ def handle_serror(vcpu: Vcpu) -> None:
 
 @inline
 def asynchronous(vcpu: Vcpu, kind: u64) -> None:
-    """Give an asynchronous exception to vEL2."""
-    if vcpu.context == CONTEXT_VEL2:
-        fatal(vcpu, Fatal.UNEXPECTED_INTERRUPT, kind)
-    take_to_vel2(vcpu, kind)
+    """Give an asynchronous exception to vEL2.
+
+    In the hyp context HCR_EL2.{IMO,FMO,AMO,TGE} are 0, whatever L1 writes, so hardware takes them
+    to vEL2 without us. Should one come all the same, an interrupt is still pending: hardware is
+    told again what the context needs. An SError is not, and would be lost: vEL2 gets it.
+    """
+    if vcpu.context == CONTEXT_VEL2 and kind != SERROR:
+        controls.load_for_vel2(vcpu)
+    else:
+        take_to_vel2(vcpu, kind)
 
 
 @resident
