@@ -22,6 +22,7 @@ from vel2.hyp.state import (
     FGT_LOADED,
     HCRX_LOADED,
     SLOW_VEL1,
+    VSE_LOADED,
     Vcpu,
     page_of,
     vm_of,
@@ -109,6 +110,7 @@ def restore_cpu_context(vcpu: Vcpu) -> None:
         mdscr = mrs(sr.MDSCR_EL1)
         page_of(vcpu).slot[MDSCR_SLOT] = mdscr
         vcpu.mdscr = mdscr
+        page_of(vcpu).slot[controls.VDISR_SLOT] = mrs(sr.VDISR_EL2)
         sve.save_vel1_length(vcpu)
         timer.save_vel1_timers(vcpu)
         gic.save_vel1_interface(vcpu)
@@ -121,6 +123,8 @@ def unload_traps(vcpu: Vcpu) -> None:
         finegrained.clear_for_vel2(vcpu)
     if vcpu.loaded & HCRX_LOADED:
         extended.load_for_vel2(vcpu)
+    if vcpu.loaded & VSE_LOADED:
+        controls.save_virtual_serror(vcpu)
     vcpu.loaded = 0
 
 

@@ -7,10 +7,10 @@ trap.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.homes import in_memory, slot, switched
-from vel2.hyp.state import LEVEL_NV2, Vcpu, page_of, vm_of
+from vel2.hyp.state import LEVEL_NV2, VSE_LOADED, Vcpu, page_of, vm_of
 from vel2.hyp.timer import load_timer_traps
 from vel2.hyp.translate import cnthctl_el2_to_e2h, cptr_el2_to_e2h
-from vel2.lang import inline, mrs, msr, u64
+from vel2.lang import inline, mrs, msr, resident, u64
 
 HCR = sr.HCR_EL2
 
@@ -59,6 +59,8 @@ CPTR_MEMORY = in_memory(sr.CPTR_EL2).index
 MDCR_INDEX = in_memory(sr.MDCR_EL2).index
 CNTHCTL_INDEX = in_memory(sr.CNTHCTL_EL2).index
 HCR_SLOT = slot(sr.HCR_EL2)
+VDISR_SLOT = slot(sr.VDISR_EL2)
+VSESR_SLOT = slot(sr.VSESR_EL2)
 VPIDR_SLOT = slot(sr.VPIDR_EL2)
 VMPIDR_SLOT = slot(sr.VMPIDR_EL2)
 FPEN_LOW = 1 << sr.CPACR_EL1.FPEN.lsb
@@ -165,14 +167,35 @@ def load_for_vel2(vcpu: Vcpu) -> None:
     msr(sr.VMPIDR_EL2, mrs(sr.MPIDR_EL1))
 
 
+@resident
+def unusual_hcr(vcpu: Vcpu, l1_hcr: u64) -> u64:
+    """Give what hardware needs of L1's HCR_EL2 without a stage 2, or with a virtual SError."""
+    hcr = l1_hcr
+    if hcr & STAGE2_ON == 0:
+        # The canonical stage 2 serves, whose descriptors are in the form without FEAT_S2FWB.
+        hcr = hcr & ~HCR.FWB.mask
+    if hcr & HCR.VSE.mask != 0:
+        msr(sr.VSESR_EL2, page_of(vcpu).slot[VSESR_SLOT])
+        vcpu.loaded = vcpu.loaded | VSE_LOADED
+    return hcr
+
+
+@inline
+def save_virtual_serror(vcpu: Vcpu) -> None:
+    """Tell L1 that vEL1 has taken or deferred its virtual SError: hardware clears HCR_EL2.VSE."""
+    if mrs(sr.HCR_EL2) & HCR.VSE.mask == 0:
+        page = page_of(vcpu)
+        page.slot[HCR_SLOT] = page.slot[HCR_SLOT] & ~HCR.VSE.mask
+
+
 @inline
 def load_for_vel1(vcpu: Vcpu) -> None:
     """Set hardware's trap controls and identification registers for vEL1."""
     page = page_of(vcpu)
     hcr = page.slot[HCR_SLOT]
-    if hcr & STAGE2_ON == 0:
-        # The canonical stage 2 serves, whose descriptors are in the form without FEAT_S2FWB.
-        hcr = hcr & ~HCR.FWB.mask
+    if hcr & (STAGE2_ON | HCR.VSE.mask) != HCR.VM.mask:
+        hcr = unusual_hcr(vcpu, hcr)
+    msr(sr.VDISR_EL2, page.slot[VDISR_SLOT])
     msr(sr.HCR_EL2, hcr & HCR_FROM_L1 | HCR_ALWAYS)
     msr(sr.CPTR_EL2, hardware_cptr_vel1(vcpu))
     msr(sr.MDCR_EL2, vm_of(vcpu).mdcr | vcpu.vel2.memory[MDCR_INDEX] & MDCR_FROM_L1)

@@ -165,6 +165,8 @@ FGT_LOADED = 1 << 0
 """L1's fine-grained traps."""
 HCRX_LOADED = 1 << 1
 """L1's HCRX_EL2, with bits that vEL2 would notice."""
+VSE_LOADED = 1 << 2
+"""A virtual SError is pending for vEL1."""
 
 SLOW_MAINTENANCE = 1 << 0
 """The ICH_* registers were left live because a maintenance interrupt is asserted."""
