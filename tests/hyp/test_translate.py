@@ -33,11 +33,15 @@ def test_tcr_carries_every_field_and_disables_the_upper_half(value: int) -> None
 def test_sctlr_keeps_what_el2_has_and_frees_el0(value: int) -> None:
     """Show that MMU, caches, alignment and pointer authentication are L1's, and EL0 never traps."""
     result = translate.sctlr_el2_to_el1(value)
-    for name in ("M", "A", "C", "SA", "I", "WXN", "EE", "EnIA", "EnIB", "EnDA", "EnDB", "DSSBS"):
+    for name in (
+        *("M", "A", "C", "SA", "nAA", "I", "WXN", "IESB", "EE", "EOS", "EIS", "DSSBS"),
+        *("EnIA", "EnIB", "EnDA", "EnDB"),
+    ):
         assert sr.SCTLR_EL1.field(name).get(result) == sr.SCTLR_EL2.field(name).get(value), name
     for name in ("nTWI", "nTWE", "UCT", "UCI", "DZE", "SPAN"):
         assert sr.SCTLR_EL1.field(name).get(result) == 1, name
-    for name in ("UMA", "EPAN", "E0E", "ATA", "BT1", "SA0"):
+    assert sr.SCTLR_EL1.BT1.get(result) == sr.SCTLR_EL2.BT.get(value)
+    for name in ("UMA", "EPAN", "E0E", "ATA", "BT0", "SA0", "TIDCP", "NMI", "TCF"):
         assert sr.SCTLR_EL1.field(name).get(result) == 0, name
 
 
