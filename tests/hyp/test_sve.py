@@ -8,6 +8,7 @@ from vel2.arch.esr import EC, ESR_ELx
 from vel2.arch.homes import switched
 from vel2.hyp import context, controls, sve, trap
 from vel2.hyp.outcome import Outcome
+from vel2.hyp.state import GUEST_NVHE, GUEST_VHE, LEVEL_NV, LEVEL_NV2
 
 
 def rig_with_sve() -> Rig:
@@ -53,6 +54,18 @@ def test_a_trapped_use_is_l1s_or_undefined(has_sve: int) -> None:
     assert rig.vcpu.context == (0 if outcome is Outcome.FORWARD else 1)
     expected = EC.SVE if has_sve else EC.UNKNOWN
     assert ESR_ELx.EC.get(rig[sr.ESR_EL1]) == expected
+
+
+@pytest.mark.parametrize("machine_has", [0, 1])
+@pytest.mark.parametrize("level", [LEVEL_NV2, LEVEL_NV])
+@pytest.mark.parametrize("kind", [GUEST_VHE, GUEST_NVHE])
+def test_sve_is_offered_with_vhe_alone(kind: int, level: int, machine_has: int) -> None:
+    """Show that an L1 without FEAT_VHE has no SVE: there is no such CPU."""
+    rig = fresh_rig()
+    rig.vm.guest_kind, rig.vm.nv_level = kind, level
+    rig[sr.ID_AA64PFR0_EL1] = sr.ID_AA64PFR0_EL1.SVE.put(machine_has)
+    wanted = machine_has == 1 and kind == GUEST_VHE and level == LEVEL_NV2
+    assert rig.interpret(sve.is_offered, rig.vm) == wanted
 
 
 def test_without_sve_nothing_of_it_is_touched() -> None:

@@ -48,3 +48,13 @@ def undefined(vcpu: Vcpu) -> Outcome:
     vcpu.syndrome = UNDEFINED_SYNDROME
     vcpu.syndrome_has_far = 0
     return Outcome.INJECT
+
+
+@resident
+def refuse(vcpu: Vcpu) -> Outcome:
+    """Take the exception that register emulation asked for in `Vcpu.undefined`."""
+    if vcpu.undefined == 1:
+        return undefined(vcpu)
+    vcpu.syndrome = vcpu.undefined
+    vcpu.syndrome_has_far = 0
+    return Outcome.INJECT

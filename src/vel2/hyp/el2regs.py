@@ -8,7 +8,7 @@ does not exist for L1, and the access is UNDEFINED.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.homes import CONTEXT_MEMORY, HYP_TIMERS, SWITCHED, slot
-from vel2.hyp import controls, gic, monitors, pagenames, selectors, timer
+from vel2.hyp import controls, gic, monitors, pagenames, selectors, sve, timer
 from vel2.hyp.context import sync_mdscr
 from vel2.hyp.exception import held_spsr, spsr_of
 from vel2.hyp.places import NUMBER, Kind, kind_of, means_page, special
@@ -135,6 +135,7 @@ def read_conditional(vcpu: Vcpu, number: u64) -> u64:
     """Read a register that exists with E2H=1 only, or with a feature, or means another then."""
     page = page_of(vcpu)
     if number == special(sr.ZCR_EL2) and vm_of(vcpu).has_sve != 0:
+        vcpu.undefined = sve.trap_of_vel2(read_cptr(vcpu))
         return mrs(sr.ZCR_EL1)
     if number == special(sr.CPACR_EL1):
         if vcpu.e2h == 0:
@@ -274,7 +275,9 @@ def write_conditional(vcpu: Vcpu, number: u64, value: u64) -> None:
     """Write a register that exists with E2H=1 only, or with a feature, or means another then."""
     page = page_of(vcpu)
     if number == special(sr.ZCR_EL2) and vm_of(vcpu).has_sve != 0:
-        msr(sr.ZCR_EL1, value)
+        vcpu.undefined = sve.trap_of_vel2(read_cptr(vcpu))
+        if vcpu.undefined == 0:
+            msr(sr.ZCR_EL1, value)
         return
     if number == special(sr.CPACR_EL1):
         if vcpu.e2h == 0:

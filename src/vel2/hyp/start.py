@@ -147,7 +147,7 @@ def probe(vm: Vm) -> None:
         vm.has_fgt = 1
         finegrained.reset()
     monitors.probe(vm)
-    if vm.nv_level == LEVEL_NV2 and sr.ID_AA64PFR0_EL1.SVE.get(mrs(sr.ID_AA64PFR0_EL1)) != 0:
+    if sve.is_offered(vm):
         vm.has_sve = 1
         msr(sr.CPTR_EL2, sve.CPTR_OPEN)
         isb()

@@ -13,7 +13,7 @@ from vel2.arch.homes import slot
 from vel2.arch.insn import AT
 from vel2.hyp import at as address_translation
 from vel2.hyp import el2regs, finegrained, idregs, monitors, prediction, routing, tlbi
-from vel2.hyp.answer import forward, undefined
+from vel2.hyp.answer import forward, refuse, undefined
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.places import place_of
 from vel2.hyp.state import Vcpu, page_of, vm_of
@@ -104,7 +104,7 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
     else:
         el2regs.write(vcpu, key, place_of(key), source_register(vcpu, esr))
     if vcpu.undefined != 0:
-        return undefined(vcpu)
+        return refuse(vcpu)
     return outcome
 
 
@@ -143,5 +143,5 @@ def own_trap_from_vel1(vcpu: Vcpu, key: u64, is_read: bool) -> Outcome:
     else:
         el2regs.write_rare(vcpu, key, source_register(vcpu, vcpu.esr))
     if vcpu.undefined != 0:
-        return undefined(vcpu)
+        return refuse(vcpu)
     return Outcome.SKIP
