@@ -88,7 +88,59 @@ HOMES = [
     (sr.MDCR_EL2, in_memory_of(sr.MDCR_EL2), MDCR_BITS),
     (sr.ACTLR_EL2, in_memory_of(sr.ACTLR_EL2), 0),
     (sr.HACR_EL2, in_memory_of(sr.HACR_EL2), 0),
+    # RES0 where EL1 has AArch64 only (Arm ARM, SPSR_abt: "If EL1 only supports AArch64").
+    (sr.SPSR_irq, in_memory_of(sr.SPSR_irq), 0),
+    (sr.SPSR_abt, in_memory_of(sr.SPSR_abt), 0),
+    (sr.SPSR_und, in_memory_of(sr.SPSR_und), 0),
+    (sr.SPSR_fiq, in_memory_of(sr.SPSR_fiq), 0),
 ]
+
+
+@pytest.mark.parametrize(
+    "register", [sr.DACR32_EL2, sr.IFSR32_EL2, sr.FPEXC32_EL2, sr.DBGVCR32_EL2]
+)
+def test_what_only_an_el1_in_aarch32_has_is_undefined(register: type[Register]) -> None:
+    """Show that these do not exist for an L1 whose EL1 has AArch64 only."""
+    for read in (True, False):
+        rig = fresh_rig()
+        access(rig, register.encoding, 3, read)
+        assert was_undefined(rig)
+
+
+@pytest.mark.parametrize(("el3", "want"), [(0, 0x4_0000), (1, 0)])
+def test_el2_is_the_highest_level_and_says_where_it_starts(el3: int, want: int) -> None:
+    """Show that RVBAR_EL2 can be read, the machine's where it has one, and not be written."""
+    rig = fresh_rig()
+    rig[sr.RVBAR_EL2] = 0x4_0000
+    rig[sr.ID_AA64PFR0_EL1] = sr.ID_AA64PFR0_EL1.EL3.put(el3)
+    access(rig, sr.RVBAR_EL2.encoding, 3, True)
+    assert not was_undefined(rig) and rig.vcpu.x[3] == want
+    rig = fresh_rig()
+    access(rig, sr.RVBAR_EL2.encoding, 3, False)
+    assert was_undefined(rig)
+
+
+FP_TRAP = ESR_ELx.compose(EC=EC.FP_ASIMD, IL=1) | 1 << 24 | 0b1110 << 20
+
+
+@pytest.mark.parametrize("read", [True, False])
+@pytest.mark.parametrize("fpen", range(4))
+@pytest.mark.parametrize("zen", range(4))
+def test_zcr_el2_traps_to_vel2_itself(zen: int, fpen: int, read: bool) -> None:
+    """Show that CPTR_EL2.ZEN, and after it FPEN, trap EL2's own access when their bit 0 is 0."""
+    rig = fresh_rig()
+    rig.vm.has_sve = rig.vm.cpacr_holds_cptr = 1
+    rig[sr.CPACR_EL1] = zen << 16 | fpen << 20
+    rig[sr.ZCR_EL1] = 0x3
+    rig.vcpu.x[3] = 0x1
+    access(rig, sr.ZCR_EL2.encoding, 3, read)
+    if zen & 1 and fpen & 1:
+        assert rig.vcpu.pc == 0x1004
+        assert (rig.vcpu.x[3], rig[sr.ZCR_EL1]) == ((3, 3) if read else (1, 1))
+    else:
+        assert rig.vcpu.pc == VBAR + 0x200
+        assert rig[sr.ESR_EL1] == (FP_TRAP if zen & 1 else ESR_ELx.compose(EC=EC.SVE, IL=1))
+        assert (rig.vcpu.x[3], rig[sr.ZCR_EL1]) == (1, 3)
 
 
 @pytest.mark.parametrize(("register", "home", "bits"), HOMES, ids=lambda x: getattr(x, "name", ""))
@@ -139,7 +191,7 @@ KNOWN_AT_VEL2 = {register.trap_key for register, _, _ in HOMES} | {
         *(sr.CPTR_EL2, sr.CPACR_EL1, sr.CNTHCTL_EL2, sr.CNTKCTL_EL12, sr.ICC_SRE_EL2, sr.RMR_EL2),
         *(sr.ICH_VTR_EL2, sr.ICH_MISR_EL2, sr.ICH_EISR_EL2, sr.ICH_ELRSR_EL2),
         *(sr.CNTHP_TVAL_EL2, sr.CNTHV_TVAL_EL2, sr.ACTLR_EL1),
-        *(sr.CNTP_TVAL_EL02, sr.CNTV_TVAL_EL02),
+        *(sr.CNTP_TVAL_EL02, sr.CNTV_TVAL_EL02, sr.RVBAR_EL2),
     )
 }
 HARDWARE_ABSORBS = {

@@ -124,6 +124,12 @@ def _in_memory() -> tuple[InMemory, ...]:
         (sr.CPTR_EL2, sr.CPTR_EL2_E2H.known),
         (sr.ACTLR_EL2, 0),
         (sr.HACR_EL2, 0),
+        # RES0 where EL1 has AArch64 only. DACR32_EL2, IFSR32_EL2, FPEXC32_EL2 and DBGVCR32_EL2 are
+        # UNDEFINED there.
+        (sr.SPSR_irq, 0),
+        (sr.SPSR_abt, 0),
+        (sr.SPSR_und, 0),
+        (sr.SPSR_fiq, 0),
     )
     return tuple(InMemory(index, register, bits) for index, (register, bits) in enumerate(rows))
 

@@ -117,7 +117,17 @@ def read_special(vcpu: Vcpu, number: u64) -> u64:
         return page.slot[HCR_SLOT]
     if number == special(sr.ACTLR_EL1):
         return page.slot[ACTLR_SLOT]
+    if number == special(sr.RVBAR_EL2):
+        return reset_address()
     return read_conditional(vcpu, number)
+
+
+@inline
+def reset_address() -> u64:
+    """Give RVBAR_EL2: EL2 is the highest Exception level that L1 sees, whatever the machine has."""
+    if sr.ID_AA64PFR0_EL1.EL3.get(mrs(sr.ID_AA64PFR0_EL1)) != 0:
+        return 0
+    return mrs(sr.RVBAR_EL2)
 
 
 @inline
