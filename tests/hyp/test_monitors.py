@@ -398,3 +398,42 @@ def test_mdcr_has_the_bits_of_the_version(version: int, missing: str) -> None:
         assert MDCR.field(name).get(kept) == (name not in missing.split())
     assert MDCR.HPMN.get(kept) == N
     assert not kept & MDCR.compose(TPMS=1, TTRF=1, E2PB=3, E2TB=3, EnSPM=1, MTPME=1)
+
+
+TPM, TPMCR = MDCR.TPM.mask, MDCR.TPMCR.mask
+
+
+@pytest.mark.parametrize("traps", [0, TPM, TPMCR, TPM | TPMCR])
+@pytest.mark.parametrize("register", [sr.PMCR_EL0, sr.PMCNTENSET_EL0, sr.PMEVTYPERn_EL0[0]])
+def test_the_el0_of_a_vhe_host_is_trapped_by_mdcr(traps: int, register: type[Register]) -> None:
+    """Show that TPM, and TPMCR for PMCR_EL0, send its accesses to vEL2, and vEL2's own nowhere."""
+    is_trapped = traps & TPM != 0 or (traps & TPMCR != 0 and register is sr.PMCR_EL0)
+    for is_read in (True, False):
+        rig = fresh()
+        assert write(rig, MDCR, N | traps)
+        assert rig[MDCR] & (TPM | TPMCR) == traps
+        assert trapped(rig, register, is_read)
+        rig.vcpu.x[7] = 0
+        assert trapped(rig, register, is_read, EL0T) is not is_trapped
+        if is_trapped:
+            assert rig.vcpu.pc == VBAR + 0x400
+            assert rig[sr.ESR_EL1] == syndrome(register.encoding, is_read)
+            assert rig[sr.ELR_EL1] == PC
+
+
+@pytest.mark.parametrize("register", [sr.SCXTNUM_EL0, sr.TPIDR2_EL0])
+def test_what_is_no_pmu_register_is_not_trapped_by_mdcr(register: type[Register]) -> None:
+    """Show that a register of a hidden feature stays UNDEFINED at the host's EL0 under TPM."""
+    rig = fresh()
+    assert write(rig, MDCR, N | TPM | TPMCR)
+    for is_read in (True, False):
+        assert not trapped(rig, register, is_read, EL0T)
+        assert rig[sr.ESR_EL1] == UNDEF
+
+
+def test_an_nvhe_l1_sets_no_trap_of_its_own_accesses() -> None:
+    """Show that E2H=0, where EL0 is never vEL2's own by KVM, keeps its accesses free."""
+    rig = fresh()
+    rig.vcpu.e2h = 0
+    assert write(rig, MDCR, N | TPM)
+    assert rig[MDCR] & TPM == 0

@@ -333,6 +333,7 @@ def write_hcr(vcpu: Vcpu, value: u64) -> None:
         vcpu.e2h = 1
         msr(sr.SPSR_EL1, held_spsr(vcpu, spsr))
         timer.stop_timers(vcpu)
+        monitors.load_mdcr(vcpu)
         controls.load_for_vel2(vcpu)
         selectors.refresh(vcpu)
     elif allowed & E2H == 0 and vcpu.e2h != 0:
@@ -346,5 +347,6 @@ def write_hcr(vcpu: Vcpu, value: u64) -> None:
         vcpu.e2h = 0
         msr(sr.SPSR_EL1, held_spsr(vcpu, spsr))
         timer.start_timers(vcpu)
+        monitors.load_mdcr(vcpu)
         controls.load_for_vel2(vcpu)
         selectors.refresh(vcpu)

@@ -7,14 +7,15 @@ L2; the overflow interrupt is a physical one and L1's like every other.
 While vEL2 runs, hardware's MDCR_EL2.HPMN gives EL1 all counters. When L1 keeps some of them for its
 EL2 (HPMN less than PMCR_EL0.N; those count by HPME), hardware gets L1's HPMN, and TPM: every PMU
 access of vEL2 is then done here, at EL2, where hardware shows all counters. So it is without
-FEAT_FGT, in vEL1 too.
+FEAT_FGT, in vEL1 too; and where a VHE L1 has set TPM or TPMCR, which trap its EL0: ERETs to that
+EL0 are not seen, so the bits are set for vEL2 too.
 
 L0 has already let L1's own controls have the trap when a vEL1 comes here.
 """
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
-from vel2.hyp import selectors
+from vel2.hyp import routing, selectors
 from vel2.hyp.controls import MDCR_INDEX
 from vel2.hyp.exception import is_el0
 from vel2.hyp.selectors import ALL_COUNTERS, CYCLE, CYCLE_BIT, MDCR, SELECTORS, TYPER
@@ -23,6 +24,11 @@ from vel2.lang import inline, mrs, msr, resident, u64
 
 PMCR = sr.PMCR_EL0
 SPLIT = MDCR.compose(HPMN=31, HPME=1, HLP=1)
+OF_HOST_EL0 = MDCR.compose(TPM=1, TPMCR=1)
+"""Traps that are about the EL0 of a VHE host too, and so set while vEL2 runs."""
+PMU_CONTROLS = tuple(
+    row.index for row in routing.ROWS if row.name in ("MDCR_TPM", "TPM_TPMCR", "TPM_HPMN")
+)
 MDCR_COUNTING = SPLIT | MDCR.compose(HPMD=1, HCCD=1)
 PMUV3P1, PMUV3P5 = 4, 6
 
@@ -90,8 +96,20 @@ def is_reserved(vcpu: Vcpu, key: u64) -> bool:
 
 
 @resident
+def traps_host_el0(vcpu: Vcpu, key: u64, is_read: bool) -> bool:
+    """Whether an access is of a VHE host's EL0, and L1's MDCR_EL2 traps it to vEL2."""
+    if vcpu.context == CONTEXT_VEL1 or not is_el0(vcpu.pstate):
+        return False
+    control = routing.control_of(key)
+    return control in PMU_CONTROLS and routing.asks(vcpu, control, is_read)
+
+
+@resident
 def read(vcpu: Vcpu, key: u64) -> u64:
     """Read a PMU register or a selector; sets `undefined` if there is none."""
+    if traps_host_el0(vcpu, key, True):
+        vcpu.undefined = vcpu.esr
+        return 0
     index = selector_of_key(vcpu, key)
     if index < SELECTORS:
         if vm_of(vcpu).selectors >> index & 1 != 0:
@@ -132,6 +150,9 @@ def read_pmu(vcpu: Vcpu, key: u64) -> u64:
 @resident
 def write(vcpu: Vcpu, key: u64, value: u64) -> None:
     """Write a PMU register or a selector; sets `undefined` if none can be written."""
+    if traps_host_el0(vcpu, key, False):
+        vcpu.undefined = vcpu.esr
+        return
     index = selector_of_key(vcpu, key)
     if index < SELECTORS:
         if vm_of(vcpu).selectors >> index & 1 != 0:
@@ -218,9 +239,19 @@ def counts_here(vcpu: Vcpu, hardware_filter: u64) -> bool:
 def mdcr_vel2(vcpu: Vcpu, vm: Vm) -> u64:
     """Compute hardware's MDCR_EL2 for the hyp context."""
     mdcr = selectors.l1_mdcr(vcpu)
+    own = vm.mdcr
+    if vcpu.e2h != 0:
+        own = own | mdcr & OF_HOST_EL0
     if not has_pmu(vcpu) or MDCR.HPMN.get(mdcr) == vm.counters:
-        return vm.mdcr | vm.counters
-    return vm.mdcr | MDCR.TPM.mask | MDCR.TPMCR.mask | mdcr & SPLIT
+        return own | vm.counters
+    return own | MDCR.TPM.mask | MDCR.TPMCR.mask | mdcr & SPLIT
+
+
+@resident
+def load_mdcr(vcpu: Vcpu) -> None:
+    """Give hardware MDCR_EL2 for the hyp context, after a change of what it is made from."""
+    vcpu.mdcr_vel2 = mdcr_vel2(vcpu, vm_of(vcpu))
+    msr(MDCR, vcpu.mdcr_vel2)
 
 
 @resident
@@ -235,9 +266,10 @@ def write_mdcr(vcpu: Vcpu, value: u64) -> None:
     matters = u64(MDCR_COUNTING)
     if vcpu.e2h == 0:
         matters = matters | MDCR.TDE.mask
+    elif changed & OF_HOST_EL0 != 0:
+        load_mdcr(vcpu)
     if changed & matters != 0:
-        vcpu.mdcr_vel2 = mdcr_vel2(vcpu, vm)
-        msr(MDCR, vcpu.mdcr_vel2)
+        load_mdcr(vcpu)
         selectors.refresh(vcpu)
 
 

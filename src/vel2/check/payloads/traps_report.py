@@ -106,7 +106,7 @@ EXCEPTIONS: tuple[Exception_, ...] = (
     Exception_(
         "m?? PMCR_EL0",
         "MDCR_EL2.TPMCR",
-        (Phase.EL1, Phase.EL0),
+        tuple(Phase),
         "not every QEMU has the trap; virtual EL2 takes it where L0 traps the access itself",
         omitted=True,
     ),
@@ -122,13 +122,6 @@ EXCEPTIONS: tuple[Exception_, ...] = (
         "CPTR_EL2_E2H.*EN*",
         (Phase.HOST_EL0,),
         "SVE is hidden by CPTR_EL2.TZ, and before it comes hardware's CPACR_EL1: L1's CPTR_EL2",
-        e2h=1,
-    ),
-    Exception_(
-        "m?? PM*",
-        "MDCR_EL2.TPM|MDCR_EL2.TPMCR",
-        (Phase.HOST_EL0,),
-        "L1's traps are loaded for vEL1, and vEL2 returns to its EL0 without L0",
         e2h=1,
     ),
     Exception_(
