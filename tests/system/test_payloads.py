@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import NamedTuple
 
 import pytest
 
 from vel2.arch.descriptors import Stage2Leaf
+from vel2.arch.esr import EC
 from vel2.arch.homes import Kind, Level
 from vel2.check.integrity import Integrity
 from vel2.check.payloads import (
@@ -139,7 +141,10 @@ class Both(NamedTuple):
     """What was broken in L0 afterwards."""
 
 
-PLAIN = ("exceptions", "features", "interrupts", "pmu", "registers", "debug", "stage2", "survival")
+PLAIN = (
+    *("classes", "debug", "exceptions", "features", "interrupts", "pmu", "regime", "registers"),
+    *("stage2", "survival"),
+)
 """The payloads that need nothing from the host."""
 
 
@@ -212,6 +217,26 @@ def comparable(payload: str, el2: Kind, level: Level, report: Report) -> list[st
     skipped = declared(payload, el2, level)
     lines = [line for line in report.lines[:-1] if not skipped & set(line.split()[1:3])]
     return [*lines, f"done {report.checks}"]
+
+
+CLASSES = {
+    EC.UNKNOWN, EC.WFX, EC.CP15_32, EC.CP15_64, EC.CP14_32, EC.FP_ASIMD, EC.ILLEGAL_STATE,
+    EC.SVC32, EC.SVC64, EC.HVC64, EC.SMC64, EC.SYS64, EC.FPAC, EC.IABT_LOWER, EC.IABT_SAME,
+    EC.PC_ALIGN, EC.DABT_LOWER, EC.DABT_SAME, EC.BREAKPOINT_LOWER, EC.SOFTSTEP_LOWER,
+    EC.WATCHPOINT_LOWER, EC.BKPT32, EC.BRK64,
+}  # fmt: skip
+"""What this machine takes to EL2. PAC, ERET, SVE, SME and MOPS are in payload `traps`; the others
+of `EC` it does not have, or takes to EL1 alone."""
+
+
+def test_every_class_is_raised() -> None:
+    """Show that these payloads, which L0 survives, make EL2 take every class that it can."""
+    seen: set[int] = set()
+    for name in ("classes", "debug", "exceptions"):
+        report = run_at_real_el2(build_payload(name))
+        for line in report.lines:
+            seen |= {int(esr, 16) >> 26 for esr in re.findall(r" esr=0x([0-9a-f]+)", line)}
+    assert {int(ec) for ec in CLASSES} <= seen
 
 
 NO_PMU = f"{DEFAULT_CPU},pmu=off"

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
 from vel2.arch.homes import Kind
-from vel2.check.payloads import traps_code
+from vel2.check.payloads import classes_code, regime_code, traps_code
 from vel2.check.payloads.assembly import assemble
+from vel2.check.payloads.classes import classes_main
 from vel2.check.payloads.debug import debug_main
 from vel2.check.payloads.exceptions import exceptions_main
 from vel2.check.payloads.features import features_main
@@ -24,6 +25,7 @@ from vel2.check.payloads.layout import (
     Parameters,
 )
 from vel2.check.payloads.pmu import pmu_main
+from vel2.check.payloads.regime import regime_main
 from vel2.check.payloads.registers import registers_main
 from vel2.check.payloads.runtime import unexpected_exception
 from vel2.check.payloads.stage2 import stage2_main
@@ -35,18 +37,28 @@ from vel2.lang import Image, build_object, link_image
 __all__ = ("PAYLOADS", "build_payload")
 
 PAYLOADS: dict[str, Callable[..., Any]] = {
+    "classes": classes_main,
     "debug": debug_main,
     "exceptions": exceptions_main,
     "features": features_main,
     "interrupts": interrupts_main,
     "isolation": isolation_main,
     "pmu": pmu_main,
+    "regime": regime_main,
     "registers": registers_main,
     "stage2": stage2_main,
     "survival": survival_main,
     "traps": traps_main,
 }
 """Every payload by name: what its assembly calls with (state, parameters)."""
+
+
+OWN_CODE = {
+    "classes": classes_code.emit,
+    "regime": regime_code.emit,
+    "traps": traps_code.emit,
+}
+"""Assembly that one payload alone has."""
 
 
 class Controls(NamedTuple):
@@ -97,8 +109,8 @@ def _image(name: str) -> Image:
     main = PAYLOADS[name]
     code = build_object((main, unexpected_exception))
     assembly = assemble(main.__name__)
-    if main is traps_main:
-        traps_code.emit(assembly)
+    if name in OWN_CODE:
+        OWN_CODE[name](assembly)
     image = link_image(IMAGE_BASE, [assembly], code)
     if image.end > STATE:
         raise ValueError(f"the payload {name} has {len(image.data)} bytes, too many")

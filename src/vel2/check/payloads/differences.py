@@ -15,6 +15,18 @@ MEMORY = (
     " has no effect"
 )
 
+AARCH32 = (
+    "AArch32 is hidden: an ERET of vEL2 to it is illegal, HSTR_EL2 does nothing, and what L0 traps"
+    " for itself is UNDEFINED there"
+)
+
+EXECUTES = "no control of hardware makes the instruction UNDEFINED: it does what it does there"
+EL0_BESIDE_EL2 = (
+    "hardware's EL1&0 regime always has an EL0, whatever L1's HCR_EL2.TGE, which it writes unseen"
+)
+MTE = ("irg", "addg", "gmi", "subp", "msr_tco", "mrs_tco", "dc_gva", "stg", "ldg")
+NMI = ("mrs_allint", "clear_allint")
+
 
 FREQUENCY = (
     "only the highest Exception level may write CNTFRQ_EL0; below, a write is UNDEFINED, and that"
@@ -46,6 +58,25 @@ class Difference:
 
 
 DECLARED = (
+    *(
+        Difference("classes", check, AARCH32)
+        for check in (
+            "a32-own-mcr_pmcr",
+            "a32-own-mcr_pmcntenset",
+            "a32-own-mrc_pmevtyper0",
+            "a32-hstr",
+            "a32-from-el2",
+        )
+    ),
+    *(
+        Difference("features", f"{instruction}-{where}", EXECUTES)
+        for instructions, places in ((MTE, ("el2", "el1", "el0")), (NMI, ("el2", "el1")))
+        for instruction in instructions
+        for where in places
+    ),
+    Difference("features", "big-endian", "no control of hardware keeps SCTLR_EL1.EE from acting"),
+    Difference("regime", "span", EL0_BESIDE_EL2, kinds=(Kind.VHE,)),
+    Difference("regime", "ldtr", EL0_BESIDE_EL2, kinds=(Kind.VHE,)),
     Difference("features", "cntpoff_el2", MEMORY, levels=(Level.NV2,)),
     Difference("features", "vncr_el2", MEMORY, levels=(Level.NV2,)),
     Difference("features", "cntfrq_el0-write", FREQUENCY),

@@ -8,6 +8,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.pstate import PSTATE_DAIF, M_EL0t, M_EL1h, M_EL2h, M_EL2t, SPSR_ELx
 from vel2.check.payloads.assembly import LOWER_AARCH64_SYNC, NO_EXCEPTION, SCTLR_OFF
 from vel2.check.payloads.exceptions_code import AT_EL2
+from vel2.check.payloads.exceptions_serror import virtual_serror
 from vel2.check.payloads.exceptions_traps import control_traps
 from vel2.check.payloads.layout import ARENA, Parameters, State
 from vel2.check.payloads.runtime import (
@@ -192,5 +193,6 @@ def exceptions_main(state: State, parameters: Parameters) -> None:
     registers_survive(state)
     reset_guest()
     set_hcr(HCR_GUEST)
+    virtual_serror(state)
     control_traps(state)
     finish(state)

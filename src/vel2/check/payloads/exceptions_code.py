@@ -25,6 +25,7 @@ SVC_3 = 0xD400_0061
 HVC_1234 = 0xD402_4682
 WFI = 0xD503_207F
 ERET = 0xD69F_03E0
+ESB = 0xD503_221F
 BR_X0 = 0xD61F_0000
 
 AT_EL2: tuple[tuple[str, tuple[int, ...] | None, Encodable | None], ...] = (
@@ -65,12 +66,14 @@ READS: tuple[tuple[str, Encodable], ...] = (
     ("icc_iar1_el1", sr.ICC_IAR1_EL1),
     ("icc_pmr_el1", sr.ICC_PMR_EL1),
     ("icc_iar0_el1", sr.ICC_IAR0_EL1),
+    ("disr_el1", sr.DISR_EL1),
 )
 WRITES: tuple[tuple[str, Encodable], ...] = (
     ("sctlr_el1", sr.SCTLR_EL1),
     ("vbar_el1", sr.VBAR_EL1),
     ("ttbr0_el1", sr.TTBR0_EL1),
     ("csselr_el1", sr.CSSELR_EL1),
+    ("disr_el1", sr.DISR_EL1),
     ("icc_sgi1r_el1", sr.ICC_SGI1R_EL1),
     ("icc_dir_el1", sr.ICC_DIR_EL1),
     ("icc_pmr_el1", sr.ICC_PMR_EL1),
@@ -120,6 +123,10 @@ def emit(a: Assembler, hvc_done: int) -> None:
         a.label(f"l2_{name}")
         a.sys(instruction, 0)
         a.hvc(hvc_done)
+    a.label("l2_esb_disr")
+    a.word(ESB)
+    a.mrs(1, sr.DISR_EL1)
+    a.hvc(hvc_done)
     for name, word in WORDS:
         a.label(f"l2_{name}")
         a.word(word)

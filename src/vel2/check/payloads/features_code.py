@@ -1,4 +1,4 @@
-"""The optional registers that payload `features` reads, and the code that reads them."""
+"""The optional registers and instructions that payload `features` tries, and code that does so."""
 
 from dataclasses import dataclass
 
@@ -24,9 +24,10 @@ class FeatureCode:
     @property
     def is_el1(self) -> bool:
         """Whether EL1 may read it where it is there."""
-        return not self.register.name.endswith("_EL2")
+        return self.register.encoding.op1 != EL2_OP1
 
 
+EL2_OP1 = 4
 PFR0, PFR1 = sr.ID_AA64PFR0_EL1, sr.ID_AA64PFR1_EL1
 DFR0 = sr.ID_AA64DFR0_EL1
 MMFR0, MMFR1 = sr.ID_AA64MMFR0_EL1, sr.ID_AA64MMFR1_EL1
@@ -76,6 +77,12 @@ OPTIONAL = (
     FeatureCode(sr.DACR32_EL2, PFR0, "EL1", 2),
     FeatureCode(sr.IFSR32_EL2, PFR0, "EL1", 2),
     FeatureCode(sr.FPEXC32_EL2, PFR0, "EL1", 2),
+    FeatureCode(sr.DBGVCR32_EL2, PFR0, "EL1", 2),
+    FeatureCode(sr.SPSR_irq, PFR0, "EL1"),
+    FeatureCode(sr.SPSR_abt, PFR0, "EL1"),
+    FeatureCode(sr.SPSR_und, PFR0, "EL1"),
+    FeatureCode(sr.SPSR_fiq, PFR0, "EL1"),
+    FeatureCode(sr.RVBAR_EL2, PFR0, "EL2"),
 )
 
 
@@ -83,8 +90,66 @@ HIGHEST = (sr.CNTFRQ_EL0, sr.RMR_EL2)
 """EL2 is the highest EL of a machine without EL3. What is written back asks for no reset."""
 
 
+@dataclass(frozen=True)
+class FeatureInsn:
+    """Instructions, with x0 and x1 addresses of memory, that are there with a feature."""
+
+    name: str
+    words: tuple[int, ...]
+    identification: type[Register]
+    field: str
+    least: int = 1
+    at_el0: bool = True
+
+    @property
+    def label(self) -> str:
+        """Where the code is: it returns to x30."""
+        return f"feature_insn_{self.name}"
+
+
+ISAR0, ISAR1, ISAR2 = sr.ID_AA64ISAR0_EL1, sr.ID_AA64ISAR1_EL1, sr.ID_AA64ISAR2_EL1
+MOV_X2_0, MOV_X3_0 = 0xD280_0002, 0xD280_0003
+INSTRUCTIONS = (
+    FeatureInsn("ptrue", (0x2518_E3E0,), PFR0, "SVE"),
+    FeatureInsn("rdvl", (0x04BF_5020,), PFR0, "SVE"),
+    FeatureInsn("rdsvl", (0x04BF_5820,), PFR1, "SME"),
+    FeatureInsn("smstart", (0xD503_477F, 0xD503_467F), PFR1, "SME"),
+    FeatureInsn("irg", (0x9ADF_1022,), PFR1, "MTE"),
+    FeatureInsn("addg", (0x9180_0422,), PFR1, "MTE"),
+    FeatureInsn("gmi", (0x9ADF_1422,), PFR1, "MTE"),
+    FeatureInsn("subp", (0x9AC1_0022,), PFR1, "MTE"),
+    FeatureInsn("msr_tco", (0xD503_409F,), PFR1, "MTE"),
+    FeatureInsn("mrs_tco", (0xD53B_42E2,), PFR1, "MTE"),
+    FeatureInsn("dc_gva", (0xD50B_7460,), PFR1, "MTE"),
+    FeatureInsn("stg", (0xD920_0800,), PFR1, "MTE"),
+    FeatureInsn("ldg", (0xD960_0002,), PFR1, "MTE"),
+    FeatureInsn("ldgm", (0xD9E0_0002,), PFR1, "MTE", 2, at_el0=False),
+    FeatureInsn("mrs_allint", (0xD538_4302,), PFR1, "NMI", at_el0=False),
+    FeatureInsn("clear_allint", (0xD501_401F,), PFR1, "NMI", at_el0=False),
+    FeatureInsn("set_allint", (0xD501_411F, 0xD501_401F), PFR1, "NMI", at_el0=False),
+    FeatureInsn("setp", (MOV_X2_0, MOV_X3_0, 0x19C3_0441), ISAR2, "MOPS"),
+    FeatureInsn("cosp_rctx", (0xD50B_73DF,), ISAR1, "SPECRES", 2),
+    FeatureInsn("ld64b", (0xF83F_D002,), ISAR1, "LS64"),
+    FeatureInsn("tstart", (0xD523_3062,), ISAR0, "TME"),
+    FeatureInsn("mrrs", (0xD578_2002,), ISAR2, "SYSREG_128", at_el0=False),
+    FeatureInsn("cnt", (0xDAC0_1C22,), ISAR2, "CSSC"),
+    FeatureInsn("brb_iall", (0xD509_729F,), DFR0, "BRBE", at_el0=False),
+    FeatureInsn("gcsss1", (0xD50B_7742,), PFR1, "GCS"),
+)
+
+
+WRITTEN: tuple[type[Register], ...] = (
+    sr.SPSR_irq,
+    sr.SPSR_abt,
+    sr.SPSR_und,
+    sr.SPSR_fiq,
+    sr.RVBAR_EL2,
+    sr.ZCR_EL2,
+)
+
+
 def emit(a: Assembler) -> None:
-    """Emit the reads, and the writes of what only the highest EL has or may write."""
+    """Emit the reads, the instructions, and the writes of what may be written or not."""
     for code in OPTIONAL:
         a.label(code.label)
         a.mrs(0, code.register)
@@ -93,4 +158,13 @@ def emit(a: Assembler) -> None:
         a.label(f"do_write_{register.name}")
         a.mrs(0, register)
         a.msr(register, 0)
+        a.ret()
+    for instruction in INSTRUCTIONS:
+        a.label(instruction.label)
+        for word in instruction.words:
+            a.word(word)
+        a.ret()
+    for written in WRITTEN:
+        a.label(f"write_{written.name.lower()}")
+        a.msr(written, 1)
         a.ret()

@@ -1,8 +1,9 @@
 """The part of `registers` about effects: what an exception, EL0 or FP does after a write."""
 
 from vel2.arch import sysregs as sr
+from vel2.arch.esr import EC, ISS_FP, ESR_ELx
 from vel2.arch.pstate import PSTATE_DAIF, M_EL0t, M_EL1h, M_EL1t, M_EL2h, M_EL2t
-from vel2.check.payloads.assembly import NO_EXCEPTION, SCTLR_OFF
+from vel2.check.payloads.assembly import CURRENT_SPX_SYNC, NO_EXCEPTION, SCTLR_OFF
 from vel2.check.payloads.exceptions_traps import CNTHCTL_BASE, HCR_BASE, no_traps, set_mdcr
 from vel2.check.payloads.layout import ARENA, State
 from vel2.check.payloads.runtime import (
@@ -218,6 +219,42 @@ def floating_point_of_host(state: State, host: u64) -> None:
 
 
 @resident
+def vector_length(state: State) -> None:
+    """Check EL2's own accesses to ZCR_EL2 under each CPTR_EL2.{ZEN,FPEN}, or without SVE."""
+    has_sve = sr.ID_AA64PFR0_EL1.SVE.get(mrs(sr.ID_AA64PFR0_EL1)) != 0
+    for zen in range(4):
+        for fpen in range(4):
+            both = zen in TRAPS_ALL_OR_NONE and fpen in TRAPS_ALL_OR_NONE
+            if has_e2h() or both:
+                set_cptr(sr.CPTR_EL2_E2H.ZEN.put(zen) | sr.CPTR_EL2_E2H.FPEN.put(fpen))
+                isb()
+                for code in ZCR_CODES:
+                    begin(state, bytes_address(b"zcr_el2\0"), u64(zen << 4 | fpen))
+                    state.vector = probe(symbol_address(code), 0, 0)
+                    want = u64(NO_EXCEPTION)
+                    if not has_sve:
+                        want = UNDEFINED
+                    elif zen & 1 == 0:
+                        want = TRAPPED_SVE
+                    elif fpen & 1 == 0:
+                        want = TRAPPED_FP
+                    if want != NO_EXCEPTION:
+                        expect(state, bytes_address(b"vector\0"), state.vector, CURRENT_SPX_SYNC)
+                        expect(state, bytes_address(b"esr\0"), state.esr, want)
+                    else:
+                        expect(state, bytes_address(b"vector\0"), state.vector, NO_EXCEPTION)
+                    end(state)
+    no_traps()
+    isb()
+
+
+ZCR_CODES = ("feature_zcr_el2", "write_zcr_el2")
+UNDEFINED = ESR_ELx.compose(EC=EC.UNKNOWN, IL=1)
+TRAPPED_SVE = ESR_ELx.compose(EC=EC.SVE, IL=1)
+TRAPPED_FP = ESR_ELx.compose(EC=EC.FP_ASIMD, IL=1, ISS=ISS_FP.compose(CV=1, COND=0b1110))
+
+
+@resident
 def debug_exceptions(state: State) -> None:
     """Show whose BRK is, at EL1 and EL0, with and without MDCR_EL2.TDE."""
     for value in (0, sr.MDCR_EL2.TDE.mask):
@@ -258,4 +295,5 @@ def run(state: State) -> None:
     counters_at_el0(state)
     cache_controls_at_el0(state)
     floating_point(state)
+    vector_length(state)
     debug_exceptions(state)
