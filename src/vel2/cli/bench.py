@@ -9,9 +9,11 @@ import click
 
 from vel2.cli.bench_profile import print_profiles, profile_all
 from vel2.cli.bench_report import show_results, write_report
+from vel2.cli.contradictions import refuse_contradictions, refuse_strays
 from vel2.cli.exits import ExitCode
 from vel2.cli.kernels import fetch_missing, find_kernel
-from vel2.cli.report import Report, plain_table, write_json
+from vel2.cli.options import SECONDS
+from vel2.cli.report import Report, plain_table, require_writable, write_json
 from vel2.cli.terminal import Terminal
 from vel2.errors import UserError
 from vel2.guests.kernels import guest_kernel
@@ -26,6 +28,20 @@ if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
 __all__ = ("bench", "cell_text", "print_columns", "print_comparison", "print_costs", "split_names")
 
 TIMEOUT_S = 300.0
+CONTRADICTIONS = (
+    *(("macro", "growth"), ("deterministic", "host_time")),
+    *(("configs", "el2"), ("configs", "nv")),
+    *(("rounds", "deterministic"), ("rounds", "profiling"), ("rounds", "explained")),
+    *(
+        ("read_files", name)
+        for name in (
+            *("l1", "l2", "el2", "nv", "configs", "macro", "growth", "peers", "rounds", "count"),
+            *("deterministic", "host_time", "only", "profiling", "explained", "json_file"),
+            *("timeout", "huge_pages"),
+        )
+    ),
+)
+STRAYS = (("l2", "macro"), ("huge_pages", "macro"))
 COUNT, PROFILE_COUNT, MACRO_ROUNDS = 1000, 10, 3
 COLUMN_GAP = "  "
 EXPLAINED = ("vhe-nv2", "nvhe-nv2", "vhe-nv")
@@ -61,14 +77,12 @@ def split_names(texts: Sequence[str]) -> tuple[str, ...]:
 )
 @click.option(
     "--macro",
-    "what",
-    flag_value="macro",
+    is_flag=True,
     help="Measure booting, processes and memory at both levels instead.",
 )
 @click.option(
     "--growth",
-    "what",
-    flag_value="growth",
+    is_flag=True,
     help="Measure how an exit's cost grows with guests, memory and interrupts instead.",
 )
 @click.option("--l2", default="6.12", show_default=True, help="L2's kernel, for --macro.")
@@ -89,11 +103,10 @@ def split_names(texts: Sequence[str]) -> tuple[str, ...]:
 )
 @click.option(
     "--deterministic",
-    "clock",
-    flag_value="instructions",
+    is_flag=True,
     help="Only count instructions and traps: two runs agree exactly.",
 )
-@click.option("--host-time", "clock", flag_value="host", help="Only nanoseconds of the host.")
+@click.option("--host-time", is_flag=True, help="Only nanoseconds of the host.")
 @click.option(
     "--n",
     "count",
@@ -103,7 +116,7 @@ def split_names(texts: Sequence[str]) -> tuple[str, ...]:
 @click.option("--only", multiple=True, metavar="NAMES", help="Only these operations.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     default=TIMEOUT_S,
     show_default=True,
     metavar="SECONDS",
@@ -158,12 +171,14 @@ def bench(
     el2: tuple[str, ...],
     nv: tuple[str, ...],
     configs: tuple[str, ...],
-    what: str | None,
+    macro: bool,
+    growth: bool,
     l2: str,
     huge_pages: bool,
     peers: tuple[str, ...],
     rounds: int | None,
-    clock: str | None,
+    deterministic: bool,
+    host_time: bool,
     count: int | None,
     only: tuple[str, ...],
     timeout: float,
@@ -200,6 +215,16 @@ def bench(
     from vel2.bench.peer import KVM_KERNEL
     from vel2.bench.system import compile_all
 
+    refuse_contradictions(context, CONTRADICTIONS)
+    refuse_strays(context, STRAYS)
+    for file, what_file in (
+        (json_file, "the JSON result"),
+        (html_file, "the page"),
+        (markdown_file, "the page"),
+    ):
+        require_writable(file, what_file)
+    what = "macro" if macro else "growth" if growth else None
+    clock = "instructions" if deterministic else "host" if host_time else None
     if read_files:
         show_results(read_files, html_file)
         return

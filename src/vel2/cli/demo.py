@@ -9,8 +9,8 @@ from vel2.cli.consoles import LabelledLines
 from vel2.cli.ending import conclude
 from vel2.cli.guests import progress_bars
 from vel2.cli.kernels import fetch_missing, find_kernel
-from vel2.cli.options import check_supported, vm_options
-from vel2.cli.report import Report, print_guests, print_traps
+from vel2.cli.options import check_memory, check_native, check_supported, vm_options
+from vel2.cli.report import Report, print_guests, print_traps, require_writable
 from vel2.cli.session import Request, Session, make_session, vmm_program
 from vel2.cli.terminal import Terminal
 from vel2.errors import UserError
@@ -69,6 +69,9 @@ def demo(
       vel2 demo --native                 the same guests without vel2, to compare
     """  # noqa: D301
     check_supported("--nv", nv)
+    check_native(context)
+    check_memory(memory)
+    require_writable(json_file, "the JSON result")
     if vmm == "qemu" and memory < QEMU_L1_BYTES:
         raise UserError(
             f"--vmm qemu does not fit into {format_bytes(memory)}: L1 holds QEMU, its libraries and"

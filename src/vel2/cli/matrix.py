@@ -28,7 +28,8 @@ from vel2.check.matrix_page import matrix_page
 from vel2.cli.consoles import printable
 from vel2.cli.exits import ExitCode
 from vel2.cli.guests import progress_bars
-from vel2.cli.options import check_supported
+from vel2.cli.options import SECONDS, check_supported
+from vel2.cli.report import explained, require_writable
 from vel2.cli.terminal import Terminal
 from vel2.errors import UserError
 from vel2.guests.kernels import fetch, list_guests
@@ -69,7 +70,7 @@ FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 @click.option("--verbose", is_flag=True, help="Print the end of the console of each failure.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     default=TIMEOUT_S,
     metavar="SECONDS",
     help=f"End a machine after this time (default: {TIMEOUT_S:g} s).",
@@ -118,7 +119,7 @@ def matrix(
         raise UserError("--json - and --html - would share standard output; name a file for one.")
     cells = select(RECIPES, guests, [*map(Kind, el2)], [*map(Level, nv)], QUICK if quick else None)
     for path in (json_file, html_file):
-        require_writable(path)
+        require_writable(path, "the result")
     fetch_needs(cells)
     to_stderr = "-" in (str(json_file), str(html_file))
     terminal = Terminal(to_stderr)
@@ -223,16 +224,6 @@ def show(
                 terminal.print(f"  {printable(line)}", soft_wrap=True)
 
 
-def require_writable(path: Path | None) -> None:
-    """Find out before the first boot whether a result can be written after the last.
-
-    :raises UserError: when it cannot.
-    """
-    if path is not None and str(path) != "-":
-        with explained(path), path.open("a"):
-            pass
-
-
 def write(path: Path | None, text: str) -> None:
     """Write a result; `-` is standard output.
 
@@ -241,16 +232,5 @@ def write(path: Path | None, text: str) -> None:
     if str(path) == "-":
         sys.stdout.write(text)
     elif path is not None:
-        with explained(path):
+        with explained(path, "the result"):
             path.write_text(text)
-
-
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Say which file could not be written."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"the result cannot be written to {path} ({error.strerror}); name another file."
-        ) from error

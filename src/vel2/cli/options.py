@@ -1,20 +1,34 @@
 """Options that `run` and `demo` share, and the values they may have."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from vel2.errors import UserError
+from vel2.machine.memory import format_bytes
 
-__all__ = ("SIZE", "check_supported", "parse_size", "vm_options")
+__all__ = (
+    "SECONDS",
+    "SIZE",
+    "check_memory",
+    "check_native",
+    "check_supported",
+    "parse_size",
+    "vm_options",
+)
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 SIZE_FORM = re.compile(r"([0-9]+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+SECONDS_MAX = 1e8
+"""Three years."""
 
 # What the design knows and this version does not do yet: value -> what it means.
 PLANNED = {
@@ -51,6 +65,25 @@ class SizeType(click.ParamType[int]):
 SIZE = SizeType()
 
 
+class SecondsType(click.FloatRange):
+    """A time limit: a number of seconds that is one, and that a timer can wait for."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> float:
+        """Read the number; one that is none, or endless, is a usage error of this option."""
+        seconds = super().convert(value, param, context)
+        if not seconds <= SECONDS_MAX:
+            self.fail(f"{value} is no number of seconds up to {SECONDS_MAX:g}.", param, context)
+        return seconds
+
+
+SECONDS = SecondsType()
+
+
 def check_supported(option: str, value: str) -> None:
     """Refuse a value that is planned and not done.
 
@@ -63,6 +96,34 @@ def check_supported(option: str, value: str) -> None:
             f"{option} {value} ({planned[value]}) is not supported yet;"
             f" leave {option} out, or give {option} {works}."
         )
+
+
+def check_memory(memory_bytes: int) -> None:
+    """Refuse a machine that is larger than the one below it.
+
+    :raises UserError: naming both sizes.
+    """
+    host_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if memory_bytes > host_bytes:
+        raise UserError(
+            f"--memory {format_bytes(memory_bytes)} is more than this machine has"
+            f" ({format_bytes(host_bytes)}); give less."
+        )
+
+
+def check_native(context: click.Context) -> None:
+    """Refuse to choose a virtual EL2 where there is none.
+
+    :raises UserError: naming the option.
+    """
+    if not context.params.get("native"):
+        return
+    for option in ("el2", "nv"):
+        if context.get_parameter_source(option) is ParameterSource.COMMANDLINE:
+            raise UserError(
+                f"--{option} is about virtual EL2, and with --native there is none;"
+                " leave one of them out."
+            )
 
 
 def vm_options(default_timeout: float | None) -> Callable[[Command], Command]:
@@ -102,7 +163,7 @@ def vm_options(default_timeout: float | None) -> Callable[[Command], Command]:
         ),
         click.option(
             "--timeout",
-            type=click.FloatRange(min=0, min_open=True),
+            type=SECONDS,
             default=default_timeout,
             metavar="SECONDS",
             help=f"End the machine after this time (default: {limit}).",

@@ -4,11 +4,15 @@ A guest's init prints lines such as `##vel2 l1.kernel=6.12.48 l1.el=EL2`. A dott
 in the report; what a guest does not say stays out, so the report never claims what was not seen.
 """
 
+import errno
 import json
+import os
 import re
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,13 +140,40 @@ def write_json(report: Report, path: Path) -> None:
     write_file(path, text, "the JSON result")
 
 
+def require_writable(path: Path | None, what: str) -> None:
+    """Find out before the first boot whether a result can be written after the last.
+
+    :param path: None for no result, `-` for standard output. :param what: as for `write_file`.
+    :raises UserError: when it cannot.
+    """
+    if path is None or str(path) == "-":
+        return
+    with explained(path, what):
+        if path.exists():
+            os.close(os.open(path, os.O_WRONLY))
+            return
+        # A file that is made here would be left behind by whatever goes wrong until then.
+        if not path.parent.is_dir():
+            number = errno.ENOTDIR if path.parent.exists() else errno.ENOENT
+            raise OSError(number, os.strerror(number))
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def write_file(path: Path, text: str, what: str) -> None:
     """Write a file that the user has named; `what` is it, in words.
 
     :raises UserError: when it cannot be written.
     """
-    try:
+    with explained(path, what):
         path.write_text(text)
+
+
+@contextmanager
+def explained(path: Path, what: str) -> Iterator[None]:
+    """Say which file could not be written."""
+    try:
+        yield
     except OSError as error:
         raise UserError(
             f"{what} cannot be written to {path} ({error.strerror}); name another file."

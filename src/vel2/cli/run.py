@@ -2,6 +2,8 @@
 
 import os
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -12,11 +14,11 @@ from vel2.cli.ending import conclude
 from vel2.cli.hints import KvmMode, Silence, check_without_vhe, domains_hint
 from vel2.cli.initrd import make_initrd, wants_shell, with_shell
 from vel2.cli.kernels import FIRMWARE, KERNEL
-from vel2.cli.options import check_supported, vm_options
-from vel2.cli.report import Report, print_traps
+from vel2.cli.options import check_memory, check_native, check_supported, vm_options
+from vel2.cli.report import Report, print_traps, require_writable
 from vel2.cli.session import Request, Session, make_session
 from vel2.cli.terminal import Terminal
-from vel2.errors import UserError
+from vel2.errors import LaunchError, UserError
 from vel2.machine.devices import DMA_WARNING, device_arguments
 from vel2.machine.domains import Domain
 from vel2.machine.loader import load_kernel
@@ -97,6 +99,9 @@ def run(
       vel2 run --firmware u-boot --disk disk.img --net user
     """  # noqa: D301
     check_supported("--nv", nv)
+    check_native(context)
+    check_memory(memory)
+    require_writable(json_file, "the JSON result")
     if (kernel is None) == (firmware is None):
         raise UserError("what to boot is a --kernel or a --firmware; give one of them.")
     if firmware is not None and (initrd or append or domains):
@@ -127,15 +132,32 @@ def run(
         firmware=firmware,
     )
     report = Report()
-    session = make_session(request)
-    session.console.on_line(report.take)
-    if not native:
-        session.console.on_line(KvmMode(append))
-    # Standard output may be for the result.
-    ended = attend(session, timeout, STDERR if str(json_file) == "-" else STDOUT)
+    with blaming(qemu_arguments):
+        session = make_session(request)
+        session.console.on_line(report.take)
+        if not native:
+            session.console.on_line(KvmMode(append))
+        # Standard output may be for the result.
+        ended = attend(session, timeout, STDERR if str(json_file) == "-" else STDOUT)
     if traps and session.traps():
         print_traps(Terminal(to_stderr=True), session.traps(), session.sysreg_traps())
     conclude(context, report, session, ended, json_file)
+
+
+@contextmanager
+def blaming(qemu_arguments: Sequence[str]) -> Iterator[None]:
+    """Say what QEMU has against the user's own arguments, without its whole command line.
+
+    :raises UserError: when QEMU did not start with them.
+    """
+    try:
+        yield
+    except LaunchError as error:
+        complaints = [line for line in error.tail.splitlines() if ": " in line]
+        if not qemu_arguments or not complaints:
+            raise
+        said = complaints[0].partition(": ")[2].rstrip(".")
+        raise UserError(f"QEMU refuses what follows --: {said}.") from error
 
 
 def attend(session: Session, timeout: float | None, output: int) -> MachineExit:

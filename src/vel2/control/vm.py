@@ -25,7 +25,7 @@ from vel2.machine.dtb import Seeds, l1_device_tree, qemu_device_tree
 from vel2.machine.gicframes import its_control, passed_regions, redistributors
 from vel2.machine.loader import KernelImage
 from vel2.machine.memmap import MemoryMap, Region, RegionKind, read_memory_map
-from vel2.machine.memory import RAM_BASE, GuestMemory
+from vel2.machine.memory import RAM_BASE, GuestMemory, format_size
 from vel2.machine.outcome import MachineExit
 from vel2.machine.qemu import Machine, MachineConfig
 
@@ -115,7 +115,8 @@ class Vm:
         l1_bytes = self.config.memory_bytes
         if l1_bytes <= 0 or l1_bytes % layout.BLOCK_BYTES:
             raise UserError(
-                f"L1 cannot have {l1_bytes} bytes of memory; give a multiple of 2 MiB, such as 2G."
+                f"L1 cannot have {format_size(l1_bytes)} of memory;"
+                " give a multiple of 2 MiB, such as 2G."
             )
         self.l0_base = RAM_BASE + l1_bytes
         self.l0_bytes = layout.l0_bytes(l1_bytes)

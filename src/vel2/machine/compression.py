@@ -18,39 +18,61 @@ __all__ = ("ALGORITHMS", "algorithm_of", "decompress")
 
 EXPANDED_LIMIT = 1 << 30
 """Longest image we expand; no kernel is near, a damaged or hostile file may be."""
+RATIO_LIMIT = 64
+RATIO_FROM = 64 << 20
+"""A kernel shrinks to a fifth. What shrank more than 64 times is refused after so many bytes."""
+WINDOW_LIMIT = 128 << 20
+"""Most memory that a decompressor may ask for: what `zstd --ultra -22` and `xz -9e` need."""
+STEP = 1 << 20
 
 
 class _Zlib:
-    """Give zlib's decompressor the interface of `bz2` and `lzma`: a limit and `eof`."""
+    """Give zlib's decompressor the interface of `bz2` and `lzma`."""
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
 
     def decompress(self, data: bytes, limit: int) -> bytes:
-        return self._inner.decompress(data, limit)
+        return self._inner.decompress(self._inner.unconsumed_tail + data, limit)
 
     @property
     def eof(self) -> bool:
         return self._inner.eof
 
+    @property
+    def needs_input(self) -> bool:
+        return not self._inner.unconsumed_tail
+
 
 class _Zstd:
-    """Give zstandard's stream reader the same interface."""
+    """Give zstandard's decompressor the same interface, by small pieces: it knows no limit."""
+
+    PIECE = 256
 
     def __init__(self) -> None:
+        self._inner = zstandard.ZstdDecompressor(max_window_size=WINDOW_LIMIT).decompressobj()
+        self._waiting = memoryview(b"")
         self.eof = False
 
     def decompress(self, data: bytes, limit: int) -> bytes:
-        inner = zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
-        expanded = inner.decompress(data)
-        self.eof = bool(inner.eof)
-        return expanded[:limit]
+        # There is more only when what waited has been used up: `needs_input`.
+        self._waiting = self._waiting if self._waiting else memoryview(data)
+        expanded = bytearray()
+        while self._waiting and not self.eof and len(expanded) < limit:
+            expanded += self._inner.decompress(self._waiting[: self.PIECE])
+            self._waiting = self._waiting[self.PIECE :]
+            self.eof = bool(self._inner.eof)
+        return bytes(expanded)
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._waiting
 
 
 ALGORITHMS: dict[str, tuple[bytes, Callable[[], Any]]] = {
     "gzip": (b"\x1f\x8b\x08", _Zlib),
-    "xz": (b"\xfd7zXZ\0", lzma.LZMADecompressor),
-    "lzma": (b"\x5d\0\0", lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE)),
+    "xz": (b"\xfd7zXZ\0", lambda: lzma.LZMADecompressor(memlimit=WINDOW_LIMIT)),
+    "lzma": (b"\x5d\0\0", lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, WINDOW_LIMIT)),
     "bzip2": (b"BZh", bz2.BZ2Decompressor),
     "zstd": (b"\x28\xb5\x2f\xfd", _Zstd),
 }
@@ -75,20 +97,37 @@ def decompress(data: bytes, algorithm: str, origin: str) -> bytes:
     :raises UserError: when the stream is damaged, cut short or absurdly long.
     """
     try:
-        decompressor = ALGORITHMS[algorithm][1]()
-        expanded: bytes = decompressor.decompress(data, EXPANDED_LIMIT + 1)
+        expanded, ended = _expand(ALGORITHMS[algorithm][1](), data, origin)
     except FAILURES as error:
         raise UserError(
             f"{origin} is damaged: its {algorithm} data cannot be expanded ({error}); "
             "fetch or build it again."
         ) from error
-    if len(expanded) > EXPANDED_LIMIT:
-        raise UserError(
-            f"{origin} expands to more than {EXPANDED_LIMIT >> 20} MiB, which no kernel does; "
-            "check that it is a kernel."
-        )
-    if not decompressor.eof:
+    if not ended:
         raise UserError(
             f"{origin} is cut short: its {algorithm} data ends early; fetch or build it again."
         )
     return expanded
+
+
+def _expand(decompressor: Any, data: bytes, origin: str) -> tuple[bytes, bool]:
+    """Expand a stream step by step, so that no more memory is taken than a kernel needs.
+
+    :return: what came out, and whether the stream came to its end.
+    :raises UserError: when it is absurdly long.
+    """
+    expanded = bytearray()
+    most = min(EXPANDED_LIMIT, max(RATIO_FROM, RATIO_LIMIT * len(data)))
+    waiting = data
+    while not decompressor.eof:
+        piece = decompressor.decompress(waiting, STEP)
+        waiting = b""
+        expanded += piece
+        if len(expanded) > most:
+            raise UserError(
+                f"{origin} expands to more than {most >> 20} MiB, which no kernel does; "
+                "check that it is a kernel."
+            )
+        if not piece and decompressor.needs_input:
+            break
+    return bytes(expanded), bool(decompressor.eof)

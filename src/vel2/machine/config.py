@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vel2.errors import UserError
-from vel2.machine.memory import RAM_BASE, format_bytes
+from vel2.machine.memory import RAM_BASE, format_bytes, format_size
 
 __all__ = ("DEFAULT_CPU", "MachineConfig", "machine_arguments")
 
@@ -50,7 +50,7 @@ class MachineConfig:
     def __post_init__(self) -> None:
         if self.memory_bytes <= 0 or self.memory_bytes % MIB:
             raise UserError(
-                f"a machine cannot have {self.memory_bytes} bytes of memory; "
+                f"a machine cannot have {format_size(self.memory_bytes)} of memory; "
                 "give a whole number of MiB."
             )
         if not 1 <= self.smp <= MAX_CPUS:

@@ -14,7 +14,7 @@ from types import TracebackType
 
 from vel2.errors import UserError
 
-__all__ = ("RAM_BASE", "GuestMemory", "format_bytes")
+__all__ = ("RAM_BASE", "GuestMemory", "format_bytes", "format_size")
 
 RAM_BASE = 0x4000_0000
 """Physical address of RAM on QEMU's `virt` board."""
@@ -31,6 +31,11 @@ def format_bytes(count: int) -> str:
     return f"{count} bytes"
 
 
+def format_size(count: int) -> str:
+    """Write a size that somebody chose, without rounding it: `1.5 MiB`, `1048577 bytes`."""
+    return f"{count} bytes" if count % 1024 else format_bytes(count)
+
+
 class GuestMemory:
     """RAM of one machine, addressed by physical address.
 
@@ -44,7 +49,7 @@ class GuestMemory:
     def __init__(self, size: int) -> None:
         if size <= 0 or size % MIB:
             raise UserError(
-                f"a machine cannot have {size} bytes of memory; give a whole number of MiB."
+                f"a machine cannot have {format_size(size)} of memory; give a whole number of MiB."
             )
         self.size = size
         self.base = RAM_BASE
