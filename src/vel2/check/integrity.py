@@ -55,16 +55,18 @@ class Integrity:
 
     :param vm: loaded, not started.
     :param canary: eight bytes to fill the gaps with.
+    :param like: another, of a VM with the same memory map, that has found its canonical stage 2
+        whole: where this one's is the same bytes, it need not be walked again.
     """
 
-    def __init__(self, vm: Vm, canary: int = CANARY) -> None:
+    def __init__(self, vm: Vm, canary: int = CANARY, like: "Integrity | None" = None) -> None:
         self.vm = vm
         self._canary = canary.to_bytes(8, "little")
         self._gaps = list(gaps(vm))
         for start, size in self._gaps:
             vm.memory.write(start, self._canary * (size // 8))
         self._told = self._told_by_host()
-        self._canonical: dict[int, bytes] = {}
+        self._canonical: dict[int, bytes] = {} if like is None else like._canonical
 
     def broken(self) -> list[str]:
         """Name everything that is not as it must be; empty when L0 is whole."""

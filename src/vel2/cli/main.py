@@ -11,6 +11,7 @@ import click
 
 from vel2 import __version__
 from vel2.cli.bench import bench
+from vel2.cli.check import check
 from vel2.cli.completion import completion
 from vel2.cli.demo import demo
 from vel2.cli.doctor import doctor
@@ -103,7 +104,7 @@ def vel2() -> None:
     """  # noqa: D301
 
 
-for command in (bench, completion, demo, doctor, guests, matrix, run):
+for command in (bench, check, completion, demo, doctor, guests, matrix, run):
     vel2.add_command(command)
 
 

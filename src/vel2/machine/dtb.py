@@ -7,6 +7,7 @@ the one who built it.
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,17 @@ def qemu_device_tree(config: MachineConfig) -> bytes:
     :raises LaunchError: when QEMU refuses the configuration.
     """
     qemu, _ = require_qemu()
+    options = [*machine_arguments(config), "-monitor", "none", "-serial", "null"]
+    options += ["-serial", "null"] if config.doorbell else []
+    return _dumped_tree(str(qemu), (*options, *config.extra_arguments))
+
+
+@lru_cache(maxsize=8)
+def _dumped_tree(qemu: str, options: tuple[str, ...]) -> bytes:
+    """Let one QEMU write its tree; who starts a thousand machines of a kind asks once."""
     with scratch() as folder:
         path = Path(folder) / "virt.dtb"
-        command = [str(qemu), "-M", f"{BOARD},dumpdtb={path}", *machine_arguments(config)]
-        command += ["-monitor", "none", "-serial", "null"]
-        command += ["-serial", "null"] if config.doorbell else []
-        command += config.extra_arguments
+        command = [qemu, "-M", f"{BOARD},dumpdtb={path}", *options]
         try:
             result = subprocess.run(
                 command,

@@ -1,0 +1,74 @@
+"""Where the hostile program keeps what in L1's RAM, and what it shares with the host.
+
+Everything is written by the host before the machine starts: QEMU does not see code that the host
+changes later. What the guest does to it is the guest's affair: it is the guest's own memory.
+"""
+
+from vel2.lang import Struct, array, scalar, u64
+
+RAM_BASE = 0x4000_0000
+MEMORY_BYTES = 32 << 20
+"""L1's RAM. L0's memory follows."""
+IMAGE_BASE = 0x4020_0000
+IMAGE_END = 0x4040_0000
+"""The harness: its own block of 2 MiB, which L2's first stage 2 leaves out."""
+CONTROL = 0x4030_0000
+TABLES = 0x4060_0000
+TABLE_PAGES = 64
+SANE_STAGE1, SANE_STAGE2 = 0, 4
+"""Numbers of the pages that hold the roots of tables that map RAM to itself, in order."""
+DATA = 0x4070_0000
+DATA_PAGES = 16
+BURSTS = 0x4080_0000
+BURST_BYTES = 1024
+WORDS_OFFSET = 512
+MAX_WORDS = (BURST_BYTES - WORDS_OFFSET) // 4 - 8
+"""What follows the last word is 0, which is UDF at every level."""
+MAX_BURSTS = 4096
+MEMORY_END = BURSTS + MAX_BURSTS * BURST_BYTES
+PAGE_BYTES = 0x1000
+UNDEFINED = 0xE7FD_DEFE
+"""Fills the memory that nobody uses: UDF in A32, UDF in the half that T32 executes first, and
+unallocated in A64. Zeros are no-operations in A32, and who gets lost in them is long on the way."""
+
+KEEP = 1 << 0
+"""`Burst.flags`: the state that the burst before has left at EL2 stays."""
+VIA_EL1 = 1 << 1
+"""`Burst.flags`: entered by an ERET of L2's EL1, which takes the PSTATE that EL2 may not give."""
+
+
+class Control(Struct):
+    """What the harness knows, and the host watches."""
+
+    x = array(u64, 32)
+    """The registers of the burst that was interrupted."""
+    index = scalar(u64)
+    """The burst that runs."""
+    bursts = scalar(u64)
+    """How many there are."""
+    events = scalar(u64)
+    """Hostile instructions executed."""
+    exceptions = scalar(u64)
+    timeouts = scalar(u64)
+    """Bursts that the timer ended."""
+    strays = scalar(u64)
+    """Bursts that ended somewhere else."""
+    start = scalar(u64)
+    """The first word that has run since the burst was entered last, as an index."""
+    left = scalar(u64)
+    """Exceptions that the burst may still take."""
+    done = scalar(u64)
+    """1 when every burst has run."""
+
+
+class Burst(Struct):
+    """One burst, as the harness takes it; the words follow at `WORDS_OFFSET`."""
+
+    x = array(u64, 32)
+    flags = scalar(u64)
+    pstate = scalar(u64)
+    hcr = scalar(u64)
+    """HCR_EL2 to enter with, unless `KEEP`."""
+    count = scalar(u64)
+    sp = scalar(u64)
+    """SP_EL0 and SP_EL1 to enter with."""

@@ -1,0 +1,164 @@
+"""A hostile program: what one seed puts into a machine.
+
+A program is a list of bursts and the tables they use. It depends on its seed, the kind of virtual
+EL2 and the machine's addresses, and on nothing else, so that a failure can be made again. Bursts
+that may take the harness away come last: what follows them is lost with it.
+"""
+
+from dataclasses import dataclass, field
+from random import Random
+
+from vel2.arch import sysregs as sr
+from vel2.arch.homes import Kind
+from vel2.arch.pstate import M_EL0t, M_EL1h, M_EL1t, M_EL2h, M_EL2t
+from vel2.check.hostile.layout import (
+    BURST_BYTES,
+    BURSTS,
+    DATA,
+    KEEP,
+    MAX_BURSTS,
+    MAX_WORDS,
+    PAGE_BYTES,
+    VIA_EL1,
+    WORDS_OFFSET,
+)
+from vel2.check.hostile.layout import Burst as Record
+from vel2.check.hostile.tables import table_pages
+from vel2.check.hostile.values import Places, Values
+from vel2.check.hostile.words import EL0, EL1, EL2, Maker
+
+__all__ = ("BURSTS_OF_A_PROGRAM", "Burst", "Program", "make_program", "words_address")
+
+BURSTS_OF_A_PROGRAM = 640
+LETHAL = 32
+WORDS_MIN, WORDS_MEAN = 8, 24
+M_USR = 0x10
+DAF = 0b1101 << 6
+"""SPSR_ELx.{D, A, F}: not I, by which the timer ends a burst that loops."""
+ENABLES = sr.HCR_EL2.compose(RW=1, IMO=1, FMO=1, AMO=1, API=1, APK=1)
+HOST_EL0 = sr.HCR_EL2.compose(TGE=1)
+EXTRAS = (
+    *(
+        "VM",
+        "SWIO",
+        "PTW",
+        "FB",
+        "DC",
+        "TWI",
+        "TWE",
+        "TID0",
+        "TID1",
+        "TID2",
+        "TID3",
+        "TSC",
+        "TIDCP",
+    ),
+    *("TACR", "TSW", "TPCP", "TPU", "TTLB", "TVM", "TRVM", "TDZ", "HCD", "CD", "ID", "TERR", "TEA"),
+    *("MIOCNCE", "NV", "NV1", "AT", "NV2", "FWB", "FIEN", "TID4", "TICAB", "TOCU", "EnSCXT", "DCT"),
+    *("ATA", "TTLBIS", "TTLBOS", "TID5", "TLOR"),
+)
+"""Controls of HCR_EL2 that a burst below EL2 may run under."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """Where a burst runs.
+
+    :ivar name: what reports say. :ivar el: the generator's level.
+    """
+
+    name: str
+    el: int
+    pstates: tuple[int, ...]
+    hcr: int
+    flags: int = 0
+    a32: bool = False
+
+
+AT_EL2 = Level("vEL2", EL2, (M_EL2h, M_EL2h, M_EL2t), 0)
+AT_HOST_EL0 = Level("EL0 of a host", EL0, (M_EL0t,), HOST_EL0)
+AT_EL1 = Level("L2's EL1", EL1, (M_EL1h, M_EL1h, M_EL1t), sr.HCR_EL2.VM.mask)
+AT_EL0 = Level("L2's EL0", EL0, (M_EL0t,), sr.HCR_EL2.VM.mask)
+AT_A32 = Level("L2's EL0, AArch32", EL0, (M_USR,), sr.HCR_EL2.VM.mask, VIA_EL1, a32=True)
+VHE_LEVELS = ((AT_EL2, 8), (AT_HOST_EL0, 3), (AT_EL1, 8), (AT_EL0, 2), (AT_A32, 2))
+NVHE_LEVELS = ((AT_EL2, 8), (AT_EL1, 9), (AT_EL0, 3), (AT_A32, 2))
+
+
+@dataclass
+class Burst:
+    """One burst; see `layout.Burst`."""
+
+    level: Level
+    flags: int
+    pstate: int
+    hcr: int
+    x: list[int] = field(repr=False)
+    words: list[int] = field(repr=False)
+
+    def encoded(self) -> bytes:
+        """Give the bytes that the harness takes."""
+        data = bytearray(BURST_BYTES)
+        record = Record(data)
+        for number, value in enumerate(self.x):
+            record.x[number] = value
+        record.flags = self.flags
+        record.pstate = self.pstate
+        record.hcr = self.hcr
+        record.count = len(self.words)
+        record.sp = DATA + PAGE_BYTES
+        code = b"".join(word.to_bytes(4, "little") for word in self.words)
+        data[WORDS_OFFSET : WORDS_OFFSET + len(code)] = code
+        return bytes(data)
+
+
+@dataclass
+class Program:
+    """What a seed makes: the tables, and the bursts in the order they run."""
+
+    seed: int
+    kind: Kind
+    tables: bytes = field(repr=False)
+    bursts: list[Burst] = field(repr=False)
+
+
+def words_address(index: int) -> int:
+    """Give the address of a burst's first word."""
+    return BURSTS + index * BURST_BYTES + WORDS_OFFSET
+
+
+def make_program(
+    seed: int, kind: Kind, places: Places, bursts: int = BURSTS_OF_A_PROGRAM
+) -> Program:
+    """Make the program of a seed."""
+    assert bursts <= MAX_BURSTS
+    rng = Random(f"vel2 hostile {seed} {kind.value}")
+    values = Values(rng, places)
+    tables = table_pages(values)
+    program = Program(seed, kind, tables, [])
+    levels = VHE_LEVELS if kind is Kind.VHE else NVHE_LEVELS
+    names = [level for level, _ in levels]
+    weights = [weight for _, weight in levels]
+    for index in range(bursts):
+        values.lethal = index >= bursts - LETHAL
+        level = rng.choices(names, weights)[0]
+        before = program.bursts[-1] if program.bursts else None
+        program.bursts.append(make_burst(values, kind, level, index, before))
+    return program
+
+
+def make_burst(values: Values, kind: Kind, level: Level, index: int, before: Burst | None) -> Burst:
+    """Make one burst; below EL2 it may run under what a burst of EL2 has left."""
+    rng = values.rng
+    values.at_el2 = level is AT_EL2
+    maker = Maker(values, level.el, words_address(index))
+    count = min(MAX_WORDS - 16, WORDS_MIN + int(rng.expovariate(1 / (WORDS_MEAN - WORDS_MIN))))
+    words = maker.fill_a32(count) if level.a32 else maker.fill(count)
+    pstate = values.pick(level.pstates) | DAF & rng.getrandbits(12)
+    flags = level.flags
+    if before is not None and before.level is AT_EL2 and level is not AT_EL2 and rng.random() < 0.4:
+        flags |= KEEP
+    hcr = ENABLES | level.hcr | sr.HCR_EL2.E2H.mask * (kind is Kind.VHE)
+    if level is not AT_EL2 and rng.random() < 0.6:
+        for _ in range(rng.randrange(1, 5)):
+            hcr ^= sr.HCR_EL2.field(rng.choice(EXTRAS)).mask
+    return Burst(level, flags, pstate, hcr, maker.x, words[:MAX_WORDS])

@@ -1,0 +1,237 @@
+"""Hostile programs without a machine: what the generator makes, and how failures become small."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+from click.testing import CliRunner
+
+from vel2.arch import sysregs as sr
+from vel2.arch.homes import Kind, Level
+from vel2.check.hostile import Campaign, End, Ended, Rig, Where, describe, make_program, minimise
+from vel2.check.hostile.campaign import todo
+from vel2.check.hostile.encodings import A32, COMPUTE, MEMORY, Group
+from vel2.check.hostile.harness import build_harness
+from vel2.check.hostile.layout import (
+    BURST_BYTES,
+    CONTROL,
+    IMAGE_END,
+    KEEP,
+    MAX_WORDS,
+    PAGE_BYTES,
+    TABLE_PAGES,
+    WORDS_OFFSET,
+)
+from vel2.check.hostile.layout import Burst as Record
+from vel2.check.hostile.program import AT_A32, AT_EL2, LETHAL, Program, words_address
+from vel2.check.hostile.values import Places
+from vel2.check.hostile.words import HOLDING_ENCODINGS, system_word
+from vel2.cli.main import vel2
+
+L0 = 0x4200_0000
+VECTORS, EL1_VECTORS = 0x4020_0800, 0x4020_2000
+PLACES = Places((0x4000_0000, 0x0800_0000), (L0, L0 + 0x20_0000), VECTORS, EL1_VECTORS)
+SEEDS = range(4)
+WHERE = Where(Kind.NVHE, Level.NV)
+MOVE_WIDE, MOVE_WIDE_MASK = 0xD280_0000, 0xDF80_0000
+
+
+@pytest.fixture(scope="module", params=list(Kind), ids=lambda kind: kind.value)
+def programs(request: pytest.FixtureRequest) -> list[Program]:
+    return [make_program(seed, request.param, PLACES) for seed in SEEDS]
+
+
+def test_a_seed_makes_one_program(programs: list[Program]) -> None:
+    again = make_program(programs[1].seed, programs[1].kind, PLACES)
+    assert again == programs[1]
+    assert again.bursts != programs[2].bursts
+    assert again.tables != programs[2].tables
+
+
+def test_every_burst_fits(programs: list[Program]) -> None:
+    for program in programs:
+        assert len(program.tables) == TABLE_PAGES * PAGE_BYTES
+        for burst in program.bursts:
+            assert 0 < len(burst.words) <= MAX_WORDS
+            assert all(0 <= word < 1 << 32 for word in burst.words)
+            data = burst.encoded()
+            assert len(data) == BURST_BYTES
+            record = Record(bytearray(data))
+            assert record.count == len(burst.words)
+            assert [record.x[n] for n in range(31)] == burst.x
+            end = WORDS_OFFSET + 4 * len(burst.words)
+            assert data[end : end + 4] == bytes(4), "no UDF behind the last word"
+
+
+def test_a_program_attacks_from_everywhere(programs: list[Program]) -> None:
+    levels = Counter(burst.level.name for program in programs for burst in program.bursts)
+    wanted = {"vEL2", "L2's EL1", "L2's EL0", "L2's EL0, AArch32"}
+    if programs[0].kind is Kind.VHE:
+        wanted.add("EL0 of a host")
+    assert set(levels) == wanted
+    assert min(levels.values()) > 50
+    kept = [burst for program in programs for burst in program.bursts if burst.flags & KEEP]
+    assert kept
+    assert all(burst.level is not AT_EL2 for burst in kept)
+
+
+def written(words: list[int], at: int) -> int | None:
+    """Give what an MSR at `at` writes, if the words before it are the moves that make it."""
+    value = 0
+    for half, move in enumerate(words[at - 4 : at]):
+        if move & MOVE_WIDE_MASK != MOVE_WIDE or move & 31 != words[at] & 31:
+            return None
+        value |= (move >> 5 & 0xFFFF) << 16 * half
+    return value
+
+
+def test_what_holds_the_harness_stays_until_the_end(programs: list[Program]) -> None:
+    """A burst of vEL2 sets SCTLR_EL2.M and wild vectors only among the last."""
+    msrs = {system_word(False, encoding, 0): encoding for encoding in HOLDING_ENCODINGS}
+    vectors = {sr.VBAR_EL1.encoding, sr.VBAR_EL2.encoding}
+    sctlrs = {sr.SCTLR_EL1.encoding, sr.SCTLR_EL2.encoding}
+    seen = 0
+    for program in programs:
+        for burst in program.bursts[: -LETHAL or None]:
+            if burst.level is not AT_EL2:
+                continue
+            for at, word in enumerate(burst.words):
+                encoding = msrs.get(word & ~31)
+                if encoding is None:
+                    continue
+                value = written(burst.words, at)
+                if value is None:
+                    continue
+                seen += 1
+                if encoding in vectors:
+                    assert value == VECTORS
+                if encoding in sctlrs:
+                    assert not value & (sr.SCTLR_EL2.M.mask | sr.SCTLR_EL2.EE.mask)
+                if encoding == sr.HCR_EL2.encoding:
+                    assert value & sr.HCR_EL2.IMO.mask
+    assert seen > 20
+
+
+@pytest.mark.parametrize("group", [*MEMORY, *COMPUTE, *A32], ids=lambda group: group.name)
+def test_what_is_fixed_is_not_free(group: Group) -> None:
+    assert group.fixed & group.free == 0
+    assert group.free
+
+
+@pytest.mark.parametrize("group", MEMORY, ids=lambda group: group.name)
+def test_the_address_register_is_left_to_the_maker(group: Group) -> None:
+    assert group.fixed & 0x3E0 == 0
+
+
+@pytest.mark.parametrize("kind", list(Kind), ids=lambda kind: kind.value)
+def test_the_harness_is_where_l2_does_not_reach(kind: Kind) -> None:
+    image = build_harness(kind, Level.NV2)
+    assert image.end <= CONTROL < IMAGE_END
+    el1 = image.symbols["harness_el1_vectors"]
+    assert el1 % PAGE_BYTES == 0, "L2 would see more than its vectors"
+    assert image.symbols["harness_vectors"] % 0x800 == 0
+
+
+class FaultyRig:
+    """Stands for a machine whose L0 stops at one word, when another burst has run before."""
+
+    def __init__(self, word: int, after: int, culprit: int) -> None:
+        self.word, self.after, self.culprit = word, after, culprit
+        self.runs = 0
+
+    def run(self, program: Program, first: int = 0, last: int | None = None) -> Ended:
+        self.runs += 1
+        end = len(program.bursts) - 1 if last is None else last
+        prepared = first <= self.after and bool(program.bursts[self.after].words)
+        hit = self.culprit <= end and self.word in program.bursts[self.culprit].words
+        if prepared and hit:
+            return ended(program.seed, End.FATAL, self.culprit, "L0 stopped: X in f+0x4")
+        return ended(program.seed, End.ENDED, end)
+
+
+def ended(seed: int, end: End, burst: int, *detail: str) -> Ended:
+    return Ended(seed, WHERE, end, burst, 100, 80, 1, 1.0, 300, 0, list(detail))
+
+
+def test_a_failure_becomes_small() -> None:
+    program = make_program(7, Kind.NVHE, PLACES, bursts=40)
+    culprit = next(i for i in range(20, 40) if program.bursts[i].level is AT_EL2)
+    unique = 0xD503_7FFF
+    words = [*program.bursts[culprit].words]
+    words[3] = unique
+    program.bursts[culprit] = replace(program.bursts[culprit], words=words)
+    rig = FaultyRig(unique, culprit - 3, culprit)
+    found = minimise(cast(Rig, rig), program, rig.run(program))
+    assert found is not None
+    small, first, last = found
+    assert (first, last) == (culprit - 3, culprit) or first < culprit - 3
+    assert [index for index in range(first, last + 1) if small.bursts[index].words] == [
+        culprit - 3,
+        culprit,
+    ]
+    lines = describe(small, culprit, culprit)
+    assert len(lines) == 2
+    assert f"{words_address(culprit) + 12:#x}  {unique:08x}" in lines[1]
+    assert rig.runs < 200
+
+
+def test_a_failure_that_does_not_come_again() -> None:
+    program = make_program(7, Kind.NVHE, PLACES, bursts=4)
+    rig = FaultyRig(1, 0, 1)
+    assert minimise(cast(Rig, rig), program, ended(7, End.HANG, 3, "in g")) is None
+
+
+def test_a32_becomes_small_by_its_own_nops() -> None:
+    program = make_program(7, Kind.NVHE, PLACES)
+    culprit = next(i for i, burst in enumerate(program.bursts) if burst.level is AT_A32)
+    word = program.bursts[culprit].words[0]
+    rig = FaultyRig(word, culprit, culprit)
+    found = minimise(cast(Rig, rig), program, rig.run(program, 0, culprit))
+    assert found is not None
+    assert set(found[0].bursts[culprit].words) == {word, 0xE320_F000}
+
+
+def test_a_campaign_takes_each_seed_in_each_combination() -> None:
+    campaign = Campaign(5, programs=2)
+    rigs = [Rig(where) for where in campaign.combinations]
+    tasks = [cast("Task", task).args for task in todo(campaign, rigs)]
+    assert [(str(rig.where), seed) for _, rig, seed in tasks] == [
+        (where, seed) for seed in (5, 6) for where in ("vhe-nv2", "vhe-nv", "nvhe-nv2", "nvhe-nv")
+    ]
+
+
+class Task:
+    """What `todo` gives: a partial of `run_one`."""
+
+    args: tuple[Campaign, Rig, int]
+
+
+FAILURE = "not ok seed 9 nvhe-nv burst 12: L0 stopped: L0 stopped: X in f+0x4; vel2 check hostile"
+
+
+def test_the_command_tells_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = [ended(8, End.LOST, 5), ended(9, End.FATAL, 12, "L0 stopped: X in f+0x4")]
+    monkeypatch.setattr("vel2.cli.check.run_campaign", lambda campaign: iter(found))
+    path = tmp_path / "result.json"
+    arguments = ["check", "hostile", "--seed", "8", "--el2", "nvhe", "--nv", "nv"]
+    result = CliRunner().invoke(vel2, [*arguments, "--json", str(path)])
+    assert result.exit_code == 5
+    lines = " ".join(result.stdout.split())
+    assert lines.startswith(f"seed 8 {FAILURE}")
+    assert "--seed 9 --el2 nvhe --nv nv --programs 1 --bursts 13" in lines
+    tree = json.loads(path.read_text())
+    assert tree["combinations"]["nvhe-nv"]["events"] == 200
+    assert [each["burst"] for each in tree["failures"]] == [12]
+
+
+def test_the_command_is_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [ended(8, End.LOST, 5), ended(9, End.QEMU, 3, "signal 6")]
+    monkeypatch.setattr("vel2.cli.check.run_campaign", lambda campaign: iter(found))
+    result = CliRunner().invoke(vel2, ["check", "hostile", "--el2", "nvhe", "--nv", "nv"])
+    assert result.exit_code == 0
+    assert "QEMU ended on its own: 1" in " ".join(result.stdout.split())
