@@ -181,7 +181,7 @@ def test_identity_map_is_exact_and_coarse(pa_bits: int, data: st.DataObject) -> 
     if data.draw(st.booleans()):
         base &= -2 * MIB
     size = data.draw(st.one_of(st.integers(1, 1100), st.integers(1, 3 * GIB // 0x1000))) * 0x1000
-    assert rig.run(stage2.map_identity, rig.vm, base, size, stage2.RAM_ATTRIBUTES)
+    assert rig.run(stage2.map_identity, rig.vm, rig.vm.canonical, base, size, stage2.RAM_ATTRIBUTES)
     after = rig.leaves(context)
     assert before.items() <= after.items()
     covered = base
@@ -204,7 +204,9 @@ def test_pages_say_which_block_they_make_up(pa_bits: int) -> None:
         rig = fresh_rig(pa_bits)
         rig.vm.canonical_by_pages = by_pages
         before = rig.leaves(rig.vm.canonical)
-        assert rig.run(stage2.map_identity, rig.vm, base, size, stage2.RAM_ATTRIBUTES)
+        assert rig.run(
+            stage2.map_identity, rig.vm, rig.vm.canonical, base, size, stage2.RAM_ATTRIBUTES
+        )
         after = rig.leaves(rig.vm.canonical)
         mapped = {}
         for ipa in after.keys() - before.keys():
@@ -224,7 +226,9 @@ def test_huge_device_windows_stay_blocks() -> None:
     rig.vm.canonical_by_pages = 1
     base = 8 * GIB
     before = rig.leaves(rig.vm.canonical)
-    assert rig.run(stage2.map_identity, rig.vm, base, 2 * GIB, stage2.DEVICE_ATTRIBUTES)
+    assert rig.run(
+        stage2.map_identity, rig.vm, rig.vm.canonical, base, 2 * GIB, stage2.DEVICE_ATTRIBUTES
+    )
     after = rig.leaves(rig.vm.canonical)
     assert {ipa: after[ipa][0] for ipa in after.keys() - before.keys()} == {
         base: 1,

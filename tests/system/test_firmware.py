@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 from tests.conftest import ShowConsole
 from tests.limits import LIMIT_S
 from vel2.arch.homes import Kind, Level
-from vel2.cli.exits import ExitCode
 from vel2.control.vm import Vm, VmConfig
 from vel2.guests.kernels import fetch, guest_path
 from vel2.guests.markers import parse_markers
@@ -59,23 +57,6 @@ def test_u_boot_at_vel2(el2: Kind, nv: Level, show_console: ShowConsole, tmp_pat
         assert vm.fatal is None
     finally:
         vm.close()
-
-
-def test_a_disk_warns_once(tmp_path: Path) -> None:
-    fetch(["u-boot"])
-    disk = tmp_path / "disk"
-    disk.write_bytes(bytes(512))
-    done = subprocess.run(
-        [VEL2, "run", "--firmware", "u-boot", "--disk", disk, "--net", "user", "--timeout", "1"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == ExitCode.TIMEOUT, done.stderr
-    assert done.stderr.splitlines()[0] == (
-        "vel2: --disk and --net are devices whose DMA nothing checks: a hostile guest can reach"
-        " vel2's memory by them."
-    )
 
 
 @pytest.mark.slow

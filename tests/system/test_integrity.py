@@ -14,6 +14,7 @@ from vel2.check.payloads import build_payload
 from vel2.check.payloads.layout import ARENA, MEMORY_BYTES, RAM_BASE
 from vel2.control.vm import Vm, VmConfig
 from vel2.hyp import layout
+from vel2.hyp.smmu import Tables
 from vel2.hyp.state import SHADOW_CONTEXTS
 from vel2.hyp.state import Vm as ResidentVm
 from vel2.machine.loader import load_kernel
@@ -105,6 +106,10 @@ def block_of(vm: Vm, address: int) -> int:
     return own_level2(vm) + (address >> 21 & 511) * ENTRY
 
 
+def stream_entry(vm: Vm, number: int) -> int:
+    return vm.l0_base + layout.SMMU_OFFSET + Tables.second.offset + number * 64
+
+
 Damage = Callable[[Vm], tuple[int, int]]
 """Gives the address of eight bytes, and what to put there."""
 
@@ -144,6 +149,22 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "canonical vttbr": (
         lambda vm: (vm_field(vm, "canonical.vttbr"), ARENA),
         "canonical: VTTBR_EL2 would be 0x43000000",
+    ),
+    "device leaf": (
+        lambda vm: change(leaf_slot(vm, vm.state.devices.root), vm, 0, Stage2Leaf.OA.put(1 << 18)),
+        "devices: ",
+    ),
+    "stream to bypass": (
+        lambda vm: change(stream_entry(vm, 0x42), vm, 0b111 << 1, 0b100 << 1),
+        "stream table: entry 0x42 is 09",
+    ),
+    "stream root": (
+        lambda vm: (stream_entry(vm, 0xFF) + 3 * ENTRY, ARENA),
+        "stream table: entry 0xff is 0d",
+    ),
+    "stream descriptor": (
+        lambda vm: (vm.l0_base + layout.SMMU_OFFSET + Tables.first.offset, ARENA),
+        "stream table: descriptor 0x0 is 0x43000000",
     ),
     "shadow leaf": (
         lambda vm: change(leaf_slot(vm, shadow_root(vm)), vm, Stage2Leaf.OA.mask, vm.l0_base),

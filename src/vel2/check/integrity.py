@@ -6,6 +6,7 @@ names what is not as it must be:
 
 - L0's image, byte for byte; what the host told L0 in the `Vm`; the canary;
 - the canonical stage 2: every leaf maps L1's memory map to itself, and together they map all of it;
+- the stage 2 of devices, likewise, and the SMMU's stream table, which sends every device there;
 - every shadow: each leaf inside the map, with no permission and no memory type beyond it;
 - what hardware can be told to walk: the roots, the VMIDs, and tables that are in L0's pool, once;
 - EL2's own stage 1: nothing but the image is executable, and the image can't be written.
@@ -14,9 +15,12 @@ A program that attacks L0 is right when it ends with nothing broken. The tables 
 and the map is the host's own: nothing is taken from the code that made them.
 """
 
+import struct
 from collections.abc import Iterator
 
-from vel2.arch.descriptors import DESC_TABLE, GRANULE_4K, Stage1Leaf, Stage2Leaf
+from vel2.arch import sysregs as sr
+from vel2.arch.descriptors import DESC_TABLE, GRANULE_4K, SH, Stage1Leaf, Stage2Leaf
+from vel2.arch.smmu import L1STD, STE0, STE1, STE2, StreamConfig
 from vel2.check.tables import (
     ENTRIES,
     ENTRY_BYTES,
@@ -30,6 +34,7 @@ from vel2.check.tables import (
 )
 from vel2.control.vm import Vm
 from vel2.hyp import layout
+from vel2.hyp.smmu import Tables as SmmuTables
 from vel2.hyp.state import SHADOW_CONTEXTS
 from vel2.hyp.state import Vcpu as ResidentVcpu
 from vel2.hyp.state import Vm as ResidentVm
@@ -42,6 +47,7 @@ VMID_SHIFT = 48
 CANONICAL_VMID = 1
 FIRST_SHADOW_VMID = 2
 LEVEL_1, LEVEL_2 = 1, 2
+STREAM_BITS, STREAM_SPLIT = 16, 8
 UNUSABLE = Stage2Leaf.Contiguous.mask | Stage2Leaf.OA_HIGH.mask
 """Bits of a leaf that would reach further than its address and size say."""
 NEVER_WRITTEN = 0b10
@@ -70,14 +76,15 @@ class Integrity:
 
     def broken(self) -> list[str]:
         """Name everything that is not as it must be; empty when L0 is whole."""
-        found = [*self._memory(), *self._roots(), *self._own_stage1()]
+        found = [*self._memory(), *self._roots(), *self._own_stage1(), *self._stream_table()]
         tables: set[int] = set()
         walked = ("canonical", self.vm.state.canonical.root, self._canonical_leaves)
+        devices = ("devices", self.vm.state.devices.root, self._canonical_findings)
         shadows = [
             (f"shadow {i}", self.vm.state.shadows[i].root, self._shadow_leaves)
             for i in range(SHADOW_CONTEXTS)
         ]
-        for name, root, findings in (walked, *shadows):
+        for name, root, findings in (walked, devices, *shadows):
             try:
                 told = list(findings(root, tables))
             except TableError as error:
@@ -159,6 +166,24 @@ class Integrity:
         for leaf in leaves(self.vm, root, tables):
             yield from beyond(leaf, ranges)
 
+    def _stream_table(self) -> Iterator[str]:
+        """Check that every StreamID has stage 2 alone, by the tables of devices."""
+        base = self.vm.l0_base + layout.SMMU_OFFSET
+        second = base + SmmuTables.second.offset
+        descriptor = second | L1STD.Span.put(STREAM_SPLIT + 1)
+        wanted = stream_entry(self.vm)
+        entries = self.vm.memory.window(second, len(wanted) << STREAM_SPLIT)
+        for number in range(1 << STREAM_SPLIT):
+            found = entries[number * len(wanted) : (number + 1) * len(wanted)]
+            if found != wanted:
+                yield f"stream table: entry {number:#x} is {found.hex()}"
+        first = self.vm.memory.window(
+            base + SmmuTables.first.offset, 8 << STREAM_BITS - STREAM_SPLIT
+        )
+        for number, word in enumerate(first.cast("Q")):
+            if word != descriptor:
+                yield f"stream table: descriptor {number:#x} is {word:#x}"
+
     def _own_stage1(self) -> Iterator[str]:
         """Check EL2's stage 1: the two pages behind the pool, levels 1 and 2."""
         level1 = self.vm.state.pool_base + self.vm.state.pool_size
@@ -176,6 +201,28 @@ class Integrity:
                 if level == LEVEL_2:
                     start += table << GRANULE_4K.level_shift(LEVEL_1)
                 yield from own_block(entry, start, level, image)
+
+
+def stream_entry(vm: Vm) -> bytes:
+    """Give the stream table entry that a device of L1 has to have (STE of SMMUv3, 64 bytes)."""
+    vtcr = sr.VTCR_EL2(vm.state.vtcr)
+    words = (
+        STE0.compose(V=1, Config=StreamConfig.STAGE2),
+        STE1.compose(SHCFG=1),
+        STE2.compose(
+            S2VMID=FIRST_SHADOW_VMID + SHADOW_CONTEXTS,
+            S2T0SZ=vtcr.T0SZ,
+            S2SL0=vtcr.SL0,
+            S2IR0=1,
+            S2OR0=1,
+            S2SH0=SH.INNER,
+            S2PS=vtcr.PS,
+            S2AA64=1,
+            S2AFFD=1,
+        ),
+        vm.state.devices.root,
+    )
+    return struct.pack("<8Q", *words, 0, 0, 0, 0)
 
 
 def own_block(entry: int, start: int, level: int, image: int) -> Iterator[str]:

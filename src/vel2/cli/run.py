@@ -19,7 +19,7 @@ from vel2.cli.report import Report, print_traps, require_writable
 from vel2.cli.session import Request, Session, make_session
 from vel2.cli.terminal import Terminal
 from vel2.errors import LaunchError, UserError
-from vel2.machine.devices import DMA_WARNING, device_arguments
+from vel2.machine.devices import device_arguments
 from vel2.machine.domains import Domain
 from vel2.machine.loader import load_kernel
 from vel2.machine.outcome import ExitReason, MachineExit
@@ -83,8 +83,10 @@ def run(
 ) -> None:
     """Boot a kernel or firmware at virtual EL2, its console on this terminal.
 
-    What follows -- goes to QEMU as it is. Each --domain is one that Xen starts when it boots: dom0,
-    and others with memory= of their own. Two commas stand for one within a value.
+    What follows -- goes to QEMU as it is; a device that could reach past L1's memory is refused.
+
+    Each --domain is one that Xen starts when it boots: dom0, and others with memory= of their own.
+    Two commas stand for one within a value.
 
     Firmware sees L1's devices but no fw_cfg, by which QEMU could be told to write anywhere.
 
@@ -115,8 +117,6 @@ def run(
     if image is not None and (hint := domains_hint(image, domains)):
         click.echo(f"vel2: {hint}", err=True)
     devices = device_arguments(disks, net)
-    if devices and not native:
-        click.echo(f"vel2: {DMA_WARNING}", err=True)
     shell = wants_shell(kernel, initrd, append, disks)
     request = Request(
         kernel=image,

@@ -17,6 +17,7 @@ from vel2.errors import UserError
 from vel2.hyp import image, layout
 from vel2.hyp import state as resident
 from vel2.hyp.outcome import Fatal, Stop
+from vel2.machine.admission import admit_devices
 from vel2.machine.boot import load_guest
 from vel2.machine.config import DEFAULT_CPU
 from vel2.machine.console import Console
@@ -38,8 +39,8 @@ PARANGE_40_BITS, PARANGE_48_BITS = 2, 5
 """Where L1's map ends at 40 bits, as QEMU's does, walks need no level 0: QEMU feels each level."""
 UART1_BASE = 0x0904_0000
 HIDDEN_BASES = frozenset({UART1_BASE})
-HIDDEN_KINDS = frozenset({RegionKind.FW_CFG})
-"""fw_cfg writes to any physical address on request: behind it, stage 2 would protect nothing."""
+HIDDEN_KINDS = frozenset({RegionKind.FW_CFG, RegionKind.SMMU})
+"""fw_cfg writes to any physical address on request; the SMMU bounds what other devices reach."""
 FIXED_SEEDS = Seeds(rng=bytes(range(64)), kaslr=0x5EED)
 PAGE_BYTES = 0x1000
 QEMU_TREE_BYTES = 1 * MIB
@@ -127,7 +128,8 @@ class Vm:
             deterministic=self.config.deterministic,
             entry=self.image.symbols["entry"],
             firmware=self.config.firmware,
-            start_paused=self.config.firmware is not None,
+            smmu=True,
+            start_paused=True,
             extra_arguments=self.config.qemu_arguments,
         )
         tree = qemu_device_tree(machine)
@@ -143,6 +145,7 @@ class Vm:
         """Put everything into RAM."""
         config = self.config
         memory_map = read_memory_map(tree)
+        check_map(memory_map)
         seeds = FIXED_SEEDS if config.deterministic else Seeds()
         hidden = [region.path for region in memory_map.regions if is_hidden(region)]
         entry_pc, entry_x0 = memory_map.one(RegionKind.FLASH).base, 0
@@ -185,6 +188,7 @@ class Vm:
             vm.redistributors[index] = base
             vm.redistributor_count = index + 1
         regions = l1_regions(memory_map, config.memory_bytes)
+        vm.smmu_base = memory_map.one(RegionKind.SMMU).base
         vm.ram_base = RAM_BASE
         vm.ram_end = RAM_BASE + config.memory_bytes
         vm.canonical_by_pages = 1
@@ -223,13 +227,25 @@ class Vm:
         return self._machine
 
     def __enter__(self) -> Self:
-        """Start the machine."""
+        """Start the machine.
+
+        :raises UserError: when it has a device that may reach past L1's memory.
+        """
         self._machine.__enter__()
-        if self.config.firmware is not None:
-            # QEMU has put its own tree there, which names what is L0's, and nothing has run yet.
-            self.memory.write(RAM_BASE, self._firmware_tree.ljust(QEMU_TREE_BYTES, b"\0"))
-            self._machine.monitor.execute("cont")
+        try:
+            self._prepare()
+        except BaseException:
+            self._machine.close()
+            raise
         return self
+
+    def _prepare(self) -> None:
+        """Do what is left to do when the machine is there and nothing has run yet."""
+        admit_devices(self._machine.monitor)
+        if self.config.firmware is not None:
+            # QEMU has put its own tree there, which names what is L0's.
+            self.memory.write(RAM_BASE, self._firmware_tree.ljust(QEMU_TREE_BYTES, b"\0"))
+        self._machine.monitor.execute("cont")
 
     def __exit__(
         self,
@@ -280,6 +296,28 @@ class Vm:
     def sysreg_traps(self) -> dict[str, int]:
         """Give the system registers and instructions that trapped, by name."""
         return counters.sysreg_traps(self.vcpu())
+
+
+def check_map(memory_map: MemoryMap) -> None:
+    """Require a machine that L1's part can be cut out of.
+
+    :raises UserError: when something is there that is not known to write no memory by itself, or
+        when RAM is in several pieces, of which L0 would not be in the first.
+    """
+    for region in memory_map.of(RegionKind.OTHER):
+        raise UserError(
+            f"the machine has {region.path}, which is not known to leave vel2's memory alone;"
+            " leave out the option that adds it."
+        )
+    if len(memory_map.of(RegionKind.RAM)) != 1:
+        raise UserError(
+            "the machine's RAM is in several pieces, and vel2 needs it in one; leave -numa and"
+            " memory devices out."
+        )
+    if not memory_map.of(RegionKind.SMMU):
+        raise UserError(
+            "the machine has no SMMU, and vel2 needs one against DMA; leave iommu= out of -machine."
+        )
 
 
 def is_hidden(region: Region) -> bool:

@@ -1,9 +1,9 @@
 """Where everything of L0 lives, as offsets from the base of L0's memory.
 
 L0 owns one block of RAM above L1's: 2 MiB of image (mapped read-only and executable at EL2), the
-`Vm`, one block per pcpu (stack, `Vcpu`, VNCR page), what the GIC reads and writes by itself, and
-the pool of translation table pages. The host fills in the image and the `Vm` before the machine
-starts and reads the rest while it runs.
+`Vm`, one block per pcpu (stack, `Vcpu`, VNCR page), what the SMMU reads, what the GIC reads and
+writes by itself, and the pool of translation table pages. The host fills in the image and the `Vm`
+before the machine starts and reads the rest while it runs.
 """
 
 PAGE_BYTES = 0x1000
@@ -23,6 +23,8 @@ VCPU_IN_PCPU = STACK_BYTES
 """The `Vcpu` sits right above the stack: SP_EL2 points at it whenever a guest runs."""
 VNCR_IN_PCPU = 0xF_0000
 
+SMMU_OFFSET = 0x3F_0000
+"""The SMMU's stream table and command queue (`smmu.Tables`), aligned to more than their size."""
 GIC_OFFSET = 0x40_0000
 GIC_BYTES = BLOCK_BYTES
 GIC_STATE_BYTES = 0x2_0000

@@ -45,7 +45,8 @@ def init(vm: Vm, root_pages: u64) -> None:
     for i in range(SHADOW_CONTEXTS):
         root = u64(root + roots_bytes)
         vm.shadows[i].root = root
-    vm.pool_first_page = u64(root + roots_bytes)
+    vm.devices.root = u64(root + roots_bytes)
+    vm.pool_first_page = u64(root + roots_bytes * 2)
     vm.pool_pages = u64(vm.pool_base + vm.pool_size - vm.pool_first_page) >> PAGE_SHIFT
     vm.pool_free = 0
     index = vm.pool_pages

@@ -223,16 +223,16 @@ def map_pages(vm: Vm, base: u64, level: u64, attributes: u64) -> bool:
 
 
 @inline
-def by_pages(vm: Vm, level: u64, attributes: u64) -> bool:
+def by_pages(vm: Vm, owner: Stage2, level: u64, attributes: u64) -> bool:
     """Whether what fits a block at `level` is mapped by pages: all but the huge device windows."""
-    if vm.canonical_by_pages == 0 or level == LAST_LEVEL:
+    if vm.canonical_by_pages == 0 or level == LAST_LEVEL or owner.root != vm.canonical.root:
         return False
     return level != 1 or attributes & MEMATTR_DEVICE_MASK != 0
 
 
 @resident
-def map_identity(vm: Vm, base: u64, size: u64, attributes: u64) -> bool:
-    """Map a range of L1's memory map to itself in the canonical stage 2.
+def map_identity(vm: Vm, owner: Stage2, base: u64, size: u64, attributes: u64) -> bool:
+    """Map a range of L1's memory map to itself, in the canonical stage 2 or in that of devices.
 
     What the machine cannot address (a window that QEMU leaves above a small PA range) stays out.
     """
@@ -248,14 +248,27 @@ def map_identity(vm: Vm, base: u64, size: u64, attributes: u64) -> bool:
                 break
             level = u64(level + 1)
         mapped = False
-        if by_pages(vm, level, attributes):
+        if by_pages(vm, owner, level, attributes):
             mapped = map_pages(vm, address, level, attributes)
         else:
             leaf = u64(Stage2Leaf.SW.put(level) | address | attributes | leaf_type(level))
-            mapped = map_leaf(vm, vm.canonical, address, level, leaf, 0) != Mapped.NO_TABLE
+            mapped = map_leaf(vm, owner, address, level, leaf, 0) != Mapped.NO_TABLE
         if not mapped:
             return False
         address = u64(address + (1 << shift_at(level)))
+    return True
+
+
+@resident
+def map_regions(vm: Vm, owner: Stage2) -> bool:
+    """Map all of L1's memory map to itself; False if the pool has no table left."""
+    for i in range(vm.region_count):
+        region = vm.regions[i]
+        attributes = u64(RAM_ATTRIBUTES)
+        if region.kind == REGION_DEVICE:
+            attributes = DEVICE_ATTRIBUTES
+        if not map_identity(vm, owner, region.base, region.length, attributes):
+            return False
     return True
 
 
@@ -287,13 +300,8 @@ def init(vm: Vm, mmfr0: u64) -> bool:
         vmid = u64(FIRST_SHADOW_VMID + i)
         vm.shadows[i].vttbr = u64(vm.shadows[i].root | vmid << VTTBR_VMID_SHIFT)
     vm.canonical.vttbr = u64(vm.canonical.root | CANONICAL_VMID << VTTBR_VMID_SHIFT)
-    for i in range(vm.region_count):
-        region = vm.regions[i]
-        attributes = u64(RAM_ATTRIBUTES)
-        if region.kind == REGION_DEVICE:
-            attributes = DEVICE_ATTRIBUTES
-        if not map_identity(vm, region.base, region.length, attributes):
-            return False
+    if not map_regions(vm, vm.canonical):
+        return False
     msr(sr.VTCR_EL2, vm.vtcr)
     return True
 

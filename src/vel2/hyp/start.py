@@ -16,6 +16,7 @@ from vel2.hyp import (
     its,
     monitors,
     pool,
+    smmu,
     stage2,
     sve,
     timer,
@@ -44,6 +45,7 @@ NEEDS_POOL = 4
 NEEDS_ECV = 5
 NEEDS_GIC = 6
 """And not GICv4: `its.init` says in the detail's second byte what is wrong."""
+NEEDS_SMMU = 7
 NV2_IMPLEMENTED = 2
 
 GIGABYTES = 512
@@ -220,6 +222,8 @@ def start(vcpu: Vcpu, vm: Vm) -> None:
     trouble = its.init(vm)
     if trouble != 0:
         fatal(vcpu, Fatal.BAD_MACHINE, u64(NEEDS_GIC | trouble << 8))
+    if not smmu.init(vm):
+        fatal(vcpu, Fatal.BAD_MACHINE, NEEDS_SMMU)
     reset_vcpu(vcpu, vm)
     msr(sr.VNCR_EL2, vcpu.vncr_page)
     stage2.load_canonical(vm)

@@ -235,6 +235,8 @@ class Vm(Struct):
     """The largest ID_AA64MMFR0_EL1.PARange that L1 may see; the stage-2 tables are for it too."""
     canonical_by_pages = scalar(u64)
     """Whether `stage2.init` maps L1's memory by pages although blocks would do."""
+    smmu_base = scalar(u64)
+    """The register frame of the SMMU that all of L1's devices with DMA are behind."""
     region_count = scalar(u64)
     regions = array(Region, MAX_REGIONS)
     gic = scalar(u64)
@@ -263,6 +265,8 @@ class Vm(Struct):
     start_level = scalar(u64)
     vmid_count = scalar(u64)
     canonical = nested(Stage2)
+    devices = nested(Stage2)
+    """L1's memory map once more, in the largest blocks, for the SMMU."""
     shadows = array(Stage2, SHADOW_CONTEXTS)
     clock = scalar(u64)
     id_registers = array(u64, ID_REGISTERS)

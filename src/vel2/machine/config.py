@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vel2.errors import UserError
+from vel2.machine.admission import machine_globals
 from vel2.machine.memory import RAM_BASE, format_bytes, format_size
 
-__all__ = ("DEFAULT_CPU", "MachineConfig", "machine_arguments")
+__all__ = ("DEFAULT_CPU", "MachineConfig", "board", "machine_arguments")
 
 DEFAULT_CPU = "max,pauth-impdef=on,sve256=on,sme=off"
 """FEAT_NV2, with pointer authentication by a cheap hash: QARMA takes a quarter of TCG's time."""
@@ -30,6 +31,7 @@ class MachineConfig:
     :ivar append: command line for `kernel`.
     :ivar firmware: goes into the flash at address 0; started there unless there is an `entry`.
     :ivar doorbell: give the machine its second UART (0x9040000), as `Machine.doorbell`.
+    :ivar smmu: put what is on PCI behind an SMMUv3 (0x9050000).
     :ivar start_paused: stop before the first instruction; go on with QMP `cont`.
     :ivar extra_arguments: appended to QEMU's command line as they are.
     """
@@ -44,6 +46,7 @@ class MachineConfig:
     append: str = ""
     firmware: Path | None = None
     doorbell: bool = False
+    smmu: bool = False
     start_paused: bool = False
     extra_arguments: tuple[str, ...] = ()
 
@@ -74,6 +77,7 @@ def machine_arguments(config: MachineConfig) -> list[str]:
     arguments = ["-cpu", config.cpu, "-smp", str(config.smp)]
     arguments += ["-m", f"{config.memory_bytes // MIB}M"]
     arguments += ["-nodefaults", "-nic", "none", "-display", "none", "-no-user-config"]
+    arguments += machine_globals() if config.smmu else []
     # With firmware the board has another device for power events.
     arguments += ["-bios", str(config.firmware)] if config.firmware is not None else []
     return arguments
@@ -98,5 +102,7 @@ def run_arguments(config: MachineConfig) -> list[str]:
     return arguments
 
 
-BOARD = "virt,virtualization=on,gic-version=3,dtb-randomness=off"
-"""The board; `memory-backend=ram` or `dumpdtb=...` is appended."""
+def board(config: MachineConfig) -> str:
+    """Name the board for `-M`; `memory-backend=ram` or `dumpdtb=...` is appended."""
+    name = "virt,virtualization=on,gic-version=3,dtb-randomness=off"
+    return f"{name},iommu=smmuv3" if config.smmu else name

@@ -14,7 +14,7 @@ from typing import Any
 import libfdt
 
 from vel2.errors import LaunchError, UserError
-from vel2.machine.config import BOARD, MachineConfig, machine_arguments
+from vel2.machine.config import MachineConfig, board, machine_arguments
 from vel2.machine.memory import RAM_BASE, format_bytes
 from vel2.machine.version import require_qemu
 from vel2.scratch import scratch
@@ -23,6 +23,7 @@ __all__ = ("Seeds", "children", "l1_device_tree", "open_tree", "pack_tree", "qem
 
 DUMP_TIMEOUT_S = 60
 EDIT_ROOM = 64 << 10
+IOMMU_MAP = "iommu-map"
 UART1_PATH = "/pl011@9040000"
 QUIET = [libfdt.NOTFOUND]
 
@@ -47,15 +48,15 @@ def qemu_device_tree(config: MachineConfig) -> bytes:
     qemu, _ = require_qemu()
     options = [*machine_arguments(config), "-monitor", "none", "-serial", "null"]
     options += ["-serial", "null"] if config.doorbell else []
-    return _dumped_tree(str(qemu), (*options, *config.extra_arguments))
+    return _dumped_tree(str(qemu), board(config), (*options, *config.extra_arguments))
 
 
 @lru_cache(maxsize=8)
-def _dumped_tree(qemu: str, options: tuple[str, ...]) -> bytes:
+def _dumped_tree(qemu: str, name: str, options: tuple[str, ...]) -> bytes:
     """Let one QEMU write its tree; who starts a thousand machines of a kind asks once."""
     with scratch() as folder:
         path = Path(folder) / "virt.dtb"
-        command = [qemu, "-M", f"{BOARD},dumpdtb={path}", *options]
+        command = [qemu, "-M", f"{name},dumpdtb={path}", *options]
         try:
             result = subprocess.run(
                 command,
@@ -128,6 +129,7 @@ def l1_device_tree(
     _shrink_memory(tree, l1_memory_bytes)
     for path in (UART1_PATH, *remove):
         remove_node(tree, path)
+    _remove_iommu_map(tree)
     psci = tree.path_offset("/psci", QUIET)
     if psci < 0:
         raise UserError("the machine's device tree has no PSCI node; vel2 starts cpus by PSCI.")
@@ -157,6 +159,15 @@ def remove_node(tree: Any, path: str) -> None:
         prop = tree.next_property_offset(prop, QUIET)
     for name in stale:
         tree.delprop(aliases, name)
+
+
+def _remove_iommu_map(tree: Any) -> None:
+    """Take out which IOMMU each PCI function is behind: it is L0's, and its node is removed."""
+    for node in children(tree, 0):
+        if tree.hasprop(node, IOMMU_MAP):
+            tree.delprop(node, IOMMU_MAP)
+            # Offsets have changed, and the board has one PCI host.
+            return
 
 
 def _shrink_memory(tree: Any, size: int) -> None:

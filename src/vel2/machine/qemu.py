@@ -22,7 +22,7 @@ from qemu.qmp import EventListener, QMPClient, QMPError
 
 from vel2 import supervisor
 from vel2.errors import LaunchError
-from vel2.machine.config import BOARD, MachineConfig, machine_arguments, run_arguments
+from vel2.machine.config import MachineConfig, board, machine_arguments, run_arguments
 from vel2.machine.console import Console, Line
 from vel2.machine.memory import GuestMemory
 from vel2.machine.outcome import (
@@ -374,7 +374,12 @@ class Machine:
 
     def _arguments(self, qemu: str, descriptors: list[int]) -> tuple[str, ...]:
         console, control, *doorbell = descriptors
-        arguments = [qemu, "-M", f"{BOARD},memory-backend=ram", *machine_arguments(self.config)]
+        arguments = [
+            qemu,
+            "-M",
+            f"{board(self.config)},memory-backend=ram",
+            *machine_arguments(self.config),
+        ]
         arguments += [
             "-object",
             f"memory-backend-file,id=ram,share=on,size={self.memory.size},"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vel2.control.vm import HIDDEN_BASES, UART1_BASE, l1_regions
+from vel2.control.vm import HIDDEN_BASES, UART1_BASE, check_map, l1_regions
+from vel2.errors import UserError
 from vel2.hyp.state import REGION_DEVICE, REGION_RAM, REGION_ROM
 from vel2.machine.gicframes import its_control, passed_regions, redistributors
 from vel2.machine.memmap import MemoryMap, Region, RegionKind
@@ -32,6 +34,7 @@ VIRT = (
     region(0x0901_0000, 0x1000, RegionKind.RTC),
     region(0x0902_0000, 0x18, RegionKind.FW_CFG),
     region(UART1_BASE, 0x1000, RegionKind.UART),
+    region(0x0905_0000, 0x2_0000, RegionKind.SMMU),
     *(region(0x0A00_0000 + n * 0x200, 0x200, RegionKind.VIRTIO_MMIO) for n in range(32)),
     region(0x1000_0000, 0x2EFF_0000, RegionKind.PCIE_MMIO32),
     region(0x3EFF_0000, 0x1_0000, RegionKind.PCIE_IO),
@@ -47,12 +50,12 @@ def covers(regions: list[tuple[int, int, int]], address: int) -> int | None:
 
 
 def test_virts_map() -> None:
-    """Show for the board's devices that L1 gets them, but neither UART1, fw_cfg nor L0."""
+    """Show that L1 gets the board's devices, but neither UART1, fw_cfg, the SMMU nor L0."""
     regions = l1_regions(MemoryMap(VIRT), L1_BYTES)
     assert covers(regions, 0) == covers(regions, 0x0400_0000) == REGION_ROM
     for address in (0x0800_0000, 0x0900_0000, 0x0901_0000, 0x0A00_3E00, 0x1000_0000, 0x3EFF_FFFF):
         assert covers(regions, address) == REGION_DEVICE
-    for hidden in (UART1_BASE, UART1_BASE + 0xFFF, 0x0902_0000):
+    for hidden in (UART1_BASE, UART1_BASE + 0xFFF, 0x0902_0000, 0x0905_0000, 0x0906_FFFF):
         assert covers(regions, hidden) is None
     assert covers(regions, RAM) == covers(regions, RAM + L1_BYTES - 1) == REGION_RAM
     assert covers(regions, RAM + L1_BYTES) is None
@@ -134,3 +137,35 @@ def test_a_neighbour_does_not_bring_uart1_back() -> None:
     regions = l1_regions(MemoryMap(devices), L1_BYTES)
     assert covers(regions, UART1_BASE) is None
     assert covers(regions, UART1_BASE - 1) == covers(regions, UART1_BASE + PAGE) == REGION_DEVICE
+
+
+STRANGER = region(0x0B00_0000, 0x1000, RegionKind.OTHER)
+NODE = region(0x8000_0000, MIB, RegionKind.RAM)
+
+
+@pytest.mark.parametrize(
+    ("regions", "sentence"),
+    [
+        (
+            (*VIRT, STRANGER),
+            "the machine has /other@b000000, which is not known to leave vel2's memory alone;"
+            " leave out the option that adds it.",
+        ),
+        (
+            (*VIRT, NODE),
+            "the machine's RAM is in several pieces, and vel2 needs it in one; leave -numa and"
+            " memory devices out.",
+        ),
+        (
+            tuple(each for each in VIRT if each.kind is not RegionKind.SMMU),
+            "the machine has no SMMU, and vel2 needs one against DMA; leave iommu= out of"
+            " -machine.",
+        ),
+    ],
+    ids=["unknown", "numa", "no-smmu"],
+)
+def test_machines_that_l1_cannot_be_cut_out_of(regions: tuple[Region, ...], sentence: str) -> None:
+    check_map(MemoryMap(VIRT))
+    with pytest.raises(UserError) as caught:
+        check_map(MemoryMap(regions))
+    assert str(caught.value) == sentence

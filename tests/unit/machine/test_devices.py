@@ -32,8 +32,8 @@ def test_each_disk_and_network_has_its_device() -> None:
     assert set(pairs) == {"-drive", "-device", "-netdev"}
     devices = [b for a, b in pairwise(arguments) if a == "-device"]
     assert devices == [
-        "virtio-blk-pci,drive=disk0,romfile=",
-        "virtio-net-pci,netdev=net0,romfile=",
+        "virtio-blk-pci,drive=disk0,disable-legacy=on,iommu_platform=on,romfile=",
+        "virtio-net-pci,netdev=net0,disable-legacy=on,iommu_platform=on,romfile=",
     ]
     assert pairs["-netdev"] == "user,id=net0"
 

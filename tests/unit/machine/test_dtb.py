@@ -173,6 +173,26 @@ def test_memory_map_of_qemu_has_what_a_hypervisor_needs() -> None:
 
 
 @pytest.mark.qemu
+def test_l1_does_not_see_the_smmu() -> None:
+    """L1's tree is what it would be on a board that has none."""
+    trees = []
+    for smmu in (True, False):
+        blob = qemu_device_tree(MachineConfig(memory_bytes=512 * MIB, smmu=smmu))
+        found = read_memory_map(blob).of(RegionKind.SMMU)
+        assert len(found) == smmu
+        hidden = [region.path for region in found]
+        trees.append(open_tree(l1_device_tree(blob, 448 * MIB, remove=hidden)))
+    with_smmu, without = trees
+    assert names(with_smmu) == names(without)
+    (pcie,) = (name for name in names(without) if name.startswith("pcie@"))
+    has, wanted = properties(with_smmu, f"/{pcie}"), properties(without, f"/{pcie}")
+    # QEMU numbers phandles by their order, and the SMMU has one.
+    for value in (has, wanted):
+        del value["msi-map"]
+    assert has == wanted
+
+
+@pytest.mark.qemu
 def test_doorbell_and_cpus_follow_the_configuration() -> None:
     plain = open_tree(qemu_device_tree(MachineConfig(memory_bytes=256 * MIB, smp=3)))
     assert "pl011@9040000" not in names(plain)

@@ -12,6 +12,7 @@ from vel2.check.payloads import classes_code, regime_code, traps_code
 from vel2.check.payloads.assembly import assemble
 from vel2.check.payloads.classes import classes_main
 from vel2.check.payloads.debug import debug_main
+from vel2.check.payloads.dma import dma_main
 from vel2.check.payloads.exceptions import exceptions_main
 from vel2.check.payloads.features import features_main
 from vel2.check.payloads.interrupts import interrupts_main
@@ -39,6 +40,7 @@ __all__ = ("PAYLOADS", "build_payload")
 PAYLOADS: dict[str, Callable[..., Any]] = {
     "classes": classes_main,
     "debug": debug_main,
+    "dma": dma_main,
     "exceptions": exceptions_main,
     "features": features_main,
     "interrupts": interrupts_main,
@@ -126,8 +128,8 @@ def build_payload(
 ) -> bytes:
     """Build a payload as an arm64 Image.
 
-    :param targets: addresses where L1 has nothing, for `isolation`.
-    :param canary: what the host has put there, for `isolation`.
+    :param targets: addresses where L1 has nothing, for `isolation` and `dma`.
+    :param canary: what the host has put there, for both.
     :param memory_bytes: L1's RAM.
     :param el2: whether it runs with HCR_EL2.E2H=1 or 0.
     :raises UserError: when there is no such payload, or too many targets.

@@ -48,12 +48,19 @@ class Report:
         return self.end.clean and not self.trouble and self.checks == said
 
 
-def run_at_real_el2(image: bytes, timeout: float = TIME_LIMIT_S, cpu: str = DEFAULT_CPU) -> Report:
+def run_at_real_el2(
+    image: bytes,
+    timeout: float = TIME_LIMIT_S,
+    cpu: str = DEFAULT_CPU,
+    qemu_arguments: tuple[str, ...] = (),
+) -> Report:
     """Run a payload with nothing below it."""
     with scratch() as folder:
         path = folder / "Image"
         path.write_bytes(image)
-        config = MachineConfig(memory_bytes=MEMORY_BYTES, kernel=path, cpu=cpu)
+        config = MachineConfig(
+            memory_bytes=MEMORY_BYTES, kernel=path, cpu=cpu, extra_arguments=qemu_arguments
+        )
         with Machine(config) as machine:
             end = machine.wait(timeout)
             return Report(_lines(machine.console.text), end)
@@ -67,6 +74,7 @@ def run_at_virtual_el2(
     prepare: Callable[[Vm], None] | None = None,
     examine: Callable[[Vm], None] | None = None,
     cpu: str = DEFAULT_CPU,
+    qemu_arguments: tuple[str, ...] = (),
 ) -> Report:
     """Run a payload as L1 under vel2.
 
@@ -75,8 +83,16 @@ def run_at_virtual_el2(
     :param prepare: called before the machine starts.
     :param examine: called when it has ended.
     :param cpu: QEMU's `-cpu`.
+    :param qemu_arguments: devices that the payload needs.
     """
-    config = VmConfig(load_kernel(image), memory_bytes=MEMORY_BYTES, el2=el2, nv=nv, cpu=cpu)
+    config = VmConfig(
+        load_kernel(image),
+        memory_bytes=MEMORY_BYTES,
+        el2=el2,
+        nv=nv,
+        cpu=cpu,
+        qemu_arguments=qemu_arguments,
+    )
     vm = Vm(config)
     try:
         if prepare is not None:
