@@ -15,9 +15,13 @@ __all__ = ("entry_stub", "load_guest")
 STUB_ADDRESS = RAM_BASE + KERNEL_ALIGN - 0x1000
 """In the part that placement leaves free, behind the most that QEMU's own device tree can take."""
 STUB_CODE = (
-    0x58000080,  # ldr x0, dtb
-    0x580000A1,  # ldr x1, entry
-    0xD61F0020,  # br  x1
+    0x58000100,  # ldr x0, dtb
+    0xD2800001,  # mov x1, #0
+    0xD2800002,  # mov x2, #0
+    0xD2800003,  # mov x3, #0
+    0x580000D0,  # ldr x16, entry
+    0xD61F0200,  # br  x16
+    0xD503201F,  # nop
     0xD503201F,  # nop
 )
 
@@ -67,10 +71,10 @@ def load_guest(
 
 
 def entry_stub(memory: GuestMemory, placement: Placement) -> int:
-    """Write the code that enters the guest as booting.rst says, x0 = device tree.
+    """Write the code that enters the guest as booting.rst says: x0 = device tree, x1 to x3 = 0.
 
     :return: where to start, with the registers of a PE out of reset.
     """
-    data = struct.pack("<4I2Q", *STUB_CODE, placement.dtb_address, placement.entry)
+    data = struct.pack("<8I2Q", *STUB_CODE, placement.dtb_address, placement.entry)
     memory.write(STUB_ADDRESS, data)
     return STUB_ADDRESS

@@ -121,10 +121,10 @@ def test_everything_is_where_the_tree_says() -> None:
         assert seen[-1][1] <= RAM_BASE + 64 * MIB
         stub = entry_stub(memory, place)
         assert RAM_BASE + MIB <= stub < seen[0][0], "behind QEMU's tree, before the kernel"
-        # ldr x0, +16; ldr x1, +20: PC-relative loads of the two words behind the code.
-        words = struct.unpack("<4I2Q", memory.read(stub, 32))
-        assert [(word >> 5 & 0x7FFFF) * 4 for word in words[:2]] == [16, 20]
-        assert words[4:] == (place.dtb_address, place.entry)
+        # ldr x0, +32; ldr x16, +24: PC-relative loads of the two words behind the code.
+        words = struct.unpack("<8I2Q", memory.read(stub, 48))
+        assert [(words[n] >> 5 & 0x7FFFF) * 4 for n in (0, 4)] == [32, 24]
+        assert words[8:] == (place.dtb_address, place.entry)
 
 
 def test_too_little_memory_for_the_modules() -> None:
