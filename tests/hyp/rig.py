@@ -18,6 +18,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.hyp import (
     a64,
+    ahead,
     at,
     context,
     el2regs,
@@ -26,7 +27,6 @@ from vel2.hyp import (
     finegrained,
     gic,
     idregs,
-    loadstore,
     memattr,
     monitors,
     pauth,
@@ -91,7 +91,6 @@ ROOTS = (
     gic.empty_list_registers,
     gic.eoi_list_registers,
     gic.maintenance_status,
-    loadstore.execute,
     init_id_registers,
     memattr.combine,
     monitors.probe,
@@ -274,6 +273,7 @@ class Rig:
         self.vm.region_count = len(regions)
         for region, (base, length, kind) in zip(self.vm.regions, regions, strict=False):
             region.base, region.length, region.kind = base, length, kind
+        self.vm.ahead = ahead.BUDGET
         self.vm.list_registers = 4
         self.vm.active_priorities = 1
         self.vcpu.vm = self.l0_base

@@ -28,12 +28,8 @@ CLASSES = {
     "MOVZ": (0x1F80_0000, 0x1280_0000),
     "AND (shifted register)": (0x1F00_0000, 0x0A00_0000),
     "ADD (shifted register)": (0x1F20_0000, 0x0B00_0000),
-    "B": (0xFE00_0000, 0x1400_0000),
     "B.cond": (0xFFE0_0010, 0x5400_0000),
-    "CBZ": (0x7E00_0000, 0x3400_0000),
-    "TBZ": (0x7E00_0000, 0x3600_0000),
     "NOP": (ANY, 0xD503_201F),
-    "ISB": (0xFFFF_F0FF, 0xD503_30DF),
 }
 """Mask and value of each class that `a64` knows at least a part of."""
 
@@ -122,16 +118,38 @@ def test_any_word_is_executed_right_or_left_alone(insn: int, seed: int) -> None:
         (0x9120_0000, "add x0, x0, #0x800"),
         (0xF254_0C5F, "tst x2, #0xf00000000000"),
         (0xD280_0061, "mov x1, #3"),
-        (0xB400_0062, "cbz x2"),
-        (0x3610_0062, "tbz w2, #2"),
         (0xD503_201F, "nop"),
-        (0xD503_3FDF, "isb"),
     ],
 )
 def test_what_stands_between_accesses_is_known(insn: int, text: str) -> None:
     """Show that the instructions a hypervisor puts there are executed."""
     _, done = execute(insn, [0] * 31, 0)
     assert done, text
+
+
+@pytest.mark.parametrize(
+    ("insn", "text"),
+    [
+        (0x5400_0000, "b.eq ."),
+        (0x54FF_FFE0, "b.eq .-4"),
+        (0x54FF_FFE1, "b.ne .-4"),
+        (0x5480_0000, "b.eq .-0x100000"),
+        (0x1400_0002, "b .+8"),
+        (0xB400_0042, "cbz x2, .+8"),
+        (0xD503_3FDF, "isb"),
+        (0xD503_309F, "ssbb"),
+        (0xF940_0000, "ldr x0, [x0]"),
+        (0xD503_205F, "wfe"),
+        (0xD500_4000, "undefined"),
+    ],
+)
+@pytest.mark.parametrize("flags", [0, a64.Z])
+def test_what_is_left_to_hardware(insn: int, text: str, flags: int) -> None:
+    """Show that nothing goes back or stays, orders, reads or writes memory, or waits."""
+    rig, done = execute(insn, [7] * 31, flags)
+    assert not done, text
+    assert (list(rig.vcpu.x), rig.vcpu.pc) == ([7] * 31, PC)
+    assert rig.vcpu.pstate == flags | 0b0101
 
 
 @pytest.mark.parametrize("wide", [0, 1])

@@ -15,12 +15,14 @@ class Configuration:
 
     :ivar nv: the part of FEAT_NV* that vel2 uses; None where vel2 is not L0.
     :ivar kvm: Linux's KVM is L0, on FEAT_NV2.
+    :ivar ahead: whether vel2 may do several accesses of L1 in one trap.
     """
 
     name: str
     el2: Kind
     nv: Level | None
     kvm: bool = False
+    ahead: bool = True
 
     @property
     def nested(self) -> bool:

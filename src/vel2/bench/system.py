@@ -140,6 +140,7 @@ def system(
             cpu=CPU,
             deterministic=deterministic,
             qemu_arguments=arguments,
+            ahead=configuration.ahead,
         )
         with contextlib.closing(Vm(vm_config)) as vm, vm:
             yield Running(

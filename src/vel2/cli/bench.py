@@ -85,6 +85,11 @@ def split_names(texts: Sequence[str]) -> tuple[str, ...]:
     is_flag=True,
     help="Measure how an exit's cost grows with guests, memory and interrupts instead.",
 )
+@click.option(
+    "--no-ahead",
+    is_flag=True,
+    help="Let vel2 take every trap of L1 by itself, never several in one, to compare.",
+)
 @click.option("--l2", default="6.12", show_default=True, help="L2's kernel, for --macro.")
 @click.option(
     "--huge-pages", is_flag=True, help="With --macro: let L1 give L2 huge pages, as it likes to."
@@ -173,6 +178,7 @@ def bench(
     configs: tuple[str, ...],
     macro: bool,
     growth: bool,
+    no_ahead: bool,
     l2: str,
     huge_pages: bool,
     peers: tuple[str, ...],
@@ -244,6 +250,8 @@ def bench(
             " leave --macro, --growth and --host-time out."
         )
     configurations = find_configurations(split_names(configs), el2, nv, peers)
+    if no_ahead:
+        configurations = tuple(replace(row, ahead=False) for row in configurations)
     has_kvm = any(row.kvm for row in configurations)
     if explained is not None and has_kvm:
         raise UserError(
@@ -264,6 +272,7 @@ def bench(
         "l1": l1,
         "l1_kernel": kernel.version,
         "kvm_l0_kernel": guest_kernel(KVM_KERNEL).version if has_kvm else None,
+        "ahead": not no_ahead,
         "qemu": str(require_qemu()[1]),
         "clock": "instructions" if profiling else clock or "both",
         "n": count,

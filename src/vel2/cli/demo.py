@@ -52,6 +52,7 @@ def demo(
     nv: str,
     deterministic: bool,
     native: bool,
+    no_ahead: bool,
     timeout: float | None,
     json_file: Path | None,
 ) -> None:
@@ -87,6 +88,7 @@ def demo(
         nv=Level(nv),
         deterministic=deterministic,
         native=native,
+        ahead=not no_ahead,
     )
     where = "the machine's real EL2" if native else "virtual EL2"
     click.echo(f"vel2: L1 ({l1}) boots at {where} and starts L2 ({l2}); Ctrl-C ends it.", err=True)

@@ -118,11 +118,11 @@ def check_native(context: click.Context) -> None:
     """
     if not context.params.get("native"):
         return
-    for option in ("el2", "nv"):
+    for option in ("el2", "nv", "no_ahead"):
         if context.get_parameter_source(option) is ParameterSource.COMMANDLINE:
             raise UserError(
-                f"--{option} is about virtual EL2, and with --native there is none;"
-                " leave one of them out."
+                f"--{option.replace('_', '-')} is about virtual EL2, and with --native there is"
+                " none; leave one of them out."
             )
 
 
@@ -160,6 +160,11 @@ def vm_options(default_timeout: float | None) -> Callable[[Command], Command]:
             "--native",
             is_flag=True,
             help="Without vel2: boot at the machine's real EL2, to compare.",
+        ),
+        click.option(
+            "--no-ahead",
+            is_flag=True,
+            help="Take every trap of L1 by itself, never several in one, to compare.",
         ),
         click.option(
             "--timeout",

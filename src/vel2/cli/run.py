@@ -77,6 +77,7 @@ def run(
     nv: str,
     deterministic: bool,
     native: bool,
+    no_ahead: bool,
     timeout: float | None,
     json_file: Path | None,
     qemu_arguments: tuple[str, ...],
@@ -130,6 +131,7 @@ def run(
         qemu_arguments=(*devices, *qemu_arguments),
         domains=domains,
         firmware=firmware,
+        ahead=not no_ahead,
     )
     report = Report()
     with blaming(qemu_arguments):

@@ -27,6 +27,7 @@ class Request:
 
     :ivar memory_bytes: L1's own; what vel2 needs comes on top.
     :ivar el2: how L1 sees HCR_EL2.E2H. :ivar nv: the part of FEAT_NV* that L0 uses.
+    :ivar ahead: whether L0 may do several accesses of L1 in one trap.
     :ivar native: without vel2, L1's kernel at the machine's real EL2.
     :ivar qemu_arguments: appended to QEMU's command line as they are.
     :ivar domains: what L1 starts by itself, as Xen does.
@@ -44,6 +45,7 @@ class Request:
     qemu_arguments: tuple[str, ...] = ()
     domains: tuple[Domain, ...] = ()
     firmware: Path | None = None
+    ahead: bool = True
 
 
 class Session(Protocol):
@@ -175,6 +177,7 @@ class NestedSession:
             qemu_arguments=request.qemu_arguments,
             domains=request.domains,
             firmware=request.firmware,
+            ahead=request.ahead,
         )
         self._vm = Vm(config)
         self._traps: list[TrapCount] = []

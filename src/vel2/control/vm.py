@@ -14,7 +14,7 @@ from vel2.arch.homes import Kind, Level
 from vel2.control import counters
 from vel2.control.counters import TrapCount
 from vel2.errors import UserError
-from vel2.hyp import image, layout
+from vel2.hyp import ahead, image, layout
 from vel2.hyp import state as resident
 from vel2.hyp.outcome import Fatal, Stop
 from vel2.machine.admission import admit_devices
@@ -59,6 +59,7 @@ class VmConfig:
     :ivar cpu: QEMU's `-cpu`, with FEAT_NV2.
     :ivar append: L1's kernel command line.
     :ivar domains: what an L1 such as Xen starts by itself when it boots.
+    :ivar ahead: whether one trap may do several accesses of L1 (`hyp.ahead`); off to compare.
     :ivar edit_tree: called with L1's open device tree, to add to it.
     """
 
@@ -74,6 +75,7 @@ class VmConfig:
     edit_tree: Callable[[Any], None] | None = None
     domains: tuple[Domain, ...] = ()
     firmware: Path | None = None
+    ahead: bool = True
 
     def __post_init__(self) -> None:
         if (self.kernel is None) == (self.firmware is None):
@@ -180,6 +182,7 @@ class Vm:
         vm.pool_size = layout.pool_bytes(config.memory_bytes)
         vm.guest_kind = GUEST_KINDS[config.el2]
         vm.nv_level = NV_LEVELS[config.nv]
+        vm.ahead = ahead.BUDGET if config.ahead else 0
         vm.entry_pc = entry_pc
         vm.entry_x0 = entry_x0
         vm.gic = self.l0_base + layout.GIC_OFFSET

@@ -1,8 +1,9 @@
 """A64 instructions that only compute, as the Arm ARM's decode tables and pseudocode give them.
 
-What a kernel does between two accesses that trap is mostly this: moves, logic, addition, direct
-branches. `execute` does one of them on the vcpu's registers. It is no emulator of A64: what it does
-not know it leaves, with nothing changed, to hardware.
+What a kernel does between two accesses that trap is mostly this: moves, logic, addition, and a
+branch over the second access. `execute` does one of them on the vcpu's registers. It is no emulator
+of A64: what it does not know it leaves, with nothing changed, to hardware. Nothing here reads or
+writes memory, changes what the next instruction means, or goes back.
 """
 
 from vel2.arch.pstate import SPSR_ELx
@@ -19,17 +20,15 @@ SIGN = 1 << 63
 AL = 0b1110
 
 NOP = 0xD503_201F
-ISB_MASK, ISB = 0xFFFF_F0FF, 0xD503_30DF
 MOVE_WIDE_MASK, MOVE_WIDE = 0x1F80_0000, 0x1280_0000
 LOGICAL_IMMEDIATE = 0x1200_0000
 ADD_IMMEDIATE_MASK, ADD_IMMEDIATE = 0x1F80_0000, 0x1100_0000
 REGISTER_MASK, LOGICAL_REGISTER, ADD_REGISTER = 0x1F00_0000, 0x0A00_0000, 0x0B00_0000
 EXTENDED = 1 << 21
 ADR_MASK, ADR = 0x1F00_0000, 0x1000_0000
-B_MASK, B = 0xFC00_0000, 0x1400_0000
 B_COND_MASK, B_COND = 0xFF00_0010, 0x5400_0000
-CBZ_MASK, CBZ = 0x7E00_0000, 0x3400_0000
-TBZ_MASK, TBZ = 0x7E00_0000, 0x3600_0000
+BACKWARD = 1 << 20
+"""The sign of B.cond's offset in bytes."""
 """Masks and values of the classes; a class's own fields are taken apart below."""
 
 
@@ -224,38 +223,15 @@ def register(vcpu: Vcpu, insn: u64) -> bool:
 
 @resident
 def branch(vcpu: Vcpu, insn: u64) -> bool:
-    """Execute a direct branch that leaves no link; False if it is none. PC is set either way."""
-    offset = u64(0)
-    taken = True
-    if insn & B_MASK == B:
-        offset = sign_extend(u64((insn & 0x3FF_FFFF) << 2), 28)
-    elif insn & B_COND_MASK == B_COND:
-        offset = sign_extend(u64((insn >> 5 & 0x7FFFF) << 2), 21)
-        taken = condition_holds(vcpu, insn & 15)
-    elif insn & CBZ_MASK == CBZ:
-        offset = sign_extend(u64((insn >> 5 & 0x7FFFF) << 2), 21)
-        value = read(vcpu, insn & 31)
-        if insn >> 31 == 0:
-            value = value & WORD
-        taken = (value == 0) == (insn >> 24 & 1 == 0)
-    elif insn & TBZ_MASK == TBZ:
-        offset = sign_extend(u64((insn >> 5 & 0x3FFF) << 2), 16)
-        number = u64(insn >> 31 << 5 | insn >> 19 & 31)
-        bit = read(vcpu, insn & 31) >> number & 1
-        taken = bit == insn >> 24 & 1
-    else:
+    """Execute a B.cond that leads forward, which sets PC; False if it is none."""
+    offset = u64((insn >> 5 & 0x7FFFF) << 2)
+    if insn & B_COND_MASK != B_COND or offset == 0 or offset & BACKWARD:
         return False
-    if taken:
+    if condition_holds(vcpu, insn & 15):
         vcpu.pc = u64(vcpu.pc + offset)
     else:
         vcpu.pc = u64(vcpu.pc + BYTES)
     return True
-
-
-@inline
-def does_nothing(insn: u64) -> bool:
-    """Whether an instruction may be passed over: NOP, or ISB, which the return to the guest is."""
-    return insn == NOP or insn & ISB_MASK == ISB
 
 
 @resident
@@ -268,7 +244,7 @@ def execute(vcpu: Vcpu, insn: u64) -> bool:
     elif group == 0b0101:
         if not register(vcpu, insn):
             return False
-    elif not does_nothing(insn):
+    elif insn != NOP:
         return branch(vcpu, insn)
     vcpu.pc = u64(vcpu.pc + BYTES)
     return True

@@ -1,33 +1,45 @@
-"""Running ahead: one trap for several accesses that would each trap.
+"""Running ahead: one trap for a few accesses that would each trap.
 
-An nVHE KVM reads CNTHCTL_EL2, changes bits of it and writes it back; with FEAT_NV alone it saves
-thirty registers of its guest one after the other. What lies between two such accesses is often a
-few instructions that only compute, or store what was read. So when a trapped access has been
-emulated, its successors are looked at: those are executed here (`a64`, `loadstore`), an access to a
+An nVHE KVM reads CNTHCTL_EL2, changes bits of it and writes it back. What lies between two such
+accesses is often a few instructions that only compute. So when a trapped access has been emulated,
+its successors are looked at: those that only compute are executed here (`a64`), an access to a
 register of vEL2 is emulated as if it had trapped, and the first instruction that is neither ends
-it. The guest cannot tell: it is as if no interrupt had come in between.
+it. To the guest it is as if no interrupt had come in between. What makes that exact:
 
-It is not done where somebody could: with single step or breakpoints on, which only hardware's
-MDSCR_EL1 tells at both levels. Nor is it done in vain twice: an address after which too little was
-won is remembered (`Vcpu.barren`), which costs nothing but a forgotten gain when it is wrong. Loads
-and stores are done with FEAT_NV alone: with FEAT_NV2 what is saved and restored seldom traps.
+- **Who.** It follows an access of vEL2, never one of the host's EL0.
+- **Where.** It stays in the page of the instruction that trapped, which hardware has just fetched
+  from there at this EL: the page can be executed, without a look at XN or PXN. AT, which knows the
+  right to read, gives the memory behind it.
+- **When.** No instruction that is executed here changes how the next one is fetched. A write to
+  a register of vEL2's translation regime ends it or does not begin it, and so does an ISB, which
+  hardware executes: what came before it must be in effect behind it.
+- **How long.** It only goes forward, and `Vm.ahead` counts every instruction down, whatever it is.
+- **Unseen.** It is not done where a debugger could see it: with single step or breakpoints on.
+
+Nor is it done in vain twice: an address after which too little was won is remembered
+(`Vcpu.barren`), which costs nothing but a forgotten gain when it is wrong.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.hyp import a64, el2regs, idregs, loadstore, places
+from vel2.hyp import a64, el2regs, idregs, places
+from vel2.hyp.context import DEBUGS
+from vel2.hyp.exception import is_el0
+from vel2.hyp.fallible import try_at_s1e1r
 from vel2.hyp.pool import PAGE_MASK
 from vel2.hyp.state import BARREN, LEVEL_NV2, Vcpu, vm_of
-from vel2.lang import PA, inline, load_u32, mrs, resident, u64
+from vel2.lang import PA, inline, load_u32, mrs, msr, resident, u64
 
 MOVE_MASK, MOVE = 0xFFD0_0000, 0xD510_0000
 """MSR and MRS (register): op0 is 2 or 3."""
 IS_MRS = 1 << 21
-STEPS = 8
-"""So many instructions without an access end it."""
+BUDGET = 8
+"""So many instructions follow one trap at most."""
 WORTH = 4
 """So many instructions executed here cost as much as a trap."""
-WATCHED = sr.MDSCR_EL1.compose(SS=1, MDE=1, KDE=1)
-LOADS_AND_STORES_MASK, LOADS_AND_STORES = 0b0101 << 25, 0b0100 << 25
+PAR = sr.PAR_EL1
+PAR_ADDRESS = (1 << 48) - 1 & ~PAGE_MASK
+OWN_ATTR = 0xFF
+"""Normal Write-Back, as L0's own view of all RAM: with another attribute it could see old code."""
 
 
 @inline
@@ -42,6 +54,22 @@ def key_of(insn: u64) -> u64:
 def index_of(pc: u64) -> u64:
     """Give the place of an address in `Vcpu.barren`."""
     return u64((pc >> 2) & (BARREN - 1))
+
+
+@resident
+def code_page(vcpu: Vcpu, va: u64) -> u64:
+    """Give the physical page of vEL2's code, or 0 if it is not L1's ordinary memory."""
+    saved = mrs(PAR)
+    done = try_at_s1e1r(va)
+    found = mrs(PAR)
+    msr(PAR, saved)
+    page = found & PAR_ADDRESS
+    if done == 0 or found & PAR.F.mask or PAR.ATTR.get(found) != OWN_ATTR:
+        return 0
+    vm = vm_of(vcpu)
+    if page < vm.ram_base or page >= vm.ram_end:
+        return 0
+    return page
 
 
 @inline
@@ -70,17 +98,21 @@ def run(vcpu: Vcpu) -> None:
     """Execute what follows a trapped access of vEL2 that has been done; PC is behind it."""
     start = vcpu.pc
     index = index_of(start)
-    if vcpu.barren[index] == start or mrs(sr.MDSCR_EL1) & WATCHED:
+    left = vm_of(vcpu).ahead
+    if vcpu.barren[index] == start or left == 0:
         return
-    page = loadstore.code_page(vcpu)
-    vcpu.data_base = loadstore.NO_PAGE
+    if is_el0(vcpu.pstate) or mrs(sr.MDSCR_EL1) & DEBUGS:
+        return
+    trapped = u64(start - a64.BYTES)
+    page = u64(0)
+    if (trapped ^ start) & ~PAGE_MASK == 0:
+        page = code_page(vcpu, trapped)
+    if page == 0:
+        left = 0
     has_nv2 = vm_of(vcpu).nv_level == LEVEL_NV2
     won = u64(0)
-    done = u64(0)
     paid = u64(0)
-    left = u64(STEPS)
-    if page == 0:
-        left = u64(0)
+    done = u64(0)
     while left > 0 and (vcpu.pc ^ start) & ~PAGE_MASK == 0:
         insn = u64(load_u32(PA(page | vcpu.pc & PAGE_MASK)))
         left = u64(left - 1)
@@ -94,10 +126,6 @@ def run(vcpu: Vcpu) -> None:
             if not has_nv2 or place & places.ABSORBED == 0:
                 won = u64(won + 1)
                 paid = u64(done - won)
-                left = u64(STEPS)
-        elif insn & LOADS_AND_STORES_MASK == LOADS_AND_STORES:
-            if has_nv2 or not loadstore.execute(vcpu, insn):
-                break
         elif not a64.execute(vcpu, insn):
             break
     vcpu.counters.ahead = u64(vcpu.counters.ahead + won)

@@ -31,6 +31,8 @@ from vel2.hyp.translate import TRANSLATIONS
 from vel2.lang import inline, mrs, msr, resident, u64
 
 MDSCR_SLOT = slot(sr.MDSCR_EL1)
+DEBUGS = sr.MDSCR_EL1.compose(SS=1, MDE=1, KDE=1)
+"""Without any of these MDSCR_EL1 brings no debug exception about."""
 
 
 @inline

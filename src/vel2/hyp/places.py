@@ -22,7 +22,9 @@ ABSORBED = 1 << 11
 KIND_SHIFT = 12
 KIND_MASK = 7
 AHEAD = 1 << 15
-"""Whenever the access does something, it is this: nothing but FEAT_NV* decides whether it traps."""
+"""`ahead` may do the access, and what follows it: whenever it does something, it is this (nothing
+but FEAT_NV* decides whether it traps), and it leaves alone how vEL2's next instruction is fetched.
+"""
 
 
 class Kind(IntEnum):
@@ -60,8 +62,13 @@ def special(register: type[Register]) -> int:
     return SPECIALS.index(register)
 
 
+TRANSLATION: tuple[type[Register], ...] = (
+    sr.SCTLR_EL2, sr.TCR_EL2, sr.TTBR0_EL2, sr.TTBR1_EL2, sr.MAIR_EL2, sr.AMAIR_EL2,
+)  # fmt: skip
+"""The registers of vEL2's translation regime: hardware, too, needs an ISB behind a write."""
+
 UNCONDITIONAL: tuple[type[Register], ...] = (
-    *(row.vel2 for row in SWITCHED),
+    *(row.vel2 for row in SWITCHED if row.vel2 not in TRANSLATION),
     *(row.hardware for row in SWITCHED if row.hardware is not sr.CPACR_EL1),
     *(page.name for page in IN_PAGE if page.name.name.endswith("_EL02")),
     *(page.name for page in IN_PAGE if page.name.name.startswith(("ICH_LR", "ICH_AP"))),

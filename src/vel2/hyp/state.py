@@ -140,10 +140,6 @@ class Vcpu(Struct):
     """Address of the `Stage2` that runs or ran L2 last, or 0."""
     barren = array(u64, BARREN)
     """Addresses behind a trapped access from which `ahead.run` won nothing."""
-    data_base = scalar(u64)
-    """The virtual page that `loadstore.data_page` found last, for the length of one trap."""
-    data_page = scalar(u64)
-    data_is_writable = scalar(u64)
     value = scalar(u64)
     """What an emulated register read gives."""
     undefined = scalar(u64)
@@ -237,6 +233,8 @@ class Vm(Struct):
     """Whether `stage2.init` maps L1's memory by pages although blocks would do."""
     smmu_base = scalar(u64)
     """The register frame of the SMMU that all of L1's devices with DMA are behind."""
+    ahead = scalar(u64)
+    """How many instructions `ahead.run` may execute after one trap; 0 turns it off."""
     region_count = scalar(u64)
     regions = array(Region, MAX_REGIONS)
     gic = scalar(u64)

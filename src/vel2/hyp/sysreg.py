@@ -15,7 +15,7 @@ from vel2.hyp import at as address_translation
 from vel2.hyp import el2regs, finegrained, idregs, monitors, prediction, routing, tlbi
 from vel2.hyp.answer import forward, refuse, undefined
 from vel2.hyp.outcome import Outcome
-from vel2.hyp.places import place_of
+from vel2.hyp.places import AHEAD, place_of
 from vel2.hyp.state import Vcpu, page_of, vm_of
 from vel2.lang import inline, resident, u32, u64
 
@@ -102,7 +102,10 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
         if vcpu.undefined == 0:
             set_target_register(vcpu, esr, value)
     else:
-        el2regs.write(vcpu, key, place_of(key), source_register(vcpu, esr))
+        place = place_of(key)
+        if place & AHEAD == 0:
+            outcome = Outcome.SKIP
+        el2regs.write(vcpu, key, place, source_register(vcpu, esr))
     if vcpu.undefined != 0:
         return refuse(vcpu)
     return outcome

@@ -18,6 +18,7 @@ from vel2.check.payloads import (
     interrupts_code,
     pmu_code,
     registers_code,
+    survival_ahead_code,
 )
 from vel2.check.payloads.layout import (
     IMAGE_BASE,

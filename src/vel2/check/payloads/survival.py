@@ -1,11 +1,13 @@
 """Payload `survival`: what a guest may do to make L0 hang or fall, and must not.
 
 Each attempt is something the architecture has an answer to, though no sane hypervisor asks: tables
-that lead back to themselves, sizes out of range, tables where nothing answers. The answers are
-`saw` lines, to be the same at real EL2. That the payload gets to its end is half of the test; the
-other half is the host's, which looks at L0 afterwards.
+that lead back to themselves, sizes out of range, tables where nothing answers, rights that are
+another's, loops without an end. The answers are `saw` lines, to be the same at real EL2. That the
+payload gets to its end is half of the test; the other half is the host's, which looks at L0
+afterwards.
 """
 
+from vel2.check.payloads import survival_ahead as ahead
 from vel2.check.payloads import survival_running as running
 from vel2.check.payloads import survival_walks as walks
 from vel2.check.payloads.layout import Parameters, State
@@ -23,4 +25,5 @@ def survival_main(state: State, parameters: Parameters) -> None:
     walks.tables_in_flash(state)
     walks.tables_in_a_device(state)
     walks.without_tables(state, parameters)
+    ahead.what_follows_a_trap(state, parameters)
     finish(state)

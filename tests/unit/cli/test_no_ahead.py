@@ -1,0 +1,68 @@
+"""`--no-ahead` reaches the machine, from each command that has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from click.testing import CliRunner
+
+from vel2.check.payloads import build_payload
+from vel2.cli import bench, demo, run
+from vel2.errors import UserError
+
+
+class Stop(UserError):
+    """Ends a command when what is looked for has been seen."""
+
+
+@pytest.mark.parametrize("option", [(), ("--no-ahead",)], ids=["plain", "no-ahead"])
+def test_run(option: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show it for `run`."""
+    seen: list[bool] = []
+
+    def make_session(request: Any) -> NoReturn:
+        seen.append(request.ahead)
+        raise Stop("seen")
+
+    monkeypatch.setattr(run, "make_session", make_session)
+    kernel = tmp_path / "Image"
+    kernel.write_bytes(build_payload("features"))
+    CliRunner().invoke(run.run, ["--kernel", str(kernel), *option])
+    assert seen == [not option]
+
+
+@pytest.mark.parametrize("option", [(), ("--no-ahead",)], ids=["plain", "no-ahead"])
+def test_bench(option: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show it for `bench`: every configuration is measured so."""
+    seen: list[bool] = []
+
+    def measure_all(configurations: Any, *_: Any) -> NoReturn:
+        seen.extend(row.ahead for row in configurations)
+        raise Stop("seen")
+
+    monkeypatch.setattr(bench, "measure_all", measure_all)
+    monkeypatch.setattr("vel2.bench.system.compile_all", lambda configurations: None)
+    monkeypatch.setattr("vel2.bench.payload.build_payload", lambda *_: object())
+    monkeypatch.setattr(bench, "fetch_missing", lambda names: None)
+    monkeypatch.setattr(bench, "find_kernel", lambda name: name)
+    monkeypatch.setattr(bench, "load_kernel", lambda path: type("K", (), {"version": "6.12"}))
+    result = CliRunner().invoke(bench.bench, ["--configs", "vhe-nv2,nvhe-nv2", *option])
+    assert isinstance(result.exception, Stop), result.output
+    assert seen == [not option, not option]
+
+
+def test_demo_has_it() -> None:
+    """Show that `demo` takes it, as all who share the options of one machine."""
+    assert "no_ahead" in {parameter.name for parameter in demo.demo.params}
+
+
+def test_it_is_refused_without_vel2(tmp_path: Path) -> None:
+    """Show that at real EL2 there is nothing to turn off."""
+    kernel = tmp_path / "Image"
+    kernel.write_bytes(b"")
+    result = CliRunner().invoke(run.run, ["--kernel", str(kernel), "--native", "--no-ahead"])
+    assert str(result.exception) == (
+        "--no-ahead is about virtual EL2, and with --native there is none; leave one of them out."
+    )
