@@ -13,6 +13,7 @@ from typing import Any, Self
 from vel2.arch.homes import Kind, Level
 from vel2.control import counters
 from vel2.control.counters import TrapCount
+from vel2.control.watch import Hang, Watch, progress
 from vel2.errors import UserError
 from vel2.hyp import ahead, image, layout
 from vel2.hyp import state as resident
@@ -113,6 +114,8 @@ class Vm:
     config: VmConfig
     _machine: Machine = field(init=False)
     _firmware_tree: bytes = field(init=False, default=b"")
+    _watch: Watch | None = field(init=False, default=None)
+    _hang: Hang | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         l1_bytes = self.config.memory_bytes
@@ -240,6 +243,10 @@ class Vm:
         except BaseException:
             self._machine.close()
             raise
+        self._watch = Watch(
+            self._machine.monitor, self._progress, self._name_of, self._end_because_of
+        )
+        self._watch.start()
         return self
 
     def _prepare(self) -> None:
@@ -250,6 +257,19 @@ class Vm:
             self.memory.write(RAM_BASE, self._firmware_tree.ljust(QEMU_TREE_BYTES, b"\0"))
         self._machine.monitor.execute("cont")
 
+    def _progress(self) -> tuple[int, ...]:
+        return progress(self.vcpu(), self.state.pool_used)
+
+    def _name_of(self, pc: int) -> str:
+        """Name a place of L0, with its source line where there is one."""
+        symbol = self.image.symbol_at(pc) or "no code of L0"
+        line = self.image.source_at(pc)
+        return f"{symbol} ({line})" if line else symbol
+
+    def _end_because_of(self, hang: Hang) -> None:
+        self._hang = hang
+        self._machine.stop()
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -257,6 +277,8 @@ class Vm:
         traceback: TracebackType | None,
     ) -> None:
         """End the machine; L0's state stays readable until `close`."""
+        if self._watch is not None:
+            self._watch.end()
         self._machine.__exit__(kind, error, traceback)
 
     def close(self) -> None:
@@ -277,9 +299,11 @@ class Vm:
         return Stop(self.state.stop_reason)
 
     @property
-    def fatal(self) -> FatalStop | None:
-        """The broken invariant L0 stopped at, or None."""
+    def fatal(self) -> FatalStop | Hang | None:
+        """The broken invariant L0 stopped at, or where it hangs, or None."""
         vm = self.state
+        if self._hang is not None:
+            return self._hang
         if vm.fatal_code == Fatal.NONE:
             return None
         where = self.image.symbol_at(vm.fatal_elr) or "the guest"

@@ -1,0 +1,53 @@
+"""An L0 that does not come back is reported with its place; a guest that never traps is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from vel2.check.payloads import build_payload
+from vel2.check.payloads.layout import MEMORY_BYTES
+from vel2.control import watch
+from vel2.control.vm import Vm, VmConfig
+from vel2.control.watch import Hang
+from vel2.machine.loader import load_kernel
+
+pytestmark = pytest.mark.qemu
+
+BRANCH_TO_SELF = (0x1400_0000).to_bytes(4, "little")
+TIME_LIMIT_S = 120.0
+
+
+@pytest.mark.parametrize("place", ["start", "handle_sync", "plain_eret"])
+@pytest.mark.parametrize("deterministic", [False, True], ids=["time", "icount"])
+def test_an_endless_loop_of_l0_is_found(
+    place: str, deterministic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Show that it is said to be L0's, and where, long before the time limit."""
+    monkeypatch.setattr(watch, "BUDGET_S", 1.0)
+    image = load_kernel(build_payload("exceptions"))
+    vm = Vm(VmConfig(image, memory_bytes=MEMORY_BYTES, deterministic=deterministic))
+    try:
+        vm.memory.write(vm.image.symbols[place], BRANCH_TO_SELF)
+        with vm:
+            ended = vm.wait(TIME_LIMIT_S)
+        assert isinstance(vm.fatal, Hang), f"{ended}; {vm.console.text[-200:]}"
+        assert vm.fatal.where.startswith(place)
+        assert vm.fatal.pc == vm.image.symbols[place]
+    finally:
+        vm.close()
+
+
+def test_a_guest_that_never_traps_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show that L1 may loop for longer than the budget, with nothing that moves a counter."""
+    monkeypatch.setattr(watch, "BUDGET_S", 0.2)
+    monkeypatch.setattr(watch, "PERIOD_S", 0.2)
+    image = load_kernel(build_payload("exceptions"))
+    vm = Vm(VmConfig(image, memory_bytes=MEMORY_BYTES))
+    try:
+        vm.memory.write(vm.state.entry_pc, BRANCH_TO_SELF)
+        with vm:
+            ended = vm.wait(4)
+        assert vm.fatal is None
+        assert str(ended) == "the time limit was reached"
+    finally:
+        vm.close()
