@@ -87,9 +87,13 @@ def test_an_eret_of_l2_is_forwarded() -> None:
 
 
 def mask_of(pointer: int, t0sz: int, t1sz: int, tbi0: int, tbi1: int) -> int:
-    """Give the PAC field's mask: bits 54 to 64-TxSZ, and 63-56 unless the top byte is ignored."""
+    """Give the PAC field's mask: bits 54 to 64-TxSZ, and 63-56 unless the top byte is ignored.
+
+    A size beyond its limits, here those without FEAT_LVA, FEAT_LPA2 and FEAT_TTST, is the limit.
+    """
     upper = pointer >> 55 & 1
     size, ignored = (t1sz, tbi1) if upper else (t0sz, tbi0)
+    size = min(max(size, 16), 39)
     return sum(1 << bit for bit in range(64 - size, 55)) | (0 if ignored else 0xFF << 56)
 
 
@@ -98,8 +102,8 @@ def mask_of(pointer: int, t0sz: int, t1sz: int, tbi0: int, tbi1: int) -> int:
 @settings(max_examples=25)
 @given(
     address=st.integers(0, (1 << 64) - 1),
-    t0sz=st.integers(16, 30),
-    t1sz=st.integers(16, 30),
+    t0sz=st.one_of(st.integers(0, 63), st.sampled_from((15, 16, 17, 38, 39, 40))),
+    t1sz=st.one_of(st.integers(0, 63), st.sampled_from((15, 16, 17, 38, 39, 40))),
     tbi=st.integers(0, 3),
     tbid=st.integers(0, 3),
     sp=st.sampled_from((0b0100, 0b0101)),

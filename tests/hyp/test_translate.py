@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vel2.arch import sysregs as sr
+from vel2.arch.descriptors import GRANULES
 from vel2.arch.homes import SWITCHED
 from vel2.hyp import translate
 
@@ -15,15 +16,21 @@ TCR_FIELDS = {
     "DS": "DS", "HWU59": "HWU059", "HWU60": "HWU060", "HWU61": "HWU061", "HWU62": "HWU062",
     "MTX": "MTX0",
 }  # fmt: skip
+UPPER_FIELDS = {"T0SZ": "T1SZ", "TBI": "TBI1", "TBID": "TBID1", "TCMA": "TCMA1", "MTX": "MTX1"}
 
 
 @given(U64)
 def test_tcr_carries_every_field_and_disables_the_upper_half(value: int) -> None:
-    """Show that each field of TCR_EL2 arrives, EPD1 is set, and nothing else is."""
+    """Show that each field of TCR_EL2 arrives, twice where it shapes pointers, and EPD1 is set."""
     result = translate.tcr_el2_to_el1(value)
     expected = sr.TCR_EL1.EPD1.mask
     for source, target in TCR_FIELDS.items():
         expected |= sr.TCR_EL1.field(target).put(sr.TCR_EL2.field(source).get(value))
+    for source, target in UPPER_FIELDS.items():
+        expected |= sr.TCR_EL1.field(target).put(sr.TCR_EL2.field(source).get(value))
+    by_size = {granule.TG0: granule.TG1 for granule in GRANULES}
+    tg0 = sr.TCR_EL2.TG0.get(value)
+    expected |= sr.TCR_EL1.TG1.put(by_size.get(tg0, by_size[0]))
     assert result == expected
     named = {f.name for f in sr.TCR_EL2.fields if f.mask & sr.TCR_EL2.known}
     assert named == set(TCR_FIELDS)

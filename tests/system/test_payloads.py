@@ -142,8 +142,8 @@ class Both(NamedTuple):
 
 
 PLAIN = (
-    *("classes", "debug", "exceptions", "features", "interrupts", "pmu", "regime", "registers"),
-    *("stage2", "survival"),
+    *("classes", "debug", "exceptions", "features", "interrupts", "pmu", "pointers", "regime"),
+    *("registers", "stage2", "survival"),
 )
 """The payloads that need nothing from the host."""
 

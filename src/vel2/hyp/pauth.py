@@ -6,9 +6,11 @@ the generic key and never faults, so the guest's instruction key is put there fo
 """
 
 from vel2.arch import sysregs as sr
+from vel2.arch.descriptors import GRANULE_16K, GRANULE_64K
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.hyp.exception import EL1H, MODE
 from vel2.hyp.outcome import Outcome
+from vel2.hyp.stage1 import granule_bits
 from vel2.hyp.state import Vcpu, id_index, vm_of
 from vel2.lang import extern, inline, mrs, resident, u64
 
@@ -19,6 +21,11 @@ BIT55 = 1 << 55
 APA_ENHANCED = 3
 """ID_AA64ISAR1_EL1.{APA,API}, ID_AA64ISAR2_EL1.APA3: from here on FEAT_PAuth2."""
 APA_FPACCOMBINE = 5
+TCR = sr.TCR_EL1
+MMFR0, MMFR2 = sr.ID_AA64MMFR0_EL1, sr.ID_AA64MMFR2_EL1
+TGRAN4_52_BITS, TGRAN16_52_BITS = 1, 2
+SIZE_OF_52_BITS, SIZE_OF_48_BITS = 12, 16
+SIZE_WITHOUT_TTST, SIZE_WITH_TTST, SIZE_WITH_TTST_64K = 39, 48, 47
 ISAR1 = id_index(sr.ID_AA64ISAR1_EL1)
 ISAR2 = id_index(sr.ID_AA64ISAR2_EL1)
 
@@ -50,14 +57,52 @@ def pac_feature(vcpu: Vcpu) -> u64:
 
 
 @inline
+def has_large_addresses(tcr: u64, granule: u64) -> bool:
+    """Whether hardware takes input addresses of 52 bits: FEAT_LVA, or FEAT_LPA2 where DS asks."""
+    if granule == GRANULE_64K.log2_bytes:
+        return MMFR2.VARange.get(mrs(MMFR2)) != 0
+    if TCR.DS.get(tcr) == 0:
+        return False
+    features = mrs(MMFR0)
+    if granule == GRANULE_16K.log2_bytes:
+        return MMFR0.TGran16.get(features) >= TGRAN16_52_BITS
+    return MMFR0.TGran4.get(features) == TGRAN4_52_BITS
+
+
+@resident
+def size_field(tcr: u64, upper: bool) -> u64:
+    """Give TCR_EL1.TnSZ as hardware uses it: a value beyond a limit means the limit.
+
+    That is a choice the architecture gives (CONSTRAINED UNPREDICTABLE, RESTnSZ), and QEMU's.
+    """
+    size = TCR.T0SZ.get(tcr)
+    if upper:
+        size = TCR.T1SZ.get(tcr)
+    granule = granule_bits(tcr, upper)
+    least = u64(SIZE_OF_48_BITS)
+    if has_large_addresses(tcr, granule):
+        least = SIZE_OF_52_BITS
+    most = u64(SIZE_WITHOUT_TTST)
+    if MMFR2.ST.get(mrs(MMFR2)) != 0:
+        most = SIZE_WITH_TTST
+        if granule == GRANULE_64K.log2_bytes:
+            most = SIZE_WITH_TTST_64K
+    if size < least:
+        return least
+    if size > most:
+        return most
+    return size
+
+
+@inline
 def pac_mask(target: u64) -> u64:
     """Mask the PAC field of a pointer under hardware's TCR_EL1 (CalculateBottomPACBit)."""
-    tcr = mrs(sr.TCR_EL1)
-    size = sr.TCR_EL1.T0SZ.get(tcr)
-    ignored = sr.TCR_EL1.TBI0.get(tcr) & (sr.TCR_EL1.TBID0.get(tcr) ^ 1)
-    if target & BIT55:
-        size = sr.TCR_EL1.T1SZ.get(tcr)
-        ignored = sr.TCR_EL1.TBI1.get(tcr) & (sr.TCR_EL1.TBID1.get(tcr) ^ 1)
+    tcr = mrs(TCR)
+    upper = target & BIT55 != 0
+    size = size_field(tcr, upper)
+    ignored = TCR.TBI0.get(tcr) & (TCR.TBID0.get(tcr) ^ 1)
+    if upper:
+        ignored = TCR.TBI1.get(tcr) & (TCR.TBID1.get(tcr) ^ 1)
     mask = u64(BIT55 - (1 << u64(64 - size)))
     if ignored == 0:
         mask = mask | 0xFF << 56

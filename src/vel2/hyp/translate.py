@@ -9,6 +9,7 @@ E2H=0 beside their EL1 namesakes.
 """
 
 from vel2.arch import sysregs as sr
+from vel2.arch.descriptors import GRANULE_4K, GRANULE_16K, GRANULE_64K
 from vel2.arch.homes import SWITCHED
 from vel2.lang import inline, resident, u64
 
@@ -46,8 +47,18 @@ TCR_MOVED = (
     (TCR2.TCMA, TCR1.TCMA0),
     (TCR2.DS, TCR1.DS),
     (TCR2.MTX, TCR1.MTX0),
+    (TCR2.T0SZ, TCR1.T1SZ),
+    (TCR2.TBI, TCR1.TBI1),
+    (TCR2.TBID, TCR1.TBID1),
+    (TCR2.TCMA, TCR1.TCMA1),
+    (TCR2.MTX, TCR1.MTX1),
 )
-"""Each field of TCR_EL2 that stands elsewhere in TCR_EL1."""
+"""Each field of TCR_EL2 and where TCR_EL1 has it.
+
+The upper half of EL1 gets the lower one's: with E2H=0 there is one range, and an address with bit
+55 set is as large, and as tagged, as any other to pointer authentication.
+"""
+TG1_OF_TG0 = (GRANULE_4K.TG1, GRANULE_64K.TG1, GRANULE_16K.TG1, GRANULE_4K.TG1)
 
 CPACR1 = sr.CPACR_EL1
 CPTR2 = sr.CPTR_EL2
@@ -63,8 +74,9 @@ def sctlr_el2_to_el1(sctlr_el2: u64) -> u64:
 
 @resident
 def tcr_el2_to_el1(tcr_el2: u64) -> u64:
-    """Give TCR_EL1 for TCR_EL2 (E2H=0): the lower half alone; walks of the upper are disabled."""
+    """Give TCR_EL1 for TCR_EL2 (E2H=0): both halves are alike, and the upper is not walked."""
     tcr_el1 = tcr_el2 & TCR_SAME_PLACE | TCR1.EPD1.mask
+    tcr_el1 = tcr_el1 | TCR1.TG1.put(TG1_OF_TG0[TCR2.TG0.get(tcr_el2)])
     for source, target in TCR_MOVED:
         tcr_el1 = tcr_el1 | target.put(source.get(tcr_el2))
     return tcr_el1

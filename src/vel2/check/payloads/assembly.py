@@ -17,6 +17,7 @@ from vel2.check.payloads import (
     features_code,
     interrupts_code,
     pmu_code,
+    pointers_code,
     registers_code,
     survival_ahead_code,
 )
@@ -349,4 +350,6 @@ def assemble(main: str) -> Assembler:
     registers_code.emit(a, HVC_DONE)
     pmu_code.emit(a, HVC_DONE)
     debug_code.emit(a, HVC_DONE)
+    pointers_code.emit(a)
+    survival_ahead_code.emit(a)
     return a

@@ -26,6 +26,7 @@ from vel2.check.payloads.layout import (
     Parameters,
 )
 from vel2.check.payloads.pmu import pmu_main
+from vel2.check.payloads.pointers import pointers_main
 from vel2.check.payloads.regime import regime_main
 from vel2.check.payloads.registers import registers_main
 from vel2.check.payloads.runtime import unexpected_exception
@@ -46,6 +47,7 @@ PAYLOADS: dict[str, Callable[..., Any]] = {
     "interrupts": interrupts_main,
     "isolation": isolation_main,
     "pmu": pmu_main,
+    "pointers": pointers_main,
     "regime": regime_main,
     "registers": registers_main,
     "stage2": stage2_main,
