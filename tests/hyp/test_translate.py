@@ -73,7 +73,7 @@ def test_cptr_becomes_enables(value: int) -> None:
 @given(U64)
 def test_cnthctl_moves_the_el1_enables(value: int) -> None:
     """Show that EL1PCTEN and EL1PCEN are found where E2H=1 has them."""
-    e2h = translate.cnthctl_el2_to_e2h(value & ~(0b11 << 10))
+    e2h = translate.cnthctl_el2_to_e2h(value)
     assert sr.CNTHCTL_EL2_E2H.EL1PCTEN.get(e2h) == sr.CNTHCTL_EL2.EL1PCTEN.get(value)
     assert sr.CNTHCTL_EL2_E2H.EL1PTEN.get(e2h) == sr.CNTHCTL_EL2.EL1PCEN.get(value)
 

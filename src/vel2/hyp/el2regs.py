@@ -107,6 +107,8 @@ def read_special(vcpu: Vcpu, number: u64) -> u64:
         if vcpu.e2h == 0:
             return vcpu.vel2.memory[controls.CNTHCTL_INDEX]
         return controls.l1_cnthctl(vcpu, mrs(sr.CNTKCTL_EL1))
+    if number == special(sr.CNTVCT_EL0) or number == special(sr.CNTVCTSS_EL0):
+        return timer.virtual_count(vcpu)
     if number == special(sr.MDCR_EL2):
         return vcpu.vel2.memory[controls.MDCR_INDEX]
     if number == special(sr.SPSR_EL2):
@@ -328,7 +330,7 @@ def write_hcr(vcpu: Vcpu, value: u64) -> None:
             if row.traps_nvhe and not row.common_nvhe:
                 msr(row.hardware, vcpu.vel2.el1[row.index])
         vcpu.vel1.el1[controls.CNTKCTL_INDEX] = mrs(sr.CNTKCTL_EL1)
-        msr(sr.CNTKCTL_EL1, 0)
+        msr(sr.CNTKCTL_EL1, vcpu.vel2.memory[controls.CNTHCTL_INDEX])
         spsr = spsr_of(vcpu, mrs(sr.SPSR_EL1))
         vcpu.e2h = 1
         msr(sr.SPSR_EL1, held_spsr(vcpu, spsr))
@@ -347,6 +349,7 @@ def write_hcr(vcpu: Vcpu, value: u64) -> None:
         vcpu.e2h = 0
         msr(sr.SPSR_EL1, held_spsr(vcpu, spsr))
         timer.start_timers(vcpu)
+        vcpu.timer_traps = timer.TRAPS_WITHOUT_E2H
         monitors.load_mdcr(vcpu)
         controls.load_for_vel2(vcpu)
         selectors.refresh(vcpu)

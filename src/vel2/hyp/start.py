@@ -6,7 +6,7 @@ and caches are off. The stub in `vectors` gives us a stack and the addresses, we
 
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage1Leaf
-from vel2.arch.homes import slot, switched
+from vel2.arch.homes import in_memory, slot, switched
 from vel2.arch.insn import IC, TLBI
 from vel2.hyp import (
     controls,
@@ -32,6 +32,7 @@ from vel2.lang import PA, dsb_ish, inline, isb, mrs, msr, resident, store_u64, s
 HCR_SLOT = slot(sr.HCR_EL2)
 SCTLR_INDEX = switched(sr.SCTLR_EL1).index
 CPTR_INDEX = switched(sr.CPACR_EL1).index
+CNTHCTL_INDEX = in_memory(sr.CNTHCTL_EL2).index
 VPIDR_SLOT = slot(sr.VPIDR_EL2)
 VMPIDR_SLOT = slot(sr.VMPIDR_EL2)
 SCTLR_SLOT = slot(sr.SCTLR_EL1)
@@ -171,6 +172,15 @@ def reset_shadows(vcpu: Vcpu) -> None:
 
 
 @inline
+def reset_cnthctl(vcpu: Vcpu) -> None:
+    """Let CNTHCTL_EL2 come out of reset as the machine's own has, which nobody has written yet."""
+    value = mrs(sr.CNTHCTL_EL2)
+    vcpu.vel2.memory[CNTHCTL_INDEX] = value
+    if vcpu.e2h != 0:
+        msr(sr.CNTKCTL_EL1, value)
+
+
+@inline
 def reset_vcpu(vcpu: Vcpu, vm: Vm) -> None:
     """Give the vCPU the state of a PE out of reset, at EL2."""
     page = page_of(vcpu)
@@ -196,6 +206,9 @@ def reset_vcpu(vcpu: Vcpu, vm: Vm) -> None:
     msr(sr.CNTHV_CTL_EL2, 0)
     vcpu.timer_traps_kept = timer.TRAPS_ALWAYS
     vcpu.timer_traps = timer.TRAPS_ALWAYS
+    if vcpu.e2h == 0:
+        vcpu.timer_traps = timer.TRAPS_WITHOUT_E2H
+    reset_cnthctl(vcpu)
     vcpu.context = CONTEXT_VEL2
     vcpu.pstate = ENTRY_PSTATE
     monitors.reset(vcpu, vm)

@@ -5,8 +5,9 @@ context: a VHE L1's CNTP_* and CNTV_* accesses trap and are answered by them (`s
 are hardware's CNTP and CNTV, and go on while vEL2 runs, as at real EL2: they interrupt L1 when they
 fire. Firmware at vEL2 even uses them as its own.
 
-An nVHE L1 (E2H=0) sees hardware: all its accesses trap. Only CNTVOFF_EL2, which L1 writes in the
-page unseen, reaches hardware late: at the next access or change to vEL1.
+An nVHE L1 (E2H=0) sees hardware: all its accesses trap, and those to the virtual count as well.
+Only CNTVOFF_EL2, which L1 writes in the page unseen, reaches hardware late: at the next of these
+accesses or change to vEL1.
 
 A VHE L1 (E2H=1) names them CNTV_*_EL02 and CNTP_*_EL02, and under FEAT_NV2 these names are memory
 (the VNCR page), unless CNTHCTL_EL2.{EL1NVVCT,EL1NVPCT} make them trap. So each timer is, while vEL2
@@ -57,6 +58,10 @@ TVAL_SIGN = 1 << 31
 CNTHCTL_VEL2 = sr.CNTHCTL_EL2.compose(EL1PCTEN=1, EL1TVT=1)
 """vEL2's CNTP_* and CNTV_* mean its hypervisor timers: both trap. The counters do not."""
 
+TRAPS_WITHOUT_E2H = sr.CNTHCTL_EL2.EL1TVCT.mask
+"""With E2H=0 EL2's virtual count has the offset, which L1 writes in the page unseen: CNTVCT_EL0 and
+CNTVCTSS_EL0 are read here."""
+
 CNTVOFF_SLOT = slot(sr.CNTVOFF_EL2)
 CNTV_CTL_SLOT = slot(sr.CNTV_CTL_EL0)
 CNTV_CVAL_SLOT = slot(sr.CNTV_CVAL_EL0)
@@ -84,6 +89,13 @@ def load_offset(vcpu: Vcpu) -> None:
     """Give hardware the CNTVOFF_EL2 that L1 may have written since it was last loaded."""
     msr(sr.CNTVOFF_EL2, page_of(vcpu).slot[CNTVOFF_SLOT])
     isb()
+
+
+@resident
+def virtual_count(vcpu: Vcpu) -> u64:
+    """Read CNTVCT_EL0 or CNTVCTSS_EL0 of a vEL2 with E2H=0."""
+    load_offset(vcpu)
+    return mrs(sr.CNTVCT_EL0)
 
 
 @resident

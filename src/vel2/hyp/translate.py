@@ -111,12 +111,16 @@ def cptr_el2_to_e2h(cptr_el2: u64) -> u64:
 
 @inline
 def cnthctl_el2_to_e2h(cnthctl_el2: u64) -> u64:
-    """Give CNTHCTL_EL2 in its E2H=1 layout: EL1PCTEN and EL1PCEN sit ten bits higher there."""
+    """Give CNTHCTL_EL2 in its E2H=1 layout: EL1PCTEN and EL1PCEN sit ten bits higher there.
+
+    A bit that E2H=1 alone gives a meaning has none: it is RES0, but keeps what is written.
+    """
     moved = u64((cnthctl_el2 & CNTHCTL_MOVED) << CNTHCTL_DISTANCE)
-    return cnthctl_el2 & ~CNTHCTL_MOVED | moved
+    return cnthctl_el2 & CNTHCTL_SAME_PLACE | moved
 
 
 CNTHCTL_MOVED = sr.CNTHCTL_EL2.EL1PCTEN.mask | sr.CNTHCTL_EL2.EL1PCEN.mask
+CNTHCTL_SAME_PLACE = sr.CNTHCTL_EL2.known & sr.CNTHCTL_EL2_E2H.known & ~CNTHCTL_MOVED
 CNTHCTL_DISTANCE = sr.CNTHCTL_EL2_E2H.EL1PCTEN.lsb - sr.CNTHCTL_EL2.EL1PCTEN.lsb
 
 

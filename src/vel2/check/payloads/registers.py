@@ -7,6 +7,7 @@ Then those with an effect that is easily seen are seen to have it.
 
 from vel2.check.payloads import registers_code as code
 from vel2.check.payloads import registers_effects as effects
+from vel2.check.payloads import registers_timers as timers
 from vel2.check.payloads.assembly import HVC_DONE, NO_EXCEPTION
 from vel2.check.payloads.exceptions_traps import no_traps
 from vel2.check.payloads.layout import Parameters, State
@@ -190,6 +191,7 @@ def virtual_ids(state: State) -> None:
 @resident
 def registers_main(state: State, parameters: Parameters) -> None:
     """Run the payload."""
+    timers.out_of_reset()
     own_registers(state)
     if has_e2h():
         pairs(state)
@@ -202,5 +204,7 @@ def registers_main(state: State, parameters: Parameters) -> None:
     for salt in range(3):
         all_at_once(state, salt)
     reset_guest()
+    timers.virtual_offset(state)
+    timers.guest_traps(state)
     effects.run(state)
     finish(state)
