@@ -15,7 +15,8 @@ from vel2.arch.bits import Encoding, Register
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.arch.homes import in_memory
 from vel2.hyp import context, monitors, selectors, trap
-from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2
+from vel2.hyp.el2regs import QUIET_MDSCR
+from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, GUEST_VHE, LEVEL_NV
 
 N = 6
 BREAKPOINTS, WATCHPOINTS = 6, 4
@@ -437,3 +438,92 @@ def test_an_nvhe_l1_sets_no_trap_of_its_own_accesses() -> None:
     rig.vcpu.e2h = 0
     assert write(rig, MDCR, N | TPM)
     assert rig[MDCR] & TPM == 0
+
+
+@pytest.mark.parametrize("hpmn", range(N + 1))
+@pytest.mark.parametrize("n", range(N))
+def test_hpmn_is_the_first_counter_that_el2_keeps(n: int, hpmn: int) -> None:
+    """Show for each counter and each boundary who turns it on, and that HPMD is not about EL2's."""
+    for pmcr, hpme in ((1, 0), (0, 1)):
+        rig = fresh()
+        assert write(rig, MDCR, MDCR.compose(HPMN=hpmn, HPME=hpme, HPMD=1))
+        assert write(rig, sr.PMCR_EL0, pmcr)
+        assert write(rig, sr.PMCNTENSET_EL0, 1 << n)
+        is_on = bool(pmcr) if n < hpmn else bool(hpme)
+        assert bool(rig.prepare(selectors.enabled, rig.vcpu) >> n & 1) == is_on
+        assert write(rig, sr.PMEVTYPERn_EL0[n], TYPER.NSH.mask)
+        assert hardware_counts(rig[sr.PMEVTYPERn_EL0[n]], 1) == (n >= hpmn)
+        if n >= hpmn:
+            switch(rig)
+            assert not trapped(rig, sr.PMEVTYPERn_EL0[n], True), "vEL1 has no such counter"
+
+
+def test_selectors_follow_a_change_of_e2h() -> None:
+    """Show that a breakpoint of EL2 comes into effect with HCR_EL2.E2H, and goes with it."""
+    rig = fresh()
+    rig.vm.nv_level, rig.vm.guest_kind = LEVEL_NV, GUEST_VHE
+    rig.vcpu.e2h = 0
+    value = BCR.compose(E=1, BAS=15, HMC=1, PMC=0b01)
+    assert write(rig, sr.DBGBCRn_EL1[1], value)
+    assert where_hardware_matches(rig[sr.DBGBCRn_EL1[1]]) == set(), "TDE=0: no debug of EL2"
+    assert write(rig, sr.HCR_EL2, sr.HCR_EL2.E2H.mask)
+    assert where_hardware_matches(rig[sr.DBGBCRn_EL1[1]]) == {1}
+    assert write(rig, sr.HCR_EL2, 0)
+    assert where_hardware_matches(rig[sr.DBGBCRn_EL1[1]]) == set()
+
+
+def mdscr_traps(rig: Rig) -> bool:
+    """Tell whether hardware traps writes of MDSCR_EL1."""
+    return bool(rig[sr.HDFGWTR_EL2] & sr.HDFGWTR_EL2.MDSCR_EL1.mask)
+
+
+DEBUGS = sr.MDSCR_EL1.MDE.mask
+QUIET = 1 << 12
+
+
+def test_writes_of_mdscr_trap_until_they_are_seen_to_debug_nothing() -> None:
+    """Show that a trapped write is in effect at once, and when the trap ends and comes back."""
+    rig = fresh()
+    assert mdscr_traps(rig)
+    for _ in range(2):
+        for count in range(QUIET_MDSCR):
+            assert mdscr_traps(rig), count
+            assert write(rig, sr.MDSCR_EL1, QUIET)
+            assert rig[sr.MDSCR_EL1] == rig.slot(sr.MDSCR_EL1) == QUIET
+        assert not mdscr_traps(rig)
+        assert write(rig, sr.DBGWCRn_EL1[0], WCR.compose(E=1, BAS=1, HMC=1, PAC=1))
+        assert mdscr_traps(rig)
+        for _ in range(2 * QUIET_MDSCR):
+            assert write(rig, sr.MDSCR_EL1, QUIET)
+        assert mdscr_traps(rig), "as long as there is a watchpoint"
+        assert write(rig, sr.MDSCR_EL1, DEBUGS)
+        assert rig[sr.MDSCR_EL1] == DEBUGS
+        assert write(rig, sr.DBGWCRn_EL1[0], 0)
+
+
+def test_a_value_that_debugs_makes_mdscr_trap_again() -> None:
+    """Show it for one that reached the page unseen and hardware at an ERET."""
+    rig = fresh()
+    for _ in range(QUIET_MDSCR):
+        assert write(rig, sr.MDSCR_EL1, 0)
+    assert not mdscr_traps(rig)
+    rig.set_slot(sr.MDSCR_EL1, DEBUGS)
+    rig[sr.SPSR_EL1], rig.vcpu.pstate = 0b1001, EL1H
+    rig.run(trap.handle_sync, rig.vcpu, ESR_ELx.compose(EC=EC.ERET, IL=1))
+    assert rig[sr.MDSCR_EL1] == DEBUGS and mdscr_traps(rig)
+
+
+def test_l2_writes_mdscr_through_l0s_trap() -> None:
+    """Show that in vEL1 the write is done, and that L1's own trap comes first."""
+    rig = fresh()
+    assert mdscr_traps(rig)
+    switch(rig)
+    assert mdscr_traps(rig)
+    assert write(rig, sr.MDSCR_EL1, DEBUGS) and rig[sr.MDSCR_EL1] == DEBUGS
+    switch(rig)
+    assert rig.slot(sr.MDSCR_EL1) == DEBUGS
+    rig.set_slot(sr.HDFGWTR_EL2, sr.HDFGWTR_EL2.MDSCR_EL1.mask)
+    switch(rig)
+    assert not write(rig, sr.MDSCR_EL1, 0)
+    assert rig.vcpu.context == CONTEXT_VEL2 and rig.vcpu.counters.forwarded == 1
+    assert mdscr_traps(rig), "L0's own stays when L1's are taken out"

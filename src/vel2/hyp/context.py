@@ -93,13 +93,21 @@ def load_vel1_registers(vcpu: Vcpu) -> None:
                 msr(row.hardware, value)
 
 
+@resident
+def load_mdscr(vcpu: Vcpu) -> None:
+    """Give hardware the MDSCR_EL1 of the page, and see the next write if it may matter at once."""
+    wanted = page_of(vcpu).slot[MDSCR_SLOT]
+    msr(sr.MDSCR_EL1, wanted)
+    vcpu.mdscr = wanted
+    if wanted & DEBUGS != 0:
+        finegrained.trap_mdscr(vcpu)
+
+
 @inline
 def sync_mdscr(vcpu: Vcpu) -> None:
     """Make MDSCR_EL1 what L1 last wrote: under NV2 its write went to the page only."""
-    wanted = page_of(vcpu).slot[MDSCR_SLOT]
-    if wanted != vcpu.mdscr:
-        msr(sr.MDSCR_EL1, wanted)
-        vcpu.mdscr = wanted
+    if page_of(vcpu).slot[MDSCR_SLOT] != vcpu.mdscr:
+        load_mdscr(vcpu)
 
 
 @inline

@@ -8,8 +8,8 @@ does not exist for L1, and the access is UNDEFINED.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.homes import CONTEXT_MEMORY, HYP_TIMERS, SWITCHED, slot
-from vel2.hyp import controls, gic, monitors, pagenames, selectors, sve, timer
-from vel2.hyp.context import sync_mdscr
+from vel2.hyp import controls, finegrained, gic, monitors, pagenames, selectors, sve, timer
+from vel2.hyp.context import DEBUGS, MDSCR_SLOT, sync_mdscr
 from vel2.hyp.exception import held_spsr, spsr_of
 from vel2.hyp.places import NUMBER, Kind, kind_of, means_page, special
 from vel2.hyp.state import GUEST_NVHE, SLOW_MAINTENANCE, Vcpu, page_of, vm_of
@@ -23,6 +23,8 @@ E2H = sr.HCR_EL2.E2H.mask
 SRE_ALWAYS = sr.ICC_SRE_EL2.compose(SRE=1, DFB=1, DIB=1, Enable=1)
 VTR_HIDES = sr.ICH_VTR_EL2.compose(DVIM=1)
 VTR_SETS = sr.ICH_VTR_EL2.compose(nV4=1)
+QUIET_MDSCR = 16
+"""So many writes in a row that debug nothing, and MDSCR_EL1 need not trap (`finegrained`)."""
 EL02_TIMERS = (
     (special(sr.CNTP_CTL_EL02), special(sr.CNTP_CVAL_EL02), special(sr.CNTP_TVAL_EL02), False),
     (special(sr.CNTV_CTL_EL02), special(sr.CNTV_CVAL_EL02), special(sr.CNTV_TVAL_EL02), True),
@@ -109,6 +111,8 @@ def read_special(vcpu: Vcpu, number: u64) -> u64:
         return controls.l1_cnthctl(vcpu, mrs(sr.CNTKCTL_EL1))
     if number == special(sr.CNTVCT_EL0) or number == special(sr.CNTVCTSS_EL0):
         return timer.virtual_count(vcpu)
+    if number == special(sr.MDSCR_EL1):
+        return page.slot[MDSCR_SLOT]
     if number == special(sr.MDCR_EL2):
         return vcpu.vel2.memory[controls.MDCR_INDEX]
     if number == special(sr.SPSR_EL2):
@@ -258,6 +262,8 @@ def write_special(vcpu: Vcpu, number: u64, value: u64) -> None:
         vcpu.vel2.memory[controls.CNTHCTL_INDEX] = value
         if vcpu.e2h != 0:
             msr(sr.CNTKCTL_EL1, value)
+    elif number == special(sr.MDSCR_EL1):
+        write_mdscr(vcpu, value)
     elif number == special(sr.MDCR_EL2):
         monitors.write_mdcr(vcpu, value)
     elif number == special(sr.SPSR_EL2):
@@ -268,6 +274,19 @@ def write_special(vcpu: Vcpu, number: u64, value: u64) -> None:
         write_hcr(vcpu, value)
     elif number != special(sr.ICC_SRE_EL2) and number != special(sr.ACTLR_EL1):
         write_conditional(vcpu, number, value)
+
+
+@resident
+def write_mdscr(vcpu: Vcpu, value: u64) -> None:
+    """Write MDSCR_EL1, while it traps: at once, so that clearing PSTATE.D finds it in effect."""
+    page_of(vcpu).slot[MDSCR_SLOT] = value
+    sync_mdscr(vcpu)
+    if value & DEBUGS != 0 or selectors.debugs(vcpu):
+        vcpu.quiet_mdscr = 0
+    else:
+        vcpu.quiet_mdscr = u64(vcpu.quiet_mdscr + 1)
+        if vcpu.quiet_mdscr >= QUIET_MDSCR:
+            finegrained.stop_trapping_mdscr(vcpu)
 
 
 @inline

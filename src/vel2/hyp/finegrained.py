@@ -6,13 +6,19 @@ enables a feature that came after FEAT_FGT; those features are hidden from the V
 stay 0 and the accesses are UNDEFINED before anybody asks (`routing`). FEAT_FGT2's registers have
 little else: L1 does not see them, and hardware's are 0 (`SECOND`). HAFGRTR_EL2 is about activity
 monitors, hidden.
+
+MDSCR_EL1 is a name of the VNCR page: at vEL2 FEAT_NV2 turns its accesses into memory's, unless a
+fine-grained trap comes first. A write must reach hardware at once, since L1 needs no instruction
+that traps to let it act on vEL2 itself: it clears PSTATE.D. But a KVM writes it twice for each exit
+of its guest. So writes trap from the start, and stop when `el2regs` has seen several in a row that
+debug nothing; a breakpoint, a watchpoint or another value makes them trap again.
 """
 
 from vel2.arch import controls as arch_controls
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.homes import slot
-from vel2.hyp.state import FGT_LOADED, Vcpu, page_of, vm_of
+from vel2.hyp.state import FGT_LOADED, LEVEL_NV2, Vcpu, page_of, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
 
 REGISTERS = (
@@ -53,7 +59,13 @@ def positive_bits(register: type[Register]) -> int:
 
 
 ROWS = tuple(
-    (register, slot(register), positive_bits(register), OWN.get(register, 0))
+    (
+        register,
+        slot(register),
+        positive_bits(register),
+        OWN.get(register, 0),
+        register is sr.HDFGWTR_EL2,
+    )
     for register in REGISTERS
 )
 SLOTS = tuple(slot(register) for register in REGISTERS)
@@ -75,14 +87,36 @@ KEYS = tuple(sorted(ROUTES))
 BITS = tuple(ROUTES[key] for key in KEYS)
 
 
+MDSCR_TRAP = sr.HDFGWTR_EL2.MDSCR_EL1.mask
+
+
+@resident
+def trap_mdscr(vcpu: Vcpu) -> None:
+    """Let writes of MDSCR_EL1 trap, in vEL1 too, where L0 then does them."""
+    vcpu.quiet_mdscr = 0
+    if vcpu.mdscr_traps == 0 and vm_of(vcpu).has_fgt != 0 and vm_of(vcpu).nv_level == LEVEL_NV2:
+        vcpu.mdscr_traps = MDSCR_TRAP
+        msr(sr.HDFGWTR_EL2, mrs(sr.HDFGWTR_EL2) | MDSCR_TRAP)
+
+
+@resident
+def stop_trapping_mdscr(vcpu: Vcpu) -> None:
+    """Let writes of MDSCR_EL1 at vEL2 go to the page; L1's own traps are not loaded there."""
+    if vcpu.mdscr_traps != 0:
+        vcpu.mdscr_traps = 0
+        msr(sr.HDFGWTR_EL2, mrs(sr.HDFGWTR_EL2) & ~MDSCR_TRAP)
+
+
 @inline
 def load_for_vel1(vcpu: Vcpu) -> None:
     """Give hardware what L1 asks of the fine-grained traps."""
     if vm_of(vcpu).has_fgt != 0:
         page = page_of(vcpu)
-        for register, number, bits, own in ROWS:
+        for register, number, bits, own, has_mdscr in ROWS:
             value = page.slot[number] & bits
             if value != 0:
+                if has_mdscr:
+                    value = value | vcpu.mdscr_traps
                 msr(register, value | own)
                 vcpu.loaded = vcpu.loaded | FGT_LOADED
 
@@ -90,14 +124,17 @@ def load_for_vel1(vcpu: Vcpu) -> None:
 @inline
 def clear_for_vel2(vcpu: Vcpu) -> None:
     """Take L1's fine-grained traps out of its own way."""
-    for register, _number, _bits, own in ROWS:
-        msr(register, own)
+    for register, _number, _bits, own, has_mdscr in ROWS:
+        if has_mdscr:
+            msr(register, own | vcpu.mdscr_traps)
+        else:
+            msr(register, own)
 
 
 @inline
 def reset() -> None:
     """Begin with L0's own traps, if the machine has FEAT_FGT."""
-    for register, _number, _bits, own in ROWS:
+    for register, _number, _bits, own, _has_mdscr in ROWS:
         msr(register, own)
     if sr.ID_AA64MMFR0_EL1.FGT.get(mrs(sr.ID_AA64MMFR0_EL1)) >= FGT2:
         for second in SECOND:

@@ -15,7 +15,7 @@ L0 has already let L1's own controls have the trap when a vEL1 comes here.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
-from vel2.hyp import routing, selectors
+from vel2.hyp import finegrained, routing, selectors
 from vel2.hyp.controls import MDCR_INDEX
 from vel2.hyp.exception import is_el0
 from vel2.hyp.selectors import ALL_COUNTERS, CYCLE, CYCLE_BIT, MDCR, SELECTORS, TYPER
@@ -310,3 +310,4 @@ def reset(vcpu: Vcpu, vm: Vm) -> None:
     vcpu.vel2.memory[MDCR_INDEX] = vm.counters
     vcpu.mdcr_vel2 = mdcr_vel2(vcpu, vm)
     selectors.reset(vcpu, vm)
+    finegrained.trap_mdscr(vcpu)

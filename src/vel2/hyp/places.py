@@ -52,7 +52,7 @@ SPECIALS: tuple[type[Register], ...] = (
     sr.CNTKCTL_EL12, sr.ACTLR_EL1, sr.HCR_EL2, sr.MDCR_EL2, sr.ICC_SRE_EL2, sr.ICH_VTR_EL2,
     sr.ICH_MISR_EL2, sr.ICH_EISR_EL2, sr.ICH_ELRSR_EL2, sr.CNTP_CTL_EL02, sr.CNTP_CVAL_EL02,
     sr.CNTP_TVAL_EL02, sr.CNTV_CTL_EL02, sr.CNTV_CVAL_EL02, sr.CNTV_TVAL_EL02, sr.RVBAR_EL2,
-    sr.CNTVCT_EL0, sr.CNTVCTSS_EL0,
+    sr.CNTVCT_EL0, sr.CNTVCTSS_EL0, sr.MDSCR_EL1,
 )  # fmt: skip
 """Registers with a rule of their own; it may fall back to the register's place in the page."""
 

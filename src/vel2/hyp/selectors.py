@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.homes import in_memory
+from vel2.hyp import finegrained
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, Vm, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
 
@@ -197,6 +198,12 @@ def enabled(vcpu: Vcpu) -> u64:
     return found
 
 
+@resident
+def debugs(vcpu: Vcpu) -> bool:
+    """Whether a breakpoint or watchpoint is enabled."""
+    return enabled(vcpu) & ~ALL_COUNTERS != 0
+
+
 @inline
 def differs(vcpu: Vcpu, index: u64) -> bool:
     """Whether hardware needs another value in vEL2 than in vEL1."""
@@ -216,6 +223,8 @@ def refresh(vcpu: Vcpu) -> None:
                 moving = moving | u64(1 << index)
     vcpu.moving = moving
     load(vcpu, active)
+    if active & ~ALL_COUNTERS != 0:
+        finegrained.trap_mdscr(vcpu)
 
 
 @resident

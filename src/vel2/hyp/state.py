@@ -118,6 +118,10 @@ class Vcpu(Struct):
     """L1's ZCR_EL2, while vEL1 runs."""
     mdscr = scalar(u64)
     """What hardware's MDSCR_EL1 holds."""
+    mdscr_traps = scalar(u64)
+    """HDFGWTR_EL2.MDSCR_EL1 if hardware has it set (`finegrained`), or 0."""
+    quiet_mdscr = scalar(u64)
+    """Writes of MDSCR_EL1 in a row that trapped and debugged nothing."""
     mdcr_vel2 = scalar(u64)
     """Hardware's MDCR_EL2 while vEL2 runs."""
     moving = scalar(u64)

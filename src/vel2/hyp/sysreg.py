@@ -17,7 +17,7 @@ from vel2.hyp.answer import forward, refuse, undefined
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.places import AHEAD, place_of
 from vel2.hyp.state import Vcpu, page_of, vm_of
-from vel2.lang import inline, resident, u32, u64
+from vel2.lang import inline, msr, resident, u32, u64
 
 XZR = 31
 IS_READ = ISS_SYS64.Direction.mask
@@ -138,6 +138,9 @@ def own_trap_from_vel1(vcpu: Vcpu, key: u64, is_read: bool) -> Outcome:
     """Emulate what L0 traps of the PMU, the debug registers and the GIC; there is nothing else."""
     if monitors.is_reserved(vcpu, key):
         return forward(vcpu)
+    if key == sr.MDSCR_EL1.trap_key and not is_read:
+        msr(sr.MDSCR_EL1, source_register(vcpu, vcpu.esr))
+        return Outcome.SKIP
     vcpu.undefined = 0
     if is_read:
         value = el2regs.read_rare(vcpu, key)

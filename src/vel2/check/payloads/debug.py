@@ -185,6 +185,35 @@ KINDS = (WCR.LSC.put(LOADS), WCR.LSC.put(STORES))
 
 
 @resident
+def enabled_last(state: State) -> None:
+    """Write MDSCR_EL1 after the breakpoint or watchpoint, or for a step, then clear PSTATE.D."""
+    for mdscr in LAST_MDSCR:
+        for tde in BRK_MDCR:
+            # With E2H=0 and TDE=0 a step at vEL2 is taken that EL2 does not take (docs/nesting.md).
+            if tde == 0 and (has_e2h() or mdscr & MDSCR.SS.mask != 0):
+                continue
+            for bcr, wcr in LAST_CONTROLS:
+                reset_debug()
+                msr(MDCR, all_counters() | tde)
+                msr(sr.DBGBVR0_EL1, symbol_address("el2_last_target"))
+                msr(sr.DBGBCR0_EL1, bcr)
+                msr(sr.DBGWVR1_EL1, ARENA)
+                msr(sr.DBGWCR1_EL1, wcr)
+                isb()
+                state.vector = probe(symbol_address("el2_enabled_last"), ARENA, mdscr)
+                report(state, bytes_address(b"enabled-last\0"), u64(mdscr << 32) | tde | bcr | wcr)
+    reset_debug()
+
+
+LAST_MDSCR = (ENABLED, MDSCR.compose(MDE=1), MDSCR.compose(SS=1, KDE=1), MDSCR.compose(SS=1))
+LAST_CONTROLS = (
+    (BCR.compose(E=1, BAS=ALL_BYTES_BCR, HMC=1, PMC=3), 0),
+    (0, WCR.compose(E=1, BAS=ALL_BYTES_WCR, HMC=1, PAC=3, LSC=LOADS)),
+    (0, 0),
+)
+
+
+@resident
 def not_enabled(state: State) -> None:
     """Set a breakpoint that matches everywhere, with each thing missing that it needs."""
     for mdscr, oslar, name in MISSING:
@@ -427,6 +456,7 @@ def debug_main(state: State, parameters: Parameters) -> None:
     kept_over_a_guest(state)
     breakpoints(state)
     watchpoints(state)
+    enabled_last(state)
     not_enabled(state)
     linked_contexts(state)
     steps(state)
