@@ -25,7 +25,8 @@ from tests.hyp.test_exception import (
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.hyp import context, trap
-from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2
+from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, SLOW_VTIMER
+from vel2.hyp.timer import CNTHCTL_VEL2, VIRTUAL
 
 ERET = ESR_ELx.compose(EC=EC.ERET, IL=1)
 ERETAA, ERETAB = ERET | 0b10, ERET | 0b11
@@ -72,6 +73,31 @@ def test_every_target_mode(mode: int, tge: int, flags: int, now: int, sp: int) -
         unknown = UAO | DIT | SSBS | BTYPE | SS
         assert vcpu.pstate & from_spsr == flags & from_spsr
         assert vcpu.pstate & ~(from_spsr | unknown | IL) == sp, "EL and SP must stay"
+
+
+@pytest.mark.parametrize(
+    ("mode", "tge"), [(0b1000, 0), (0b1001, 0), (0b1001, TGE), (0, TGE)], ids=bin
+)
+def test_what_l1_wrote_unseen_is_in_effect_behind_an_eret(mode: int, tge: int) -> None:
+    """Show it for EL2 and the host's EL0: MDSCR_EL1, and a timer that was left live."""
+    rig = fresh_rig()
+    rig.vcpu.e2h = 1
+    rig[sr.CNTPCT_EL0] = 1000
+    rig[sr.CNTV_CTL_EL0], rig[sr.CNTV_CVAL_EL0] = 1, 0
+    rig[sr.CNTHCTL_EL2] = CNTHCTL_VEL2
+    rig.vcpu.slow_eret = SLOW_VTIMER
+    rig.set_slot(sr.CNTV_CTL_EL0, 1)
+    rig.set_slot(sr.CNTV_CVAL_EL0, 1234)
+    rig.set_slot(sr.MDSCR_EL1, 1 << 12)
+    rig.set_slot(sr.HCR_EL2, tge)
+    rig[sr.SPSR_EL1], rig[sr.ELR_EL1] = mode, TARGET
+    rig.vcpu.pstate, rig.vcpu.pc = 0b0101, 0x1000
+    rig.run(trap.handle_sync, rig.vcpu, ERET)
+    assert (rig.vcpu.context, rig.vcpu.pc) == (CONTEXT_VEL2, TARGET)
+    assert rig[sr.MDSCR_EL1] == 1 << 12
+    assert (rig[sr.CNTV_CTL_EL0], rig[sr.CNTV_CVAL_EL0]) == (1, 1234)
+    assert rig.vcpu.slow_eret == 0
+    assert rig[sr.CNTHCTL_EL2] == CNTHCTL_VEL2 | VIRTUAL, "L1 must come to L0 for it now"
 
 
 def test_an_eret_of_l2_is_forwarded() -> None:

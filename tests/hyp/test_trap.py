@@ -113,6 +113,17 @@ def test_what_l1s_controls_cause_is_l1s(ec: EC) -> None:
     assert rig.vcpu.counters.forwarded == 1
 
 
+@pytest.mark.parametrize("ec", [EC.WATCHPOINT_LOWER, EC.BREAKPOINT_LOWER, EC.BKPT32, EC.BRK64])
+def test_what_has_an_address_is_forwarded_with_it(ec: EC) -> None:
+    """Show that L1 finds in FAR_EL2 what hardware put there, as for a watchpoint it must."""
+    rig = machine(True)
+    rig[sr.FAR_EL2], rig[sr.FAR_EL1] = 0xFFFF_0000_1234_5678, 0x1111
+    rig.run(trap.handle_sync, rig.vcpu, esr_of(ec, 0x22))
+    assert rig.vcpu.context == CONTEXT_VEL2
+    assert (rig[sr.ESR_EL1], rig[sr.FAR_EL1]) == (esr_of(ec, 0x22), 0xFFFF_0000_1234_5678)
+    assert rig.slot(sr.FAR_EL1) == 0x1111, "L2's own is kept"
+
+
 @pytest.mark.parametrize("l2", [False, True], ids=["vEL2", "vEL1"])
 @pytest.mark.parametrize("ec", [EC.SVE, EC.SME, EC.UNKNOWN])
 def test_a_hidden_feature_is_undefined(ec: EC, l2: bool) -> None:

@@ -125,7 +125,7 @@ def test_a_vcpu_that_gets_no_time_does_not_hang(
 def test_another_visit_begins_anew(found: Callable[[FakeMachine], list[Hang]]) -> None:
     """Show that time is not added up over visits."""
     visits = iter([0, *(n // 3 for n in range(3 * ENOUGH)), *[ENOUGH] * 3 * ENOUGH])
-    machine = FakeMachine(visits, iter([2] * ENOUGH), count(0, 4))  # type: ignore[arg-type]
+    machine = FakeMachine(visits, iter([2] * ENOUGH), count(0, 4))
     assert found(machine) == []
 
 
