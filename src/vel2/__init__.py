@@ -1,3 +1,3 @@
 """vel2: a nested hypervisor for Armv8-A, written in Python."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

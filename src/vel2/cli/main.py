@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 
 import click
 
-from vel2 import __version__
 from vel2.cli.bench import bench
 from vel2.cli.check import check
 from vel2.cli.completion import completion
@@ -20,6 +19,7 @@ from vel2.cli.guests import guests
 from vel2.cli.matrix import matrix
 from vel2.cli.run import run
 from vel2.cli.streams import drop_output, guard_streams
+from vel2.cli.version import print_version
 from vel2.errors import OutputError, UserError
 
 __all__ = ("main", "vel2")
@@ -91,7 +91,14 @@ def on_terminate(number: int, frame: FrameType | None) -> NoReturn:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=EXIT_CODES_HELP,
 )
-@click.version_option(__version__, prog_name="vel2")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_version,
+    help="Show the version and exit.",
+)
 def vel2() -> None:
     """Run guest hypervisors at virtual EL2 of Armv8-A, on any machine.
 

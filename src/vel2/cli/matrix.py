@@ -13,7 +13,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from vel2 import __version__
 from vel2.arch.homes import Kind, Level
 from vel2.check.matrix import (
     COMBINATIONS,
@@ -31,6 +30,7 @@ from vel2.cli.guests import progress_bars
 from vel2.cli.options import SECONDS, check_supported
 from vel2.cli.report import explained, require_writable
 from vel2.cli.terminal import Terminal
+from vel2.cli.version import describe
 from vel2.errors import UserError
 from vel2.guests.kernels import fetch, list_guests
 
@@ -135,7 +135,7 @@ def matrix(
         if results:
             show(terminal, cells, results, verbose)
             write(json_file, json.dumps([result.as_json() for result in results], indent=2) + "\n")
-            write(html_file, matrix_page(results, f"vel2 {__version__} guests, {date.today()}"))
+            write(html_file, matrix_page(results, f"vel2 {describe()} guests, {date.today()}"))
     failed = any(result.verdict is Verdict.FAIL for result in results)
     context.exit(ExitCode.GUEST_FAILED if failed else ExitCode.OK)
 

@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.processes import started
-from vel2 import __version__
 from vel2.cli import main as cli_main
 from vel2.cli.exits import ExitCode, exit_code_of
 from vel2.cli.options import parse_size
@@ -53,10 +52,6 @@ def test_every_command_has_help_in_80_columns(words: tuple[str, ...]) -> None:
 def test_help_shows_examples(command: str) -> None:
     examples = invoke(command, "--help").stdout.split("Example")[1]
     assert f"vel2 {command}" in examples
-
-
-def test_version() -> None:
-    assert invoke("--version").stdout == f"vel2, version {__version__}\n"
 
 
 def test_exit_codes_are_documented() -> None:
