@@ -14,7 +14,7 @@ from vel2.check.payloads.interrupts_gic import (
     acknowledge,
     end_interrupt,
     gic_init,
-    soon,
+    later,
 )
 from vel2.check.payloads.isolation_host import host_stage1
 from vel2.check.payloads.layout import ARENA, PAGE_BYTES, Parameters, State
@@ -151,7 +151,7 @@ def endless(state: State, root: u64) -> None:
     map_to(state, root, CODE, 3, ARENA, S1_NORMAL)
     invalidate_all()
     begin(state, bytes_address(b"ahead-endless\0"), NO_SUBJECT)
-    msr(sr.CNTHP_CVAL_EL2, soon())
+    msr(sr.CNTHP_CVAL_EL2, later())
     msr(sr.CNTHP_CTL_EL2, ENABLE)
     set_hcr(HCR_HOST | sr.HCR_EL2.IMO.mask)
     isb()
