@@ -5,6 +5,7 @@ the guest too: what one writes the other reads, and neither changes what belongs
 Then those with an effect that is easily seen are seen to have it.
 """
 
+from vel2.arch import sysregs as sr
 from vel2.check.payloads import registers_code as code
 from vel2.check.payloads import registers_effects as effects
 from vel2.check.payloads import registers_timers as timers
@@ -12,6 +13,7 @@ from vel2.check.payloads.assembly import HVC_DONE, NO_EXCEPTION
 from vel2.check.payloads.exceptions_traps import no_traps
 from vel2.check.payloads.layout import Parameters, State
 from vel2.check.payloads.runtime import (
+    NEWLINE,
     NO_SUBJECT,
     begin,
     end,
@@ -22,11 +24,14 @@ from vel2.check.payloads.runtime import (
     invalidate_all,
     is_hvc,
     probe,
+    put,
+    put_byte,
+    put_field,
     reset_guest,
     stage2_table,
     use_stage2,
 )
-from vel2.lang import bytes_address, inline, resident, symbol_address, u64
+from vel2.lang import bytes_address, inline, mrs, resident, symbol_address, u64
 
 VMID = 5
 ONES = (1 << 64) - 1
@@ -35,6 +40,22 @@ OWN = code.OWN
 GUEST = code.GUEST
 PAIRS = code.PAIRS
 KEPT = tuple(row for row in code.OWN if row.register in code.KEPT)
+OUT_OF_RESET = (
+    (b"ich_vmcr_el2\0", sr.ICH_VMCR_EL2),
+    (b"ich_hcr_el2\0", sr.ICH_HCR_EL2),
+    (b"rmr_el2\0", sr.RMR_EL2),
+)
+"""Registers that the machine gives a value, and that neither firmware nor this payload has written
+yet; others come out of reset UNKNOWN, or as the boot protocol has them."""
+
+
+@resident
+def out_of_reset() -> None:
+    """Print what some registers are before anything is written."""
+    for name, register in OUT_OF_RESET:
+        put(bytes_address(b"saw out-of-reset\0"))
+        put_field(bytes_address(name), mrs(register))
+        put_byte(NEWLINE)
 
 
 @resident
@@ -192,6 +213,7 @@ def virtual_ids(state: State) -> None:
 def registers_main(state: State, parameters: Parameters) -> None:
     """Run the payload."""
     timers.out_of_reset()
+    out_of_reset()
     own_registers(state)
     if has_e2h():
         pairs(state)
