@@ -6,6 +6,7 @@ machine's service thread. `Monitor` may be used from every other thread.
 
 import asyncio
 import concurrent.futures
+import inspect
 import logging
 import threading
 import time
@@ -62,6 +63,8 @@ class Monitor:
             raise MonitorError(f"QMP {command}: {error}") from error
         except concurrent.futures.TimeoutError:
             future.cancel()
+            if inspect.getcoroutinestate(call) == inspect.CORO_CREATED:
+                call.close()  # the loop was closed before it came to it: the machine ended
             raise MonitorError(f"QMP {command}: no answer within {timeout:g} s") from None
         except (ExecInterruptedError, QMPError, EOFError, OSError) as error:
             raise MonitorError(f"QMP {command}: the machine has ended") from error
