@@ -11,6 +11,7 @@ from random import Random
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
+from vel2.arch.pstate import SPSR_ELx
 from vel2.check.hostile.layout import (
     BURSTS,
     DATA,
@@ -154,12 +155,14 @@ class Values:
         return self.fields(register)
 
     def spsr(self) -> int:
-        """Give a PSTATE to return to."""
+        """Give a PSTATE to return to; at EL2 one in which the timer can end a loop."""
         rng = self.rng
         mode = self.pick(MODES if rng.random() < 0.75 else AARCH32_MODES)
         value = mode | 0x3C0 * rng.randrange(2)
         for _ in range(self.pick((0, 0, 1, 1, 2, 4))):
             value |= 1 << self.pick(SPSR_BITS)
+        if self.at_el2 and not self.lethal:
+            value &= ~SPSR_ELx.I.mask
         return value
 
     def tcr(self) -> int:

@@ -233,13 +233,15 @@ class Maker:
         return [PSTATE | op1 << 16 | value << 8 | op2 << 5]
 
     def branch(self) -> Words:
-        """Go somewhere: mostly near."""
+        """Go somewhere: mostly near, over words that nothing behind them relies on."""
         rng = self.rng
         at = rng.random()
-        if at < 0.5:
-            return [B | rng.choice((2, 3, 4, 8))]
+        distance = rng.choice((2, 3, 4))
+        over = [self.of(rng.choice(COMPUTE)) for _ in range(distance - 1)]
+        if at < 0.4:
+            return [B | distance, *over]
         if at < 0.7:
-            return [CBZ | rng.getrandbits(1) << 24 | rng.choice((2, 3)) << 5 | rng.randrange(31)]
+            return [CBZ | rng.getrandbits(1) << 24 | distance << 5 | rng.randrange(31), *over]
         if at < 0.72:
             return [B | (-rng.randrange(1, 4) & (1 << 26) - 1)]
         return [rng.choice((BR, BLR, RET)) | self.bind(self.values.target()) << 5]
