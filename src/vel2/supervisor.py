@@ -21,6 +21,8 @@ def main() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         sys.exit(f"prctl(PR_SET_PDEATHSIG): {os.strerror(ctypes.get_errno())}")
+    # A file that has grown too large (`Machine`) is then an error of that write, not QEMU's end.
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     if os.getppid() != parent:
         sys.exit(EXEC_FAILED)  # it died before the request; nobody would have killed us
     try:

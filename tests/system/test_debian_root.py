@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import ShowConsole
 from vel2.control.vm import Vm, VmConfig
-from vel2.machine.devices import device_arguments
+from vel2.machine.devices import Disk, device_arguments
 from vel2.machine.loader import load_kernel
 
 pytestmark = [
@@ -52,7 +52,7 @@ def test_debian_boots_to_its_login(tmp_path: Path, show_console: ShowConsole) ->
             initrd=(tmp_path / "initrd").read_bytes(),
             append="console=ttyAMA0 panic=-1 root=/dev/vda",
             memory_bytes=1 << 30,
-            qemu_arguments=device_arguments([tmp_path / "disk.img"], "user"),
+            qemu_arguments=device_arguments([Disk(tmp_path / "disk.img", is_kept=True)], "user"),
         )
     )
     show_console("Debian", vm.console)

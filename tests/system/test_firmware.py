@@ -14,7 +14,7 @@ from vel2.control.vm import Vm, VmConfig
 from vel2.guests.kernels import fetch, guest_path
 from vel2.guests.markers import parse_markers
 from vel2.guests.recipes import l1_tree
-from vel2.machine.devices import device_arguments
+from vel2.machine.devices import Disk, device_arguments
 from vel2.machine.loader import load_kernel
 
 pytestmark = [pytest.mark.qemu, pytest.mark.network]
@@ -36,7 +36,7 @@ def test_u_boot_at_vel2(el2: Kind, nv: Level, show_console: ShowConsole, tmp_pat
         memory_bytes=256 << 20,
         el2=el2,
         nv=nv,
-        qemu_arguments=device_arguments([disk], None),
+        qemu_arguments=device_arguments([Disk(disk)], None),
     )
     vm = Vm(config)
     show_console("U-Boot", vm.console)

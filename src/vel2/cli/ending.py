@@ -45,6 +45,12 @@ def conclude(
         report.put("fatal", fatal)
         click.echo(f"vel2: {fatal}", err=True)
     click.echo(f"vel2: {ended} after {ended.seconds:.1f} s", err=True)
+    for count, what in (
+        (session.console.dropped_lines, "of the console's first lines"),
+        (report.dropped, "markers"),
+    ):
+        if count:
+            click.echo(f"vel2: {count:,} {what} were not kept; there were too many.", err=True)
     if json_file is not None:
         write_json(report, json_file)
     context.exit(code)

@@ -14,7 +14,7 @@ SHELL, NONE = "shell", "none"
 
 
 def wants_shell(
-    kernel: Path | None, initrd: str | None, append: str, disks: tuple[Path, ...]
+    kernel: Path | None, initrd: str | None, append: str, disks: tuple[str, ...]
 ) -> bool:
     """Whether the kernel is to get our own small system.
 

@@ -33,6 +33,10 @@ __all__ = ("L2_PREFIX", "Report", "print_guests", "print_traps", "write_json")
 L2_PREFIX = "L2| "
 """What the VMM inside L1 puts before each line of its guest."""
 
+MARKERS_LIMIT = 1000
+MARKER_LIMIT = 4096
+"""Names that a report has at most, and characters of a name and its value."""
+
 WORDS: dict[str, bool] = {"yes": True, "ok": True, "no": False}
 INTEGER = re.compile(r"-?[0-9]{1,18}")
 DECIMAL = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")
@@ -57,6 +61,8 @@ class Report:
     tree: Tree = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
     times: dict[str, float] = field(default_factory=dict)
+    dropped: int = 0
+    """Markers that were not taken: a guest may make up as many as it likes."""
 
     def start_clock(self) -> None:
         """Count the seconds of the report from now on: the machine is about to start."""
@@ -69,6 +75,11 @@ class Report:
             return
         name, text = marker
         if line.text.startswith(L2_PREFIX) and not name.startswith("l2."):
+            return
+        if name not in self.times and (
+            len(self.times) >= MARKERS_LIMIT or len(name) + len(text) > MARKER_LIMIT
+        ):
+            self.dropped += 1
             return
         self.times.setdefault(name, line.time)
         self.put(name, to_value(name, text))

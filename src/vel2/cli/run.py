@@ -19,7 +19,7 @@ from vel2.cli.report import Report, print_traps, require_writable
 from vel2.cli.session import Request, Session, make_session
 from vel2.cli.terminal import Terminal
 from vel2.errors import LaunchError, UserError
-from vel2.machine.devices import device_arguments
+from vel2.machine.devices import Disk, device_arguments
 from vel2.machine.domains import Domain
 from vel2.machine.loader import load_kernel
 from vel2.machine.outcome import ExitReason, MachineExit
@@ -52,10 +52,9 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 @click.option(
     "--disk",
     "disks",
-    type=click.Path(path_type=Path),
     multiple=True,
-    metavar="FILE",
-    help="A disk (virtio), raw or qcow2.",
+    metavar="FILE[,rw]",
+    help="A disk (virtio), raw or qcow2; what the guest writes is kept with ,rw only.",
 )
 @click.option("--net", type=click.Choice(["user"]), help="A network (virtio): QEMU's own.")
 @click.option("--traps", is_flag=True, help="Say in the end what trapped to EL2.")
@@ -69,7 +68,7 @@ def run(
     initrd: str | None,
     append: str,
     domains: tuple[Domain, ...],
-    disks: tuple[Path, ...],
+    disks: tuple[str, ...],
     net: str | None,
     traps: bool,
     memory: int,
@@ -117,7 +116,7 @@ def run(
         check_without_vhe(image, el2, nv)
     if image is not None and (hint := domains_hint(image, domains)):
         click.echo(f"vel2: {hint}", err=True)
-    devices = device_arguments(disks, net)
+    devices = device_arguments([Disk.parse(text) for text in disks], net)
     shell = wants_shell(kernel, initrd, append, disks)
     request = Request(
         kernel=image,

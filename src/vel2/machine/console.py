@@ -18,7 +18,14 @@ from vel2.errors import UserError
 __all__ = ("Console", "ConsoleClosed", "ConsoleTimeout", "Line")
 
 HISTORY_LIMIT = 16 << 20
-"""Bytes kept for `text` and `wait_for`; a log file keeps all."""
+"""Bytes kept for `text` and `wait_for`, and characters for `lines`; a log file keeps more."""
+
+LOG_LIMIT = 1 << 30
+"""Bytes that a log file gets: a guest that prints for ever must not fill the host's disk."""
+LOG_END = b"\n[vel2: this log is full; what the guest wrote after this is not in it]\n"
+
+LINE_COST = 256
+"""What a line takes besides its characters, at most."""
 
 LINE_LIMIT = 64 << 10
 """Longest line kept whole; a guest that never ends a line must not eat the host's memory."""
@@ -54,7 +61,10 @@ class Console:
         self._history = bytearray()
         self._dropped = 0
         self._partial = bytearray()
-        self._lines: deque[Line] = deque(maxlen=100_000)
+        self._lines: deque[Line] = deque()
+        self._lines_cost = 0
+        self._dropped_lines = 0
+        self._log_room = LOG_LIMIT
         self._byte_listeners: list[Callable[[bytes, float], None]] = []
         self._line_listeners: list[Callable[[Line], None]] = []
         self._close_listeners: list[Callable[[], None]] = []
@@ -114,8 +124,14 @@ class Console:
             return bytes(self._history)
 
     @property
+    def dropped_lines(self) -> int:
+        """How many of the oldest lines are not kept any more."""
+        with self._changed:
+            return self._dropped_lines
+
+    @property
     def lines(self) -> list[Line]:
-        """The complete lines received, oldest first."""
+        """The complete lines received, oldest first, as far as they are kept."""
         with self._changed:
             return list(self._lines)
 
@@ -176,8 +192,7 @@ class Console:
     def feed(self, data: bytes) -> None:
         """Take bytes that the guest wrote."""
         now = time.monotonic()
-        if self._log is not None:
-            self._log.write(data)
+        self._write_log(data)
         with self._changed:
             self._history += data
             excess = len(self._history) - HISTORY_LIMIT
@@ -185,13 +200,29 @@ class Console:
                 del self._history[:excess]
                 self._dropped += excess
             lines = self._split(data, now)
-            self._lines.extend(lines)
+            self._keep(lines)
             self._changed.notify_all()
         for listener in tuple(self._byte_listeners):
             listener(data, now)
         for line in lines:
             for line_listener in tuple(self._line_listeners):
                 line_listener(line)
+
+    def _write_log(self, data: bytes) -> None:
+        if self._log is None or self._log_room <= 0:
+            return
+        self._log.write(data[: self._log_room])
+        self._log_room -= len(data)
+        if self._log_room <= 0:
+            self._log.write(LOG_END)
+
+    def _keep(self, lines: list[Line]) -> None:
+        """Add lines, and drop as many of the oldest as there is no room for."""
+        self._lines.extend(lines)
+        self._lines_cost += sum(len(line.text) + LINE_COST for line in lines)
+        while self._lines_cost > HISTORY_LIMIT:
+            self._lines_cost -= len(self._lines.popleft().text) + LINE_COST
+            self._dropped_lines += 1
 
     def _split(self, data: bytes, now: float) -> list[Line]:
         self._partial += data
@@ -211,7 +242,7 @@ class Console:
             self._send = None
             if self._partial:
                 last = self._split(b"\n", time.monotonic())
-                self._lines.extend(last)
+                self._keep(last)
             self._changed.notify_all()
         for line in last:
             for listener in tuple(self._line_listeners):

@@ -2,36 +2,54 @@
 
 They are virtio devices on PCIe, of the kind that comes to memory by the IOMMU if there is one:
 under vel2 that is L0's SMMU, and they reach what L1 reaches. Without vel2 they look the same.
+
+A disk's file is written only if that was asked for. Otherwise what the guest writes goes to a
+temporary file of QEMU's, which ends with the machine.
 """
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple, Self
 
 from vel2.errors import UserError
 
-__all__ = ("device_arguments",)
+__all__ = ("Disk", "device_arguments")
 
 MODERN = "disable-legacy=on,iommu_platform=on,romfile="
+KEEP = ",rw"
 QCOW2_MAGIC = b"QFI\xfb"
 
 
-def device_arguments(disks: Sequence[Path], net: str | None) -> tuple[str, ...]:
+class Disk(NamedTuple):
+    """A disk's file, raw or qcow2; `is_kept` if what the guest writes is to be in it."""
+
+    path: Path
+    is_kept: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `FILE` or `FILE,rw`."""
+        name = text.removesuffix(KEEP)
+        return cls(Path(name), name != text)
+
+
+def device_arguments(disks: Sequence[Disk], net: str | None) -> tuple[str, ...]:
     """Give QEMU's options for disks and a network.
 
-    :param disks: raw or qcow2 files; a file that may not be written makes a read-only disk.
     :param net: `user` for a network of QEMU's own, None for none.
-    :raises UserError: when a file cannot be read.
+    :raises UserError: when a file cannot be read, or written although it is to be.
     """
     arguments: list[str] = []
-    for number, path in enumerate(disks):
+    for number, (path, is_kept) in enumerate(disks):
         with _opened(path) as file:
             form = "qcow2" if file.read(4) == QCOW2_MAGIC else "raw"
         # In QEMU's options a comma within a value is doubled.
         name = str(path).replace(",", ",,")
         drive = f"if=none,id=disk{number},format={form},file={name}"
-        drive += ",readonly=on" if _is_read_only(path) else ""
+        if is_kept and not os.access(path, os.W_OK):
+            raise UserError(f"the disk {path} cannot be written; give it without {KEEP}.")
+        drive += "" if is_kept else ",snapshot=on"
         arguments += ["-drive", drive]
         arguments += ["-device", f"virtio-blk-pci,drive=disk{number},{MODERN}"]
     if net is not None:
@@ -47,7 +65,3 @@ def _opened(path: Path) -> BinaryIO:
         raise UserError(
             f"the disk {path} cannot be read ({error.strerror}); give a raw or qcow2 image."
         ) from error
-
-
-def _is_read_only(path: Path) -> bool:
-    return not os.access(path, os.W_OK)

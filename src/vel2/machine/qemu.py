@@ -10,6 +10,8 @@ import asyncio
 import concurrent.futures
 import contextlib
 import os
+import resource
+import shutil
 import socket
 import sys
 import threading
@@ -41,6 +43,8 @@ LAUNCH_TIMEOUT_S = 60.0
 QUIT_TIMEOUT_S = 3.0
 STDERR_LIMIT = 64 << 10
 READ_BYTES = 64 << 10
+TEMPORARY = "/var/tmp"
+"""Where QEMU puts temporary files unless TMPDIR says otherwise."""
 
 
 class Machine:
@@ -268,6 +272,7 @@ class Machine:
             await self._fail(process, connecting, readers)
             return
         self._monitor = Monitor(client, asyncio.get_running_loop())
+        limit_files(process.pid, await client.execute("query-block"))
         collecting = asyncio.create_task(self._monitor.collect(listener))
         if not self.config.start_paused:
             with contextlib.suppress(QMPError, EOFError, OSError):  # its end is seen below
@@ -392,6 +397,24 @@ class Machine:
         arguments += ["-mon", "chardev=control,mode=control"]
         arguments += run_arguments(self.config)
         return (*arguments, *self.config.extra_arguments)
+
+
+def limit_files(pid: int, blocks: Any) -> None:
+    """Bound every file that QEMU writes, whatever its guest writes to what is behind a device.
+
+    A file may take half of what is free where temporary files go, or be as large as the largest
+    image there is now. Beyond, a write is an I/O error of the guest's device.
+
+    :param blocks: what QMP `query-block` returned.
+    """
+    largest = shutil.disk_usage(os.environ.get("TMPDIR", TEMPORARY)).free // 2
+    for block in blocks:
+        with contextlib.suppress(KeyError, OSError, ValueError):
+            largest = max(largest, os.stat(block["inserted"]["image"]["filename"]).st_size)
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    if hard != resource.RLIM_INFINITY:
+        largest = min(largest, hard)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (largest, hard))
 
 
 def _socket_pair(stack: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:

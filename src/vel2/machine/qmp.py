@@ -10,6 +10,7 @@ import inspect
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ __all__ = ("Event", "Monitor", "MonitorError")
 
 Event = Mapping[str, Any]
 
+EVENTS_LIMIT = 10_000
+"""Events kept: a guest makes some as often as it likes (a write to a clock, a disk's error)."""
 COMMAND_TIMEOUT_S = 30.0
 
 # The library logs each lost connection as an error; that QEMU went away, `MachineExit` and
@@ -37,7 +40,8 @@ class Monitor:
         self._client = client
         self._loop = loop
         self._changed = threading.Condition()
-        self._events: list[Event] = []
+        self._events: deque[Event] = deque(maxlen=EVENTS_LIMIT)
+        self._dropped_events = 0
         self._listeners: list[Callable[[Event], None]] = []
         self._closed = False
 
@@ -85,9 +89,15 @@ class Monitor:
 
     @property
     def events(self) -> list[Event]:
-        """All events so far, oldest first."""
+        """The events so far, oldest first; of very many, the last."""
         with self._changed:
             return list(self._events)
+
+    @property
+    def dropped_events(self) -> int:
+        """How many of the oldest events are not kept any more."""
+        with self._changed:
+            return self._dropped_events
 
     def on_event(self, listener: Callable[[Event], None]) -> None:
         """Call `listener(event)` for each event, on the machine's service thread."""
@@ -125,6 +135,7 @@ class Monitor:
 
     def _take(self, event: Event) -> None:
         with self._changed:
+            self._dropped_events += len(self._events) == EVENTS_LIMIT
             self._events.append(event)
             self._changed.notify_all()
         for listener in tuple(self._listeners):

@@ -26,6 +26,8 @@ __all__ = ("Command", "EscapeFilter", "interact")
 
 CTRL_A = 0x01
 READ_BYTES = 4096
+BACKLOG_LIMIT = 16 << 20
+"""Bytes kept for a terminal that takes none; the rest is dropped, and how much is said."""
 HELP = (
     "\r\nCtrl-A X  end the machine and leave\r\nCtrl-A H  this help\r\n"
     "Ctrl-A Ctrl-A  send Ctrl-A to the guest\r\n"
@@ -38,6 +40,37 @@ class Command(Enum):
 
     QUIT = "quit"
     HELP = "help"
+
+
+class Backlog:
+    """What the guest has written and the terminal has not taken yet: bounded."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pieces: deque[bytes] = deque()
+        self._bytes = 0
+        self._dropped = 0
+
+    def add(self, data: bytes) -> None:
+        """Append what came; when there is no room, count it instead."""
+        with self._lock:
+            # What is behind something dropped is dropped too, or the text would lie.
+            is_full = self._pieces and self._bytes + len(data) > BACKLOG_LIMIT
+            if is_full or self._dropped:
+                self._dropped += len(data)
+                return
+            self._pieces.append(data)
+            self._bytes += len(data)
+
+    def take(self) -> bytes:
+        """Take the next piece; behind the last, what was dropped; nothing when there is nothing."""
+        with self._lock:
+            if self._pieces:
+                piece = self._pieces.popleft()
+                self._bytes -= len(piece)
+                return piece
+            dropped, self._dropped = self._dropped, 0
+        return f"\r\n[vel2: {dropped} bytes were not shown]\r\n".encode() if dropped else b""
 
 
 class EscapeFilter:
@@ -110,7 +143,7 @@ def interact(
     """
     stdin = sys.stdin.fileno() if stdin is None else stdin
     stdout = sys.stdout.fileno() if stdout is None else stdout
-    waiting: deque[bytes] = deque()
+    waiting = Backlog()
     sleeper, waker = socket.socketpair()
     waker.setblocking(False)
 
@@ -120,11 +153,11 @@ def interact(
             waker.send(b"!")
 
     def arrived(data: bytes, time: float) -> None:
-        waiting.append(data)
+        waiting.add(data)
         wake()
 
     if replay:
-        waiting.append(console.data)
+        waiting.add(console.data)
     console.on_bytes(arrived)
     console.on_close(wake)
     try:
@@ -138,15 +171,15 @@ def interact(
 
 
 def _pump(
-    console: Console, stdin: int, stdout: int, sleeper: socket.socket, waiting: deque[bytes]
+    console: Console, stdin: int, stdout: int, sleeper: socket.socket, waiting: "Backlog"
 ) -> bool:
     """Move bytes both ways. The guest's are queued, so a slow terminal cannot stall the machine."""
     keys = EscapeFilter()
     sources: list[int | socket.socket] = [stdin, sleeper]
     while True:
         closed = console.closed
-        while waiting:
-            _write_all(stdout, waiting.popleft())
+        while data := waiting.take():
+            _write_all(stdout, data)
         if closed:
             return False
         ready, _, _ = select.select(sources, [], [])

@@ -6,6 +6,7 @@ import json
 import threading
 import unicodedata
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,14 @@ from hypothesis import strategies as st
 
 from tests.limits import LIMIT_S
 from vel2.cli.consoles import LabelledLines, printable
-from vel2.cli.report import Report, print_guests, print_traps, write_json
+from vel2.cli.report import (
+    MARKER_LIMIT,
+    MARKERS_LIMIT,
+    Report,
+    print_guests,
+    print_traps,
+    write_json,
+)
 from vel2.cli.terminal import Terminal
 from vel2.control.counters import TrapCount
 from vel2.errors import UserError
@@ -189,3 +197,14 @@ def test_an_output_without_reader_ends_the_run_once(monkeypatch: pytest.MonkeyPa
     shown(Line(0.0, "two"))
     assert done.wait(LIMIT_S)
     assert (stopped, shown.broken) == (["stop"], True)
+
+
+def test_a_guest_that_makes_up_markers_fills_no_memory() -> None:
+    report = Report()
+    for number in range(MARKERS_LIMIT + 5):
+        report.take(Line(0.0, f"##vel2 l1.made_up_{number}=x"))
+    report.take(Line(0.0, "##vel2 l1.made_up_0=again"))
+    report.take(Line(0.0, "##vel2 l1.long=" + "y" * MARKER_LIMIT))
+    assert report.dropped == 6
+    assert report.get("l1.made_up_0") == "x"
+    assert len(cast("dict[str, object]", report.tree["l1"])) == MARKERS_LIMIT

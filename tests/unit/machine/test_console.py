@@ -14,7 +14,9 @@ from tests.limits import LIMIT_S
 from vel2.errors import UserError
 from vel2.machine.console import (
     HISTORY_LIMIT,
+    LINE_COST,
     LINE_LIMIT,
+    LOG_END,
     Console,
     ConsoleClosed,
     ConsoleTimeout,
@@ -156,3 +158,29 @@ def test_input_goes_to_the_machine_until_it_ends() -> None:
     console.close()
     console.write("lost too")
     assert sent == [b"text", b"\x03"]
+
+
+def test_kept_lines_are_bounded_and_the_rest_is_counted() -> None:
+    console = Console()
+    line = b"x" * (LINE_LIMIT - 1) + b"\n"
+    count = 3 * HISTORY_LIMIT // LINE_LIMIT
+    for _ in range(count):
+        console.feed(line)
+    kept = console.lines
+    assert sum(len(each.text) for each in kept) <= HISTORY_LIMIT
+    assert len(kept) > HISTORY_LIMIT // LINE_LIMIT - 3
+    assert console.dropped_lines == count - len(kept)
+    empty = Console()
+    empty.feed(b"\n" * 200_000)
+    assert len(empty.lines) + empty.dropped_lines == 200_000
+    assert len(empty.lines) * LINE_COST <= HISTORY_LIMIT
+
+
+def test_a_log_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vel2.machine.console.LOG_LIMIT", 10)
+    log = tmp_path / "console.log"
+    console = Console(log)
+    for piece in (b"12345", b"6789abcdef", b"more"):
+        console.feed(piece)
+    console.close()
+    assert log.read_bytes() == b"123456789a" + LOG_END

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.limits import LIMIT_S
 from tests.processes import started
 from vel2.machine.console import Console
-from vel2.machine.terminal import HELP, Command, EscapeFilter, interact
+from vel2.machine.terminal import BACKLOG_LIMIT, HELP, Backlog, Command, EscapeFilter, interact
 
 
 @pytest.mark.parametrize(
@@ -149,3 +149,16 @@ def test_a_deadly_signal_restores_the_terminal(number: signal.Signals) -> None:
     assert termios.tcgetattr(slave) == settings
     os.close(master)
     os.close(slave)
+
+
+def test_a_terminal_that_takes_nothing_costs_no_more_than_a_backlog() -> None:
+    backlog = Backlog()
+    piece = bytes(1 << 20)
+    backlog.add(bytes(BACKLOG_LIMIT + 5))
+    for _ in range(3):
+        backlog.add(piece)
+    assert len(backlog.take()) == BACKLOG_LIMIT + 5, "the replay comes in one piece"
+    backlog.add(b"after a gap")
+    assert backlog.take() == b"\r\n[vel2: %d bytes were not shown]\r\n" % (3 * len(piece) + 11)
+    backlog.add(b"shown again")
+    assert [backlog.take(), backlog.take()] == [b"shown again", b""]
