@@ -6,7 +6,15 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.system.test_payloads import CANARY, CANARY_PAGE, HOLE, L0_BASE, require_success
+from tests.system.test_payloads import (
+    CANARY,
+    CANARY_PAGE,
+    HOLE,
+    L0_BASE,
+    SMMU_BASE,
+    canonical_root,
+    require_success,
+)
 from vel2.arch.homes import Kind, Level
 from vel2.check.integrity import Integrity
 from vel2.check.payloads import Report, build_payload, run_at_real_el2, run_at_virtual_el2
@@ -18,9 +26,6 @@ from vel2.hyp.smmu import Tables
 
 pytestmark = pytest.mark.qemu
 
-SMMU_BASE = 0x0905_0000
-ROOT = L0_BASE + layout.POOL_OFFSET + 0x8000
-"""Near the canonical root: a whole page of entries is around it."""
 TARGETS = (
     L0_BASE,
     CANARY_PAGE,
@@ -29,7 +34,8 @@ TARGETS = (
     L0_BASE + layout.PCPU_OFFSET + layout.VNCR_IN_PCPU,
     L0_BASE + layout.SMMU_OFFSET + Tables.second.offset,
     L0_BASE + layout.SMMU_OFFSET + Tables.first.offset,
-    ROOT,
+    L0_BASE + layout.GIC_OFFSET,
+    canonical_root(),
     L0_BASE + layout.l0_bytes(MEMORY_BYTES) - 0x1000,
     UART1_BASE,
     SMMU_BASE,

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.qemu
 
 L0_BASE = RAM_BASE + MEMORY_BYTES
 HOLE = 0x3F00_0000
+SMMU_BASE = 0x0905_0000
 CANARY_PAGE = L0_BASE + layout.IMAGE_MAX_BYTES - 0x1000
 
 
@@ -55,6 +56,7 @@ TARGETS = (
     canonical_root(),
     L0_BASE + layout.l0_bytes(MEMORY_BYTES) - 0x1000,
     UART1_BASE,
+    SMMU_BASE,
     HOLE,
 )
 CANARY = ARENA | Stage2Leaf.compose(AF=1, SH=3, S2AP=3, MemAttr=0b1111, TYPE=1, VALID=1)

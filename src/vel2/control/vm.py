@@ -4,7 +4,7 @@ Everything is in place before the machine starts: the kernel, initrd and device 
 bottom of RAM, L0's block above L1's part. L0 is entered at real EL2 and enters L1 at virtual EL2.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -36,8 +36,9 @@ __all__ = ("FatalStop", "Vm", "VmConfig")
 MIB = 1 << 20
 GUEST_KINDS = {Kind.VHE: resident.GUEST_VHE, Kind.NVHE: resident.GUEST_NVHE}
 NV_LEVELS = {Level.NV2: resident.LEVEL_NV2, Level.NV: resident.LEVEL_NV}
-PARANGE_40_BITS, PARANGE_48_BITS = 2, 5
-"""Where L1's map ends at 40 bits, as QEMU's does, walks need no level 0: QEMU feels each level."""
+PARANGES = {40: 2, 42: 3, 44: 4}
+"""ID_AA64MMFR0_EL1.PARange by bits. Where L1's map ends at 40, as QEMU's does, walks need no level
+0, and QEMU feels each level; 44 is what its SMMU has."""
 UART1_BASE = 0x0904_0000
 HIDDEN_BASES = frozenset({UART1_BASE})
 HIDDEN_KINDS = frozenset({RegionKind.FW_CFG, RegionKind.SMMU})
@@ -198,9 +199,7 @@ class Vm:
         vm.ram_base = RAM_BASE
         vm.ram_end = RAM_BASE + config.memory_bytes
         vm.canonical_by_pages = 1
-        vm.max_parange = PARANGE_48_BITS
-        if all(base + size <= 1 << 40 for base, size, _ in regions):
-            vm.max_parange = PARANGE_40_BITS
+        vm.max_parange = parange_of(regions)
         if len(regions) > resident.MAX_REGIONS:
             raise UserError(
                 f"the machine has {len(regions)} memory regions; vel2 takes {resident.MAX_REGIONS}:"
@@ -323,6 +322,21 @@ class Vm:
     def sysreg_traps(self) -> dict[str, int]:
         """Give the system registers and instructions that trapped, by name."""
         return counters.sysreg_traps(self.vcpu())
+
+
+def parange_of(regions: Sequence[tuple[int, int, int]]) -> int:
+    """Choose the smallest physical address size that L1's map fits.
+
+    :raises UserError: when none of those does that the SMMU has.
+    """
+    end = max(base + size for base, size, _ in regions)
+    for bits, parange in PARANGES.items():
+        if end <= 1 << bits:
+            return parange
+    raise UserError(
+        f"the machine's memory map ends at {end:#x}, and its SMMU takes {max(PARANGES)} bits; give"
+        " less memory, or smaller windows for PCI."
+    )
 
 
 def check_map(memory_map: MemoryMap) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vel2.control.vm import HIDDEN_BASES, UART1_BASE, check_map, l1_regions
+from vel2.control.vm import HIDDEN_BASES, UART1_BASE, check_map, l1_regions, parange_of
 from vel2.errors import UserError
 from vel2.hyp.state import REGION_DEVICE, REGION_RAM, REGION_ROM
 from vel2.machine.gicframes import its_control, passed_regions, redistributors
@@ -169,3 +169,19 @@ def test_machines_that_l1_cannot_be_cut_out_of(regions: tuple[Region, ...], sent
     with pytest.raises(UserError) as caught:
         check_map(MemoryMap(regions))
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("end", "parange"), [(1 << 40, 2), ((1 << 40) + 1, 3), (1 << 42, 3), (1 << 44, 4)]
+)
+def test_physical_addresses_are_as_small_as_the_map_allows(end: int, parange: int) -> None:
+    assert parange_of([(RAM, L1_BYTES, REGION_RAM), (end - PAGE, PAGE, REGION_DEVICE)]) == parange
+
+
+def test_a_map_beyond_the_smmu_is_refused() -> None:
+    with pytest.raises(UserError) as caught:
+        parange_of([(1 << 44, PAGE, REGION_DEVICE)])
+    assert str(caught.value) == (
+        "the machine's memory map ends at 0x100000001000, and its SMMU takes 44 bits; give less"
+        " memory, or smaller windows for PCI."
+    )
