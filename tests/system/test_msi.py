@@ -21,7 +21,7 @@ from vel2.guests.recipes import base_tree
 from vel2.guests.xen_dom0 import KERNEL_PACKAGE, KERNEL_RELEASE
 from vel2.hyp import layout
 from vel2.hyp.gicstate import MAPPED, Gic
-from vel2.machine.devices import device_arguments
+from vel2.machine.devices import Disk, device_arguments
 from vel2.machine.loader import load_kernel
 
 pytestmark = [
@@ -88,7 +88,7 @@ def run(
             memory_bytes=1 << 30,
             el2=combination[0],
             nv=combination[1],
-            qemu_arguments=device_arguments([disk], None),
+            qemu_arguments=device_arguments([Disk(disk)], None),
         )
     )
     show_console("L1", vm.console)
