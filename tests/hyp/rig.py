@@ -7,12 +7,16 @@ shows both at once; what it then asserts about the state holds for both.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+import pytest
+
+from tests.hyp import ordering
 from vel2.arch import insn
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
@@ -22,6 +26,7 @@ from vel2.hyp import (
     at,
     context,
     el2regs,
+    eret,
     exception,
     extended,
     finegrained,
@@ -41,11 +46,24 @@ from vel2.hyp import (
     trap,
     walk,
 )
-from vel2.hyp.state import REGION_DEVICE, REGION_RAM, Stage2, Vcpu, Vm, VncrPage
+from vel2.hyp.state import (
+    GUEST_NVHE,
+    GUEST_VHE,
+    LEVEL_NV,
+    LEVEL_NV2,
+    REGION_DEVICE,
+    REGION_RAM,
+    Stage2,
+    Vcpu,
+    Vm,
+    VncrPage,
+)
 from vel2.lang import extern, resident, u64
 from vel2.lang.jit import Jit
 from vel2.lang.sim import ORDERING, ORDERING_KEY, Simulation
 
+ONLY_PYTHON = os.environ.get("VEL2_RIG") == "python"
+"""Run in CPython alone (`tools/mutate` does): quicker by half, and shows no difference of lives."""
 MIB = 1 << 20
 GIB = 1 << 30
 RAM_BASE = 0x4000_0000
@@ -83,6 +101,7 @@ ROOTS = (
     at.from_vel2,
     context.enter_vel1,
     context.enter_vel2,
+    eret.from_vel2,
     el2regs.read,
     el2regs.write,
     exception.take_to_running_el1,
@@ -124,6 +143,9 @@ ROOTS = (
     walk.guest_stage2,
 )
 """Every resident function that a test runs; they become one native module."""
+
+LEFT_TO_THE_CALLER = (shadow.unmap, stage2.init, stage2.map_identity)
+"""Parts that leave a DSB or TLBI to their caller, as they say."""
 
 
 class Calls:
@@ -207,6 +229,17 @@ class RecordingSimulation(Simulation):
         """Called at each operation, while memory is as it is then."""
         self.translate: Callable[[Op], int] | None = None
         """Called at each AT: gives PAR_EL1, or raises `SimulatedAbort`."""
+        self.events: list[ordering.Event] = []
+        self.note_store: Callable[[int, int], ordering.Event | None] = lambda address, value: None
+        """Says what to note of a store of eight bytes."""
+
+    def store(self, size: int, address: int, value: int) -> None:
+        """Note a store to a table, and do it."""
+        if size == 8:
+            event = self.note_store(address, value)
+            if event is not None:
+                self.events.append(event)
+        super().store(size, address, value)
 
     def log_operation(self, key: int, value: int = 0) -> None:
         """Remember an operation."""
@@ -217,6 +250,7 @@ class RecordingSimulation(Simulation):
             name = f"key {key:#x}" if known is None else known.name
         op = Op(name, value, self[sr.VTTBR_EL2])
         if self.is_traced:
+            self.events.append(ordering.Event("do", name))
             self.trace.append(op)
             if self.watch is not None:
                 self.watch(op)
@@ -287,6 +321,7 @@ class Rig:
             monitors.reset(self.vcpu, self.vm)
             self.ready: bool = stage2.init(self.vm, PARANGE[pa_bits])
             self.sim[sr.VTTBR_EL2] = self.vm.canonical.vttbr
+            self.sim[sr.HCR_EL2] = sr.HCR_EL2.compose(VM=1, NV=1)
         self.before, self.after = State(self.sim), State(self.sim)
         self.initial = self.state()
 
@@ -310,12 +345,61 @@ class Rig:
         self.put_back(self.initial)
 
     def interpret(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Run a function in CPython only (an inline function has no native code of its own)."""
-        with self.sim, stand_ins():
-            return function(*arguments)
+        """Run a function in CPython only (an inline function has no native code of its own).
+
+        What it does is recorded, and its barriers are checked.
+        """
+        sim, file = self.sim, self.sim.registers
+        sim.events.clear()
+        sim.note_store = self.note_store
+        sim.registers = ordering.Registers(file, sim.events)
+        try:
+            with sim, stand_ins(), ordering.noting_fills(sim.events):
+                result = function(*arguments)
+        finally:
+            sim.registers = file
+            sim.note_store = lambda address, value: None
+        ordering.check(sim.events, is_whole=function not in LEFT_TO_THE_CALLER)
+        return result
+
+    def note_store(self, address: int, value: int) -> ordering.Event | None:
+        """Note a store to a table that hardware walks."""
+        owner = self.owner_of(address)
+        if owner is None:
+            return None
+        output = value & 0xFFFF_FFFF_F000
+        return ordering.Event(
+            "store",
+            "table",
+            address,
+            old=self.sim.load(8, address),
+            new=value,
+            links=value & 1 != 0 and self.is_pool(output),
+            cached=owner.dirty != 0,
+        )
+
+    def is_pool(self, address: int) -> bool:
+        """Whether an address is one of the pool."""
+        return self.vm.pool_base <= address < self.vm.pool_base + self.vm.pool_size
+
+    def owner_of(self, address: int) -> Stage2 | None:
+        """Find the `Stage2` of which an address is part of a table."""
+        vm = self.vm
+        first_root, root_bytes = vm.canonical.root, vm.shadows[0].root - vm.canonical.root
+        if not first_root <= address < vm.pool_base + vm.pool_size:
+            return None
+        if address < vm.pool_first_page:
+            return (vm.canonical, *vm.shadows)[(address - first_root) // root_bytes]
+        number = (address - vm.pool_first_page) >> 12
+        for owner in (vm.canonical, *vm.shadows):
+            if number in self.chain(owner.pages, "next"):
+                return owner
+        return None
 
     def prepare(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run a function as native code only: to come to a state, not to test how."""
+        if ONLY_PYTHON:
+            return self.interpret(function, *arguments)
         self.sim.is_traced = False
         try:
             with self.sim:
@@ -329,6 +413,8 @@ class Rig:
         self.sim.trace.clear()
         self.before.take(self.sim)
         expected = self.interpret(function, *arguments)
+        if ONLY_PYTHON:
+            return expected
         self.after.take(self.sim)
         self.before.put_back(self.sim)
         result = self.prepare(function, *arguments)
@@ -452,4 +538,22 @@ def fresh_rig(pa_bits: int = 48, pool_pages: int = 96) -> Rig:
     """Give a rig in its initial state."""
     rig = shared_rig(pa_bits, pool_pages)
     rig.reset()
+    return rig
+
+
+KINDS = {
+    "vhe-nv2": (GUEST_VHE, LEVEL_NV2),
+    "nvhe-nv2": (GUEST_NVHE, LEVEL_NV2),
+    "vhe-nv": (GUEST_VHE, LEVEL_NV),
+    "nvhe-nv": (GUEST_NVHE, LEVEL_NV),
+}
+"""The guests and levels there are: what holds of a context has to hold in each."""
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def rig_of(kind: str) -> Rig:
+    """Give a rig in its initial state for one of `KINDS`, with E2H as its guest has set it."""
+    rig = fresh_rig()
+    rig.vm.guest_kind, rig.vm.nv_level = KINDS[kind]
+    rig.vcpu.e2h = int(rig.vm.guest_kind == GUEST_VHE)
     return rig

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.hyp.draw import WORDS
 from tests.hyp.rig import Rig, fresh_rig
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
@@ -23,7 +24,6 @@ from vel2.hyp.state import (
     SLOW_VTIMER,
 )
 
-WORDS = st.integers(0, (1 << 64) - 1)
 FILES = st.lists(WORDS, min_size=len(SWITCHED), max_size=len(SWITCHED))
 VTIMER = (sr.CNTV_CTL_EL0, sr.CNTV_CVAL_EL0)
 PTIMER = (sr.CNTP_CTL_EL0, sr.CNTP_CVAL_EL0)

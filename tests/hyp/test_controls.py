@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.hyp.draw import WORDS
 from tests.hyp.rig import fresh_rig
 from vel2.arch import sysregs as sr
 from vel2.arch.homes import in_memory, switched
 from vel2.hyp import context
 
-WORDS = st.integers(0, (1 << 64) - 1)
 HCR = sr.HCR_EL2
 ALWAYS = ("VM", "RW", "TSC", "TID3", "TACR", "TIDCP", "TLOR")
 NEVER = (

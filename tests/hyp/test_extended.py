@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
+from tests.hyp.draw import WORDS
 from tests.hyp.rig import Rig, fresh_rig
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ESR_ELx
@@ -14,7 +14,6 @@ from vel2.hyp import context, extended, trap
 from vel2.hyp.state import HCRX_LOADED, id_index
 
 HCRX = sr.HCRX_EL2
-WORDS = st.integers(0, (1 << 64) - 1)
 OFFERED = HCRX.compose(FGTnXS=1, FnXS=1, MSCEn=1, MCE2=1)
 MMFR1 = sr.ID_AA64MMFR1_EL1.compose(HCX=1)
 NMI = sr.ID_AA64PFR1_EL1.compose(NMI=1)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.hyp.draw import WORDS
 from tests.hyp.rig import Rig, init_id_registers
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding, Register
@@ -25,7 +26,6 @@ MDCR = sr.MDCR_EL2
 MDCR_INDEX = in_memory(MDCR).index
 TYPER = sr.PMEVTYPER_EL0
 BCR, WCR = sr.DBGBCR_EL1, sr.DBGWCR_EL1
-WORDS = st.integers(0, (1 << 64) - 1)
 FIRST_BIT = st.sampled_from((0, 1))
 UNDEF = ESR_ELx.compose(EC=EC.UNKNOWN, IL=1)
 EL1H, EL0T = 0b0101, 0

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.hyp.draw import WORDS
 from tests.hyp.identification import RULES, Rule
 from tests.hyp.rig import Rig, fresh_rig, init_id_registers
 from vel2.arch import insn
@@ -21,7 +22,6 @@ from vel2.hyp.idregs import ROWS
 from vel2.hyp.selectors import ALL_COUNTERS
 from vel2.hyp.state import CONTEXT_VEL1
 
-WORDS = st.integers(0, (1 << 64) - 1)
 VBAR = 0x9_0000
 UNDEF = ESR_ELx.compose(EC=EC.UNKNOWN, IL=1)
 
