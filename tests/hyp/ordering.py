@@ -111,7 +111,8 @@ class Order:
             self.unsynchronized.clear()
             self.finished, self.translated = "", False
         elif what.startswith("TLBI "):
-            self.require_synchronized(what)
+            if not what.startswith("TLBI ALLE"):
+                self.require_synchronized(what)
             if self.stored:
                 raise OrderError(f"{what} may come before the store to a table: no DSB")
             self.running = what
@@ -174,8 +175,9 @@ def check(events: Iterable[Event], *, is_whole: bool = True) -> None:
 class Registers:
     """The register file with notes of what is read and written, as intrinsics see it."""
 
-    def __init__(self, file: Any, events: list[Event]) -> None:
+    def __init__(self, file: Any, events: list[Event], written: list[int] | None = None) -> None:
         self.file = file
+        self.written = [] if written is None else written
         self.events = events
         self.obj = file.obj
 
@@ -188,6 +190,7 @@ class Registers:
     def __setitem__(self, key: int, value: int) -> None:
         old = self.file[key]
         self.file[key] = value
+        self.written.append(key)
         if (old ^ value) & MASKS.get(key, 0):
             self.events.append(Event("msr", NAMES[key], new=value))
 

@@ -58,12 +58,13 @@ from vel2.hyp.state import (
     Vm,
     VncrPage,
 )
-from vel2.lang import extern, resident, u64
+from vel2.lang import SimulatedAbort, extern, resident, u64
 from vel2.lang.jit import Jit
 from vel2.lang.sim import ORDERING, ORDERING_KEY, Simulation
 
 ONLY_PYTHON = os.environ.get("VEL2_RIG") == "python"
 """Run in CPython alone (`tools/mutate` does): quicker by half, and shows no difference of lives."""
+needs_native = pytest.mark.skipif(ONLY_PYTHON, reason="the rig runs CPython alone")
 MIB = 1 << 20
 GIB = 1 << 30
 RAM_BASE = 0x4000_0000
@@ -122,6 +123,7 @@ ROOTS = (
     routing.asks,
     routing.control_of,
     selectors.enabled,
+    selectors.counts_at_vel2,
     shadow.claim,
     shadow.fill,
     shadow.invalidation_shift,
@@ -230,6 +232,8 @@ class RecordingSimulation(Simulation):
         self.translate: Callable[[Op], int] | None = None
         """Called at each AT: gives PAR_EL1, or raises `SimulatedAbort`."""
         self.events: list[ordering.Event] = []
+        self.written: list[int] = []
+        """Trap keys of the registers written by the last run in CPython, in order."""
         self.note_store: Callable[[int, int], ordering.Event | None] = lambda address, value: None
         """Says what to note of a store of eight bytes."""
 
@@ -256,7 +260,12 @@ class RecordingSimulation(Simulation):
                 self.watch(op)
         super().log_operation(key, value)
         if self.translate is not None and name.startswith("AT "):
-            self[sr.PAR_EL1] = self.translate(op)
+            try:
+                self[sr.PAR_EL1] = self.translate(op)
+            except SimulatedAbort:
+                # Taking an exception and returning from it synchronize, as ISB does.
+                self.events.append(ordering.Event("do", "isb"))
+                raise
 
 
 class State:
@@ -351,8 +360,9 @@ class Rig:
         """
         sim, file = self.sim, self.sim.registers
         sim.events.clear()
+        sim.written.clear()
         sim.note_store = self.note_store
-        sim.registers = ordering.Registers(file, sim.events)
+        sim.registers = ordering.Registers(file, sim.events, sim.written)
         try:
             with sim, stand_ins(), ordering.noting_fills(sim.events):
                 result = function(*arguments)

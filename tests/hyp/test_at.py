@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.hyp import arm_walk
-from tests.hyp.rig import BIG_RAM_BASE, DEVICE_BASE, RAM_BASE, Op, Rig, fresh_rig
+from tests.hyp.rig import BIG_RAM_BASE, DEVICE_BASE, RAM_BASE, Op, Rig, fresh_rig, needs_native
 from tests.hyp.test_walk import vtcr_of
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
@@ -420,6 +420,7 @@ def test_tables_are_followed_as_in_the_arm_arm(
         assert (rig.vcpu.walk.fsc, 4 - left) == (FSC.SYNC_EXTERNAL, expected)
 
 
+@needs_native
 def test_a_table_that_leads_to_itself_has_an_end() -> None:
     """Show TG0=64K with T0SZ=48, which resolves nothing, and every other size, at their end."""
     rig = fresh_rig()

@@ -527,3 +527,17 @@ def test_l2_writes_mdscr_through_l0s_trap() -> None:
     assert not write(rig, sr.MDSCR_EL1, 0)
     assert rig.vcpu.context == CONTEXT_VEL2 and rig.vcpu.counters.forwarded == 1
     assert mdscr_traps(rig), "L0's own stays when L1's are taken out"
+
+
+@pytest.mark.parametrize("hpmn", range(N + 1))
+@pytest.mark.parametrize("bits", range(8))
+def test_each_counter_counts_at_el2_or_not(hpmn: int, bits: int) -> None:
+    """Show for each split of the counters, HPMD, HCCD and DP, which count at EL2 (NSH=1)."""
+    rig = fresh()
+    mdcr = MDCR.compose(HPMN=hpmn, HPMD=bits & 1, HCCD=bits >> 1 & 1)
+    rig.vcpu.vel2.memory[MDCR_INDEX] = mdcr
+    rig[sr.PMCR_EL0] = sr.PMCR_EL0.compose(N=N, DP=bits >> 2)
+    for n in (*range(N), CYCLE):
+        rig.vcpu.selectors[n] = TYPER.NSH.mask
+        counts = rig.run(selectors.counts_at_vel2, rig.vcpu, n)
+        assert counts == l1_counts(rig, n, 2, TYPER.NSH.mask), n

@@ -30,6 +30,7 @@ READ_PAR = Event("mrs", "PAR_EL1")
         [OUT, DSB, VTTBR, ISB, FLUSH, DSB, ISB, VTTBR, ISB],
         [FILL, DSB, LINK, DSB],
         [HCR, VTTBR, ISB, AT, ISB, READ_PAR, HCR, VTTBR],
+        [VTTBR, Event("do", "TLBI ALLE1")],
     ],
 )
 def test_what_is_in_order_is_let_through(events: list[Event]) -> None:

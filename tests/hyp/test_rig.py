@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hyp.rig import ONLY_PYTHON, fresh_rig, native
+from tests.hyp.rig import fresh_rig, native, needs_native
 from vel2.hyp import context, exception, smc, timer
 
-pytestmark = pytest.mark.skipif(ONLY_PYTHON, reason="the rig runs one life only")
+pytestmark = needs_native
 
 
 def test_a_result_that_differs_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

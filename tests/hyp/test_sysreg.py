@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.hyp.draw import WORDS
 from tests.hyp.identification import RULES, Rule
-from tests.hyp.rig import Rig, fresh_rig, init_id_registers
+from tests.hyp.rig import Rig, every_kind, fresh_rig, init_id_registers, rig_of
 from vel2.arch import insn
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding, Register, trap_key_from_iss
@@ -396,3 +396,42 @@ def test_the_whole_space_reads_as_the_table(encoding: Encoding, ctx: str) -> Non
     assert rig.vcpu.pc == 0x1004
     assert rig.vcpu.x[9] == 0xAB_0000 + index
     assert rig.vcpu.context == (CONTEXT_VEL1 if ctx == "vEL1" else 0)
+
+
+@every_kind
+@pytest.mark.parametrize("written", [0, sr.HCR_EL2.E2H.mask])
+def test_e2h_reads_as_it_is_after_the_next_trap(kind: str, written: int) -> None:
+    """Show HCR_EL2.E2H, written unseen under FEAT_NV2: RES1 for a VHE guest, else as written.
+
+    Kernels that do not know ID_AA64MMFR4_EL1.E2H0 find out by writing 0 and reading it back.
+    """
+    rig = rig_of(kind)
+    rig.set_slot(sr.HCR_EL2, sr.HCR_EL2.RW.mask | written)
+    access(rig, sr.CNTHCTL_EL2.encoding, 5, True)
+    expected = sr.HCR_EL2.E2H.mask if rig.vcpu.e2h else written
+    assert rig.slot(sr.HCR_EL2) == sr.HCR_EL2.RW.mask | expected
+
+
+@pytest.mark.parametrize("kind", ["vhe-nv", "nvhe-nv"])
+def test_only_a_vhe_guest_can_set_e2h(kind: str) -> None:
+    """Show HCR_EL2.E2H with FEAT_NV alone, where writing it traps: RES0 without FEAT_VHE."""
+    rig = rig_of(kind)
+    rig.vcpu.e2h = 0
+    rig.vcpu.x[5] = sr.HCR_EL2.compose(E2H=1, RW=1)
+    access(rig, sr.HCR_EL2.encoding, 5, False)
+    assert rig.vcpu.e2h == int(kind == "vhe-nv")
+    assert rig.slot(sr.HCR_EL2) == sr.HCR_EL2.compose(RW=1, E2H=rig.vcpu.e2h)
+
+
+@every_kind
+def test_a_hidden_register_is_undefined_whatever_l1_asks(kind: str) -> None:
+    """Show L2's access to a register of a hidden feature: UNDEFINED at EL1, no trap to L1."""
+    rig = rig_of(kind)
+    rig.set_slot(sr.HCR_EL2, (1 << 64) - 1 & ~(sr.HCR_EL2.E2H.mask | sr.HCR_EL2.TGE.mask))
+    for register in (sr.HFGRTR_EL2, sr.HDFGRTR_EL2):
+        rig.set_slot(register, (1 << 64) - 1)
+    rig.vm.has_fgt = 1
+    rig.prepare(context.enter_vel1, rig.vcpu)
+    access(rig, sr.LORC_EL1.encoding, 5, True)
+    assert was_undefined(rig)
+    assert rig.vcpu.context == CONTEXT_VEL1

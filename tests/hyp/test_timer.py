@@ -107,6 +107,18 @@ def test_one_that_is_to_come_runs_on_at_vel2(timer: Timer, offset: int) -> None:
     assert traps(rig, timer)
 
 
+@for_both
+@pytest.mark.parametrize("tval", [0, 1, (1 << 31) - 1, 1 << 31, ALL >> 32])
+def test_a_time_value_is_signed(timer: Timer, tval: int) -> None:
+    """Show CVAL for the ends of TVAL's range: its 32 bits are a signed distance from now."""
+    rig = to_come(timer, 77)
+    count = NOW - (77 if timer is VIRTUAL else 0)
+    write(rig, timer[2], 0xABCD << 32 | tval)
+    distance = tval - (1 << 32) if tval >= 1 << 31 else tval
+    assert rig.slot(timer[1]) == (count + distance) & ALL
+    assert read(rig, timer[2]) == tval
+
+
 def test_one_beyond_the_end_of_time_never_fires() -> None:
     rig = to_come(VIRTUAL, 77, ALL - NOW)
     rig.set_slot(VIRTUAL[1], ALL)

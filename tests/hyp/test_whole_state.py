@@ -204,8 +204,6 @@ def test_an_eret_inside_vel2_writes_no_register(kind: str, mode: int) -> None:
     """Show that it moves PC and PSTATE; ELR and SPSR stay, as at any return."""
     rig = machine(kind)
     fill(rig, 9)
-    if not rig.vcpu.e2h and mode == EL0T:
-        pytest.skip("EL2 has no EL0 of its own with E2H=0")
     rig.set_slot(sr.HCR_EL2, sr.HCR_EL2.compose(TGE=int(mode == EL0T)))
     rig.vcpu.mdscr = rig[sr.MDSCR_EL1]
     rig.set_slot(sr.MDSCR_EL1, rig.vcpu.mdscr)

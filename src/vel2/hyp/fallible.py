@@ -24,6 +24,7 @@ from vel2.lang import (
     compare_exchange_u64,
     extern,
     inline,
+    isb,
     load_u64,
     mrs,
     sysop,
@@ -42,40 +43,46 @@ def _attempt(action: Callable[[], object]) -> int:
     return 1
 
 
+def _translate(instruction: SysInsn, va: int) -> None:
+    """Run an AT, and what makes its result readable."""
+    sysop(instruction, va)
+    isb()
+
+
 @extern("try_at_s1e1r")
 def try_at_s1e1r(va: u64) -> u64:
     """Run AT S1E1R and ISB: 1, with the result in PAR_EL1, or 0 if it aborted."""
-    return _attempt(lambda: sysop(AT.S1E1R, va))
+    return _attempt(lambda: _translate(AT.S1E1R, va))
 
 
 @extern("try_at_s1e1w")
 def try_at_s1e1w(va: u64) -> u64:
     """Run AT S1E1W; see `try_at_s1e1r`."""
-    return _attempt(lambda: sysop(AT.S1E1W, va))
+    return _attempt(lambda: _translate(AT.S1E1W, va))
 
 
 @extern("try_at_s1e0r")
 def try_at_s1e0r(va: u64) -> u64:
     """Run AT S1E0R; see `try_at_s1e1r`."""
-    return _attempt(lambda: sysop(AT.S1E0R, va))
+    return _attempt(lambda: _translate(AT.S1E0R, va))
 
 
 @extern("try_at_s1e0w")
 def try_at_s1e0w(va: u64) -> u64:
     """Run AT S1E0W; see `try_at_s1e1r`."""
-    return _attempt(lambda: sysop(AT.S1E0W, va))
+    return _attempt(lambda: _translate(AT.S1E0W, va))
 
 
 @extern("try_at_s1e1rp")
 def try_at_s1e1rp(va: u64) -> u64:
     """Run AT S1E1RP; see `try_at_s1e1r`."""
-    return _attempt(lambda: sysop(AT.S1E1RP, va))
+    return _attempt(lambda: _translate(AT.S1E1RP, va))
 
 
 @extern("try_at_s1e1wp")
 def try_at_s1e1wp(va: u64) -> u64:
     """Run AT S1E1WP; see `try_at_s1e1r`."""
-    return _attempt(lambda: sysop(AT.S1E1WP, va))
+    return _attempt(lambda: _translate(AT.S1E1WP, va))
 
 
 STUBS: tuple[tuple[str, SysInsn], ...] = (

@@ -116,8 +116,10 @@ def sync_live_interface(vcpu: Vcpu) -> None:
         if n < vm.list_registers:
             msr(register, page.slot[u64(LR_SLOT + n)])
     msr(sr.ICH_VMCR_EL2, page.slot[VMCR_SLOT])
-    msr(sr.ICH_HCR_EL2, page.slot[HCR_SLOT] & ~TRAPS | LIVE_TRAPS)
-    if mrs(sr.ICH_MISR_EL2) == 0:
+    hcr = page.slot[HCR_SLOT]
+    msr(sr.ICH_HCR_EL2, hcr & ~TRAPS | LIVE_TRAPS)
+    # With En=0 there may be reasons, but there is no interrupt.
+    if hcr & ICH.En.mask == 0 or mrs(sr.ICH_MISR_EL2) == 0:
         msr(sr.ICH_HCR_EL2, 0)
         vcpu.slow_eret = vcpu.slow_eret & ~SLOW_MAINTENANCE
 
