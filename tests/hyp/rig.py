@@ -20,6 +20,7 @@ from tests.hyp import ordering
 from vel2.arch import insn
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
+from vel2.arch.homes import switched
 from vel2.hyp import (
     a64,
     ahead,
@@ -58,6 +59,7 @@ from vel2.hyp.state import (
     Vm,
     VncrPage,
 )
+from vel2.hyp.translate import TRANSLATIONS
 from vel2.lang import SimulatedAbort, extern, resident, u64
 from vel2.lang.jit import Jit
 from vel2.lang.sim import ORDERING, ORDERING_KEY, Simulation
@@ -145,6 +147,17 @@ ROOTS = (
     walk.guest_stage2,
 )
 """Every resident function that a test runs; they become one native module."""
+
+KINDS = {
+    "vhe-nv2": (GUEST_VHE, LEVEL_NV2),
+    "nvhe-nv2": (GUEST_NVHE, LEVEL_NV2),
+    "vhe-nv": (GUEST_VHE, LEVEL_NV),
+    "nvhe-nv": (GUEST_NVHE, LEVEL_NV),
+}
+"""The guests and levels there are: what holds of a context has to hold in each."""
+every_kind = pytest.mark.parametrize("kind", KINDS)
+SELECTED = ["vhe-nv2"]
+"""What `fresh_rig` gives; the fixture `each_kind` has a whole module run as each."""
 
 LEFT_TO_THE_CALLER = (shadow.unmap, stage2.init, stage2.map_identity)
 """Parts that leave a DSB or TLBI to their caller, as they say."""
@@ -353,6 +366,11 @@ class Rig:
         self.sim.translate = None
         self.put_back(self.initial)
 
+    def become(self, kind: str) -> None:
+        """Make the guest one of `KINDS`."""
+        self.vm.guest_kind, self.vm.nv_level = KINDS[kind]
+        self.vcpu.e2h = int(self.vm.guest_kind == GUEST_VHE)
+
     def interpret(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run a function in CPython only (an inline function has no native code of its own).
 
@@ -399,9 +417,9 @@ class Rig:
         if not first_root <= address < vm.pool_base + vm.pool_size:
             return None
         if address < vm.pool_first_page:
-            return (vm.canonical, *vm.shadows)[(address - first_root) // root_bytes]
+            return (vm.canonical, *vm.shadows, vm.devices)[(address - first_root) // root_bytes]
         number = (address - vm.pool_first_page) >> 12
-        for owner in (vm.canonical, *vm.shadows):
+        for owner in (vm.canonical, *vm.shadows, vm.devices):
             if number in self.chain(owner.pages, "next"):
                 return owner
         return None
@@ -451,6 +469,12 @@ class Rig:
         """Write a register's slot in the VNCR page, as L1 does."""
         assert register.vncr is not None
         self.page.slot[register.vncr // 8] = value
+
+    def set_vel2(self, register: type[Register], value: int) -> None:
+        """Write the register of vEL2 that one of hardware's EL1 registers carries."""
+        row = switched(register)
+        self.vcpu.vel2.el1[row.index] = value
+        self[register] = value if self.vcpu.e2h else TRANSLATIONS[row.index](value)
 
     def instructions(self) -> list[Op]:
         """Give the system instructions that the last `run` executed, without barriers."""
@@ -545,25 +569,15 @@ def shared_rig(pa_bits: int = 48, pool_pages: int = 96) -> Rig:
 
 
 def fresh_rig(pa_bits: int = 48, pool_pages: int = 96) -> Rig:
-    """Give a rig in its initial state."""
+    """Give a rig in its initial state, of the kind that the test's module runs as."""
     rig = shared_rig(pa_bits, pool_pages)
     rig.reset()
+    rig.become(SELECTED[-1])
     return rig
-
-
-KINDS = {
-    "vhe-nv2": (GUEST_VHE, LEVEL_NV2),
-    "nvhe-nv2": (GUEST_NVHE, LEVEL_NV2),
-    "vhe-nv": (GUEST_VHE, LEVEL_NV),
-    "nvhe-nv": (GUEST_NVHE, LEVEL_NV),
-}
-"""The guests and levels there are: what holds of a context has to hold in each."""
-every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def rig_of(kind: str) -> Rig:
     """Give a rig in its initial state for one of `KINDS`, with E2H as its guest has set it."""
     rig = fresh_rig()
-    rig.vm.guest_kind, rig.vm.nv_level = KINDS[kind]
-    rig.vcpu.e2h = int(rig.vm.guest_kind == GUEST_VHE)
+    rig.become(kind)
     return rig

@@ -191,6 +191,27 @@ def test_fill_never_gives_more_than_both_allow(
     rig.check_pool()
 
 
+@pytest.mark.parametrize("before", [12, 21, 30])
+@pytest.mark.parametrize("after", [12, 21, 30])
+def test_an_entry_is_never_replaced_while_it_may_be_in_a_tlb(before: int, after: int) -> None:
+    """Show that another leaf for an address comes after a TLBI under the VMID of the context.
+
+    The rig refuses one that is there before the old one is out of every TLB (`ordering`).
+    """
+    rig, context = running()
+    put_leaf(rig, before, BIG_RAM_BASE, 0, 0)
+    found = rig.vcpu.walk
+    found.output, found.shift = BIG_RAM_BASE + GIB, after
+    found.level = 1 if after >= 30 else 2 if after >= 21 else 3
+    canonical = rig.prepare(stage2.canonical_leaf, rig.vm, found.output)
+    rig.run(shadow.fill, rig.vcpu, 0, canonical)
+    assert [op.name for op in rig.instructions()] == ["TLBI VMALLS12E1IS"]
+    assert rig.instructions()[0].vttbr == context.vttbr
+    leaf = rig.leaves(context)[0]
+    assert leaf[1] & ADDRESS == BIG_RAM_BASE + GIB and leaf[0] == found.level
+    rig.check_pool()
+
+
 def test_fill_in_an_empty_pool_gives_up_the_oldest_then_itself() -> None:
     """Show that L2 always gets on: another context's tables go first, then its own."""
     rig, context = running(48, 28)

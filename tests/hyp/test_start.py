@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
 import pytest
 
 from tests.hyp import ordering
@@ -9,7 +13,7 @@ from tests.hyp.rig import KINDS, Op, RecordingSimulation, every_kind, stand_ins
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.homes import slot
-from vel2.hyp import controls, idregs, layout, start
+from vel2.hyp import controls, idregs, its, layout, smmu, start
 from vel2.hyp.state import (
     CONTEXT_VEL2,
     GUEST_NVHE,
@@ -27,6 +31,13 @@ L0_BYTES = layout.POOL_OFFSET + layout.POOL_MIN_BYTES
 HCR = sr.HCR_EL2
 SCTLR_ON = 1 << 0
 MIDR, MPIDR, ACTLR = 0x411F_D0C0, 0x8000_0001, 0x77
+
+
+@contextmanager
+def without_devices() -> Iterator[None]:
+    """Have what start-up does to memory-mapped devices succeed."""
+    with patch.object(smmu, "init", lambda vm: True), patch.object(its, "init", lambda vm: 0):
+        yield
 
 
 class Machine:
@@ -63,7 +74,8 @@ class Machine:
         file = self.sim.registers
         self.sim.registers = ordering.Registers(file, self.sim.events)
         try:
-            with self.sim, stand_ins():
+            # The SMMU and the ITS are memory-mapped: the simulated machine has none.
+            with self.sim, stand_ins(), without_devices():
                 start.start(self.vcpu, self.vm)
         finally:
             self.sim.registers = file

@@ -86,7 +86,7 @@ def moved_to_vel1(rig: Rig) -> State:
             wanted[row.hardware] = rig.slot(row.hardware)
         elif rig.vcpu.e2h:
             wanted[row.hardware] = rig.vcpu.vel1.el1[row.index]
-    in_page = [*INTERFACE, sr.ICH_HCR_EL2, sr.MDSCR_EL1, sr.CNTVOFF_EL2, *IDENTITY]
+    in_page = [*INTERFACE, sr.ICH_HCR_EL2, sr.MDSCR_EL1, sr.CNTVOFF_EL2, sr.VDISR_EL2, *IDENTITY]
     if rig.vcpu.e2h:
         in_page += TIMERS
     if rig.vm.has_sve:
@@ -155,7 +155,7 @@ def test_a_round_trip_changes_nothing_of_vel2(kind: str, seed: int) -> None:
         assert moved_to_vel1(rig) == left, "vEL1's are where L1 finds them"
         assert list(rig.vcpu.vel2.memory) == kept
     # The first time the state was no state of vEL2's; from then on it is.
-    of_vel1 = {*INTERFACE, *TIMERS, sr.MDSCR_EL1}
+    of_vel1 = {*INTERFACE, *TIMERS, sr.MDSCR_EL1, sr.VDISR_EL2}
     if not rig.vcpu.e2h:
         of_vel1.add(sr.CNTVOFF_EL2)
         of_vel1 |= {row.hardware for row in SWITCHED if row.common_nvhe}
