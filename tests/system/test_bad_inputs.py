@@ -1,0 +1,159 @@
+"""What a user may get wrong: one sentence, the documented exit code, and nothing left behind.
+
+`bad_inputs.txt` has a row for each mistake. The program runs as a user starts it, in a folder with
+the files below and with nothing fetched; what it leaves there, how much memory it took and how long
+is looked at each time.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import resource
+import shlex
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from tests.limits import LIMIT_S
+from tests.processes import started
+
+pytestmark = pytest.mark.qemu
+
+TABLE = (Path(__file__).parent / "bad_inputs.txt").read_text()
+ROWS = [
+    tuple(part.strip() for part in line.split(" | "))
+    for line in TABLE.splitlines()
+    if line and not line.startswith("#")
+]
+MEMORY_BYTES = 300 << 20
+SECONDS = 30
+BOMB_BYTES = 128 << 20
+
+
+def image(size: int = 0x10000, code: bytes = b"") -> bytes:
+    """Give the header of an arm64 Image, and code."""
+    return (
+        struct.pack("<IIQQQQQQ4sI", 0x14000010, 0, 0, size, 0b1010, 0, 0, 0, b"ARM\x64", 0) + code
+    )
+
+
+def at(offset: int, magic: bytes, size: int = 4096) -> bytes:
+    """Give a file with a magic number somewhere in it."""
+    data = bytearray(b"#" * size)
+    data[offset : offset + len(magic)] = magic
+    return bytes(data)
+
+
+def zeros(compress: Callable[[bytes], bytes]) -> bytes:
+    """Give a small file that expands to a large one."""
+    return compress(bytes(BOMB_BYTES))
+
+
+def xz_dictionary() -> bytes:
+    """Give a stream that asks for a dictionary of 1 GiB."""
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 20}]
+    data = bytearray(lzma.compress(image(), format=lzma.FORMAT_XZ, filters=filters))
+    # Block header: size, flags, filter id, properties' size, dictionary size; then its CRC32.
+    header = data.index(b"\x21\x01", 12)
+    data[header + 2] = 36
+    length = (data[12] + 1) * 4
+    struct.pack_into("<I", data, 12 + length - 4, zlib.crc32(data[12 : 12 + length - 4]))
+    return bytes(data)
+
+
+def elf(machine: int, size: int) -> bytes:
+    """Give the start of an ELF file."""
+    ident = b"\x7fELF\x02\x01\x01" + bytes(9)
+    header = ident + struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    return (header + b"\xff" * 4096)[:size]
+
+
+FILES: dict[str, Callable[[], bytes]] = {
+    "empty": bytes,
+    "short": lambda: b"short",
+    "text": lambda: b"this is a text, and no kernel of any kind\n" * 200,
+    "zeros": lambda: bytes(1 << 20),
+    "image": lambda: image(code=bytes(4096)),
+    "cut": lambda: gzip.compress(image(code=os.urandom(4096)))[:600],
+    "cpio": lambda: b"070701" + b"0" * 4096,
+    "deb": lambda: b"!<arch>\ndebian-binary" + b" " * 4096,
+    "bzImage": lambda: at(0x202, b"HdrS"),
+    "zImage": lambda: at(0x24, b"\x18\x28\x6f\x01"),
+    "riscv": lambda: at(0x38, b"RSC\x05"),
+    "uImage": lambda: at(0, b"\x27\x05\x19\x56"),
+    "fit": lambda: at(0, b"\xd0\x0d\xfe\xed"),
+    "lz4": lambda: at(0, b"\x02\x21\x4c\x18"),
+    "pe": lambda: at(0, b"MZ"),
+    "elf-x86": lambda: elf(62, 4096),
+    "elf-cut": lambda: elf(183, 64),
+    "gzip-cut": lambda: gzip.compress(image(code=os.urandom(4096)))[:1000],
+    "gzip-text": lambda: gzip.compress(b"no kernel " * 1000),
+    "gzip-bomb": lambda: zeros(gzip.compress),
+    "bzip2-bomb": lambda: zeros(bz2.compress),
+    "xz-bomb": lambda: zeros(lzma.compress),
+    "zstd-bomb": lambda: zeros(zstandard.ZstdCompressor().compress),
+    "xz-dictionary": xz_dictionary,
+    "nested": lambda: gzip.compress(gzip.compress(gzip.compress(gzip.compress(image())))),
+    "huge-header": lambda: image(size=1 << 63, code=bytes(4096)),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the files once; nobody changes them."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "folder").mkdir()
+    for name, content in FILES.items():
+        (folder / name).write_bytes(content())
+    return folder
+
+
+def listing(folder: Path) -> dict[str, tuple[int, int]]:
+    """Give what is in a folder, with sizes and times."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.mark.parametrize(("code", "line", "named"), ROWS, ids=[row[1] or "nothing" for row in ROWS])
+def test_it_is_one_sentence(code: str, line: str, named: str, made: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vel2", *shlex.split(line)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    (tmp_path / "cache").mkdir()
+    before, began = listing(made), time.monotonic()
+    with started(
+        command,
+        cwd=made,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        out, said = process.communicate(timeout=LIMIT_S)
+    took = time.monotonic() - began
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
+    assert process.returncode == int(code), said
+    *usage, sentence = said.rstrip("\n").split("\n") or [""]
+    if usage:
+        assert usage[0].startswith("Usage: vel2"), said
+        assert sentence.startswith("Error: "), said
+    else:
+        assert sentence.startswith(("vel2: ", "Error: ")), said
+    assert sentence.endswith(".") or sentence.startswith("Error: "), said
+    assert named in sentence
+    assert "Traceback" not in said and out == ""
+    assert listing(made) == before
+    assert {path.name for path in tmp_path.iterdir()} == {"cache"}
+    assert took < SECONDS and peak < MEMORY_BYTES
