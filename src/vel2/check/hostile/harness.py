@@ -53,6 +53,9 @@ STAGE2_CONTROL = sr.VTCR_EL2.res1 | sr.VTCR_EL2.compose(
 )
 """39 bits from level 1."""
 BOTH_FP = sr.CPACR_EL1.compose(FPEN=3, ZEN=3)
+EL0_TIMERS = sr.CNTKCTL_EL1.compose(EL0PCTEN=1, EL0VCTEN=1, EL0VTEN=1, EL0PTEN=1)
+EL0_PMU = sr.PMUSERENR_EL0.compose(EN=1, SW=1, CR=1, ER=1)
+"""L2's EL1 lets its EL0 have these, so that it is up to EL2 whether they trap."""
 GICD_CTLR = 0x0800_0000
 GICD_ENABLE = 1 << 4 | 1 << 1
 GICR = 0x080A_0000
@@ -63,6 +66,13 @@ IGRPMODR = 0xD00
 AFTER_IT = (EC.HVC64, EC.SVC64, EC.HVC32, EC.SVC32)
 """Classes whose ELR is behind the instruction."""
 FINE_GRAINED = (sr.HFGRTR_EL2, sr.HFGWTR_EL2, sr.HFGITR_EL2, sr.HDFGRTR_EL2, sr.HDFGWTR_EL2)
+CONTROLS = (
+    (sr.MDCR_EL2, "mdcr"),
+    (sr.HSTR_EL2, "hstr"),
+    (sr.CNTHCTL_EL2, "cnthctl"),
+    (sr.CPTR_EL2, "cptr"),
+)
+"""EL2's controls that a burst has its own of."""
 PAIRS = range(0, 30, 2)
 
 
@@ -290,19 +300,15 @@ def _restore(a: Assembler, kind: Kind) -> None:
     a.isb()
     a.adr_symbol(0, "harness_vectors")
     a.msr(sr.VBAR_EL2, 0)
-    if el1:
-        a.mov_imm(0, sr.CPTR_EL2_E2H.compose(FPEN=3, ZEN=3))
-    else:
-        a.mov_imm(0, sr.CPTR_EL2.res1)
-    a.msr(sr.CPTR_EL2, 0)
     a.mov_imm(0, TABLES + SANE_STAGE2 * PAGE_BYTES)
     a.msr(sr.VTTBR_EL2, 0)
     a.mov_imm(0, STAGE2_CONTROL)
     a.msr(sr.VTCR_EL2, 0)
-    for register in (sr.MDCR_EL2, sr.HSTR_EL2, sr.MDSCR_EL1, sr.ICH_HCR_EL2, *FINE_GRAINED):
+    for register in (sr.MDSCR_EL1, sr.ICH_HCR_EL2, *FINE_GRAINED):
         a.msr(register, XZR)
-    a.mov_imm(0, 0b11 << 10 if el1 else 0b11)
-    a.msr(sr.CNTHCTL_EL2, 0)
+    for control, name in CONTROLS:
+        a.ldr(0, 26, Burst.offset_of(name))
+        a.msr(control, 0)
     a.msr(sr.CNTP_CTL_EL02 if el1 else sr.CNTP_CTL_EL0, XZR)
     a.msr(sr.CNTV_CTL_EL02 if el1 else sr.CNTV_CTL_EL0, XZR)
     if el1:
@@ -313,6 +319,10 @@ def _restore(a: Assembler, kind: Kind) -> None:
     a.msr(sr.VBAR_EL12 if el1 else sr.VBAR_EL1, 0)
     a.mov_imm(0, BOTH_FP)
     a.msr(sr.CPACR_EL12 if el1 else sr.CPACR_EL1, 0)
+    a.mov_imm(0, EL0_TIMERS)
+    a.msr(sr.CNTKCTL_EL12 if el1 else sr.CNTKCTL_EL1, 0)
+    a.mov_imm(0, EL0_PMU)
+    a.msr(sr.PMUSERENR_EL0, 0)
     a.ldr(0, 26, Burst.offset_of("sp"))
     a.msr(sr.SP_EL1, 0)
     a.msr(sr.SP_EL0, 0)

@@ -72,3 +72,8 @@ class Burst(Struct):
     count = scalar(u64)
     sp = scalar(u64)
     """SP_EL0 and SP_EL1 to enter with."""
+    mdcr = scalar(u64)
+    """L1's other controls of what it runs, unless `KEEP`."""
+    hstr = scalar(u64)
+    cnthctl = scalar(u64)
+    cptr = scalar(u64)

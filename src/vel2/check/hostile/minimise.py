@@ -99,6 +99,7 @@ def describe(program: Program, first: int, last: int) -> list[str]:
 def describe_burst(burst: Burst, index: int) -> list[str]:
     """Write a burst down: how it is entered, its words, and the registers that they name."""
     head = f"burst {index} at {burst.level.name}: pstate={burst.pstate:#x} hcr_el2={burst.hcr:#x}"
+    head += "".join(f" {name}={value:#x}" for name, value in burst.controls._asdict().items())
     if burst.flags:
         head += f" flags={burst.flags:#x}"
     lines = [head]

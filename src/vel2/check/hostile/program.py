@@ -7,6 +7,7 @@ that may take the harness away come last: what follows them is lost with it.
 
 from dataclasses import dataclass, field
 from random import Random
+from typing import NamedTuple
 
 from vel2.arch import sysregs as sr
 from vel2.arch.homes import Kind
@@ -84,6 +85,39 @@ VHE_LEVELS = ((AT_EL2, 8), (AT_HOST_EL0, 3), (AT_EL1, 8), (AT_EL0, 2), (AT_A32, 
 NVHE_LEVELS = ((AT_EL2, 8), (AT_EL1, 9), (AT_EL0, 3), (AT_A32, 2))
 
 
+class Controls(NamedTuple):
+    """What a burst below EL2 runs under besides HCR_EL2."""
+
+    mdcr: int
+    hstr: int
+    cnthctl: int
+    cptr: int
+
+
+OPEN = {
+    Kind.VHE: Controls(
+        0,
+        0,
+        sr.CNTHCTL_EL2_E2H.compose(EL1PCTEN=1, EL1PTEN=1),
+        sr.CPTR_EL2_E2H.compose(FPEN=3, ZEN=3),
+    ),
+    Kind.NVHE: Controls(0, 0, sr.CNTHCTL_EL2.compose(EL1PCTEN=1, EL1PCEN=1), sr.CPTR_EL2.res1),
+}
+"""Controls that trap nothing."""
+
+
+def controls_of(values: Values, kind: Kind) -> Controls:
+    """Give controls that trap some things, each as open as shut."""
+    rng = values.rng
+    mdcr = values.fields(sr.MDCR_EL2)
+    cnthctl, cptr = OPEN[kind].cnthctl, OPEN[kind].cptr
+    if rng.random() < 0.6:
+        cnthctl = rng.getrandbits(20)
+    if rng.random() < 0.3:
+        cptr = values.fields(sr.CPTR_EL2_E2H if kind is Kind.VHE else sr.CPTR_EL2)
+    return Controls(mdcr, rng.getrandbits(16) & rng.getrandbits(16), cnthctl, cptr)
+
+
 @dataclass
 class Burst:
     """One burst; see `layout.Burst`."""
@@ -94,6 +128,7 @@ class Burst:
     hcr: int
     x: list[int] = field(repr=False)
     words: list[int] = field(repr=False)
+    controls: "Controls"
 
     def encoded(self) -> bytes:
         """Give the bytes that the harness takes."""
@@ -106,6 +141,7 @@ class Burst:
         record.hcr = self.hcr
         record.count = len(self.words)
         record.sp = DATA + PAGE_BYTES
+        record.mdcr, record.hstr, record.cnthctl, record.cptr = self.controls
         code = b"".join(word.to_bytes(4, "little") for word in self.words)
         data[WORDS_OFFSET : WORDS_OFFSET + len(code)] = code
         return bytes(data)
@@ -161,4 +197,7 @@ def make_burst(values: Values, kind: Kind, level: Level, index: int, before: Bur
     if level is not AT_EL2 and rng.random() < 0.6:
         for _ in range(rng.randrange(1, 5)):
             hcr ^= sr.HCR_EL2.field(rng.choice(EXTRAS)).mask
-    return Burst(level, flags, pstate, hcr, maker.x, words[:MAX_WORDS])
+    controls = OPEN[kind]
+    if level is not AT_EL2 and rng.random() < 0.5:
+        controls = controls_of(values, kind)
+    return Burst(level, flags, pstate, hcr, maker.x, words[:MAX_WORDS], controls)
