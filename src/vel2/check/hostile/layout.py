@@ -23,13 +23,14 @@ BURSTS = 0x4080_0000
 BURST_BYTES = 1024
 WORDS_OFFSET = 512
 MAX_WORDS = (BURST_BYTES - WORDS_OFFSET) // 4 - 8
-"""What follows the last word is 0, which is UDF at every level."""
+"""What follows the last word is `UNDEFINED`."""
 MAX_BURSTS = 4096
 MEMORY_END = BURSTS + MAX_BURSTS * BURST_BYTES
 PAGE_BYTES = 0x1000
 UNDEFINED = 0xE7FD_DEFE
-"""Fills the memory that nobody uses: UDF in A32, UDF in the half that T32 executes first, and
-unallocated in A64. Zeros are no-operations in A32, and who gets lost in them is long on the way."""
+"""Ends a burst, and fills the memory that nobody uses: UDF in A32, UDF in the half that T32
+executes first, and unallocated in A64. Zeros are no-operations in A32, and who gets lost in them is
+long on the way."""
 
 KEEP = 1 << 0
 """`Burst.flags`: the state that the burst before has left at EL2 stays."""

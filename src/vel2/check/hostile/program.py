@@ -20,6 +20,7 @@ from vel2.check.hostile.layout import (
     MAX_BURSTS,
     MAX_WORDS,
     PAGE_BYTES,
+    UNDEFINED,
     VIA_EL1,
     WORDS_OFFSET,
 )
@@ -34,6 +35,7 @@ BURSTS_OF_A_PROGRAM = 640
 LETHAL = 32
 WORDS_MIN, WORDS_MEAN = 8, 24
 M_USR = 0x10
+END = UNDEFINED.to_bytes(4, "little")
 DAF = 0b1101 << 6
 """SPSR_ELx.{D, A, F}: not I, by which the timer ends a burst that loops."""
 ENABLES = sr.HCR_EL2.compose(RW=1, IMO=1, FMO=1, AMO=1, API=1, APK=1)
@@ -143,7 +145,7 @@ class Burst:
         record.sp = DATA + PAGE_BYTES
         record.mdcr, record.hstr, record.cnthctl, record.cptr = self.controls
         code = b"".join(word.to_bytes(4, "little") for word in self.words)
-        data[WORDS_OFFSET : WORDS_OFFSET + len(code)] = code
+        data[WORDS_OFFSET:] = code + END * ((BURST_BYTES - WORDS_OFFSET - len(code)) // len(END))
         return bytes(data)
 
 
