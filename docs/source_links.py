@@ -44,15 +44,15 @@ def line_of(path: Path, name: str) -> int | None:
 
 def source_links(text: nodes.document, here: Path) -> Iterator[tuple[Any, Path, str]]:
     """Yield the links of a page to Python files of the repository, with what each names."""
-    for link in list(text.findall(nodes.reference)) + list(text.findall(_is_pending)):
+    for link in list(text.findall(_is_link)):
         target = link.get("refuri") or link.get("reftarget") or ""
         path = (here / target).resolve()
         if target.endswith(".py") and path.is_relative_to(ROOT):
             yield link, path, link.astext().rpartition(".")[2]
 
 
-def _is_pending(node: nodes.Node) -> bool:
-    return node.tagname in ("pending_xref", "download_reference")
+def _is_link(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.reference) or node.tagname == "pending_xref"
 
 
 def resolve(app: Sphinx, document: nodes.document) -> None:

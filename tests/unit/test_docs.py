@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +30,9 @@ def test_the_site_builds_and_can_be_searched(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "threat" in (tmp_path / "searchindex.js").read_text()
     assert (tmp_path / "first-hour.html").exists()
+    walk = (tmp_path / "life-of-a-trap.html").read_text()
+    files = set(re.findall(r"source/src\.vel2\.hyp\.(\w+)\.html#line-\d+", walk))
+    assert files == {"vectors", "trap", "answer", "exception", "context", "eret"}
 
 
 @pytest.mark.parametrize(
@@ -46,11 +51,13 @@ def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path, text: str, sa
     assert said in done.stderr
 
 
-def test_a_link_to_a_definition_leads_to_its_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_relative", [False, True], ids=["absolute", "relative"])
+def test_a_link_to_a_definition_leads_to_its_line(tmp_path: Path, is_relative: bool) -> None:
     pages = tmp_path / "pages"
     pages.mkdir()
     source = ROOT / "src" / "vel2" / "hyp" / "outcome.py"
-    (pages / "index.md").write_text(f"# Page\n\n[`outcome.Outcome`]({source})\n")
+    target = os.path.relpath(source, pages) if is_relative else source
+    (pages / "index.md").write_text(f"# Page\n\n[`outcome.Outcome`]({target})\n")
     done = build(pages, tmp_path / "out")
     assert done.returncode == 0, done.stderr
     lines = source.read_text().splitlines()
