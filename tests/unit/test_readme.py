@@ -1,11 +1,13 @@
 """The README and the docs say what the code says."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from vel2.hyp.idregs import HIDDEN
+from vel2.machine.version import MINIMUM_QEMU
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -34,3 +36,17 @@ def test_modules_that_the_map_names_exist() -> None:
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     here = {path.stem for path in (ROOT / "src/vel2/hyp").glob("*.py")} - {"__init__", "image"}
     assert named == here
+
+
+def test_the_page_of_versions_has_the_oldest_that_the_code_takes() -> None:
+    """Show that the page's minima and releases are those that are enforced and tried."""
+    text = (ROOT / "docs/versions.md").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    python = project["requires-python"].removeprefix(">=")
+    assert f"| QEMU | {MINIMUM_QEMU.major}.{MINIMUM_QEMU.minor} |" in text
+    assert f"| Python | {python} |" in text
+    tool = (ROOT / "tools/fresh-machine").read_text()
+    releases = re.search(r"^RELEASES = \{(.*)\}", tool, re.M)
+    assert releases
+    for name in re.findall(r'"(\w+)":', releases[1]):
+        assert f"(`{name}`) |" in text
