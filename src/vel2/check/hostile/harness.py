@@ -369,7 +369,3 @@ def _el1(a: Assembler) -> None:
     a.org_from("harness_el1_vectors", VECTOR_BYTES * VECTORS)
     a.label("harness_el1_eret")
     a.eret()
-
-
-L2_STACK = DATA + PAGE_BYTES
-"""SP_EL0 and SP_EL1 of a burst that asks for nothing else."""

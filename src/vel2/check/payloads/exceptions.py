@@ -32,7 +32,6 @@ from vel2.check.payloads.runtime import (
 from vel2.lang import bytes_address, isb, mrs, msr, resident, symbol_address, u64
 
 VMID = 4
-SMCCC_UNKNOWN = 0x8400_00FF
 NOT_SUPPORTED = 0xFFFF_FFFF
 PSCI_VERSION = 0x8400_0000
 MODES = 32

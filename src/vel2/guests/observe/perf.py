@@ -23,7 +23,7 @@ BREAK_ON_EXECUTION = 4
 INSTRUCTION_BYTES = 8
 """What Linux wants as the length of a breakpoint on execution: sizeof(long)."""
 DISABLED, PINNED, NOT_USER, NOT_KERNEL, NOT_HYPERVISOR = 1 << 0, 1 << 2, 1 << 4, 1 << 5, 1 << 6
-NOT_HOST, NOT_GUEST = 1 << 19, 1 << 20
+NOT_GUEST = 1 << 20
 THIS_PROCESS, ANY_PROCESS = 0, (1 << 64) - 1
 FIRST_CPU, ANY_CPU = 0, (1 << 64) - 1
 PAGE = 4096
