@@ -1,4 +1,4 @@
-"""The shape of the source, measured: no circles, functions of a screen, nothing that nobody uses."""
+"""The shape of the source, measured: no circles, functions of a screen, nothing without a user."""
 
 from __future__ import annotations
 

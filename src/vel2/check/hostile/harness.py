@@ -23,7 +23,6 @@ from vel2.check.hostile.layout import (
     BURST_BYTES,
     BURSTS,
     CONTROL,
-    DATA,
     IMAGE_BASE,
     KEEP,
     MEMORY_END,
