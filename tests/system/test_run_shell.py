@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -62,7 +63,7 @@ class Terminal:
 def terminal() -> Iterator[Terminal]:
     fetched = subprocess.run([VEL2, "guests", "fetch", "6.12", "busybox"], capture_output=True)
     assert fetched.returncode == ExitCode.OK, fetched.stderr
-    it = Terminal("run", "--kernel", "6.12")
+    it = Terminal("run", "--kernel", "6.12", "--traps")
     yield it
     it.close()
 
@@ -85,7 +86,11 @@ def test_l2_is_one_command_away(terminal: Terminal) -> None:
     terminal.expect("L1# ")
 
     terminal.type("exit\n")
-    terminal.expect("vel2: the guest powered off after")
+    trapped = terminal.expect("vel2: the guest powered off after")
+    assert "0x1a ERET" in trapped
+    registers = re.findall(r"^([A-Z]\w+_EL\w+) ", trapped, re.M)
+    assert registers[0] == "MDCR_EL2", trapped
+    assert {"ID_AA64PFR0_EL1", "ICC_SRE_EL2"} <= set(registers), trapped
     assert terminal.process.wait() == ExitCode.OK
 
 
