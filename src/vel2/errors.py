@@ -4,11 +4,15 @@ Every room may import this module; it imports nothing of ours. The command line 
 `str(error)` and leaves with `error.exit_code`, without a traceback.
 """
 
+import re
 import shlex
 from collections.abc import Sequence
 from typing import Self
 
 __all__ = ("LaunchError", "OutputError", "UserError")
+
+PROGRAM = re.compile(r"[\w./+-]*qemu[\w.+-]*: ")
+"""What QEMU puts before what it says."""
 
 
 class UserError(Exception):
@@ -54,10 +58,26 @@ class LaunchError(UserError):
         self.exit_status = exit_status
         self.tail = tail.rstrip()
         super().__init__(summary)
+        self.add_note(self.page)  # a traceback shows it
+
+    @property
+    def complaint(self) -> str:
+        """What QEMU said is wrong, in a line without its own name; empty when it said nothing."""
+        # Warnings come first; the option in question, and where it stands, before what is wrong.
+        said = [line for line in self.tail.splitlines() if "warning: " not in line]
+        named = [line for line in said if PROGRAM.match(line)]
+        line = next(iter(named or said), "")
+        return PROGRAM.sub("", line).strip().rstrip(".")
 
     def __str__(self) -> str:
         ended = "still running" if self.exit_status is None else f"exit status {self.exit_status}"
-        text = f"{self.summary} ({ended})\ncommand: {shlex.join(self.command)}"
+        said = f": {self.complaint}" if self.complaint else ""
+        return f"{self.summary} ({ended}){said}; VEL2_DEBUG=1 shows its command line."
+
+    @property
+    def page(self) -> str:
+        """Everything that is known, for who debugs."""
+        text = f"command: {shlex.join(self.command)}"
         if self.tail:
             indented = "\n".join(f"  {line}" for line in self.tail.splitlines())
             text += f"\nlast output:\n{indented}"

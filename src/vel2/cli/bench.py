@@ -11,7 +11,7 @@ from vel2.cli.bench_profile import print_profiles, profile_all
 from vel2.cli.bench_report import show_results, write_report
 from vel2.cli.contradictions import refuse_contradictions, refuse_strays
 from vel2.cli.exits import ExitCode
-from vel2.cli.kernels import fetch_missing, find_kernel
+from vel2.cli.kernels import check_names, fetch_missing, find_kernel
 from vel2.cli.options import SECONDS
 from vel2.cli.report import Report, plain_table, require_writable, write_json
 from vel2.cli.terminal import Terminal
@@ -262,6 +262,7 @@ def bench(
         count = PROFILE_COUNT if profiling else COUNT
     if what is not None:
         check_programs(what, count, names)
+    check_names([l1, l2])
     payload = None if what is not None else build_payload(count, names, clock != "host")
     compile_all(configurations)
     needed = [KVM_KERNEL] if has_kvm else []

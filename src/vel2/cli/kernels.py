@@ -10,7 +10,15 @@ from vel2.cli.guests import progress_bars
 from vel2.errors import UserError
 from vel2.guests.kernels import OFFERS, fetch, guest_path, list_guests
 
-__all__ = ("FIRMWARE", "KERNEL", "fetch_missing", "find_kernel", "is_on_offer", "kernel_names")
+__all__ = (
+    "FIRMWARE",
+    "KERNEL",
+    "check_names",
+    "fetch_missing",
+    "find_kernel",
+    "is_on_offer",
+    "kernel_names",
+)
 
 
 def names_of(*kinds: str) -> list[str]:
@@ -54,11 +62,24 @@ def is_on_offer(path: Path) -> bool:
     return path in {guest.path for guest in list_guests() if guest.kind == "kernel"}
 
 
+def check_names(names: Iterable[str]) -> None:
+    """Find out whether each name is on offer or a file's, before time is spent on the others.
+
+    :raises UserError: when one is neither.
+    """
+    for name in names:
+        if name not in OFFERS:
+            find_kernel(name)
+
+
 def fetch_missing(names: Iterable[str]) -> None:
     """Fetch what the cache has not; what is there is not asked about again.
 
-    :param names: what is not on offer is a file's, and left alone.
+    :param names: what is not on offer is a file's, and has to be there.
+    :raises UserError: before anything is fetched, when one is neither.
     """
+    names = list(names)
+    check_names(names)
     at_hand = {guest.name for guest in list_guests() if guest.path}
     if missing := sorted({name for name in names if name in OFFERS} - at_hand):
         click.echo(f"vel2: fetching {', '.join(missing)} from Debian, once", err=True)

@@ -18,7 +18,7 @@ from vel2.cli.exits import EXIT_CODES_HELP, ExitCode
 from vel2.cli.guests import guests
 from vel2.cli.matrix import matrix
 from vel2.cli.run import run
-from vel2.cli.streams import drop_output, guard_streams
+from vel2.cli.streams import drop_output, guard_streams, show_notices
 from vel2.cli.version import print_version
 from vel2.errors import OutputError, UserError
 
@@ -70,6 +70,11 @@ def explain(error: BaseException) -> int:
         case BrokenPipeError():
             drop_output()
             return ExitCode.BROKEN_PIPE
+        case click.UsageError():
+            # Some of click's own are lists.
+            text = " ".join(error.format_message().split())
+            click.UsageError(text, error.ctx).show()
+            return error.exit_code
         case click.ClickException():
             error.show()
             return error.exit_code
@@ -118,6 +123,7 @@ for command in (bench, check, completion, demo, doctor, guests, matrix, run):
 def main() -> None:
     """Be the program, once it is loaded; `vel2.__main__` comes before."""
     guard_streams()
+    show_notices()
     for number in (signal.SIGTERM, signal.SIGHUP):
         # What nohup has us ignore stays ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:

@@ -13,6 +13,7 @@ from vel2.errors import UserError
 from vel2.machine.memory import format_bytes
 
 __all__ = (
+    "PATTERN",
     "SECONDS",
     "SIZE",
     "check_memory",
@@ -82,6 +83,27 @@ class SecondsType(click.FloatRange):
 
 
 SECONDS = SecondsType()
+
+
+class PatternType(click.ParamType[re.Pattern[str]]):
+    """A regular expression, in which ^ and $ match at lines."""
+
+    name = "regex"
+
+    def convert(
+        self,
+        value: str | re.Pattern[str],
+        param: click.Parameter | None,
+        context: click.Context | None,
+    ) -> re.Pattern[str]:
+        """Compile it; a bad one is a usage error of this option."""
+        try:
+            return re.compile(value, re.MULTILINE)
+        except re.error as error:
+            self.fail(f"{value!r} is no regular expression: {error}.", param, context)
+
+
+PATTERN = PatternType()
 
 
 def check_supported(option: str, value: str) -> None:

@@ -1,9 +1,10 @@
 """`vel2 run`: boot one kernel, or firmware, at virtual EL2."""
 
 import os
+import re
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -14,11 +15,12 @@ from vel2.cli.ending import conclude
 from vel2.cli.hints import KvmMode, Silence, check_without_vhe, domains_hint
 from vel2.cli.initrd import make_initrd, wants_shell, with_shell
 from vel2.cli.kernels import FIRMWARE, KERNEL
-from vel2.cli.options import check_memory, check_native, check_supported, vm_options
+from vel2.cli.options import PATTERN, check_memory, check_native, check_supported, vm_options
 from vel2.cli.report import Report, print_traps, require_writable
 from vel2.cli.session import Request, Session, make_session
 from vel2.cli.terminal import Terminal
 from vel2.errors import LaunchError, UserError
+from vel2.machine.console import ConsoleClosed
 from vel2.machine.devices import Disk, device_arguments
 from vel2.machine.domains import Domain
 from vel2.machine.loader import load_kernel
@@ -57,6 +59,12 @@ STDIN, STDOUT, STDERR = 0, 1, 2
     help="A disk (virtio), raw or qcow2; what the guest writes is kept with ,rw only.",
 )
 @click.option("--net", type=click.Choice(["user"]), help="A network (virtio): QEMU's own.")
+@click.option(
+    "--until",
+    type=PATTERN,
+    metavar="REGEX",
+    help="End the machine, and well, once its console has text that matches.",
+)
 @click.option("--traps", is_flag=True, help="Say in the end what trapped to EL2.")
 @vm_options(default_timeout=None)
 @click.argument("qemu_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- QEMU-ARGS]...")
@@ -70,6 +78,7 @@ def run(
     domains: tuple[Domain, ...],
     disks: tuple[str, ...],
     net: str | None,
+    until: re.Pattern[str] | None,
     traps: bool,
     memory: int,
     el2: str,
@@ -104,6 +113,11 @@ def run(
     check_native(context)
     check_memory(memory)
     require_writable(json_file, "the JSON result")
+    if qemu_arguments and not qemu_arguments[0].startswith("-"):
+        raise UserError(
+            f"{qemu_arguments[0]!r} belongs to no option; what comes after -- is for QEMU, and"
+            " begins with an option of QEMU's."
+        )
     if (kernel is None) == (firmware is None):
         raise UserError("what to boot is a --kernel or a --firmware; give one of them.")
     if firmware is not None and (initrd or append or domains):
@@ -138,11 +152,24 @@ def run(
         session.console.on_line(report.take)
         if not native:
             session.console.on_line(KvmMode(append))
+        if until is not None:
+            stop_at(session, until)
         # Standard output may be for the result.
         ended = attend(session, timeout, STDERR if str(json_file) == "-" else STDOUT)
     if traps and session.traps():
         print_traps(Terminal(to_stderr=True), session.traps(), session.sysreg_traps())
     conclude(context, report, session, ended, json_file)
+
+
+def stop_at(session: Session, pattern: re.Pattern[str]) -> None:
+    """Have the machine stopped when its console says something, a prompt too: no line need end."""
+
+    def attend_console() -> None:
+        with suppress(ConsoleClosed):  # it ended without that
+            session.console.wait_for(pattern, threading.TIMEOUT_MAX)
+            session.stop()
+
+    threading.Thread(target=attend_console, name="vel2-until", daemon=True).start()
 
 
 @contextmanager
@@ -154,10 +181,14 @@ def blaming(qemu_arguments: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except LaunchError as error:
-        complaints = [line for line in error.tail.splitlines() if ": " in line]
-        if not qemu_arguments or not complaints:
+        if not qemu_arguments or os.environ.get("VEL2_DEBUG"):
             raise
-        said = complaints[0].partition(": ")[2].rstrip(".")
+        if error.exit_status == 0:
+            raise UserError(
+                "QEMU made no machine of what follows --, but ended; ask for help, lists and"
+                " versions of qemu-system-aarch64 itself."
+            ) from error
+        said = error.complaint or error.summary
         raise UserError(f"QEMU refuses what follows --: {said}.") from error
 
 

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from vel2.arch.homes import Kind, Level
+from vel2.errors import UserError
 from vel2.machine.boot import entry_stub, load_guest
 from vel2.machine.console import Console
 from vel2.machine.domains import Domain
@@ -19,6 +20,8 @@ if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
     from vel2.control.counters import TrapCount
 
 __all__ = ("Request", "Session", "make_session")
+
+UNABLE = 3
 
 
 @dataclass(frozen=True)
@@ -205,8 +208,22 @@ class NestedSession:
             self._vm.__exit__(kind, error, traceback)
             self._traps, self._sysreg_traps = self._vm.traps(), self._vm.sysreg_traps()
             self._fatal = str(self._vm.fatal or "")
+            lacking = self._vm.lacking
         finally:
             self._vm.close()
+        if lacking and error is None:
+            raise self._unable(lacking)
+
+    def _unable(self, lacking: str) -> UserError:
+        """Say that L0 would not start, which is no fault of its own."""
+        if self._vm.config.qemu_arguments:
+            return UserError(
+                f"what follows -- makes a machine without {lacking}, which vel2 needs; leave -cpu"
+                " out, or take features from `-cpu max`, as in -cpu max,sve=off."
+            )
+        error = UserError(f"QEMU's machine lacks {lacking}; `vel2 doctor` says what to do.")
+        error.exit_code = UNABLE
+        return error
 
     def wait(self, timeout: float | None = None) -> MachineExit:
         """Wait for the end; when `timeout` seconds have passed, end the machine."""

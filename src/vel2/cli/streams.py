@@ -6,14 +6,17 @@ not a mistake and stays what it is.
 """
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
+import click
+
 from vel2.errors import OutputError
 
-__all__ = ("drop_output", "guard_streams")
+__all__ = ("drop_output", "guard_streams", "show_notices")
 
 STDOUT, STDERR = 1, 2
 
@@ -59,6 +62,27 @@ def guard_streams() -> None:
         sys.stdout = _wrapped(Guarded(STDOUT, _raise), sys.stdout)
     if isinstance(sys.stderr, io.TextIOWrapper):
         sys.stderr = _wrapped(Guarded(STDERR, _forget), sys.stderr)
+
+
+class Notices(logging.Handler):
+    """What the rooms below say of their progress, on standard error, each sentence once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it, if it is new."""
+        if (text := record.getMessage()) not in self._said:
+            self._said.add(text)
+            click.echo(f"vel2: {text}", err=True)
+
+
+def show_notices() -> None:
+    """Let the rooms be heard: what takes long says so."""
+    log = logging.getLogger("vel2")
+    log.setLevel(logging.INFO)
+    log.addHandler(Notices())
 
 
 def drop_output() -> None:

@@ -5,7 +5,7 @@ bottom of RAM, L0's block above L1's part. L0 is entered at real EL2 and enters 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +15,7 @@ from vel2.control import counters
 from vel2.control.counters import TrapCount
 from vel2.control.watch import Hang, Watch, progress
 from vel2.errors import UserError
-from vel2.hyp import ahead, image, layout
+from vel2.hyp import ahead, image, layout, start
 from vel2.hyp import state as resident
 from vel2.hyp.outcome import Fatal, Stop
 from vel2.machine.admission import admit_devices
@@ -44,6 +44,16 @@ HIDDEN_BASES = frozenset({UART1_BASE})
 HIDDEN_KINDS = frozenset({RegionKind.FW_CFG, RegionKind.SMMU})
 """fw_cfg writes to any physical address on request; the SMMU bounds what other devices reach."""
 FIXED_SEEDS = Seeds(rng=bytes(range(64)), kaslr=0x5EED)
+LACKING = {
+    start.NEEDS_NV2: "FEAT_NV2",
+    start.NEEDS_VHE: "FEAT_VHE",
+    start.NEEDS_GICV3: "the GICv3 system registers",
+    start.NEEDS_POOL: "enough memory for L0's tables",
+    start.NEEDS_ECV: "FEAT_ECV",
+    start.NEEDS_GIC: "a GICv3 that L0 can take over",
+    start.NEEDS_SMMU: "an SMMUv3 that L0 can take over",
+}
+"""What `hyp.start` asks for and did not find."""
 PAGE_BYTES = 0x1000
 QEMU_TREE_BYTES = 1 * MIB
 """What QEMU writes to the start of RAM, most of it empty."""
@@ -127,18 +137,20 @@ class Vm:
             )
         self.l0_base = RAM_BASE + l1_bytes
         self.l0_bytes = layout.l0_bytes(l1_bytes)
-        self.image = image.build(self.l0_base)
         machine = MachineConfig(
             memory_bytes=l1_bytes + self.l0_bytes,
             cpu=self.config.cpu,
             deterministic=self.config.deterministic,
-            entry=self.image.symbols["entry"],
             firmware=self.config.firmware,
             smmu=True,
             start_paused=True,
             extra_arguments=self.config.qemu_arguments,
         )
+        # Whether QEMU makes such a machine is known at once; compiling takes its time.
         tree = qemu_device_tree(machine)
+        check_map(read_memory_map(tree))
+        self.image = image.build(self.l0_base)
+        machine = replace(machine, entry=self.image.symbols["entry"])
         self.memory = GuestMemory(machine.memory_bytes)
         try:
             self._load(tree)
@@ -151,7 +163,6 @@ class Vm:
         """Put everything into RAM."""
         config = self.config
         memory_map = read_memory_map(tree)
-        check_map(memory_map)
         seeds = FIXED_SEEDS if config.deterministic else Seeds()
         hidden = [region.path for region in memory_map.regions if is_hidden(region)]
         entry_pc, entry_x0 = memory_map.one(RegionKind.FLASH).base, 0
@@ -254,7 +265,8 @@ class Vm:
         if self.config.firmware is not None:
             # QEMU has put its own tree there, which names what is L0's.
             self.memory.write(RAM_BASE, self._firmware_tree.ljust(QEMU_TREE_BYTES, b"\0"))
-        self._machine.monitor.execute("cont")
+        if not self._machine.config.waits:
+            self._machine.monitor.execute("cont")
 
     def _progress(self) -> tuple[int, ...]:
         return progress(self.vcpu(), self.state.pool_used)
@@ -314,6 +326,14 @@ class Vm:
             vm.fatal_far,
             where,
         )
+
+    @property
+    def lacking(self) -> str:
+        """What the machine below has not, so that L0 would not start; empty when it has all."""
+        vm = self.state
+        if vm.fatal_code != Fatal.BAD_MACHINE:
+            return ""
+        return LACKING.get(vm.fatal_detail & 0xFF, f"what it needs ({vm.fatal_detail:#x})")
 
     def traps(self) -> list[TrapCount]:
         """Give the traps taken so far, by exception class and context."""

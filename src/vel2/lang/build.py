@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from vel2.lang.llvm import HardwareWriter
 from vel2.lang.llvm_simulated import SimulatedWriter
 from vel2.lang.lower import lower_module
 from vel2.lang.target import AARCH64, FEATURES, aarch64_machine, compile_aarch64
+
+LOG = logging.getLogger(__name__)
 
 Root = Callable[..., Any]
 
@@ -51,6 +54,7 @@ def build_object(
     key = cache.key_of(roots, f"{mode} {optimization} {check_bounds}") if use_cache else None
     elf = cache.load(key) if key is not None else None
     if elf is None:
+        LOG.info("compiling, which takes some seconds; the result is kept for the next time")
         text = llvm_text(lower_module(*roots), mode, optimization, check_bounds=check_bounds)
         elf = compile_aarch64(text, mode, optimization).elf
         if key is not None:

@@ -74,6 +74,8 @@ USER_FOLDERS = ("/machine/peripheral", "/machine/peripheral-anon")
 BOARD_FOLDERS = (MACHINE, "/machine/unattached")
 IOMMU_PLATFORM = "iommu_platform"
 MACHINE_SETTINGS = (
+    ("virtualization", True, "vel2 runs at EL2"),
+    ("secure", False, "vel2 starts at EL2 and not at EL3"),
     ("iommu", "smmuv3", "without that SMMU a device's DMA would reach vel2's memory"),
     ("default-bus-bypass-iommu", False, "it takes PCI devices away from vel2's SMMU"),
     ("gic-version", "3", "GICv3 is what vel2 knows"),
@@ -115,10 +117,14 @@ def admit_devices(monitor: Qmp) -> None:
         for path, kind in _children(monitor, folder):
             _admit(monitor, path, kind)
     # What an option made the board add, or a device that was asked for.
+    cpus = 0
     for folder in BOARD_FOLDERS:
         for _, kind in _children(monitor, folder):
+            cpus += _is_cpu(kind)
             if kind not in BOARD_KINDS | PCI_KINDS | {SYSTEM_BUS} and not _is_cpu(kind):
                 raise _unknown(kind)
+    if cpus > 1:
+        raise UserError(f"the machine has {cpus} CPUs, and vel2 has one yet; leave -smp out.")
 
 
 def _admit(monitor: Qmp, path: str, kind: str) -> None:

@@ -1,5 +1,6 @@
 """What machine to build, and the QEMU options that build it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,15 @@ DEFAULT_CPU = "max,pauth-impdef=on,sve256=on,sme=off"
 
 DETERMINISTIC_RTC = "base=2026-01-01T00:00:00,clock=vm"
 MIB = 1 << 20
+IMPOSSIBLE = {
+    "daemonize": "the machine ends with vel2",
+    "preconfig": "vel2 needs the machine whole when QEMU first answers",
+    "incoming": "what vel2 puts into its memory would be overwritten",
+    "loadvm": "what vel2 puts into its memory would be overwritten",
+}
+"""Options of QEMU that take the machine out of our hands, and why they are refused."""
+CONTROLS = ("s", "gdb", "monitor", "mon", "qmp", "qmp-pretty")
+"""Options by which somebody else can let a stopped machine go on."""
 MAX_CPUS = 512  # what `virt` with GICv3 takes
 
 
@@ -50,7 +60,20 @@ class MachineConfig:
     start_paused: bool = False
     extra_arguments: tuple[str, ...] = ()
 
+    @property
+    def waits(self) -> bool:
+        """Whether the machine stays stopped before its first instruction, for a debugger."""
+        return has_option(self.extra_arguments, "S")
+
     def __post_init__(self) -> None:
+        for name, why in IMPOSSIBLE.items():
+            if has_option(self.extra_arguments, name):
+                raise UserError(f"QEMU's -{name} cannot be had under vel2: {why}; leave it out.")
+        if self.waits and not has_option(self.extra_arguments, *CONTROLS):
+            raise UserError(
+                "-S stops the machine before its first instruction, and nothing would let it go on;"
+                " give -s (a port for gdb) with it, or -gdb, -monitor or -qmp."
+            )
         if self.memory_bytes <= 0 or self.memory_bytes % MIB:
             raise UserError(
                 f"a machine cannot have {format_size(self.memory_bytes)} of memory; "
@@ -67,6 +90,12 @@ class MachineConfig:
                 f"the entry point {self.entry:#x} is outside RAM, which has "
                 f"{format_bytes(self.memory_bytes)} from {RAM_BASE:#x}."
             )
+
+
+def has_option(arguments: Sequence[str], *names: str) -> bool:
+    """Whether QEMU's command line has one of these options; two dashes are as good as one."""
+    spellings = {f"{dashes}{name}" for dashes in ("-", "--") for name in names}
+    return not spellings.isdisjoint(arguments)
 
 
 def machine_arguments(config: MachineConfig) -> list[str]:

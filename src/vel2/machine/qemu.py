@@ -274,7 +274,7 @@ class Machine:
         self._monitor = Monitor(client, asyncio.get_running_loop())
         limit_files(process.pid, await client.execute("query-block"))
         collecting = asyncio.create_task(self._monitor.collect(listener))
-        if not self.config.start_paused:
+        if not self.config.start_paused and not self.config.waits:
             with contextlib.suppress(QMPError, EOFError, OSError):  # its end is seen below
                 await client.execute("cont")
         self._started.set_result(None)

@@ -12,7 +12,7 @@ from vel2.cli.ending import conclude, verdict
 from vel2.cli.exits import ExitCode
 from vel2.cli.report import Report
 from vel2.control.counters import TrapCount
-from vel2.machine.console import Line
+from vel2.machine.console import Console, Line
 from vel2.machine.outcome import ExitReason, MachineExit
 
 OFF = ExitReason.SHUTDOWN
@@ -45,6 +45,7 @@ class Ended:
 
     def __init__(self, fatal: str = "") -> None:
         self.fatal = lambda: fatal
+        self.console = Console()
 
     def traps(self) -> list[TrapCount]:
         return [TrapCount("0x1a ERET", "vEL2", 2)]

@@ -78,6 +78,15 @@ def test_devices_that_keep_to_l1(arguments: tuple[str, ...], tmp_path: Path) -> 
         (("-device", "virtio-balloon-pci,disable-legacy=on"), UNKNOWN.format("virtio-balloon-pci")),
         (("-device", "ramfb"), UNKNOWN.format("ramfb")),
         (("-device", "pxb-pcie,bus_nr=8,bypass_iommu=on"), UNKNOWN.format("pxb-pcie")),
+        (("-smp", "2"), "the machine has 2 CPUs, and vel2 has one yet; leave -smp out."),
+        (
+            ("-machine", "virtualization=off"),
+            "the machine has virtualization=off, but vel2 runs at EL2; leave virtualization= out.",
+        ),
+        (
+            ("-machine", "secure=on"),
+            "the machine has secure=on, but vel2 starts at EL2 and not at EL3; leave secure= out.",
+        ),
         (
             ("-device", "virtio-rng-device"),
             "QEMU's device virtio-rng-device is on virtio-mmio, where no SMMU keeps it from vel2's"

@@ -93,12 +93,57 @@ def test_bad_configurations_are_refused(arguments: dict[str, int], sentence: str
 
 
 def test_launch_error_shows_command_status_and_tail() -> None:
+    """In a sentence; the page is for who debugs."""
     error = LaunchError("QEMU did not start", ["qemu", "-M", "a b"], 1, "bad\nworse\n")
     assert str(error) == (
-        "QEMU did not start (exit status 1)\ncommand: qemu -M 'a b'\nlast output:\n  bad\n  worse"
+        "QEMU did not start (exit status 1): bad; VEL2_DEBUG=1 shows its command line."
     )
+    assert error.page == "command: qemu -M 'a b'\nlast output:\n  bad\n  worse"
+    assert error.__notes__ == [error.page]
     assert error.exit_code == 3
-    assert str(LaunchError("Slow", ["qemu"], None)) == "Slow (still running)\ncommand: qemu"
+    slow = LaunchError("Slow", ["qemu"], None)
+    assert str(slow) == "Slow (still running); VEL2_DEBUG=1 shows its command line."
+
+
+@pytest.mark.parametrize(
+    ("tail", "complaint"),
+    [
+        ("qemu-system-aarch64: -x: invalid option", "-x: invalid option"),
+        ("/opt/qemu-11.1/bin/qemu: -x: bad.\n", "-x: bad"),
+        (
+            "qemu-system-aarch64: -global x: warning: short form\nPlease use x=on instead\n"
+            "qemu-system-aarch64: -global x: Invalid parameter 'x'\n",
+            "-global x: Invalid parameter 'x'",
+        ),
+        (
+            "qemu-system-aarch64: -m lots: Parameter 'size' expects\nOptional suffix: k, M\n",
+            "-m lots: Parameter 'size' expects",
+        ),
+        ("", ""),
+    ],
+)
+def test_what_qemu_complains_of(tail: str, complaint: str) -> None:
+    assert LaunchError("QEMU did not start", ["qemu"], 1, tail).complaint == complaint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("-daemonize",), "-daemonize"),
+        (("--daemonize",), "-daemonize"),
+        (("-incoming", "defer"), "-incoming"),
+        (("-S",), "-S stops the machine"),
+        (("--S", "-nographic"), "-S stops the machine"),
+    ],
+)
+def test_options_that_take_the_machine_away(arguments: tuple[str, ...], named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        MachineConfig(memory_bytes=MIB, extra_arguments=arguments)
+
+
+def test_a_machine_may_wait_for_a_debugger() -> None:
+    assert MachineConfig(memory_bytes=MIB, extra_arguments=("-S", "-s")).waits
+    assert not MachineConfig(memory_bytes=MIB, extra_arguments=("-s",)).waits
 
 
 def test_a_kernel_that_boots_after_a_panic_answers_for_itself() -> None:
