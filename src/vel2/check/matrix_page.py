@@ -17,7 +17,7 @@ PAGE = Template("""\
 <title>$title</title>
 <style>
 :root { color-scheme: light dark; }
-body { font: 16px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; }
+body { font: 16px/1.45 system-ui, sans-serif; margin: auto; max-width: 60rem; padding: 2rem; }
 table { border-collapse: collapse; }
 th, td { border: 1px solid #8886; padding: .3rem .8rem; text-align: left; }
 td.pass { background: #2a82; }
