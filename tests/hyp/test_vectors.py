@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from unicorn import arm64_const as arm64
 
 from tests.hyp.rig import Rig, fresh_rig
-from tests.hyp.test_exception import IL, PSTATES, TGE
+from tests.hyp.test_exception import PSTATES, TGE
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.hyp import image, trap
+from vel2.hyp.exception import EL0T, EL2H, EL2T
 from vel2.hyp.layout import PCPU_OFFSET, VCPU_IN_PCPU, VNCR_IN_PCPU
 from vel2.hyp.state import (
     CONTEXT_VEL2,
@@ -185,8 +186,8 @@ def is_plain(state: State) -> bool:
     """Whether nothing is left to do but to return: these are not to cost a save of everything."""
     if state.esr != PLAIN or state.slow or state.mdscr != state.page_mdscr:
         return False
-    rig = by_resident_code(state)
-    return bool(rig.vcpu.context == CONTEXT_VEL2 and not (rig.vcpu.pstate & ~state.spsr) & IL)
+    mode = state.spsr & 0b1_1111
+    return mode in (EL2T, EL2H) or (mode == EL0T and state.tge == TGE)
 
 
 @pytest.mark.parametrize("slow", SLOW)

@@ -261,9 +261,7 @@ def test_debug_on_a_machine_without_a_pmu() -> None:
 
 
 def test_a_payload_that_is_not_there() -> None:
-    with pytest.raises(
-        UserError, match="there is no payload nothing; give one of debug, exceptions"
-    ):
+    with pytest.raises(UserError, match="there is no payload nothing; give one of classes, debug"):
         build_payload("nothing")
 
 
