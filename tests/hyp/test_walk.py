@@ -244,6 +244,25 @@ def test_each_granule_maps(tg0: int, sl0: int, size: int, depth: int, shift: int
     check_leaf(rig, expected)
 
 
+@pytest.mark.parametrize(("ps", "bits"), [(0, 32), (1, 36), (2, 40), (3, 42), (4, 44)])
+def test_each_limit_of_the_output_size(ps: int, bits: int) -> None:
+    """Show where VTCR_EL2.PS ends what L1's tables may name: its root, a table, a leaf."""
+    gib, vtcr = 1 << 30, vtcr_of(0, 1, 39, ps)
+    attributes = 1 << 10 | 3 << 6
+    rig = fresh_rig(48)
+
+    def fsc(root: int, entry: int) -> int:
+        rig.store(RAM_BASE, entry)
+        rig.run(walk.guest_stage2, rig.vm, rig.vcpu.walk, root, vtcr, 0)
+        return rig.vcpu.walk.fsc
+
+    assert fsc(RAM_BASE, (1 << bits) - gib | attributes | 1) == NO_FAULT
+    assert fsc(RAM_BASE, 1 << bits | attributes | 1) == 0x01
+    assert fsc(RAM_BASE, 2 << bits | attributes | 1) == 0x01
+    assert fsc(RAM_BASE, 1 << bits | 3) == 0x01
+    assert fsc(1 << bits, 0) == 0x00
+
+
 def test_a_table_in_l0_is_an_external_abort_and_is_not_read() -> None:
     """Show that L1 cannot make the walk look at L0's memory, whatever L0 has there."""
     rig = fresh_rig()
