@@ -45,7 +45,7 @@ def without_levels(traps: Traps) -> Counter[str]:
 
 def test_the_log_tells_what_l0_counts(tmp_path: Path) -> None:
     """Of vel2 both are known, so the way in which KVM's traps are counted can be checked."""
-    fetch_missing(["6.12"])
+    fetch_missing(["6.12", "busybox"])
     payload = build_payload(20, ["null", "hypercall", "mmio_read", "self_sgi"])
     configuration = CONFIGURATIONS["vhe-nv2"]
     request = Request(configuration, load_kernel(guest_path("6.12")), payload)

@@ -116,7 +116,7 @@ def test_an_l0_that_does_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:
         raise SubsetError("there is no resident sorrow")
 
     monkeypatch.setattr(image, "build", build)
-    result = CliRunner().invoke(vel2, ["bench", "--l1", "no such file", "--only", "null"])
+    result = CliRunner().invoke(vel2, ["bench", "--l1", "6.12", "--only", "null"])
     assert (result.exit_code, result.stderr) == (2, "vel2: there is no resident sorrow\n")
 
 
