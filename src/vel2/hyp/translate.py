@@ -13,45 +13,46 @@ from vel2.arch.descriptors import GRANULE_4K, GRANULE_16K, GRANULE_64K
 from vel2.arch.homes import SWITCHED
 from vel2.lang import inline, resident, u64
 
-SCTLR1 = sr.SCTLR_EL1
-SCTLR2 = sr.SCTLR_EL2
-TCR1 = sr.TCR_EL1
-TCR2 = sr.TCR_EL2
+TCR_EL1, TCR_EL2 = sr.TCR_EL1, sr.TCR_EL2
+CPACR_EL1, CPTR_EL2 = sr.CPACR_EL1, sr.CPTR_EL2
 
-SCTLR_SHARED = 0
+SCTLR_SHARED = sr.SCTLR_EL2.compose(
+    M=1, A=1, C=1, SA=1, nAA=1, EOS=1, EnDB=1, I=1, WXN=1, IESB=1, EIS=1, EE=1,
+    EnDA=1, EnIB=1, EnIA=1, ITFSB=1, BT=1, DSSBS=1,
+)  # fmt: skip
 """Bits that mean the same at the same place. What is left out concerns EL0, which E2H=0 has not."""
-for _field in (
-    SCTLR2.M, SCTLR2.A, SCTLR2.C, SCTLR2.SA, SCTLR2.nAA, SCTLR2.EOS, SCTLR2.EnDB, SCTLR2.I,
-    SCTLR2.WXN, SCTLR2.IESB, SCTLR2.EIS, SCTLR2.EE, SCTLR2.EnDA, SCTLR2.EnIB, SCTLR2.EnIA,
-    SCTLR2.ITFSB, SCTLR2.BT, SCTLR2.DSSBS,
-):  # fmt: skip
-    SCTLR_SHARED |= _field.mask
-SCTLR_FIXED = SCTLR1.compose(
+SCTLR_FIXED = sr.SCTLR_EL1.compose(
     SA0=0, CP15BEN=1, nTWI=1, nTWE=1, UCT=1, DZE=1, UCI=1, SPAN=1, TSCXT=0, nTLSMD=1, LSMAOE=1
 )
 """EL1-only bits, so set that nothing traps or differs for code that believes it is at EL2."""
 
 TTBR_ASID = sr.TTBR0_EL1.ASID.mask
-TCR_SAME_PLACE = TCR1.T0SZ.mask | TCR1.IRGN0.mask | TCR1.ORGN0.mask | TCR1.SH0.mask | TCR1.TG0.mask
+TCR_SAME_PLACE = (
+    TCR_EL1.T0SZ.mask
+    | TCR_EL1.IRGN0.mask
+    | TCR_EL1.ORGN0.mask
+    | TCR_EL1.SH0.mask
+    | TCR_EL1.TG0.mask
+)
 TCR_MOVED = (
-    (TCR2.PS, TCR1.IPS),
-    (TCR2.TBI, TCR1.TBI0),
-    (TCR2.HA, TCR1.HA),
-    (TCR2.HD, TCR1.HD),
-    (TCR2.HPD, TCR1.HPD0),
-    (TCR2.HWU59, TCR1.HWU059),
-    (TCR2.HWU60, TCR1.HWU060),
-    (TCR2.HWU61, TCR1.HWU061),
-    (TCR2.HWU62, TCR1.HWU062),
-    (TCR2.TBID, TCR1.TBID0),
-    (TCR2.TCMA, TCR1.TCMA0),
-    (TCR2.DS, TCR1.DS),
-    (TCR2.MTX, TCR1.MTX0),
-    (TCR2.T0SZ, TCR1.T1SZ),
-    (TCR2.TBI, TCR1.TBI1),
-    (TCR2.TBID, TCR1.TBID1),
-    (TCR2.TCMA, TCR1.TCMA1),
-    (TCR2.MTX, TCR1.MTX1),
+    (TCR_EL2.PS, TCR_EL1.IPS),
+    (TCR_EL2.TBI, TCR_EL1.TBI0),
+    (TCR_EL2.HA, TCR_EL1.HA),
+    (TCR_EL2.HD, TCR_EL1.HD),
+    (TCR_EL2.HPD, TCR_EL1.HPD0),
+    (TCR_EL2.HWU59, TCR_EL1.HWU059),
+    (TCR_EL2.HWU60, TCR_EL1.HWU060),
+    (TCR_EL2.HWU61, TCR_EL1.HWU061),
+    (TCR_EL2.HWU62, TCR_EL1.HWU062),
+    (TCR_EL2.TBID, TCR_EL1.TBID0),
+    (TCR_EL2.TCMA, TCR_EL1.TCMA0),
+    (TCR_EL2.DS, TCR_EL1.DS),
+    (TCR_EL2.MTX, TCR_EL1.MTX0),
+    (TCR_EL2.T0SZ, TCR_EL1.T1SZ),
+    (TCR_EL2.TBI, TCR_EL1.TBI1),
+    (TCR_EL2.TBID, TCR_EL1.TBID1),
+    (TCR_EL2.TCMA, TCR_EL1.TCMA1),
+    (TCR_EL2.MTX, TCR_EL1.MTX1),
 )
 """Each field of TCR_EL2 and where TCR_EL1 has it.
 
@@ -60,8 +61,6 @@ The upper half of EL1 gets the lower one's: with E2H=0 there is one range, and a
 """
 TG1_OF_TG0 = (GRANULE_4K.TG1, GRANULE_64K.TG1, GRANULE_16K.TG1, GRANULE_4K.TG1)
 
-CPACR1 = sr.CPACR_EL1
-CPTR2 = sr.CPTR_EL2
 TRAP_NEITHER = 0b11
 """FPEN, ZEN, SMEN: access from EL1 and EL0 is not trapped."""
 
@@ -75,8 +74,8 @@ def sctlr_el2_to_el1(sctlr_el2: u64) -> u64:
 @resident
 def tcr_el2_to_el1(tcr_el2: u64) -> u64:
     """Give TCR_EL1 for TCR_EL2 (E2H=0): both halves are alike, and the upper is not walked."""
-    tcr_el1 = tcr_el2 & TCR_SAME_PLACE | TCR1.EPD1.mask
-    tcr_el1 = tcr_el1 | TCR1.TG1.put(TG1_OF_TG0[TCR2.TG0.get(tcr_el2)])
+    tcr_el1 = tcr_el2 & TCR_SAME_PLACE | TCR_EL1.EPD1.mask
+    tcr_el1 = tcr_el1 | TCR_EL1.TG1.put(TG1_OF_TG0[TCR_EL2.TG0.get(tcr_el2)])
     for source, target in TCR_MOVED:
         tcr_el1 = tcr_el1 | target.put(source.get(tcr_el2))
     return tcr_el1
@@ -92,21 +91,21 @@ def ttbr0_el2_to_el1(ttbr0_el2: u64) -> u64:
 def cptr_el2_to_cpacr_el1(cptr_el2: u64) -> u64:
     """Give CPACR_EL1 for CPTR_EL2 (E2H=0): a set trap bit is an enable field of 0b00."""
     cpacr = u64(0)
-    if cptr_el2 & CPTR2.TFP.mask == 0:
-        cpacr = cpacr | CPACR1.FPEN.put(TRAP_NEITHER)
-    if cptr_el2 & CPTR2.TZ.mask == 0:
-        cpacr = cpacr | CPACR1.ZEN.put(TRAP_NEITHER)
-    if cptr_el2 & CPTR2.TSM.mask == 0:
-        cpacr = cpacr | CPACR1.SMEN.put(TRAP_NEITHER)
-    if cptr_el2 & CPTR2.TTA.mask:
-        cpacr = cpacr | CPACR1.TTA.mask
+    if cptr_el2 & CPTR_EL2.TFP.mask == 0:
+        cpacr = cpacr | CPACR_EL1.FPEN.put(TRAP_NEITHER)
+    if cptr_el2 & CPTR_EL2.TZ.mask == 0:
+        cpacr = cpacr | CPACR_EL1.ZEN.put(TRAP_NEITHER)
+    if cptr_el2 & CPTR_EL2.TSM.mask == 0:
+        cpacr = cpacr | CPACR_EL1.SMEN.put(TRAP_NEITHER)
+    if cptr_el2 & CPTR_EL2.TTA.mask:
+        cpacr = cpacr | CPACR_EL1.TTA.mask
     return cpacr
 
 
 @inline
 def cptr_el2_to_e2h(cptr_el2: u64) -> u64:
     """Give CPTR_EL2 in its E2H=1 layout, for the one question that routing asks."""
-    return cptr_el2_to_cpacr_el1(cptr_el2) | cptr_el2 & (CPTR2.TCPAC.mask | CPTR2.TAM.mask)
+    return cptr_el2_to_cpacr_el1(cptr_el2) | cptr_el2 & (CPTR_EL2.TCPAC.mask | CPTR_EL2.TAM.mask)
 
 
 @inline

@@ -41,12 +41,12 @@ SHAPES = (
 )
 """T0SZ at, within and beyond its limits, with TG0: the limits are others with 64 KiB granules."""
 LEAST_32_BITS = 32
-TCR2, TCR1 = sr.TCR_EL2, sr.TCR_EL1
+TCR_EL1, TCR_EL2 = sr.TCR_EL1, sr.TCR_EL2
 WITHOUT_E2H = tuple(
-    TCR2.res1 | TCR2.compose(TBI=tbi, TBID=tbid) for tbi, tbid in ((0, 0), (1, 0), (1, 1))
+    TCR_EL2.res1 | TCR_EL2.compose(TBI=tbi, TBID=tbid) for tbi, tbid in ((0, 0), (1, 0), (1, 1))
 )
 WITH_E2H = tuple(
-    TCR1.compose(TBI0=tbi & 1, TBI1=tbi >> 1, TBID0=tbid & 1, TBID1=tbid >> 1)
+    TCR_EL1.compose(TBI0=tbi & 1, TBI1=tbi >> 1, TBID0=tbid & 1, TBID1=tbid >> 1)
     for tbi, tbid in ((0, 0), (1, 0), (2, 0), (3, 0), (3, 3))
 )
 OPERATIONS = (
@@ -69,13 +69,16 @@ def set_size(size: u64, granule: u64, which: u64) -> bool:
                     tg1 = 3
                 elif granule == 2:
                     tg1 = 1
-                sizes = TCR1.T0SZ.put(size) | TCR1.T1SZ.put(size)
-                msr(sr.TCR_EL2_E2H, value | sizes | TCR1.TG0.put(granule) | TCR1.TG1.put(tg1))
+                sizes = TCR_EL1.T0SZ.put(size) | TCR_EL1.T1SZ.put(size)
+                msr(
+                    sr.TCR_EL2_E2H,
+                    value | sizes | TCR_EL1.TG0.put(granule) | TCR_EL1.TG1.put(tg1),
+                )
     else:
         for n, value in enumerate(WITHOUT_E2H):
             if n == which:
                 found = True
-                msr(sr.TCR_EL2, value | TCR2.T0SZ.put(size) | TCR2.TG0.put(granule))
+                msr(sr.TCR_EL2, value | TCR_EL2.T0SZ.put(size) | TCR_EL2.TG0.put(granule))
     isb()
     return found
 
