@@ -20,7 +20,6 @@ from tests.hyp import ordering
 from vel2.arch import insn
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
-from vel2.arch.homes import switched
 from vel2.hyp import (
     a64,
     ahead,
@@ -47,6 +46,7 @@ from vel2.hyp import (
     trap,
     walk,
 )
+from vel2.hyp.homes import switched
 from vel2.hyp.state import (
     GUEST_NVHE,
     GUEST_VHE,
@@ -59,7 +59,6 @@ from vel2.hyp.state import (
     Vm,
     VncrPage,
 )
-from vel2.hyp.translate import TRANSLATIONS
 from vel2.lang import SimulatedAbort, extern, resident, u64
 from vel2.lang.jit import Jit
 from vel2.lang.sim import ORDERING, ORDERING_KEY, Simulation
@@ -474,7 +473,7 @@ class Rig:
         """Write the register of vEL2 that one of hardware's EL1 registers carries."""
         row = switched(register)
         self.vcpu.vel2.el1[row.index] = value
-        self[register] = value if self.vcpu.e2h else TRANSLATIONS[row.index](value)
+        self[register] = value if self.vcpu.e2h else row.to_el1(value)
 
     def instructions(self) -> list[Op]:
         """Give the system instructions that the last `run` executed, without barriers."""

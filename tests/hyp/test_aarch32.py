@@ -8,8 +8,8 @@ from tests.hyp.rig import Rig, fresh_rig
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.esr import EC, ISS_CP_32, ISS_CP_64, ESR_ELx
-from vel2.arch.homes import in_memory
 from vel2.hyp import aarch32, context, trap
+from vel2.hyp.homes import in_memory
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2
 
 USER = 0x1D0

@@ -20,8 +20,8 @@ from tests.hyp.rig import RAM_BASE, TABLES_BYTES, Rig, buffers, fresh_rig
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.esr import EC, ESR_ELx
-from vel2.arch.homes import in_memory
 from vel2.hyp import a64, ahead, places, trap
+from vel2.hyp.homes import in_memory
 from vel2.hyp.state import BARREN, LEVEL_NV, LEVEL_NV2, Vcpu
 
 CODE = RAM_BASE + 0x1000

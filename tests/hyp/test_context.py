@@ -13,8 +13,8 @@ from tests.hyp.rig import Rig, every_kind, fresh_rig, rig_of
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.esr import EC, ESR_ELx
-from vel2.arch.homes import SWITCHED
 from vel2.hyp import context, trap
+from vel2.hyp.homes import SWITCHED
 from vel2.hyp.state import (
     CONTEXT_VEL1,
     CONTEXT_VEL2,

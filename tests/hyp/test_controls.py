@@ -9,8 +9,8 @@ from tests.hyp.draw import WORDS
 from tests.hyp.rig import fresh_rig
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Reserved
-from vel2.arch.homes import in_memory, switched
 from vel2.hyp import context
+from vel2.hyp.homes import in_memory, switched
 
 HCR = sr.HCR_EL2
 ALWAYS = ("VM", "RW", "TSC", "TID3", "TACR", "TIDCP", "TLOR")

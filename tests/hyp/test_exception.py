@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.hyp.rig import Rig, fresh_rig
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ESR_ELx
-from vel2.arch.homes import switched
 from vel2.hyp import context, exception, trap
+from vel2.hyp.homes import switched
 from vel2.hyp.outcome import Fatal
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, LEVEL_NV
 

@@ -9,8 +9,8 @@ from tests.hyp.draw import WORDS
 from tests.hyp.rig import Rig, fresh_rig
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ESR_ELx
-from vel2.arch.homes import slot
 from vel2.hyp import context, extended, trap
+from vel2.hyp.homes import slot
 from vel2.hyp.state import HCRX_LOADED, id_index
 
 HCRX = sr.HCRX_EL2

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from vel2.arch.gicv3 import FIRST_LPI, MAX_LPI_BITS
-from vel2.arch.homes import CONTEXT_MEMORY, SWITCHED
 from vel2.hyp import layout
 from vel2.hyp.gicstate import ITT_BYTES, MAX_DEVICES, Gic
+from vel2.hyp.homes import CONTEXT_MEMORY, SWITCHED
 from vel2.hyp.state import (
     ID_REGISTERS,
     MAX_REDISTRIBUTORS,

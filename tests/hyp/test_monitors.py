@@ -14,9 +14,9 @@ from tests.hyp.rig import Rig, init_id_registers
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding, Register
 from vel2.arch.esr import EC, ESR_ELx
-from vel2.arch.homes import in_memory
 from vel2.hyp import context, monitors, selectors, trap
 from vel2.hyp.el2regs import QUIET_MDSCR
+from vel2.hyp.homes import in_memory
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, GUEST_VHE, LEVEL_NV
 
 N = 6

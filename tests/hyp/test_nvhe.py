@@ -8,8 +8,8 @@ from tests.hyp.draw import WORDS
 from tests.hyp.rig import fresh_rig
 from tests.hyp.test_context import FILES, hardware, put_hardware, put_vel1
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import SWITCHED
 from vel2.hyp import context, translate
+from vel2.hyp.homes import SWITCHED
 
 DIRECT = ("ELR_EL2", "SPSR_EL2", "ESR_EL2", "FAR_EL2", "SP_EL2")
 """What an nVHE guest writes without a trap: hardware has the truth while vEL2 runs."""

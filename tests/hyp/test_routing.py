@@ -8,9 +8,9 @@ from tests.hyp.rig import Rig, fresh_rig
 from vel2.arch import controls as arch_controls
 from vel2.arch import sysregs as sr
 from vel2.arch.features import HIDDEN_REGISTERS
-from vel2.arch.homes import in_memory, switched
 from vel2.hyp import routing
 from vel2.hyp.controls import HCR_FROM_L1
+from vel2.hyp.homes import in_memory, switched
 
 IRREGULAR = {"HPMN", "SPMACCESSR"}
 """Controls that are more than bits: `monitors` decides one, the other's registers are hidden."""

@@ -12,8 +12,8 @@ from tests.hyp import ordering
 from tests.hyp.rig import KINDS, Op, RecordingSimulation, every_kind, stand_ins
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
-from vel2.arch.homes import slot
 from vel2.hyp import controls, idregs, its, layout, smmu, start
+from vel2.hyp.homes import slot
 from vel2.hyp.state import (
     CONTEXT_VEL2,
     GUEST_NVHE,

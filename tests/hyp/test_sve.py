@@ -5,8 +5,8 @@ import pytest
 from tests.hyp.rig import Rig, fresh_rig
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ESR_ELx
-from vel2.arch.homes import switched
 from vel2.hyp import context, controls, sve, trap
+from vel2.hyp.homes import switched
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import GUEST_NVHE, GUEST_VHE, LEVEL_NV, LEVEL_NV2
 

@@ -15,9 +15,9 @@ from vel2.arch import insn
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding, Register, trap_key_from_iss
 from vel2.arch.esr import EC, ESR_ELx
-from vel2.arch.homes import in_memory
 from vel2.arch.vncr import REDIRECTED_TO_EL1, redirected
 from vel2.hyp import context, sysreg, trap
+from vel2.hyp.homes import in_memory
 from vel2.hyp.idregs import ROWS
 from vel2.hyp.selectors import ALL_COUNTERS
 from vel2.hyp.state import CONTEXT_VEL1

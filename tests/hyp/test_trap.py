@@ -19,8 +19,8 @@ from tests.hyp.test_walk import vtcr_of
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage2Leaf
 from vel2.arch.esr import EC, FSC, ESR_ELx
-from vel2.arch.homes import in_memory
 from vel2.hyp import context, trap
+from vel2.hyp.homes import in_memory
 from vel2.hyp.outcome import Fatal, Stop
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2
 

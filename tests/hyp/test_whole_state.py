@@ -15,8 +15,8 @@ from tests.hyp.rig import KINDS, Rig, every_kind, rig_of
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.esr import EC, ESR_ELx
-from vel2.arch.homes import SWITCHED
 from vel2.hyp import context, eret, exception, finegrained, shadow, trap
+from vel2.hyp.homes import SWITCHED
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import LEVEL_NV
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import ShowConsole
 from tests.limits import LIMIT_S
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.control.vm import Vm, VmConfig
 from vel2.guests.init_scripts import COMMON
 from vel2.guests.markers import parse_markers

@@ -15,7 +15,7 @@ from tests.system.test_payloads import (
     canonical_root,
     require_success,
 )
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.check.integrity import Integrity
 from vel2.check.payloads import Report, build_payload, run_at_real_el2, run_at_virtual_el2
 from vel2.check.payloads.dma import EDU_ARGUMENTS, WRITTEN

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from tests.limits import LIMIT_S
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.cli.session import Request, make_session
 from vel2.machine.loader import load_kernel
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import ShowConsole
 from tests.limits import LIMIT_S
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.control.vm import Vm, VmConfig
 from vel2.guests.kernels import fetch, guest_path
 from vel2.guests.markers import parse_markers

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.check.hostile import Campaign, End, Ended, Rig, Where, make_program, run_campaign
 from vel2.hyp import image
 from vel2.lang import Image

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ShowConsole
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.control.vm import Vm, VmConfig
 from vel2.guests.initramfs import Initramfs
 from vel2.guests.kernels import fetch

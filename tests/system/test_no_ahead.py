@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vel2.arch.homes import Kind
+from vel2.arch.nesting import Kind
 from vel2.check.payloads import build_payload
 from vel2.check.payloads.layout import MEMORY_BYTES
 from vel2.control.vm import Vm, VmConfig

@@ -11,7 +11,7 @@ from functools import cache
 import pytest
 
 from tests.limits import LIMIT_S
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.cli.session import Request, make_session
 from vel2.guests.kernels import fetch, guest_kernel
 from vel2.guests.markers import parse_markers

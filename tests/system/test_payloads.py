@@ -10,7 +10,7 @@ import pytest
 
 from vel2.arch.descriptors import Stage2Leaf
 from vel2.arch.esr import EC
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.check.integrity import Integrity
 from vel2.check.payloads import (
     PAYLOADS,

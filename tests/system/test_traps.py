@@ -6,7 +6,7 @@ import functools
 
 import pytest
 
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.check.payloads import build_payload, run_at_real_el2, run_at_virtual_el2
 from vel2.check.payloads.runner import Report
 from vel2.check.payloads.traps_report import EXCEPTIONS, Judgement, Outcomes, judge, omits

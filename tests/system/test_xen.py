@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ShowConsole
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.check.matrix_xen import by_domain
 from vel2.cli.exits import ExitCode
 from vel2.control.vm import Vm, VmConfig

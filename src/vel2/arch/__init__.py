@@ -2,8 +2,8 @@
 
 Here live: registers and their fields (`sysregs`), system instructions (`insn`), syndromes
 (`esr`), PSTATE (`pstate`), translation descriptors and granules (`descriptors`), the page of
-FEAT_NV2 (`vncr`), trap controls (`controls`, whose rows are in `trap_rows`) and where each
-virtual EL2 register lives (`homes`). Names and spelling are Arm's.
+FEAT_NV2 (`vncr`), how EL2 looks to a guest (`nesting`) and trap controls (`controls`, whose rows
+are in `trap_rows`). Names and spelling are Arm's.
 
 Here must not live: state, I/O, decisions about guests, anything of vel2's own layout in memory.
 

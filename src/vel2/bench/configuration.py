@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.errors import UserError
 
 __all__ = ("CONFIGURATIONS", "Configuration", "find_configurations")

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import CONTEXT_MEMORY, IN_PAGE, SWITCHED, Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.bench.configuration import Configuration
 from vel2.bench.profile import Profile, Run, trap_kind
+from vel2.hyp.homes import CONTEXT_MEMORY, IN_PAGE, SWITCHED
 
 __all__ = ("KINDS", "Answer", "Step", "StepKind", "steps_of", "why_it_traps")
 

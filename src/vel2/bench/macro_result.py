@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from vel2.arch.homes import Level
+from vel2.arch.nesting import Level
 from vel2.bench.configuration import Configuration
 from vel2.bench.parts import Part
 from vel2.bench.result import DIGITS, Tree

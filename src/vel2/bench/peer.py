@@ -6,7 +6,7 @@ configuration. L1's vCPU has what KVM gives without being asked: no SVE and no p
 authentication, so that L1 has less to switch than in the other columns.
 """
 
-from vel2.arch.homes import Kind
+from vel2.arch.nesting import Kind
 from vel2.guests.kernels import guest_path
 from vel2.guests.recipes import kvm_l0_tree
 from vel2.guests.vmm import build_vmm

@@ -16,7 +16,7 @@ from pathlib import Path
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import trap_key_from_iss
 from vel2.arch.esr import EC, ISS_SYS64, ESR_ELx, describe_esr
-from vel2.arch.homes import Kind
+from vel2.arch.nesting import Kind
 from vel2.bench.configuration import Configuration
 from vel2.bench.execlog import ExecLog, Step, Taken, read_steps
 from vel2.bench.kallsyms import KernelSymbols, read_kallsyms

@@ -21,7 +21,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.errors import UserError
 from vel2.guests.apt import Progress
 from vel2.machine.console import Line

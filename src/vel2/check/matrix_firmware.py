@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vel2.arch.homes import Kind
+from vel2.arch.nesting import Kind
 from vel2.check.matrix import Combination, Recipe, Sign
 from vel2.check.matrix_linux import L1_BOOTARGS, L2_SIGNS, MEMORY_BYTES, kvm_mode, l1_with_l2
 from vel2.guests.kernels import guest_path

@@ -6,7 +6,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vel2.arch.homes import Kind
+from vel2.arch.nesting import Kind
 from vel2.check.matrix import VHE_NV2, Combination, Inapplicable, Recipe, Sign
 from vel2.guests.apt import Progress
 from vel2.guests.kernels import guest_kernel

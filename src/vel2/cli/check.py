@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.check.hostile import (
     Campaign,
     Ended,

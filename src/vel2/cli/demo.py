@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.cli.consoles import LabelledLines
 from vel2.cli.ending import conclude
 from vel2.cli.guests import progress_bars

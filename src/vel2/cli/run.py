@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.cli.domains import DOMAIN
 from vel2.cli.ending import conclude
 from vel2.cli.hints import KvmMode, Silence, check_without_vhe, domains_hint

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.control import counters
 from vel2.control.counters import TrapCount
 from vel2.control.watch import Hang, Watch, progress

@@ -6,7 +6,7 @@ and everything it needs to start L2. Where Linux's KVM is L0, its tree holds the
 
 from pathlib import Path
 
-from vel2.arch.homes import Kind
+from vel2.arch.nesting import Kind
 from vel2.guests.init_scripts import KVM_L0_INIT, L1_INIT, L2_COMMAND, L2_INIT, WELCOME
 from vel2.guests.initramfs import Initramfs
 from vel2.guests.kernels import busybox

@@ -18,12 +18,12 @@ words are L1's answer (`is_stuck`).
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage2Leaf
 from vel2.arch.esr import EC, FSC, ISS_DABT, ESR_ELx
-from vel2.arch.homes import slot
 from vel2.arch.insn import DC
 from vel2.hyp import mmio, pool, shadow
 from vel2.hyp.answer import forward_with_far
 from vel2.hyp.exception import is_el0
 from vel2.hyp.fallible import try_at_s1e1r
+from vel2.hyp.homes import slot
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.pool import PAGE_MASK
 from vel2.hyp.stage1 import ALL_REACHED, instruction_at, reach_tables, walk_status

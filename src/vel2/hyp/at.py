@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, FSC, ISS_DABT, ESR_ELx
-from vel2.arch.homes import slot
 from vel2.arch.insn import AT
 from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp import memattr, shadow
@@ -34,6 +33,7 @@ from vel2.hyp.fallible import (
     try_at_s1e1w,
     try_at_s1e1wp,
 )
+from vel2.hyp.homes import slot
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.stage1 import (
     ALL_REACHED,

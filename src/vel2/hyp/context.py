@@ -14,8 +14,8 @@ through L0, so L0 always knows which context runs.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import SWITCHED, slot
 from vel2.hyp import controls, extended, finegrained, gic, selectors, stage2, sve, timer
+from vel2.hyp.homes import SWITCHED, slot
 from vel2.hyp.state import (
     CONTEXT_VEL1,
     CONTEXT_VEL2,
@@ -27,7 +27,6 @@ from vel2.hyp.state import (
     page_of,
     vm_of,
 )
-from vel2.hyp.translate import TRANSLATIONS
 from vel2.lang import inline, mrs, msr, resident, u64
 
 MDSCR_SLOT = slot(sr.MDSCR_EL1)
@@ -62,7 +61,7 @@ def load_vel2_registers(vcpu: Vcpu) -> None:
     else:
         for row in SWITCHED:
             if not row.common_nvhe:
-                value = TRANSLATIONS[row.index](vcpu.vel2.el1[row.index])
+                value = row.to_el1(vcpu.vel2.el1[row.index])
                 if not row.costly or mrs(row.hardware) != value:
                     msr(row.hardware, value)
 

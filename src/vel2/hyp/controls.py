@@ -6,7 +6,7 @@ trap.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import in_memory, slot, switched
+from vel2.hyp.homes import in_memory, slot, switched
 from vel2.hyp.state import LEVEL_NV2, VSE_LOADED, Vcpu, page_of, vm_of
 from vel2.hyp.timer import load_timer_traps
 from vel2.hyp.translate import cnthctl_el2_to_e2h, cptr_el2_to_e2h

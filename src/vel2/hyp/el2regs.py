@@ -7,13 +7,13 @@ does not exist for L1, and the access is UNDEFINED.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import CONTEXT_MEMORY, HYP_TIMERS, SWITCHED, slot
 from vel2.hyp import controls, finegrained, gic, monitors, pagenames, selectors, sve, timer
 from vel2.hyp.context import DEBUGS, MDSCR_SLOT, sync_mdscr
 from vel2.hyp.exception import held_spsr, spsr_of
+from vel2.hyp.homes import CONTEXT_MEMORY, HYP_TIMERS, SWITCHED, slot
 from vel2.hyp.places import NUMBER, Kind, kind_of, means_page, special
 from vel2.hyp.state import GUEST_NVHE, SLOW_MAINTENANCE, Vcpu, page_of, vm_of
-from vel2.hyp.translate import TRANSLATIONS
+from vel2.hyp.translate import cptr_el2_to_cpacr_el1
 from vel2.lang import inline, mrs, msr, resident, u64
 
 HCR_SLOT = slot(sr.HCR_EL2)
@@ -227,7 +227,7 @@ def write_carried(vcpu: Vcpu, number: u64, value: u64) -> None:
                 msr(row.hardware, value)
             else:
                 vcpu.vel2.el1[row.index] = value
-                msr(row.hardware, TRANSLATIONS[row.index](value))
+                msr(row.hardware, row.to_el1(value))
 
 
 @resident
@@ -294,7 +294,7 @@ def write_cptr(vcpu: Vcpu, value: u64) -> None:
     """Write CPTR_EL2."""
     if vcpu.e2h == 0:
         vcpu.vel2.el1[controls.CPTR_INDEX] = value
-        msr(sr.CPACR_EL1, TRANSLATIONS[controls.CPTR_INDEX](value))
+        msr(sr.CPACR_EL1, cptr_el2_to_cpacr_el1(value))
     else:
         if vm_of(vcpu).cpacr_holds_cptr == 0:
             vcpu.vel2.memory[controls.CPTR_MEMORY] = value
@@ -361,7 +361,7 @@ def write_hcr(vcpu: Vcpu, value: u64) -> None:
         for row in SWITCHED:
             if row.traps_nvhe and not row.common_nvhe:
                 vcpu.vel2.el1[row.index] = mrs(row.hardware)
-                msr(row.hardware, TRANSLATIONS[row.index](vcpu.vel2.el1[row.index]))
+                msr(row.hardware, row.to_el1(vcpu.vel2.el1[row.index]))
         vcpu.vel2.memory[controls.CNTHCTL_INDEX] = controls.l1_cnthctl(vcpu, mrs(sr.CNTKCTL_EL1))
         msr(sr.CNTKCTL_EL1, vcpu.vel1.el1[controls.CNTKCTL_INDEX])
         spsr = spsr_of(vcpu, mrs(sr.SPSR_EL1))

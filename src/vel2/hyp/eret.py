@@ -9,11 +9,11 @@ should be off, and L1's trap controls are not loaded.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import slot
 from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp import gic, pauth, shadow, timer
 from vel2.hyp.context import enter_vel1, sync_mdscr
 from vel2.hyp.exception import EL0T, EL1_TO_EL2, EL1H, EL1T, EL2H, EL2T, MODE, spsr_of
+from vel2.hyp.homes import slot
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import SLOW_MAINTENANCE, SLOW_PTIMER, SLOW_VTIMER, Vcpu, page_of
 from vel2.lang import inline, mrs, resident, u64

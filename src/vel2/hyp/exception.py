@@ -12,9 +12,9 @@ SPSR_EL1: it is held as EL3, which no guest has (`held_spsr`), so that EL1 there
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import slot
 from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp.context import enter_vel2
+from vel2.hyp.homes import slot
 from vel2.hyp.state import CONTEXT_VEL2, LEVEL_NV, Vcpu, page_of, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
 

@@ -11,7 +11,7 @@ L0's own bit is TALLINT: FEAT_NMI is hidden, so PSTATE.ALLINT shall not be set.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.features import FEATURES, control_bits
-from vel2.arch.homes import slot
+from vel2.hyp.homes import slot
 from vel2.hyp.state import HCRX_LOADED, Vcpu, Vm, id_index, page_of, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
 

@@ -17,7 +17,7 @@ debug nothing; a breakpoint, a watchpoint or another value makes them trap again
 from vel2.arch import controls as arch_controls
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
-from vel2.arch.homes import slot
+from vel2.hyp.homes import slot
 from vel2.hyp.state import FGT_LOADED, LEVEL_NV2, Vcpu, page_of, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
 

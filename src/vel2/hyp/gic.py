@@ -19,7 +19,7 @@ ICH_VTR, ICH_MISR, ICH_EISR and ICH_ELRSR have no slot: reads trap and are compu
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import slot
+from vel2.hyp.homes import slot
 from vel2.hyp.state import SLOW_MAINTENANCE, Vcpu, VncrPage, page_of, vm_of
 from vel2.lang import inline, isb, mrs, msr, resident, u64
 

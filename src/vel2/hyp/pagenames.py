@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from vel2.arch.bits import Field, Register
 from vel2.arch.features import FEATURES, HIDDEN_REGISTERS, registers_of
-from vel2.arch.homes import IN_PAGE, slot
+from vel2.hyp.homes import IN_PAGE, slot
 from vel2.hyp.state import Vcpu, id_index, vm_of
 from vel2.lang import resident, u64
 

@@ -1,6 +1,6 @@
 """From the name of a trapped register to where it is, in two loads.
 
-The register home table (`arch.homes`) says where each register of vEL2 lives. Compared name by name
+The register home table (`homes`) says where each register of vEL2 lives. Compared name by name
 that would be some two hundred comparisons, and with FEAT_NV alone there are a hundred such accesses
 for one exit of L2. So the table is turned round once, when L0 is compiled: a trap key selects a
 block by op0, op2 and op1, and CRn and CRm an entry in it.
@@ -10,8 +10,8 @@ from enum import IntEnum
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
-from vel2.arch.homes import CONTEXT_MEMORY, HYP_TIMERS, IN_PAGE, REDIRECTED_BY_NV2, SWITCHED
 from vel2.hyp import pagenames
+from vel2.hyp.homes import CONTEXT_MEMORY, HYP_TIMERS, IN_PAGE, REDIRECTED_BY_NV2, SWITCHED
 from vel2.lang import constexpr, inline, u64
 
 NUMBER = (1 << 9) - 1

@@ -16,9 +16,9 @@ from vel2.arch import controls as arch_controls
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
 from vel2.arch.features import HIDDEN_REGISTERS
-from vel2.arch.homes import slot
 from vel2.arch.trap_rows import RANGES, Combination, Control, Irregular
 from vel2.hyp import controls
+from vel2.hyp.homes import slot
 from vel2.hyp.state import Vcpu, page_of
 from vel2.lang import inline, resident, u64
 

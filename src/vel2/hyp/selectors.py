@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
-from vel2.arch.homes import in_memory
 from vel2.hyp import finegrained
+from vel2.hyp.homes import in_memory
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, Vm, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
 

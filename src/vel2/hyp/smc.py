@@ -5,8 +5,8 @@ notes why the machine is about to stop, and answers for itself what would start 
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import slot
 from vel2.hyp.answer import forward
+from vel2.hyp.homes import slot
 from vel2.hyp.outcome import Outcome, Stop
 from vel2.hyp.state import Vcpu, page_of, vm_of
 from vel2.lang import extern, mrs, resident, u64

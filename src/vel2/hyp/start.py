@@ -6,7 +6,6 @@ and caches are off. The stub in `vectors` gives us a stack and the addresses, we
 
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage1Leaf
-from vel2.arch.homes import in_memory, slot, switched
 from vel2.arch.insn import IC, TLBI
 from vel2.hyp import (
     controls,
@@ -23,6 +22,7 @@ from vel2.hyp import (
 )
 from vel2.hyp.context import MDSCR_SLOT, load_vel2_registers
 from vel2.hyp.exception import ENTRY_PSTATE
+from vel2.hyp.homes import in_memory, slot, switched
 from vel2.hyp.layout import PCPU_OFFSET, VM_OFFSET, VNCR_IN_PCPU
 from vel2.hyp.outcome import Fatal
 from vel2.hyp.state import CONTEXT_VEL2, GUEST_VHE, LEVEL_NV2, Vcpu, Vm, page_of

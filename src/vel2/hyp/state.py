@@ -5,7 +5,7 @@ first fields of `Vcpu` is known to the vectors (`vectors.py`), which take the of
 """
 
 from vel2.arch.bits import Register
-from vel2.arch.homes import CONTEXT_MEMORY, SWITCHED
+from vel2.hyp.homes import CONTEXT_MEMORY, SWITCHED
 from vel2.lang import PA, Struct, array, at, inline, nested, scalar, u8, u32, u64
 
 CONTEXT_VEL2 = 0

@@ -14,8 +14,8 @@ FEAT_VHE, without which no CPU has SVE: Linux's KVM refuses such a machine.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ISS_FP, ESR_ELx
-from vel2.arch.homes import slot
 from vel2.hyp.answer import forward, undefined
+from vel2.hyp.homes import slot
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import GUEST_VHE, LEVEL_NV2, Vcpu, Vm, page_of, vm_of
 from vel2.lang import inline, isb, mrs, msr, resident, u64

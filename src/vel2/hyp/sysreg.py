@@ -9,11 +9,11 @@ are UNDEFINED.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import ISS_SYS64
-from vel2.arch.homes import slot
 from vel2.arch.insn import AT
 from vel2.hyp import at as address_translation
 from vel2.hyp import el2regs, finegrained, idregs, monitors, prediction, routing, tlbi
 from vel2.hyp.answer import forward, refuse, undefined
+from vel2.hyp.homes import slot
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.places import AHEAD, place_of
 from vel2.hyp.state import Vcpu, page_of, vm_of

@@ -31,7 +31,7 @@ it added instead.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import slot
+from vel2.hyp.homes import slot
 from vel2.hyp.state import SLOW_PTIMER, SLOW_VTIMER, Vcpu, VncrPage, page_of
 from vel2.lang import inline, isb, mrs, msr, resident, u64
 

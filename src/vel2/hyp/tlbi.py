@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import GRANULE_4K, GRANULE_16K, GRANULE_64K
-from vel2.arch.homes import slot
 from vel2.arch.insn import TLBI, SysInsn
 from vel2.hyp import pool, shadow
+from vel2.hyp.homes import slot
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import SHADOW_CONTEXTS, Stage2, Vcpu, Vm, page_of, vm_of
 from vel2.lang import dsb_ish, inline, isb, mrs, msr, resident, sysop, u64

@@ -3,14 +3,13 @@
 With E2H=0 the EL2 registers have layouts of their own, and the EL2 regime has one privilege level
 and one half of the address space. HCR_EL2.NV1 makes hardware's EL1&0 stage 1 read L1's EL2 tables
 that way; these functions do the same for the registers. A *shadow* value exists only here:
-everything else that hardware holds is the guest's value as it is. Each function is pure and named
-in the register home table (`arch.homes`). Arm ARM: SCTLR_EL2, TCR_EL2, TTBR0_EL2 and CPTR_EL2 with
-E2H=0 beside their EL1 namesakes.
+everything else that hardware holds is the guest's value as it is. Each function is pure; the
+register home table (`homes`) says which register goes through it. Arm ARM: SCTLR_EL2, TCR_EL2,
+TTBR0_EL2 and CPTR_EL2 with E2H=0 beside their EL1 namesakes.
 """
 
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import GRANULE_4K, GRANULE_16K, GRANULE_64K
-from vel2.arch.homes import SWITCHED
 from vel2.lang import inline, resident, u64
 
 TCR_EL1, TCR_EL2 = sr.TCR_EL1, sr.TCR_EL2
@@ -133,16 +132,3 @@ def identity(value: u64) -> u64:
 def zero(value: u64) -> u64:
     """Give 0: the register has no part in a regime with E2H=0."""
     return value & 0
-
-
-_BY_NAME = {
-    "identity": identity,
-    "zero": zero,
-    "common": identity,
-    "sctlr_el2_to_el1": sctlr_el2_to_el1,
-    "tcr_el2_to_el1": tcr_el2_to_el1,
-    "ttbr0_el2_to_el1": ttbr0_el2_to_el1,
-    "cptr_el2_to_cpacr_el1": cptr_el2_to_cpacr_el1,
-}
-TRANSLATIONS = tuple(_BY_NAME[row.nvhe] for row in SWITCHED)
-"""The function of each switched register, by its index."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, FSC, ISS_SOFTSTEP, ESR_ELx
-from vel2.arch.homes import slot
 from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp import aarch32, abort, ahead, controls, eret, smc, sve, sysreg
 from vel2.hyp.answer import forward, forward_with_far, inject, inject_with_far, undefined
@@ -21,6 +20,7 @@ from vel2.hyp.exception import (
     take_to_running_el1,
     take_to_vel2,
 )
+from vel2.hyp.homes import slot
 from vel2.hyp.outcome import Fatal, Outcome, Stop
 from vel2.hyp.selectors import l1_mdcr
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, page_of, vm_of

@@ -10,9 +10,9 @@ first try to be an ERET inside vEL2, which needs four GPRs; everything else save
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.esr import EC, ESR_ELx
-from vel2.arch.homes import slot
 from vel2.hyp import fallible
 from vel2.hyp.exception import EL1_TO_EL2, EL2T
+from vel2.hyp.homes import slot
 from vel2.hyp.layout import PCPU_OFFSET, VCPU_IN_PCPU, VM_OFFSET
 from vel2.hyp.state import Vcpu, Walk
 from vel2.lang.asm import SP, Assembler

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.check.hostile import Campaign, End, Ended, Rig, Where, describe, make_program, minimise
 from vel2.check.hostile.campaign import todo
 from vel2.check.hostile.encodings import A32, COMPUTE, MEMORY, Group

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.check.matrix import (
     COMBINATIONS,
     Cell,

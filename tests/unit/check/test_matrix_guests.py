@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.check.matrix import COMBINATIONS, Combination, Recipe, select
 from vel2.check.matrix_firmware import for_u_boot, for_uefi
 from vel2.check.matrix_guests import QUICK, RECIPES

@@ -2,8 +2,8 @@
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
-from vel2.arch.homes import CONTEXT_MEMORY, HYP_TIMERS, IN_PAGE, SWITCHED
 from vel2.check.payloads.registers_code import GUEST, LEFT_OUT, OWN, PAIRS, TIMER_VALUES
+from vel2.hyp.homes import CONTEXT_MEMORY, HYP_TIMERS, IN_PAGE, SWITCHED
 
 
 def base(register: type[Register]) -> str:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from click.testing import Result as Invoked
 
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.check.matrix import Cell, Combination, Result, Verdict, run_matrix
 from vel2.check.matrix_guests import QUICK, RECIPES
 from vel2.cli import main as cli_main

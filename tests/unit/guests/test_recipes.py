@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vel2.arch.homes import Kind
+from vel2.arch.nesting import Kind
 from vel2.errors import UserError
 from vel2.guests import l2tree
 from vel2.guests.init_scripts import KVM_L0_INIT, L1_INIT, L1_JOBS, L2_INIT

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.check.hostile.machine import End, Ended, Rig, Where
 from vel2.check.hostile.program import BURSTS_OF_A_PROGRAM, make_program
 

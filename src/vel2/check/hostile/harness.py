@@ -16,8 +16,8 @@ stand still.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC
-from vel2.arch.homes import Kind, Level
 from vel2.arch.insn import TLBI
+from vel2.arch.nesting import Kind, Level
 from vel2.arch.pstate import PSTATE_DAIF, M_EL1h
 from vel2.check.hostile.layout import (
     BURST_BYTES,

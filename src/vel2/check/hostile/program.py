@@ -10,7 +10,7 @@ from random import Random
 from typing import NamedTuple
 
 from vel2.arch import sysregs as sr
-from vel2.arch.homes import Kind
+from vel2.arch.nesting import Kind
 from vel2.arch.pstate import M_EL0t, M_EL1h, M_EL1t, M_EL2h, M_EL2t
 from vel2.check.hostile.layout import (
     BURST_BYTES,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
-from vel2.arch.homes import Kind
+from vel2.arch.nesting import Kind
 from vel2.check.payloads import classes_code, regime_code, traps_code
 from vel2.check.payloads.assembly import assemble
 from vel2.check.payloads.classes import classes_main

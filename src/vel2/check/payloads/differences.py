@@ -6,7 +6,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 
 __all__ = ("DECLARED", "Difference", "declared", "undeclared")
 

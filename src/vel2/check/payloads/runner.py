@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.check.payloads.layout import MEMORY_BYTES
 from vel2.control.vm import Vm, VmConfig
 from vel2.machine.config import DEFAULT_CPU

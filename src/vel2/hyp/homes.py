@@ -9,27 +9,20 @@ The switch code, the emulation of EL2 registers, the host's views and the tests 
 rows. Facts: docs/references.md, "Virtual EL2 state".
 """
 
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.vncr import VNCR_PAGE
-
-
-class Kind(Enum):
-    """How L1 sees HCR_EL2.E2H: fixed to 1 or to 0 for the whole life of a VM under FEAT_NV2."""
-
-    VHE = "vhe"
-    NVHE = "nvhe"
-
-
-class Level(Enum):
-    """Which part of nested virtualization support L0 uses of the hardware."""
-
-    NV2 = "nv2"
-    NV = "nv"
-
+from vel2.hyp.translate import (
+    cptr_el2_to_cpacr_el1,
+    identity,
+    sctlr_el2_to_el1,
+    tcr_el2_to_el1,
+    ttbr0_el2_to_el1,
+    zero,
+)
 
 REDIRECTED_BY_NV2 = (sr.ESR_EL2, sr.FAR_EL2, sr.ELR_EL2, sr.SPSR_EL2)
 """EL2 names that hardware itself turns into the EL1 register: no trap."""
@@ -39,23 +32,21 @@ REDIRECTED_BY_NV2 = (sr.ESR_EL2, sr.FAR_EL2, sr.ELR_EL2, sr.SPSR_EL2)
 class Switched:
     """One EL1 register of hardware that carries `vel2` in vEL2 and itself in vEL1."""
 
-    index: int
     hardware: type[Register]
     vel2: type[Register]
-    nvhe: str
-    """What an nVHE guest's value goes through on its way to hardware (VHE: itself)."""
-    costly: bool
+    to_el1: Callable[[int], int] = identity
+    """What an nVHE guest's value goes through on its way to hardware (VHE: nothing)."""
+    costly: bool = False
     """A write flushes translations on known implementations: not done for an equal value."""
+    common_nvhe: bool = False
+    """An nVHE guest's vEL2 and vEL1 mean the same register: nothing moves."""
+    index: int = -1
+    """Its place in `SWITCHED`, and in a context's `el1`."""
 
     @property
     def traps_nvhe(self) -> bool:
         """Whether every write by an nVHE guest is seen, so that memory is the truth."""
         return self.vel2 not in (*REDIRECTED_BY_NV2, sr.SP_EL2)
-
-    @property
-    def common_nvhe(self) -> bool:
-        """Whether an nVHE guest's vEL2 and vEL1 mean the same register: nothing moves."""
-        return self.nvhe == "common"
 
     @property
     def vncr_slot(self) -> int:
@@ -64,30 +55,26 @@ class Switched:
         return -1 if offset is None else offset // 8
 
 
-def _switched() -> tuple[Switched, ...]:
-    rows = (
-        (sr.SCTLR_EL1, sr.SCTLR_EL2, "sctlr_el2_to_el1", True),
-        (sr.TCR_EL1, sr.TCR_EL2, "tcr_el2_to_el1", True),
-        (sr.TTBR0_EL1, sr.TTBR0_EL2, "ttbr0_el2_to_el1", False),
-        (sr.TTBR1_EL1, sr.TTBR1_EL2, "zero", False),
-        (sr.MAIR_EL1, sr.MAIR_EL2, "identity", False),
-        (sr.AMAIR_EL1, sr.AMAIR_EL2, "identity", False),
-        (sr.VBAR_EL1, sr.VBAR_EL2, "identity", False),
-        (sr.CONTEXTIDR_EL1, sr.CONTEXTIDR_EL2, "identity", False),
-        (sr.CPACR_EL1, sr.CPTR_EL2, "cptr_el2_to_cpacr_el1", False),
-        (sr.ESR_EL1, sr.ESR_EL2, "identity", False),
-        (sr.FAR_EL1, sr.FAR_EL2, "identity", False),
-        (sr.AFSR0_EL1, sr.AFSR0_EL2, "identity", False),
-        (sr.AFSR1_EL1, sr.AFSR1_EL2, "identity", False),
-        (sr.ELR_EL1, sr.ELR_EL2, "identity", False),
-        (sr.SPSR_EL1, sr.SPSR_EL2, "identity", False),
-        (sr.SP_EL1, sr.SP_EL2, "identity", False),
-        (sr.CNTKCTL_EL1, sr.CNTHCTL_EL2, "common", False),
-    )
-    return tuple(Switched(index, *row) for index, row in enumerate(rows))
-
-
-SWITCHED = _switched()
+_ROWS = (
+    Switched(sr.SCTLR_EL1, sr.SCTLR_EL2, sctlr_el2_to_el1, costly=True),
+    Switched(sr.TCR_EL1, sr.TCR_EL2, tcr_el2_to_el1, costly=True),
+    Switched(sr.TTBR0_EL1, sr.TTBR0_EL2, ttbr0_el2_to_el1),
+    Switched(sr.TTBR1_EL1, sr.TTBR1_EL2, zero),
+    Switched(sr.MAIR_EL1, sr.MAIR_EL2),
+    Switched(sr.AMAIR_EL1, sr.AMAIR_EL2),
+    Switched(sr.VBAR_EL1, sr.VBAR_EL2),
+    Switched(sr.CONTEXTIDR_EL1, sr.CONTEXTIDR_EL2),
+    Switched(sr.CPACR_EL1, sr.CPTR_EL2, cptr_el2_to_cpacr_el1),
+    Switched(sr.ESR_EL1, sr.ESR_EL2),
+    Switched(sr.FAR_EL1, sr.FAR_EL2),
+    Switched(sr.AFSR0_EL1, sr.AFSR0_EL2),
+    Switched(sr.AFSR1_EL1, sr.AFSR1_EL2),
+    Switched(sr.ELR_EL1, sr.ELR_EL2),
+    Switched(sr.SPSR_EL1, sr.SPSR_EL2),
+    Switched(sr.SP_EL1, sr.SP_EL2),
+    Switched(sr.CNTKCTL_EL1, sr.CNTHCTL_EL2, common_nvhe=True),
+)
+SWITCHED = tuple(replace(row, index=index) for index, row in enumerate(_ROWS))
 
 
 @dataclass(frozen=True)
