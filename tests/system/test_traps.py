@@ -9,8 +9,8 @@ import pytest
 from vel2.arch.nesting import Kind, Level
 from vel2.check.payloads import build_payload, run_at_real_el2, run_at_virtual_el2
 from vel2.check.payloads.runner import Report
-from vel2.check.payloads.traps_report import EXCEPTIONS, Judgement, Outcomes, judge, omits
-from vel2.check.payloads.traps_rows import compare_rows
+from vel2.check.payloads.traps.report import EXCEPTIONS, Judgement, Outcomes, judge, omits
+from vel2.check.payloads.traps.rows import compare_rows
 
 pytestmark = [pytest.mark.qemu, pytest.mark.timeout(1500)]
 

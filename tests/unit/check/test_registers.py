@@ -2,7 +2,7 @@
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
-from vel2.check.payloads.registers_code import GUEST, LEFT_OUT, OWN, PAIRS, TIMER_VALUES
+from vel2.check.payloads.registers.code import GUEST, LEFT_OUT, OWN, PAIRS, TIMER_VALUES
 from vel2.hyp.homes import CONTEXT_MEMORY, HYP_TIMERS, IN_PAGE, SWITCHED
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from vel2.arch import sysregs as sr
 from vel2.check.payloads.runner import Report
-from vel2.check.payloads.traps_report import (
+from vel2.check.payloads.traps.report import (
     EXCEPTIONS,
     FEATURES,
     Outcomes,
@@ -17,8 +17,8 @@ from vel2.check.payloads.traps_report import (
     outcome_text,
     undefined,
 )
-from vel2.check.payloads.traps_rows import OMISSIONS, compare_rows
-from vel2.check.payloads.traps_table import (
+from vel2.check.payloads.traps.rows import OMISSIONS, compare_rows
+from vel2.check.payloads.traps.table import (
     ACCESSES,
     BANKS,
     BASELINE,

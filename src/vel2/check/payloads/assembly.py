@@ -11,16 +11,10 @@ tells EL2 its own number by HVC, so what EL1 saw is in ESR_EL1, FAR_EL1, ELR_EL1
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
 from vel2.arch.insn import AT, DC
-from vel2.check.payloads import (
-    debug_code,
-    exceptions_code,
-    features_code,
-    interrupts_code,
-    pmu_code,
-    pointers_code,
-    registers_code,
-    survival_ahead_code,
-)
+from vel2.check.payloads.debug import code as debug_code
+from vel2.check.payloads.exceptions import code as exceptions_code
+from vel2.check.payloads.features import code as features_code
+from vel2.check.payloads.interrupts import code as interrupts_code
 from vel2.check.payloads.layout import (
     IMAGE_BASE,
     MEMORY_END,
@@ -30,6 +24,10 @@ from vel2.check.payloads.layout import (
     Parameters,
     State,
 )
+from vel2.check.payloads.pmu import code as pmu_code
+from vel2.check.payloads.pointers import code as pointers_code
+from vel2.check.payloads.registers import code as registers_code
+from vel2.check.payloads.survival import ahead_code as survival_ahead_code
 from vel2.lang import SP, XZR, Assembler
 
 VECTORS = 16

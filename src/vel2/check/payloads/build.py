@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
 from vel2.arch.nesting import Kind
-from vel2.check.payloads import classes_code, regime_code, traps_code
 from vel2.check.payloads.assembly import assemble
-from vel2.check.payloads.classes import classes_main
-from vel2.check.payloads.debug import debug_main
+from vel2.check.payloads.classes import code as classes_code
+from vel2.check.payloads.classes.main import classes_main
+from vel2.check.payloads.debug.main import debug_main
 from vel2.check.payloads.dma import dma_main
-from vel2.check.payloads.exceptions import exceptions_main
-from vel2.check.payloads.features import features_main
-from vel2.check.payloads.interrupts import interrupts_main
-from vel2.check.payloads.isolation import isolation_main
+from vel2.check.payloads.exceptions.main import exceptions_main
+from vel2.check.payloads.features.main import features_main
+from vel2.check.payloads.interrupts.main import interrupts_main
+from vel2.check.payloads.isolation.main import isolation_main
 from vel2.check.payloads.layout import (
     IMAGE_BASE,
     MAX_TARGETS,
@@ -25,14 +25,16 @@ from vel2.check.payloads.layout import (
     STATE,
     Parameters,
 )
-from vel2.check.payloads.pmu import pmu_main
-from vel2.check.payloads.pointers import pointers_main
-from vel2.check.payloads.regime import regime_main
-from vel2.check.payloads.registers import registers_main
+from vel2.check.payloads.pmu.main import pmu_main
+from vel2.check.payloads.pointers.main import pointers_main
+from vel2.check.payloads.regime import code as regime_code
+from vel2.check.payloads.regime.main import regime_main
+from vel2.check.payloads.registers.main import registers_main
 from vel2.check.payloads.runtime import unexpected_exception
-from vel2.check.payloads.stage2 import stage2_main
-from vel2.check.payloads.survival import survival_main
-from vel2.check.payloads.traps import traps_main
+from vel2.check.payloads.stage2.main import stage2_main
+from vel2.check.payloads.survival.main import survival_main
+from vel2.check.payloads.traps import code as traps_code
+from vel2.check.payloads.traps.main import traps_main
 from vel2.errors import UserError
 from vel2.lang import Image, build_object, link_image
 

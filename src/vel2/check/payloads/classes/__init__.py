@@ -1,0 +1,1 @@
+"""Payload `classes`: every exception class."""

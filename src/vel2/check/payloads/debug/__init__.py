@@ -1,0 +1,1 @@
+"""Payload `debug`: self-hosted debug."""

@@ -1,0 +1,1 @@
+"""Payload `features`: what an identification register does not show is UNDEFINED."""

@@ -1,0 +1,1 @@
+"""Payload `isolation`: L1 tries to reach memory that is not its own."""

@@ -1,0 +1,1 @@
+"""Payload `pmu`: PMUv3 at EL2 and in L2."""

@@ -1,0 +1,1 @@
+"""Payload `pointers`: pointer authentication at EL2."""

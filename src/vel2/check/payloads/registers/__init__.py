@@ -1,0 +1,1 @@
+"""Payload `registers`: EL2's registers and the guest's."""

@@ -1,0 +1,49 @@
+"""Payload `stage2`: what L1 sees of its guest's stage-2 faults, and what its TLBI does.
+
+Most of it is `saw` lines: syndrome, FAR_EL2, HPFAR_EL2 of every kind of fault at every level, to be
+the same at virtual and at real EL2. What the architecture fixes in one value is checked as well.
+"""
+
+from vel2.check.payloads.layout import Parameters, State
+from vel2.check.payloads.runtime import (
+    HCR_HOST,
+    finish,
+    invalidate_all,
+    reset_guest,
+    set_hcr,
+    stage2_table,
+    use_stage2,
+)
+from vel2.check.payloads.stage2 import faults, tlbi, walks
+from vel2.lang import isb, resident
+
+VMID = 3
+
+
+@resident
+def stage2_main(state: State, parameters: Parameters) -> None:
+    """Run the payload."""
+    reset_guest()
+    root = stage2_table(state, parameters.ram_end)
+    use_stage2(root, VMID)
+    invalidate_all()
+    faults.leaf_faults(state, root)
+    faults.address_size_faults(state, root)
+    faults.instructions(state, root)
+    faults.permissions(state, root)
+    faults.execute_permissions(state, root)
+    faults.across_pages(state, root)
+    walks.stage1_walk_faults(state, root)
+    walks.execute_only(state, root)
+    walks.translation_with_tge(state, root)
+    walks.reserved_granule(state, root)
+    use_stage2(root, VMID)
+    faults.other_granules(state, parameters)
+    faults.access_flag_by_hardware(state, root)
+    faults.attributes(state, root)
+    use_stage2(root, VMID)
+    tlbi.tlbi_precision(state, root)
+    tlbi.vmid_switch(state, parameters)
+    set_hcr(HCR_HOST)
+    isb()
+    finish(state)

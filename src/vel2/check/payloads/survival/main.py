@@ -1,0 +1,27 @@
+"""Payload `survival`: what a guest may do to make L0 hang or fall, and must not.
+
+Each attempt is something the architecture has an answer to, though no sane hypervisor asks: tables
+that lead back to themselves, sizes out of range, tables where nothing answers, rights that are
+another's, loops without an end. The answers are `saw` lines, to be the same at real EL2. That the
+payload gets to its end is half of the test; the other half is the host's, which looks at L0
+afterwards.
+"""
+
+from vel2.check.payloads.layout import Parameters, State
+from vel2.check.payloads.runtime import finish, reset_guest
+from vel2.check.payloads.survival import ahead, running, walks
+from vel2.lang import resident
+
+
+@resident
+def survival_main(state: State, parameters: Parameters) -> None:
+    """Run the payload."""
+    reset_guest()
+    walks.guest_walks(state, parameters)
+    running.guest_accesses(state, parameters)
+    walks.maintenance(state, parameters)
+    walks.tables_in_flash(state)
+    walks.tables_in_a_device(state)
+    walks.without_tables(state, parameters)
+    ahead.what_follows_a_trap(state, parameters)
+    finish(state)

@@ -1,0 +1,150 @@
+"""The assembly of payload `traps`: every access as a stub, and the loop of L2 that runs them.
+
+The loop, its stubs and both sets of vectors share the registers of L2 that no stub changes (`R`).
+A stub that takes an exception is not resumed: whoever takes the exception notes it in `R.outcome`
+and goes on behind the stub, where x30 points.
+
+EL1's handler needs registers that EL2 may have trapped itself (ESR_EL1 by TRVM, ERET by HFGITR_EL2)
+and says so in `R.doing`; EL2 then does it for EL1. The loop ends with an exception to EL2 that no
+control can suppress: a stage-2 fault, or an SVC where EL0 is right below EL2.
+"""
+
+from enum import IntEnum
+
+from vel2.arch import sysregs as sr
+from vel2.arch.esr import EC, ESR_ELx
+from vel2.check.payloads.assembly import LOWER_AARCH64_SYNC, VECTOR_BYTES, VECTORS
+from vel2.check.payloads.traps.table import ACCESSES, EL0_ACCESSES
+from vel2.lang import Assembler
+
+STUB_BYTES = 16
+NOTHING_HERE = 0x3F00_0000
+"""An address that the stage 2 of payloads does not map."""
+TAKEN_BY_EL2 = 1 << 63
+TAKEN_BY_EL1 = 1 << 62
+VECTOR_LSB = 56
+
+
+class R(IntEnum):
+    """General registers of L2."""
+
+    OPERAND = 1
+    LIST = 19
+    """Where the next access is found in the list: the address of its stub, then x1."""
+    COUNT = 20
+    RESULTS = 21
+    OUTCOME = 22
+    """0 for none: else ESR_ELx, who took it, and its vector."""
+    DOING = 23
+    SCRATCH = 24
+
+
+class Doing(IntEnum):
+    """What the next exception to EL2 is about."""
+
+    ACCESS = 0
+    HANDLER = 1
+    FINISH = 2
+
+
+def _loop(a: Assembler, label: str, *, by_svc: bool) -> None:
+    a.label(label)
+    a.mov_imm(R.DOING, Doing.ACCESS)
+    a.mov_imm(R.OUTCOME, 0)
+    a.ldp(R.SCRATCH, R.OPERAND, R.LIST, 16, post=True)
+    a.movz(0, 0)
+    a.blr(R.SCRATCH)
+    a.str(R.OUTCOME, R.RESULTS, 0)
+    a.add(R.RESULTS, R.RESULTS, 8)
+    a.sub(R.COUNT, R.COUNT, 1)
+    a.cbnz(R.COUNT, label)
+    a.mov_imm(R.DOING, Doing.FINISH)
+    a.mov_imm(R.SCRATCH, NOTHING_HERE)
+    if by_svc:
+        a.svc(0)
+    else:
+        a.ldr(R.SCRATCH, R.SCRATCH)
+
+
+def _el1_vectors(a: Assembler) -> None:
+    a.align(0x800)
+    a.label("traps_el1_vectors")
+    for number in range(VECTORS):
+        a.org_from("traps_el1_vectors", VECTOR_BYTES * number)
+        a.mov_imm(R.DOING, Doing.HANDLER)
+        a.mrs(R.SCRATCH, sr.ESR_EL1)
+        a.mov_imm(R.OUTCOME, TAKEN_BY_EL1 | number << VECTOR_LSB)
+        a.orr(R.OUTCOME, R.OUTCOME, rm=R.SCRATCH)
+        if number < LOWER_AARCH64_SYNC:
+            a.ret()
+        else:
+            a.msr(sr.ELR_EL1, 30)
+            a.eret()
+    a.org_from("traps_el1_vectors", VECTOR_BYTES * VECTORS)
+
+
+def _el2_vectors(a: Assembler) -> None:
+    a.align(0x800)
+    a.label("traps_el2_vectors")
+    for number in range(VECTORS):
+        a.org_from("traps_el2_vectors", VECTOR_BYTES * number)
+        if number == LOWER_AARCH64_SYNC:
+            a.cbnz(R.DOING, "traps_not_an_access")
+            a.mrs(R.OUTCOME, sr.ESR_EL2)
+            a.mov_imm(R.SCRATCH, TAKEN_BY_EL2 | number << VECTOR_LSB)
+            a.orr(R.OUTCOME, R.OUTCOME, rm=R.SCRATCH)
+            a.msr(sr.ELR_EL2, 30)
+            a.eret()
+        else:
+            a.b(f"el2_vectors_{number}")
+    a.org_from("traps_el2_vectors", VECTOR_BYTES * VECTORS)
+    a.label("traps_not_an_access")
+    a.sub(R.SCRATCH, R.DOING, Doing.FINISH)
+    a.cbz(R.SCRATCH, f"el2_vectors_{LOWER_AARCH64_SYNC}")
+    a.mrs(R.SCRATCH, sr.ESR_EL2)
+    a.lsr(R.SCRATCH, R.SCRATCH, ESR_ELx.EC.lsb)
+    a.cmp(R.SCRATCH, EC.ERET)
+    a.b_cond("eq", "traps_eret_for_el1")
+    a.mrs(R.SCRATCH, sr.ELR_EL2)
+    a.add(R.SCRATCH, R.SCRATCH, 4)
+    a.msr(sr.ELR_EL2, R.SCRATCH)
+    a.mrs(R.SCRATCH, sr.ESR_EL12)
+    a.eret()
+    a.label("traps_eret_for_el1")
+    a.mrs(R.SCRATCH, sr.SPSR_EL12)
+    a.msr(sr.SPSR_EL2, R.SCRATCH)
+    a.msr(sr.ELR_EL2, 30)
+    a.eret()
+
+
+def _stubs(a: Assembler) -> None:
+    a.align(STUB_BYTES)
+    a.label("verbatim_start")
+    a.label("traps_stubs")
+    for index, access in enumerate(ACCESSES):
+        a.org_from("traps_stubs", STUB_BYTES * index)
+        a.label(f"traps_stub_{index}")
+        for word in access.words:
+            a.word(word)
+        a.ret()
+    a.align(STUB_BYTES)
+    a.label("verbatim_end")
+
+
+def _list(a: Assembler, label: str, indices: tuple[int, ...]) -> None:
+    a.align(8)
+    a.label(label)
+    for index in indices:
+        a.quad(f"traps_stub_{index}")
+        a.quad(ACCESSES[index].value)
+
+
+def emit(a: Assembler) -> None:
+    """Emit all of it."""
+    _loop(a, "traps_loop", by_svc=False)
+    _loop(a, "traps_loop_host", by_svc=True)
+    _el1_vectors(a)
+    _el2_vectors(a)
+    _stubs(a)
+    _list(a, "traps_all", tuple(range(len(ACCESSES))))
+    _list(a, "traps_el0", EL0_ACCESSES)
