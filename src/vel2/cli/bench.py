@@ -318,7 +318,7 @@ def check_programs(what: str, count: int, names: Sequence[str]) -> None:
 
     :raises UserError: saying what can be given.
     """
-    from vel2.bench.growth_points import MAX_EXITS
+    from vel2.bench.growth.points import MAX_EXITS
     from vel2.bench.program import MAX_N
 
     most = MAX_N if what == "macro" else MAX_EXITS

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from vel2.bench.configuration import Configuration
-from vel2.bench.growth import GrowthRequest, curves_tree, measure_growth
-from vel2.bench.growth_points import CURVES
+from vel2.bench.growth.measure import GrowthRequest, curves_tree, measure_growth
+from vel2.bench.growth.points import CURVES
 from vel2.bench.macro import MacroRequest, measure_macro
 from vel2.bench.macro_result import BASE, Runs, add_ratios, macro_column
 from vel2.bench.parts import Part

@@ -6,7 +6,7 @@ that. All guests run on L1's one vCPU: this program lets each go on until it ask
 
 from functools import cache
 
-from vel2.bench.growth_points import (
+from vel2.bench.growth.points import (
     COMMAND_BITS,
     GUESTS,
     HYPERCALLS,

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vel2.bench.configuration import Configuration
-from vel2.bench.growth_guest import build_growth_guest
-from vel2.bench.growth_points import CURVES, NAMES, POINTS
-from vel2.bench.growth_program import GUEST_PATH, build_growth_program
+from vel2.bench.growth.guest import build_growth_guest
+from vel2.bench.growth.points import CURVES, NAMES, POINTS
+from vel2.bench.growth.program import GUEST_PATH, build_growth_program
 from vel2.bench.parts import Part, measure_parts
 from vel2.bench.system import L1Guest
 from vel2.guests.recipes import base_tree

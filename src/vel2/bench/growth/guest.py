@@ -7,7 +7,7 @@ L1's user space. So every command is one exit to user space, and what the comman
 from functools import cache
 
 from vel2.arch import sysregs as sr
-from vel2.bench.growth_points import ASK, COMMAND_BITS, HYPERCALLS, RAISE_SGIS, TOUCH
+from vel2.bench.growth.points import ASK, COMMAND_BITS, HYPERCALLS, RAISE_SGIS, TOUCH
 from vel2.bench.layout import FRESH, IMAGE_BASE, PAGE_BYTES, STACK_TOP
 from vel2.bench.operations import PSCI_VERSION, hypercall
 from vel2.bench.payload import gic_init

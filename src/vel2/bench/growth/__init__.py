@@ -1,0 +1,1 @@
+"""The growth curves: how the cost of an exit grows with guests, memory and interrupts."""
