@@ -41,6 +41,9 @@ __all__ = ("Machine", "MachineConfig")
 
 LAUNCH_TIMEOUT_S = 60.0
 QUIT_TIMEOUT_S = 3.0
+SHUTDOWN_TIMEOUT_S = 10.0
+"""For QEMU to end once it has said that its guest powered off. QEMU 10.0.2 sometimes never does, when
+the guest is so quick that `cont` is still at work: its main loop hangs and QMP answers no more."""
 STDERR_LIMIT = 64 << 10
 READ_BYTES = 64 << 10
 TEMPORARY = "/var/tmp"
@@ -278,7 +281,10 @@ class Machine:
             with contextlib.suppress(QMPError, EOFError, OSError):  # its end is seen below
                 await client.execute("cont")
         self._started.set_result(None)
-        await self._until(ending, {*readers, collecting})
+        hurrying = asyncio.create_task(self._end_after_shutdown(self._monitor))
+        await self._until(ending, {*readers, collecting, hurrying})
+        hurrying.cancel()
+        await asyncio.gather(hurrying, return_exceptions=True)
         results = await asyncio.gather(*readers, return_exceptions=True)
         # The other end is closed: the library reads what is left, then reports the end of file.
         with contextlib.suppress(QMPError, EOFError, OSError):
@@ -358,6 +364,12 @@ class Machine:
         while data := await process.stdout.read(READ_BYTES):
             self._stderr += data
             del self._stderr[:-STDERR_LIMIT]
+
+    async def _end_after_shutdown(self, monitor: Monitor) -> None:
+        """End a QEMU that says its guest has powered off, and then does not end by itself."""
+        await monitor.shutdown()
+        await asyncio.sleep(SHUTDOWN_TIMEOUT_S)
+        self._kill()
 
     def _end_after_panic(self, line: Line) -> None:
         """End the machine of a kernel that has panicked and hangs, as nobody else will."""

@@ -44,6 +44,7 @@ class Monitor:
         self._dropped_events = 0
         self._listeners: list[Callable[[Event], None]] = []
         self._closed = False
+        self._shut_down = asyncio.Event()
 
     def execute(
         self,
@@ -127,6 +128,10 @@ class Monitor:
         async for message in listener:
             self._take(dict(message))
 
+    async def shutdown(self) -> None:
+        """Wait until QEMU says that the guest has ended it, or that it was told to end."""
+        await self._shut_down.wait()
+
     def drain(self, listener: EventListener) -> None:
         """Take what is queued, after QEMU has gone."""
         while not listener.empty():
@@ -138,6 +143,8 @@ class Monitor:
             self._dropped_events += len(self._events) == EVENTS_LIMIT
             self._events.append(event)
             self._changed.notify_all()
+        if event["event"] == "SHUTDOWN":
+            self._shut_down.set()
         for listener in tuple(self._listeners):
             listener(event)
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from tests.limits import LIMIT_S
 from tests.processes import started
 from vel2.errors import LaunchError
+from vel2.machine import qemu
 from vel2.machine.config import MachineConfig
 from vel2.machine.console import ConsoleClosed, Line
 from vel2.machine.memory import RAM_BASE, GuestMemory
@@ -86,6 +88,17 @@ def test_cpu_0_starts_at_entry_in_el2_and_the_guest_powers_off() -> None:
 def test_a_guests_reset_ends_the_machine() -> None:
     with machine_with(psci(PSCI_SYSTEM_RESET)) as machine:
         assert machine.wait(LIMIT_S).reason is ExitReason.RESET
+
+
+def test_qemu_that_outlives_its_guest_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """QEMU 10.0.2 hangs now and then when its guest powers off while it is being started."""
+    monkeypatch.setattr(qemu, "SHUTDOWN_TIMEOUT_S", 0.1)
+    config = replace(CONFIG, extra_arguments=("-no-shutdown",))
+    with machine_with([*put("bye\n"), *psci(PSCI_SYSTEM_OFF)], config) as machine:
+        ended = machine.wait(LIMIT_S)
+    assert (ended.reason, ended.exit_status) == (ExitReason.SHUTDOWN, -signal.SIGKILL)
+    assert machine.console.text == "bye\n"
+    assert machine.pid is not None and not processes_of(machine.pid)
 
 
 def test_a_panic_seen_on_the_console_makes_a_reset_a_panic() -> None:
