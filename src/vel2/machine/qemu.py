@@ -42,8 +42,8 @@ __all__ = ("Machine", "MachineConfig")
 LAUNCH_TIMEOUT_S = 60.0
 QUIT_TIMEOUT_S = 3.0
 SHUTDOWN_TIMEOUT_S = 10.0
-"""For QEMU to end once it has said that its guest powered off. QEMU 10.0.2 sometimes never does, when
-the guest is so quick that `cont` is still at work: its main loop hangs and QMP answers no more."""
+"""For QEMU to end once it has said that its guest powered off. QEMU 10.0.2 sometimes never does,
+when the guest is so quick that `cont` is still at work: its main loop hangs, and QMP with it."""
 STDERR_LIMIT = 64 << 10
 READ_BYTES = 64 << 10
 TEMPORARY = "/var/tmp"
