@@ -94,7 +94,8 @@ def test_kvm_as_l0(tmp_path: Path) -> None:
     result, output = bench()
     columns = result["configurations"]
     assert result["kvm_l0_kernel"].startswith("7.")
-    assert list(columns) == ["native", "vhe-nv2", "nvhe-nv2", "kvm-vhe", "kvm-nvhe"]
+    names = ["native", "native-nvhe", "vhe-nv2", "nvhe-nv2", "kvm-vhe", "kvm-nvhe"]
+    assert list(columns) == names
     native = columns["native"]["operations"]
     for ours, kvm in PEER_OF.items():
         cells = columns[kvm]["operations"]

@@ -30,6 +30,11 @@ class Configuration:
         return self.nv is not None or self.kvm
 
     @property
+    def base(self) -> str:
+        """The configuration with the same kind of L1 and nothing below it; itself for that one."""
+        return "native" if self.el2 is Kind.VHE else "native-nvhe"
+
+    @property
     def bootargs(self) -> str:
         """What L1's kernel has to be told: at real EL2 it would always choose VHE."""
         return " kvm-arm.mode=nvhe" if not self.nested and self.el2 is Kind.NVHE else ""
@@ -48,7 +53,6 @@ CONFIGURATIONS = {
         Configuration("kvm-nvhe", Kind.NVHE, None, kvm=True),
     )
 }
-NOT_BY_DEFAULT = frozenset({"native-nvhe"})
 PEERS = ("kvm",)
 """What `--peer` may add."""
 
@@ -61,8 +65,8 @@ def find_configurations(
 ) -> tuple[Configuration, ...]:
     """Choose configurations.
 
-    :param names: exactly these, in this order; when empty, `native` and all others that `el2` and
-        `nv` (values of `Kind` and `Level`, empty for all) leave.
+    :param names: exactly these, in this order; when empty, all of vel2's that `el2` and `nv`
+        (values of `Kind` and `Level`, empty for all) leave, and what those are compared with.
     :param peers: of `PEERS`; each adds its configurations of the kinds in `el2` at the end.
     :raises UserError: when there is no such configuration.
     """
@@ -83,6 +87,6 @@ def find_configurations(
 
 def is_left(row: Configuration, el2: Sequence[str], nv: Sequence[str]) -> bool:
     """Whether a configuration is measured when none is named."""
-    if row.nv is None:
-        return not row.kvm and row.name not in NOT_BY_DEFAULT
-    return (not el2 or row.el2.value in el2) and (not nv or row.nv.value in nv)
+    if row.kvm or (el2 and row.el2.value not in el2):
+        return False
+    return row.nv is None or not nv or row.nv.value in nv

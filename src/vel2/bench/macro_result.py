@@ -1,7 +1,8 @@
 """The result of the macro benchmarks as a tree for JSON, and how it compares with `native`.
 
 There are two scales. Instructions are exact. Host time is noisy, so configurations take turns, and
-what is compared is each run with the run of `native` in the same turn: the figure is the median.
+what is compared is each run with the run of its base (`Configuration.base`) in the same turn: the
+figure is the median.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +14,12 @@ from vel2.bench.configuration import Configuration
 from vel2.bench.parts import Part
 from vel2.bench.result import DIGITS, Tree
 
-__all__ = ("BASE", "TARGETS", "Runs", "Target", "add_ratios", "macro_column")
-
-BASE = "native"
+__all__ = ("TARGETS", "Runs", "Target", "add_ratios", "macro_column")
 
 
 @dataclass(frozen=True)
 class Target:
-    """At most so many times as long as `native`, on FEAT_NV2; None where no target is set."""
+    """At most so many times as long as its base, on FEAT_NV2; None where no target is set."""
 
     instructions: float
     host: float | None = None
@@ -87,11 +86,13 @@ def rounded(value: float) -> float:
 
 
 def add_ratios(columns: Mapping[str, Tree], configurations: Mapping[str, Configuration]) -> None:
-    """Add to each cell its ratios to `native`, and what the target says of them."""
-    base = columns.get(BASE, {}).get("operations", {})
+    """Add to each cell its ratios to its base, and what the target says of them."""
     for name, column in columns.items():
+        row = configurations[name]
+        column["base"] = row.base if row.nested else None
+        base = columns.get(row.base, {}).get("operations", {}) if row.nested else {}
         for part, cell in column["operations"].items():
-            native = base.get(part) if name != BASE else None
+            native = base.get(part)
             cell["ratio_to_native"] = native and ratio(
                 cell["instructions_per_op"], native["instructions_per_op"]
             )
@@ -102,7 +103,7 @@ def add_ratios(columns: Mapping[str, Tree], configurations: Mapping[str, Configu
             )
             ratios = [time / other for time, other in pairs if other]
             cell["host_ratio_to_native"] = rounded(median(ratios)) if ratios else None
-            target = TARGETS.get(part) if is_judged(configurations[name]) else None
+            target = TARGETS.get(part) if is_judged(row) else None
             cell["target"] = None if target is None else judged(target, cell)
 
 

@@ -70,24 +70,33 @@ def per_op(count: int, operations: int) -> float:
 def add_comparisons(
     columns: Mapping[str, Tree], configurations: Mapping[str, Configuration]
 ) -> None:
-    """Add to each cell its ratio to `native`, to the peer, and what the targets say of it."""
-    native = columns.get("native", {}).get("operations", {})
+    """Add to each cell its ratio to its base, to the peer, and what the targets say of it.
+
+    The base is the same kind of L1 at real EL2: an nVHE KVM costs more there too.
+    """
     for name, column in columns.items():
+        row = configurations[name]
+        column["base"] = row.base if row.nested else None
+        native = columns.get(row.base, {}).get("operations", {}) if row.nested else {}
         for operation, cell in column["operations"].items():
-            cost = cell["instructions_per_op"] or cell["host_ns_per_op"]
-            base = native.get(operation)
-            base_cost = base and (base["instructions_per_op"] or base["host_ns_per_op"])
-            nested = configurations[name].nested
-            cell["ratio_to_native"] = round(cost / base_cost, 2) if nested and base_cost else None
-            host, base_host = cell["host_ns_per_op"], base and base["host_ns_per_op"]
-            both = nested and host is not None and base_host
-            cell["host_ratio_to_native"] = round(host / base_host, 2) if both else None
+            base = native.get(operation) or {}
+            # By instructions where they were counted.
+            scales = ("instructions_per_op", "host_ns_per_op")
+            scale = next((scale for scale in scales if cell[scale]), scales[0])
+            cell["ratio_to_native"] = quotient(cell[scale], base.get(scale))
+            host = cell["host_ns_per_op"]
+            cell["host_ratio_to_native"] = quotient(host, base.get("host_ns_per_op"))
             for key, table in (("must", MUST), ("aims", AIMS), ("kvm_as_l0", KVM)):
                 target = table.get(name, {}).get(operation)
                 cell[key] = None if target is None else judged(target, cell)
             peer = PEER_OF.get(name, "")
             other = columns.get(peer, {}).get("operations", {}).get(operation)
             cell["peer"] = None if other is None else compared(name, operation, cell, other)
+
+
+def quotient(cost: float | None, base: float | None) -> float | None:
+    """Give how many times the base a cost is, where both were measured."""
+    return round(cost / base, 2) if cost is not None and base else None
 
 
 def compared(name: str, operation: str, cell: Tree, other: Tree) -> Tree:

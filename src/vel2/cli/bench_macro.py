@@ -10,7 +10,7 @@ from vel2.bench.configuration import Configuration
 from vel2.bench.growth.measure import GrowthRequest, curves_tree, measure_growth
 from vel2.bench.growth.points import CURVES
 from vel2.bench.macro import MacroRequest, measure_macro
-from vel2.bench.macro_result import BASE, Runs, add_ratios, macro_column
+from vel2.bench.macro_result import Runs, add_ratios, macro_column
 from vel2.bench.parts import Part
 from vel2.bench.result import failed_column
 from vel2.bench.system import MeasureError
@@ -117,7 +117,10 @@ def scales_of(columns: "Tree") -> Iterator[Scale]:
 
 def print_scale(scale: Scale, terminal: Terminal) -> None:
     """Say what the figures above are."""
-    terminal.print(f"{scale.text}, all levels together; in brackets times {BASE}")
+    terminal.print(
+        f"{scale.text}, all levels together; in brackets times native, or for nVHE times"
+        " native-nvhe"
+    )
     terminal.print()
 
 

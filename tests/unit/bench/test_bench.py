@@ -46,9 +46,9 @@ def test_configurations() -> None:
     def names(*arguments: Any) -> list[str]:
         return [row.name for row in find_configurations(*arguments)]
 
-    assert names() == ["native", "vhe-nv2", "nvhe-nv2", "vhe-nv", "nvhe-nv"]
+    assert names() == ["native", "native-nvhe", "vhe-nv2", "nvhe-nv2", "vhe-nv", "nvhe-nv"]
     assert names((), ["vhe"]) == ["native", "vhe-nv2", "vhe-nv"]
-    assert names((), ["nvhe"], ["nv"]) == ["native", "nvhe-nv"]
+    assert names((), ["nvhe"], ["nv"]) == ["native-nvhe", "nvhe-nv"]
     assert names(["nvhe-nv", "native-nvhe", "nvhe-nv"], ["vhe"]) == ["nvhe-nv", "native-nvhe"]
     assert names((), ["vhe"], ["nv2"], ["kvm"]) == ["native", "vhe-nv2", "kvm-vhe"]
     assert names(["native"], (), (), ["kvm"]) == ["native", "kvm-vhe", "kvm-nvhe"]
@@ -347,8 +347,10 @@ def columns() -> dict[str, Any]:
     )
     made = {
         "native": measured_column({"hypercall": Figures(1000, 1_374_000)}, True),
+        "native-nvhe": measured_column({"hypercall": Figures(1000, 2_000_000)}, True),
         "vhe-nv2": measured_column({"hypercall": nested}, True),
         "nvhe-nv2": {"error": "it failed", "operations": {}},
+        "nvhe-nv": measured_column({"hypercall": Figures(1000, 9_000_000)}, True),
     }
     add_comparisons(made, CONFIGURATIONS)
     return made
@@ -364,6 +366,24 @@ def test_comparisons() -> None:
     assert native["ratio_to_native"] is native["must"] is None
 
 
+def test_each_kind_of_l1_is_compared_with_its_own_at_real_el2() -> None:
+    """An nVHE KVM leaves for its own EL1 at each exit of its guest, at real EL2 too."""
+    made = columns()
+    bases = {name: column["base"] for name, column in made.items()}
+    assert bases == {
+        "native": None,
+        "native-nvhe": None,
+        "vhe-nv2": "native",
+        "nvhe-nv2": "native-nvhe",
+        "nvhe-nv": "native-nvhe",
+    }
+    assert made["nvhe-nv"]["operations"]["hypercall"]["ratio_to_native"] == 4.5
+    assert made["native-nvhe"]["operations"]["hypercall"]["ratio_to_native"] is None
+    alone = {"nvhe-nv": made["nvhe-nv"], "native": made["native"]}
+    add_comparisons(alone, CONFIGURATIONS)
+    assert alone["nvhe-nv"]["operations"]["hypercall"]["ratio_to_native"] is None
+
+
 def test_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     text = io.StringIO()
@@ -373,8 +393,9 @@ def test_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     print_comparison(terminal, columns(), ["hypercall"])
     lines = [" ".join(line.split()) for line in text.getvalue().splitlines()]
     assert [line for line in lines if "hypercall" in line] == [
-        "hypercall 1,374 2,030 (2) failed",
+        "hypercall 1,374 2,000 2,030 (2) failed 9,000",
         "vhe-nv2 hypercall 1.48 22.7 3,500 (4) met 2,000 (2) not met",
+        "nvhe-nv hypercall 4.50 - - -",
     ]
 
 

@@ -39,6 +39,19 @@ def mark(part: str, number: int, count: int = 1, ticks: int = 0) -> Mark:
     return made
 
 
+def test_an_nvhe_l1_is_compared_with_one_at_real_el2() -> None:
+    costs = {"native": 10, "native-nvhe": 20, "nvhe-nv2": 60}
+    columns = {
+        name: macro_column(Runs({"l1.boot": Part(1, cost)}, [{"l1.boot": Part(1, cost)}]))
+        for name, cost in costs.items()
+    }
+    add_ratios(columns, CONFIGURATIONS)
+    cell = columns["nvhe-nv2"]["operations"]["l1.boot"]
+    assert (cell["ratio_to_native"], cell["host_ratio_to_native"]) == (3.0, 3.0)
+    assert columns["nvhe-nv2"]["base"] == "native-nvhe"
+    assert columns["native-nvhe"]["operations"]["l1.boot"]["ratio_to_native"] is None
+
+
 def test_parts() -> None:
     assert len(set(PARTS)) == len(PARTS) == 2 * (len(WORKLOADS) + 1)
     assert set(TARGETS) <= set(PARTS)
@@ -156,7 +169,7 @@ def test_one_that_fails_leaves_the_others_theirs(capsys: pytest.CaptureFixture[s
 
     columns, code = measure_columns(Plan(ROWS[:2], run, counts=True, rounds=1))
     assert (tried, code) == (["native", "vhe-nv2", "native"], 4)
-    assert columns["vhe-nv2"] == {"error": "it failed", "operations": {}}
+    assert columns["vhe-nv2"] == {"error": "it failed", "operations": {}, "base": "native"}
     assert columns["native"]["operations"]["l1.boot"]["host_ns_per_op"] == 10
     assert "vel2: vhe-nv2: it failed" in capsys.readouterr().err
 
