@@ -38,26 +38,31 @@ PAGE = Template("""\
 <title>$title</title>
 <style>
 :root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
 h2 { margin-top: 2.5rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }
 th, td { border-bottom: 1px solid #8884; padding: .2rem .7rem; text-align: right; }
 th:first-child, td:first-child { text-align: left; }
-td.text { text-align: left; }
+td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 td.yes { background: #0a73; }
 td.no { background: #d533; }
 small { opacity: .75; }
-td, th { white-space: nowrap; }
+td { white-space: nowrap; }
+th { vertical-align: bottom; }
+td:first-child { white-space: normal; }
+p { max-width: 62rem; }
 figure { margin: 1.5rem 0; }
 figcaption { opacity: .75; font-size: 14px; }
 svg { max-width: 100%; height: auto; overflow: visible; }
 div.wide { overflow-x: auto; }
+@media print { body { max-width: none; } div.wide { overflow: visible; } table { font-size: 8pt; } }
 nav a { margin-right: 1rem; }
 </style>
 </head>
 <body>
 <h1>$title</h1>
 <p>$about</p>
+$runs
 <nav>$links</nav>
 $sections
 </body>
@@ -110,6 +115,7 @@ def report_page(trees: Sequence[Tree]) -> str:
     return PAGE.substitute(
         title=TITLE,
         about=escape(about(found)),
+        runs=runs_of(found),
         links="".join(f'<a href="#{part.anchor}">{escape(part.title)}</a>' for part in sections),
         sections="\n".join(part.html for part in sections),
     )
@@ -122,6 +128,16 @@ def about(trees: Sequence[Tree]) -> str:
     for what, key in (("L2 of the macro benchmarks", "l2_kernel"), ("KVM as L0", "kvm_l0_kernel")):
         said += [f"{what}: Linux {tree[key]}." for tree in trees if tree.get(key)]
     return " ".join(dict.fromkeys(said))
+
+
+def runs_of(trees: Sequence[Tree]) -> str:
+    """Say when, by which vel2 and by what command each result was got; older ones do not know."""
+    rows = [
+        [Cell(run["date"]), Cell(run["vel2"]), Cell(run["command"], is_text=True)]
+        for tree in trees
+        if (run := tree.get("run"))
+    ]
+    return html_table(["measured", "vel2", "command"], rows) if rows else ""
 
 
 def columns_of(tree: Tree) -> dict[str, Tree]:
@@ -158,7 +174,9 @@ def micro(tree: Tree) -> Iterator[Section]:
     operations = names_of(columns)
     telling = [name for name in TELLING if name in operations] or operations
     nested = {name: column for name, column in columns.items() if name not in PLAIN}
-    yield Section("In short", "What the rest of this page shows in detail.", in_short(nested))
+    bases = {name: column.get("base") for name, column in tree["configurations"].items()}
+    text = "What the rest of this page shows in detail."
+    yield Section("In short", text, in_short(nested, bases))
     yield costs(tree, columns, operations, telling)
     traps = series(nested, telling, "usual_traps")
     yield Section(
@@ -173,8 +191,11 @@ def micro(tree: Tree) -> Iterator[Section]:
     yield against_published(columns)
 
 
-def in_short(nested: Mapping[str, Tree]) -> list[str]:
-    """Say in a list what the most telling figures are."""
+def in_short(nested: Mapping[str, Tree], bases: Mapping[str, str | None]) -> list[str]:
+    """Say in a list what the most telling figures are.
+
+    :param bases: what each configuration is compared with.
+    """
     said = []
     for name, column in nested.items():
         found = cell(column, "hypercall")
@@ -186,7 +207,7 @@ def in_short(nested: Mapping[str, Tree]) -> list[str]:
         if found["usual_traps"] is not None:
             text += f" and {plural(found['usual_traps'], 'trap')}"
         if found["ratio_to_native"] is not None:
-            text += f", {ratio(found['ratio_to_native'])} times native"
+            text += f", {ratio(found['ratio_to_native'])} times {bases[name] or 'native'}"
         if found["peer"] is not None:
             text += f"; KVM as L0 takes {ratio(found['peer']['ratio'])} times as many"
         said.append(f"{text}.")
@@ -215,7 +236,7 @@ def costs(
     unit = "instructions of all levels together" if is_counted else "nanoseconds of the host"
     charts = []
     if ratios:
-        title = "Cost of one operation of L2, times that under L1 at real EL2"
+        title = "Cost of one operation of L2, times that under the same L1 at real EL2"
         charts.append(bars(title, telling, ratios, "times native", is_log=True, decimals=1))
     rows = []
     for operation in operations:
@@ -229,8 +250,9 @@ def costs(
             row.append(Cell(number(cost), small=", ".join(small)))
         rows.append(row)
     text = (
-        f"What one operation of L2 costs: {unit}, how many times `native` that is, and entries to "
-        "real EL2. `native` is the same L1 at the machine's real EL2, without an L0."
+        f"What one operation of L2 costs: {unit}, how many times that of the same L1 without an "
+        "L0, and entries to real EL2. L1 without an L0 is at the machine's real EL2: `native` for "
+        "the VHE columns, `native-nvhe` for the nVHE ones."
     )
     return Section("Operations", text, [*charts, html_table(["operation", *columns], rows)])
 

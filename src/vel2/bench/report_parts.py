@@ -57,17 +57,20 @@ class Cell:
     """A cell of a table.
 
     :ivar met: whether it shows something that is as asked for; None when nothing was.
-    :ivar small: what is said besides.
+    :ivar small: what is said besides. :ivar is_text: whether lines may be broken.
     """
 
     text: str
     met: bool | None = None
     small: str = ""
+    is_text: bool = False
 
     @property
     def html(self) -> str:
         """Give the element."""
         names = {True: ' class="yes"', False: ' class="no"', None: ""}
+        if self.is_text:
+            return f'<td class="text">{escape(self.text)}</td>'
         small = f"<br><small>{escape(self.small)}</small>" if self.small else ""
         return f"<td{names[self.met]}>{escape(self.text)}{small}</td>"
 

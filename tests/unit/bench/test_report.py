@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,12 @@ from vel2.cli.main import vel2
 from vel2.errors import UserError
 
 Tree = dict[str, Any]
-ABOUT = {"l1_kernel": "6.12.1", "qemu": "10.0.2", "clock": "instructions"}
+RUN = {
+    "vel2": "0.1+g1234567",
+    "date": "2026-11-28T09:00:00+00:00",
+    "command": "vel2 bench --peer kvm --html 'a page'",
+}
+ABOUT = {"run": RUN, "l1_kernel": "6.12.1", "qemu": "10.0.2", "clock": "instructions"}
 
 
 def figures(cost: int, traps: int) -> Figures:
@@ -137,6 +143,7 @@ def test_everything_on_one_page() -> None:
     assert "l1.boot 1,000 1,100 x1.10" in found
     assert "nvhe-nv2 9 750 300" in found
     assert text.count("Machine: QEMU 10.0.2, one CPU.") == 1
+    assert found[1] == f"{RUN['date']} {RUN['vel2']} {escape(RUN['command'])}"
     assert report_page(trees) == page
 
 
@@ -145,6 +152,29 @@ def test_a_must_that_is_missed_is_marked_and_an_aim_is_not() -> None:
     hypercall = next(line for line in page.splitlines() if "3,500 (4)" in line)
     assert '<td class="no">3,500 (4)</td><td>2,000 (2)</td>' in hypercall
     assert "46,080 (7)<br><small>recorded</small>" in hypercall
+
+
+def test_an_nvhe_l1_is_compared_with_one_at_real_el2() -> None:
+    page = report_page([micro(native=1000, native_nvhe=2000, vhe_nv2=1500, nvhe_nv2=8000)])
+    text = read(page).text
+    assert "1.50 times native." in text and "4.00 times native-nvhe." in text
+    assert "hypercall 1,000 10 traps 2,000 20 traps 1,500 x1.50, 15 traps 8,000 x4.00" in "".join(
+        rows(page)
+    )
+
+
+def test_a_result_that_does_not_say_how_it_was_got() -> None:
+    old = {name: value for name, value in micro(native=1000).items() if name != "run"}
+    assert "measured" not in read(report_page([old])).text
+
+
+def test_a_wide_table_is_not_cut() -> None:
+    """Names of columns may be broken, so that nine fit, and print has no bar to scroll with."""
+    page = report_page([micro(native=1000, vhe_nv=3000, nvhe_nv2=3000)])
+    style = page[page.index("<style>") : page.index("</style>")]
+    assert "th { vertical-align: bottom; }" in style
+    assert not re.search(r"th[^{}]*\{[^}]*nowrap", style)
+    assert re.search(r"@media print \{.*div\.wide \{ overflow: visible; \}", style)
 
 
 def test_what_was_not_measured_is_not_on_the_page() -> None:
