@@ -41,6 +41,13 @@ def test_the_demo(tmp_path: Path) -> None:
     assert result["l2"]["userspace"] is True
     assert result["l2"]["kernel"].startswith("6.12.")
     assert result["l2"]["sum"] == sum(range(1, 1001))
+    run = result["run"]
+    assert (run["el2"], run["nv"], run["deterministic"], run["native"]) == (
+        *("vhe", "nv2"),
+        *(False, False),
+    )
+    assert (run["memory_bytes"], run["cpu"].split(",")[0]) == (2 << 30, "max")
+    assert run["command"].startswith("vel2 demo --timeout 600 --json ")
     traps = result["traps"]
     assert traps["total"] == sum(traps["by_ec"].values()) == sum(traps["by_context"].values())
     assert set(traps["by_context"]) == {"vEL2", "vEL1"}

@@ -30,7 +30,7 @@ def matrix(tmp_path: Path, *options: str) -> dict[tuple[str, str, str], dict[str
         text=True,
     )
     assert done.returncode == ExitCode.OK, done.stdout
-    rows = json.loads(result.read_text())
+    rows = json.loads(result.read_text())["cells"]
     return {(row["guest"], row["el2"], row["nv"]): row for row in rows}
 
 
@@ -55,7 +55,7 @@ def test_a_guest_that_cannot_end_in_time(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == ExitCode.GUEST_FAILED, done.stderr
-    (row,) = json.loads(result.read_text())
+    (row,) = json.loads(result.read_text())["cells"]
     assert row["result"] == "fail"
     assert row["reason"].startswith("the time limit was reached; ")
     assert 2 <= row["seconds"] < 20

@@ -23,6 +23,7 @@ from vel2.machine.qemu import Machine, MachineConfig
 from vel2.machine.qmp import Monitor
 
 __all__ = (
+    "CPU",
     "L0_FATAL",
     "L1Guest",
     "MeasureError",

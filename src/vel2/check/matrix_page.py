@@ -1,6 +1,6 @@
 """The guest matrix as one HTML page that needs nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from string import Template
 
@@ -8,6 +8,7 @@ from vel2.check.matrix import COMBINATIONS, Result, Verdict
 
 __all__ = ("matrix_page",)
 
+TITLE = "vel2: guest hypervisors at virtual EL2"
 PAGE = Template("""\
 <!DOCTYPE html>
 <html lang="en">
@@ -29,6 +30,7 @@ pre { background: #8882; overflow-x: auto; padding: .6rem; font-size: 13px; }
 <body>
 <h1>$title</h1>
 <p>$summary</p>
+<p><small>$about</small></p>
 <table>
 <thead><tr><th>guest</th>$heads</tr></thead>
 <tbody>
@@ -43,8 +45,11 @@ $notes
 CLASSES = {Verdict.PASS: "pass", Verdict.FAIL: "fail", Verdict.NOT_APPLICABLE: "na"}
 
 
-def matrix_page(results: Sequence[Result], title: str) -> str:
-    """Make the page; guests come in the order of the results."""
+def matrix_page(results: Sequence[Result], run: Mapping[str, object]) -> str:
+    """Make the page; guests come in the order of the results.
+
+    :param run: what they were got with, as in the JSON result.
+    """
     guests = dict.fromkeys(result.guest for result in results)
     columns = [at for at in COMBINATIONS if any(result.at == at for result in results)]
     found = {(result.guest, result.at): result for result in results}
@@ -54,7 +59,8 @@ def matrix_page(results: Sequence[Result], title: str) -> str:
         rows.append(f"<tr><th>{escape(guest)}</th>{cells}</tr>")
     counts = [sum(result.verdict is verdict for result in results) for verdict in Verdict]
     return PAGE.substitute(
-        title=escape(title),
+        title=TITLE,
+        about=escape(f"vel2 {run['vel2']} on QEMU {run['qemu']}, {run['date']}: {run['command']}"),
         summary="{} passed, {} failed, {} not applicable.".format(*counts),
         heads="".join(f"<th>--el2 {at.el2.value} --nv {at.nv.value}</th>" for at in columns),
         rows="\n".join(rows),

@@ -13,6 +13,7 @@ from vel2.cli.contradictions import refuse_contradictions, refuse_strays
 from vel2.cli.exits import ExitCode
 from vel2.cli.kernels import check_names, fetch_missing, find_kernel
 from vel2.cli.options import SECONDS
+from vel2.cli.provenance import run_of
 from vel2.cli.report import Report, plain_table, require_writable, write_json
 from vel2.cli.terminal import Terminal
 from vel2.errors import UserError
@@ -219,7 +220,7 @@ def bench(
     from vel2.bench.operations import UNAVAILABLE
     from vel2.bench.payload import build_payload
     from vel2.bench.peer import KVM_KERNEL
-    from vel2.bench.system import compile_all
+    from vel2.bench.system import CPU, compile_all
 
     refuse_contradictions(context, CONTRADICTIONS)
     refuse_strays(context, STRAYS)
@@ -270,6 +271,7 @@ def bench(
     kernel = load_kernel(find_kernel(l1))
     turns = rounds or (MACRO_ROUNDS if what == "macro" else 1)
     tree: Tree = {
+        "run": run_of(clock == "instructions" or profiling, CPU),
         "l1": l1,
         "l1_kernel": kernel.version,
         "kvm_l0_kernel": guest_kernel(KVM_KERNEL).version if has_kvm else None,

@@ -23,7 +23,8 @@ from vel2.check.hostile import (
 )
 from vel2.check.hostile.program import BURSTS_OF_A_PROGRAM
 from vel2.cli.exits import ExitCode
-from vel2.cli.report import plain_table, write_file
+from vel2.cli.provenance import run_of
+from vel2.cli.report import plain_table, require_writable, write_file
 from vel2.cli.terminal import Terminal
 
 __all__ = ("check",)
@@ -93,6 +94,7 @@ def hostile(
       vel2 check hostile --events 4000000
       vel2 check hostile --seed 17 --el2 vhe --nv nv --programs 1 --bursts 204
     """  # noqa: D301
+    require_writable(json_file, "the JSON result")
     if events is None and seconds is None and programs is None:
         programs = 8
     extra: dict[str, Any] = {} if jobs is None else {"jobs": jobs}
@@ -111,12 +113,13 @@ def hostile(
         deterministic=deterministic,
         **extra,
     )
+    run = run_of(deterministic)
     terminal = Terminal(str(json_file) == "-")
     terminal.print(f"seed {campaign.seed}")
     totals, failures = attend(terminal, campaign, small)
     print_totals(terminal, totals)
     if json_file is not None:
-        write_result(json_file, result_tree(campaign, totals, failures))
+        write_result(json_file, {"run": run} | result_tree(campaign, totals, failures))
     context.exit(ExitCode.L0_FATAL if failures else ExitCode.OK)
 
 

@@ -10,6 +10,7 @@ from vel2.cli.ending import conclude
 from vel2.cli.guests import progress_bars
 from vel2.cli.kernels import fetch_missing, find_kernel
 from vel2.cli.options import check_memory, check_native, check_supported, vm_options
+from vel2.cli.provenance import run_of_request
 from vel2.cli.report import Report, print_guests, print_traps, require_writable
 from vel2.cli.session import Request, Session, make_session, vmm_program
 from vel2.cli.terminal import Terminal
@@ -93,6 +94,7 @@ def demo(
     where = "the machine's real EL2" if native else "virtual EL2"
     click.echo(f"vel2: L1 ({l1}) boots at {where} and starts L2 ({l2}); Ctrl-C ends it.", err=True)
     report = Report()
+    report.tree["run"] = run_of_request(request)
     session = make_session(request)
     to_stderr = str(json_file) == "-"
     ended = watch(session, report, timeout, to_stderr)

@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 
 import click
@@ -28,9 +27,9 @@ from vel2.cli.consoles import printable
 from vel2.cli.exits import ExitCode
 from vel2.cli.guests import progress_bars
 from vel2.cli.options import SECONDS, check_supported
+from vel2.cli.provenance import run_of
 from vel2.cli.report import explained, require_writable
 from vel2.cli.terminal import Terminal
-from vel2.cli.version import describe
 from vel2.errors import UserError
 from vel2.guests.kernels import fetch, list_guests
 
@@ -120,6 +119,7 @@ def matrix(
     cells = select(RECIPES, guests, [*map(Kind, el2)], [*map(Level, nv)], QUICK if quick else None)
     for path in (json_file, html_file):
         require_writable(path, "the result")
+    run = run_of(deterministic=False)
     fetch_needs(cells)
     to_stderr = "-" in (str(json_file), str(html_file))
     terminal = Terminal(to_stderr)
@@ -134,8 +134,9 @@ def matrix(
         # What was measured is kept when the rest is interrupted.
         if results:
             show(terminal, cells, results, verbose)
-            write(json_file, json.dumps([result.as_json() for result in results], indent=2) + "\n")
-            write(html_file, matrix_page(results, f"vel2 {describe()} guests, {date.today()}"))
+            tree = {"run": run, "cells": [result.as_json() for result in results]}
+            write(json_file, json.dumps(tree, indent=2) + "\n")
+            write(html_file, matrix_page(results, run))
     failed = any(result.verdict is Verdict.FAIL for result in results)
     context.exit(ExitCode.GUEST_FAILED if failed else ExitCode.OK)
 

@@ -27,7 +27,7 @@ from vel2.machine.outcome import MachineExit
 if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
     from vel2.control.counters import TrapCount
 
-__all__ = ("L2_PREFIX", "Report", "print_guests", "print_traps", "write_json")
+__all__ = ("L2_PREFIX", "Report", "Tree", "print_guests", "print_traps", "write_json")
 
 L2_PREFIX = "L2| "
 """What the VMM inside L1 puts before each line of its guest."""
@@ -35,6 +35,9 @@ L2_PREFIX = "L2| "
 MARKERS_LIMIT = 1000
 MARKER_LIMIT = 4096
 """Names that a report has at most, and characters of a name and its value."""
+
+HOST_PLACES = frozenset({"run", "exit_code", "ended", "seconds", "traps", "fatal"})
+"""What the host says of a run, and no guest can."""
 
 WORDS: dict[str, bool] = {"yes": True, "ok": True, "no": False}
 INTEGER = re.compile(r"-?[0-9]{1,18}")
@@ -74,6 +77,8 @@ class Report:
             return
         name, text = marker
         if line.text.startswith(L2_PREFIX) and not name.startswith("l2."):
+            return
+        if name.partition(".")[0] in HOST_PLACES:
             return
         if name not in self.times and (
             len(self.times) >= MARKERS_LIMIT or len(name) + len(text) > MARKER_LIMIT

@@ -16,6 +16,7 @@ from vel2.cli.hints import KvmMode, Silence, check_without_vhe, domains_hint
 from vel2.cli.initrd import make_initrd, wants_shell, with_shell
 from vel2.cli.kernels import FIRMWARE, KERNEL
 from vel2.cli.options import PATTERN, check_memory, check_native, check_supported, vm_options
+from vel2.cli.provenance import run_of_request
 from vel2.cli.report import Report, print_traps, require_writable
 from vel2.cli.session import Request, Session, make_session
 from vel2.cli.terminal import Terminal
@@ -147,6 +148,7 @@ def run(
         ahead=not no_ahead,
     )
     report = Report()
+    report.tree["run"] = run_of_request(request)
     with blaming(qemu_arguments):
         session = make_session(request)
         session.console.on_line(report.take)

@@ -316,13 +316,16 @@ class Page(HTMLParser):
             self.rows[-1].append(data)
 
 
+RUN = {"vel2": "0.1", "qemu": "10.0.2", "date": "2026-11-28", "command": "vel2 T & U"}
+
+
 def test_the_page() -> None:
     results = [
         Result("a", OTHER, Verdict.PASS, "", 4.25),
         Result("a", AT, Verdict.FAIL, "it <hung>", 9.0, "a & b\n<c>"),
         Result("b", AT, Verdict.NOT_APPLICABLE, "no way"),
     ]
-    text = matrix_page(results, "T & U")
+    text = matrix_page(results, RUN)
     page = Page(text)
     assert page.open == []
     assert page.rows == [
@@ -337,7 +340,7 @@ def test_the_page() -> None:
 
 
 def test_the_page_needs_nothing_else() -> None:
-    text = matrix_page([Result("a", AT, Verdict.PASS)], "title")
+    text = matrix_page([Result("a", AT, Verdict.PASS)], RUN)
     tags = Page(text).tags
     assert {tag for tag, _ in tags} & {"script", "link", "img", "iframe"} == set()
     assert not any({"src", "href"} & set(attributes) for _, attributes in tags)

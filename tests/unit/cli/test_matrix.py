@@ -17,6 +17,8 @@ from vel2.cli import main as cli_main
 from vel2.cli import matrix as command
 from vel2.cli.exits import ExitCode
 from vel2.cli.terminal import Terminal
+from vel2.cli.version import describe
+from vel2.machine.version import require_qemu
 
 SICK = "linux-6.12"
 VHE_NV2 = Combination(Kind.VHE, Level.NV2)
@@ -99,7 +101,7 @@ def test_a_failure(runs: Runs, tmp_path: Path) -> None:
     assert f"fail: {SICK} (vhe nv2)\n  L2 did not reach user space.\n" in done.stdout
     assert "last words" not in done.stdout
     assert f"vel2: {SICK}, vhe nv2: fail: L2 did not reach user space\n" in done.stderr
-    rows = json.loads(file.read_text())
+    rows = json.loads(file.read_text())["cells"]
     assert {(row["guest"], row["el2"], row["nv"]) for row in rows} == {
         (name, at.el2.value, at.nv.value) for name, at in QUICK
     }
@@ -128,14 +130,16 @@ def test_filters(runs: Runs) -> None:
 
 def test_json_to_standard_output_leaves_it_alone(runs: Runs) -> None:
     done = invoke("--guest", "linux-7", "--json", "-")
-    assert [row["result"] for row in json.loads(done.stdout)] == ["pass"] * 4
+    assert [row["result"] for row in json.loads(done.stdout)["cells"]] == ["pass"] * 4
     assert "linux-7  pass 5.5 s" in done.stderr
 
 
 def test_html(runs: Runs, tmp_path: Path) -> None:
     file = tmp_path / "m.html"
     assert invoke("--guest", "linux-7", "--html", str(file)).exit_code == ExitCode.OK
-    assert file.read_text().count("pass 5.5 s") == 4
+    page = file.read_text()
+    assert page.count("pass 5.5 s") == 4
+    assert f"<small>vel2 {describe()} on QEMU {require_qemu()[1]}, 20" in page
 
 
 def test_what_was_measured_survives_an_interrupt(runs: Runs, tmp_path: Path) -> None:
@@ -143,7 +147,7 @@ def test_what_was_measured_survives_an_interrupt(runs: Runs, tmp_path: Path) -> 
     file = tmp_path / "m.json"
     done = invoke("--guest", "linux-7", "--json", str(file))
     assert done.exit_code == ExitCode.INTERRUPTED
-    assert [row["nv"] for row in json.loads(file.read_text())] == ["nv2", "nv"]
+    assert [row["nv"] for row in json.loads(file.read_text())["cells"]] == ["nv2", "nv"]
     assert done.stdout.splitlines()[1].split() == ["linux-7", *["pass", "5.5", "s"] * 2, "-", "-"]
 
 

@@ -74,6 +74,12 @@ def test_the_first_word_stands() -> None:
     )
 
 
+def test_no_guest_says_how_its_run_ended() -> None:
+    """The first word stands, and a guest speaks before the host does."""
+    said = ("exit_code=0", "ended=well", "run.vel2=99", "run.more=1", "traps.total=0", "fatal=no")
+    assert taken(*(f"##vel2 {word}" for word in said)).tree == {}
+
+
 def test_l2_speaks_of_l2_only() -> None:
     assert taken("L2| ##vel2 l1.vmm_status=0", "L2| ##vel2 l2.el=EL1").tree == {"l2": {"el": "EL1"}}
 

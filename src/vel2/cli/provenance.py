@@ -1,0 +1,49 @@
+"""What a result was got with: the `run` of every JSON result."""
+
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+
+from vel2.cli.report import Tree
+from vel2.cli.session import Request
+from vel2.cli.version import describe
+from vel2.machine.config import DEFAULT_CPU
+from vel2.machine.version import require_qemu
+
+__all__ = ("run_of", "run_of_request")
+
+
+def run_of(deterministic: bool, cpu: str = DEFAULT_CPU) -> Tree:
+    """Give the versions, the command, the time it began, and how guest time was counted.
+
+    :param cpu: as QEMU takes it.
+    """
+    return {
+        "vel2": describe(),
+        "qemu": str(require_qemu()[1]),
+        "python": platform.python_version(),
+        "command": shlex.join(["vel2", *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "deterministic": deterministic,
+        "cpu": cpu,
+        "cpus": 1,
+    }
+
+
+def run_of_request(request: Request) -> Tree:
+    """Give the same for one machine, with what it is; a native one has no virtual EL2."""
+    made = run_of(request.deterministic, cpu_of(request.qemu_arguments))
+    made["memory_bytes"] = request.memory_bytes
+    made["native"] = request.native
+    if not request.native:
+        made |= {"el2": request.el2.value, "nv": request.nv.value}
+    return made
+
+
+def cpu_of(qemu_arguments: Sequence[str]) -> str:
+    """Give the CPU model: of several on QEMU's command line the last counts."""
+    pairs = pairwise(qemu_arguments)
+    return [DEFAULT_CPU, *(value for name, value in pairs if name in ("-cpu", "--cpu"))][-1]
