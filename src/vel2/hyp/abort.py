@@ -23,11 +23,11 @@ from vel2.hyp import mmio, pool, shadow
 from vel2.hyp.answer import forward_with_far
 from vel2.hyp.exception import is_el0
 from vel2.hyp.fallible import try_at_s1e1r
-from vel2.hyp.homes import slot
+from vel2.hyp.hcr import l1_hcr
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.pool import PAGE_MASK
 from vel2.hyp.stage1 import ALL_REACHED, instruction_at, reach_tables, walk_status
-from vel2.hyp.state import NO_FAULT, Stage2, Vcpu, page_of, vm_of
+from vel2.hyp.state import NO_FAULT, Stage2, Vcpu, vm_of
 from vel2.hyp.walk import S2AP_READ, S2AP_WRITE, guest_stage2
 from vel2.lang import L2IPA, at, inline, mrs, msr, resident, u64
 
@@ -39,7 +39,6 @@ HPFAR_FIPA = sr.HPFAR_EL2.FIPA
 EXTERNAL_KEEPS = ISS_DABT.CM.mask | ISS_DABT.WnR.mask
 NO_IPA = (1 << 64) - 1
 TEA = sr.HCR_EL2.TEA.mask
-HCR_SLOT = slot(sr.HCR_EL2)
 XN_EL0_ONLY = 0b01
 XN_NEVER = 0b10
 XN_EL1_ONLY = 0b11
@@ -198,7 +197,7 @@ def is_protected_walk(vcpu: Vcpu) -> bool:
 
     Only hardware's Permission fault asks: at the first fault on the table it is not mapped yet.
     """
-    hcr = page_of(vcpu).slot[HCR_SLOT]
+    hcr = l1_hcr(vcpu)
     normal = u64(NORMAL_MEMORY)
     if hcr & FWB:
         normal = NORMAL_MEMORY_FWB
@@ -316,7 +315,7 @@ def to_nothing(vcpu: Vcpu) -> Outcome:
     outcome = external_abort(vcpu)
     if outcome != Outcome.INJECT:
         return outcome
-    if page_of(vcpu).slot[HCR_SLOT] & TEA:
+    if l1_hcr(vcpu) & TEA:
         vcpu.syndrome = vcpu.syndrome & ~ESR_ELx.EC.mask | vcpu.esr & ESR_ELx.EC.mask
         return Outcome.FORWARD
     return outcome

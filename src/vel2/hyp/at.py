@@ -33,7 +33,7 @@ from vel2.hyp.fallible import (
     try_at_s1e1w,
     try_at_s1e1wp,
 )
-from vel2.hyp.homes import slot
+from vel2.hyp.hcr import TGE, is_vhe_host, l1_hcr
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.stage1 import (
     ALL_REACHED,
@@ -43,12 +43,10 @@ from vel2.hyp.stage1 import (
     reach,
     reach_tables,
 )
-from vel2.hyp.state import NO_FAULT, Stage2, Vcpu, page_of
+from vel2.hyp.state import NO_FAULT, Stage2, Vcpu
 from vel2.hyp.walk import S2AP_READ, S2AP_WRITE
 from vel2.lang import at, extern, inline, isb, mrs, msr, resident, u64
 
-HCR_SLOT = slot(sr.HCR_EL2)
-TGE = sr.HCR_EL2.TGE.mask
 PAR = sr.PAR_EL1
 FAILED = sr.PAR_EL1_F
 STAGE2_FAILURE = FAILED.res1 | FAILED.compose(S=1, F=1)
@@ -129,7 +127,7 @@ def second_stage(vcpu: Vcpu, par: u64, va: u64, is_write: bool) -> u64:
     if not reach(vcpu, ipa, permission):
         return stage2_failure(vcpu.walk.fsc, False)
     par = par & ~PA_MASK | vcpu.walk.output & PA_MASK
-    return memattr.combine(par, vcpu.walk.memattr, vcpu.walk.sh, page_of(vcpu).slot[HCR_SLOT])
+    return memattr.combine(par, vcpu.walk.memattr, vcpu.walk.sh, l1_hcr(vcpu))
 
 
 @inline
@@ -182,7 +180,7 @@ def first_stage(vcpu: Vcpu, key: u64, va: u64) -> u64:
 @resident
 def in_guest_regime(vcpu: Vcpu, key: u64, va: u64, both: bool, is_write: bool) -> u64:
     """Translate in the regime of L1's guest; give the External abort on the walk, or 0."""
-    hcr = page_of(vcpu).slot[HCR_SLOT]
+    hcr = l1_hcr(vcpu)
     enter_vel1(vcpu)
     shadow.select(vcpu)
     sctlr = mrs(sr.SCTLR_EL1)
@@ -207,7 +205,7 @@ def in_guest_regime(vcpu: Vcpu, key: u64, va: u64, both: bool, is_write: bool) -
 @resident
 def from_vel2(vcpu: Vcpu, key: u64, va: u64) -> Outcome:
     """Emulate an AT that trapped in the hyp context."""
-    host = vcpu.e2h != 0 and page_of(vcpu).slot[HCR_SLOT] & TGE != 0
+    host = is_vhe_host(vcpu)
     saved = mrs(PAR)
     for row in ROWS:
         if key == row.key:

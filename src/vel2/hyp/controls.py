@@ -6,6 +6,7 @@ trap.
 """
 
 from vel2.arch import sysregs as sr
+from vel2.hyp.hcr import HCR_SLOT, STAGE2_ON, l1_hcr, set_l1_hcr
 from vel2.hyp.homes import in_memory, slot, switched
 from vel2.hyp.state import LEVEL_NV2, VSE_LOADED, Vcpu, page_of, vm_of
 from vel2.hyp.timer import load_timer_traps
@@ -29,9 +30,6 @@ for _field in (
     HCR.TTLBIS, HCR.TTLBOS, HCR.TID5, HCR.FWB,
 ):  # fmt: skip
     HCR_FROM_L1 |= _field.mask
-
-STAGE2_ON = HCR.VM.mask | HCR.DC.mask
-"""L1 has a stage 2 of its own for vEL1."""
 
 CPTR_ALWAYS = sr.CPTR_EL2.res1 | sr.CPTR_EL2.compose(TSM=1, TTA=1, TAM=1)
 """SME, trace and activity monitors are hidden."""
@@ -58,19 +56,12 @@ CNTKCTL_INDEX = switched(sr.CNTKCTL_EL1).index
 CPTR_MEMORY = in_memory(sr.CPTR_EL2).index
 MDCR_INDEX = in_memory(sr.MDCR_EL2).index
 CNTHCTL_INDEX = in_memory(sr.CNTHCTL_EL2).index
-HCR_SLOT = slot(sr.HCR_EL2)
 VDISR_SLOT = slot(sr.VDISR_EL2)
 VSESR_SLOT = slot(sr.VSESR_EL2)
 VPIDR_SLOT = slot(sr.VPIDR_EL2)
 VMPIDR_SLOT = slot(sr.VMPIDR_EL2)
 FPEN_LOW = 1 << sr.CPACR_EL1.FPEN.lsb
 ZEN_LOW = 1 << sr.CPACR_EL1.ZEN.lsb
-
-
-@inline
-def l1_hcr(vcpu: Vcpu) -> u64:
-    """Give L1's HCR_EL2. A VHE guest's E2H is RES1 whatever the slot says: writes are unseen."""
-    return page_of(vcpu).slot[HCR_SLOT]
 
 
 @inline
@@ -168,9 +159,9 @@ def load_for_vel2(vcpu: Vcpu) -> None:
 
 
 @resident
-def unusual_hcr(vcpu: Vcpu, l1_hcr: u64) -> u64:
+def unusual_hcr(vcpu: Vcpu, wanted: u64) -> u64:
     """Give what hardware needs of L1's HCR_EL2 without a stage 2, or with a virtual SError."""
-    hcr = l1_hcr
+    hcr = wanted
     if hcr & STAGE2_ON == 0:
         # The canonical stage 2 serves, whose descriptors are in the form without FEAT_S2FWB.
         hcr = hcr & ~HCR.FWB.mask
@@ -184,8 +175,7 @@ def unusual_hcr(vcpu: Vcpu, l1_hcr: u64) -> u64:
 def save_virtual_serror(vcpu: Vcpu) -> None:
     """Tell L1 that vEL1 has taken or deferred its virtual SError: hardware clears HCR_EL2.VSE."""
     if mrs(sr.HCR_EL2) & HCR.VSE.mask == 0:
-        page = page_of(vcpu)
-        page.slot[HCR_SLOT] = page.slot[HCR_SLOT] & ~HCR.VSE.mask
+        set_l1_hcr(vcpu, l1_hcr(vcpu) & ~HCR.VSE.mask)
 
 
 @inline

@@ -10,13 +10,13 @@ from vel2.arch import sysregs as sr
 from vel2.hyp import controls, finegrained, gic, monitors, pagenames, selectors, sve, timer
 from vel2.hyp.context import DEBUGS, MDSCR_SLOT, sync_mdscr
 from vel2.hyp.exception import held_spsr, spsr_of
+from vel2.hyp.hcr import l1_hcr, set_l1_hcr
 from vel2.hyp.homes import CONTEXT_MEMORY, HYP_TIMERS, SWITCHED, slot
 from vel2.hyp.places import NUMBER, Kind, kind_of, means_page, special
 from vel2.hyp.state import GUEST_NVHE, SLOW_MAINTENANCE, Vcpu, page_of, vm_of
 from vel2.hyp.translate import cptr_el2_to_cpacr_el1
 from vel2.lang import inline, mrs, msr, resident, u64
 
-HCR_SLOT = slot(sr.HCR_EL2)
 ACTLR_SLOT = slot(sr.ACTLR_EL1)
 CPACR_SLOT = slot(sr.CPACR_EL1)
 E2H = sr.HCR_EL2.E2H.mask
@@ -120,7 +120,7 @@ def read_special(vcpu: Vcpu, number: u64) -> u64:
     if number == special(sr.CPTR_EL2):
         return read_cptr(vcpu)
     if number == special(sr.HCR_EL2):
-        return page.slot[HCR_SLOT]
+        return l1_hcr(vcpu)
     if number == special(sr.ACTLR_EL1):
         return page.slot[ACTLR_SLOT]
     if number == special(sr.RVBAR_EL2):
@@ -343,7 +343,7 @@ def write_hcr(vcpu: Vcpu, value: u64) -> None:
     allowed = value
     if vm_of(vcpu).guest_kind == GUEST_NVHE:
         allowed = value & ~E2H
-    page_of(vcpu).slot[HCR_SLOT] = allowed
+    set_l1_hcr(vcpu, allowed)
     if allowed & E2H != 0 and vcpu.e2h == 0:
         for row in SWITCHED:
             if row.traps_nvhe and not row.common_nvhe:

@@ -13,13 +13,11 @@ from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp import gic, pauth, shadow, timer
 from vel2.hyp.context import enter_vel1, sync_mdscr
 from vel2.hyp.exception import EL0T, EL1_TO_EL2, EL1H, EL1T, EL2H, EL2T, MODE, spsr_of
-from vel2.hyp.homes import slot
+from vel2.hyp.hcr import TGE, l1_hcr
 from vel2.hyp.outcome import Outcome
-from vel2.hyp.state import SLOW_MAINTENANCE, SLOW_PTIMER, SLOW_VTIMER, Vcpu, page_of
+from vel2.hyp.state import SLOW_MAINTENANCE, SLOW_PTIMER, SLOW_VTIMER, Vcpu
 from vel2.lang import inline, mrs, resident, u64
 
-TGE = sr.HCR_EL2.TGE.mask
-HCR_SLOT = slot(sr.HCR_EL2)
 ILLEGAL_TAKES = (
     SPSR_ELx.N.mask
     | SPSR_ELx.Z.mask
@@ -64,7 +62,7 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
             return pauth.authentication_failure(vcpu)
         target = vcpu.value
     mode = spsr & MODE
-    tge = page_of(vcpu).slot[HCR_SLOT] & TGE
+    tge = l1_hcr(vcpu) & TGE
     if mode == EL2H or mode == EL2T:
         sync_live_state(vcpu)
         vcpu.pstate = spsr ^ EL1_TO_EL2

@@ -14,8 +14,8 @@ SPSR_EL1: it is held as EL3, which no guest has (`held_spsr`), so that EL1 there
 from vel2.arch import sysregs as sr
 from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp.context import enter_vel2
-from vel2.hyp.homes import slot
-from vel2.hyp.state import CONTEXT_VEL2, LEVEL_NV, Vcpu, page_of, vm_of
+from vel2.hyp.hcr import is_vhe_host
+from vel2.hyp.state import CONTEXT_VEL2, LEVEL_NV, Vcpu, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
 
 SYNC = 0x000
@@ -47,8 +47,6 @@ KEPT = (
 )
 MASKED = SPSR_ELx.D.mask | SPSR_ELx.A.mask | SPSR_ELx.I.mask | SPSR_ELx.F.mask
 ENTRY_PSTATE = MASKED | EL1H
-HCR_SLOT = slot(sr.HCR_EL2)
-VHE_HOST = sr.HCR_EL2.TGE.mask
 
 
 EL_OF_MODE = 0b1_1100
@@ -135,7 +133,7 @@ def take_to_running_el1(vcpu: Vcpu, kind: u64) -> None:
         base = FROM_LOWER_AARCH32
     sets_pan = True
     if vcpu.context == CONTEXT_VEL2:
-        sets_pan = vcpu.e2h != 0 and page_of(vcpu).slot[HCR_SLOT] & VHE_HOST != 0
+        sets_pan = is_vhe_host(vcpu)
     msr(sr.SPSR_EL1, virtual_spsr(vcpu))
     msr(sr.ELR_EL1, vcpu.pc)
     vcpu.pstate = entry_pstate(vcpu.pstate, sets_pan)

@@ -19,13 +19,13 @@ ICH_VTR, ICH_MISR, ICH_EISR and ICH_ELRSR have no slot: reads trap and are compu
 """
 
 from vel2.arch import sysregs as sr
+from vel2.hyp.hcr import HCR_SLOT
 from vel2.hyp.homes import slot
 from vel2.hyp.state import SLOW_MAINTENANCE, Vcpu, VncrPage, page_of, vm_of
 from vel2.lang import inline, isb, mrs, msr, resident, u64
 
-HCR_SLOT = slot(sr.ICH_HCR_EL2)
-VMCR_SLOT = slot(sr.ICH_VMCR_EL2)
-L1_HCR_SLOT = slot(sr.HCR_EL2)
+ICH_HCR_SLOT = slot(sr.ICH_HCR_EL2)
+ICH_VMCR_SLOT = slot(sr.ICH_VMCR_EL2)
 VIRTUAL_INTERRUPTS = sr.HCR_EL2.IMO.mask | sr.HCR_EL2.FMO.mask
 """With neither, ICC_* accesses of EL1 are the physical interface's; ICH_* state is unused."""
 LR_SLOT = slot(sr.ICH_LR0_EL2)
@@ -59,7 +59,7 @@ AP1R_SLOT = slot(sr.ICH_AP1R0_EL2)
 def load_vel1_interface(vcpu: Vcpu) -> None:
     """Load L1's ICH_* registers into hardware, if vEL1 has a virtual interface or traps of it."""
     page = page_of(vcpu)
-    if page.slot[L1_HCR_SLOT] & VIRTUAL_INTERRUPTS == 0 and page.slot[HCR_SLOT] == 0:
+    if page.slot[HCR_SLOT] & VIRTUAL_INTERRUPTS == 0 and page.slot[ICH_HCR_SLOT] == 0:
         if vcpu.slow_eret & SLOW_MAINTENANCE:
             sync_live_interface(vcpu)
         return
@@ -72,8 +72,8 @@ def load_vel1_interface(vcpu: Vcpu) -> None:
         if n >= vm.list_registers:
             break
         msr(register, page.slot[u64(LR_SLOT + n)])
-    msr(sr.ICH_VMCR_EL2, page.slot[VMCR_SLOT])
-    msr(sr.ICH_HCR_EL2, page.slot[HCR_SLOT])
+    msr(sr.ICH_VMCR_EL2, page.slot[ICH_VMCR_SLOT])
+    msr(sr.ICH_HCR_EL2, page.slot[ICH_HCR_SLOT])
     vcpu.slow_eret = vcpu.slow_eret & ~SLOW_MAINTENANCE
 
 
@@ -82,9 +82,9 @@ def save_vel1_interface(vcpu: Vcpu) -> None:
     """Take the ICH_* registers back, and quiet them unless L1 must see their interrupt."""
     page = page_of(vcpu)
     controls = mrs(sr.HCR_EL2)
-    if page.slot[L1_HCR_SLOT] & VSE != 0 and controls & VSE == 0:
+    if page.slot[HCR_SLOT] & VSE != 0 and controls & VSE == 0:
         # vEL1 has taken the virtual SError, which clears the bit.
-        page.slot[L1_HCR_SLOT] = page.slot[L1_HCR_SLOT] & ~VSE
+        page.slot[HCR_SLOT] = page.slot[HCR_SLOT] & ~VSE
     hcr = mrs(sr.ICH_HCR_EL2)
     if controls & VIRTUAL_INTERRUPTS == 0 and hcr == 0:
         return
@@ -97,8 +97,8 @@ def save_vel1_interface(vcpu: Vcpu) -> None:
         if n >= vm.list_registers:
             break
         page.slot[LR_SLOT + n] = mrs(register)
-    page.slot[VMCR_SLOT] = mrs(sr.ICH_VMCR_EL2)
-    page.slot[HCR_SLOT] = hcr
+    page.slot[ICH_VMCR_SLOT] = mrs(sr.ICH_VMCR_EL2)
+    page.slot[ICH_HCR_SLOT] = hcr
     if hcr & ICH.En.mask and mrs(sr.ICH_MISR_EL2) != 0:
         vcpu.slow_eret = vcpu.slow_eret | SLOW_MAINTENANCE
         msr(sr.ICH_HCR_EL2, hcr & ~TRAPS | LIVE_TRAPS)
@@ -115,8 +115,8 @@ def sync_live_interface(vcpu: Vcpu) -> None:
     for n, register in LIST_REGISTERS:
         if n < vm.list_registers:
             msr(register, page.slot[u64(LR_SLOT + n)])
-    msr(sr.ICH_VMCR_EL2, page.slot[VMCR_SLOT])
-    hcr = page.slot[HCR_SLOT]
+    msr(sr.ICH_VMCR_EL2, page.slot[ICH_VMCR_SLOT])
+    hcr = page.slot[ICH_HCR_SLOT]
     msr(sr.ICH_HCR_EL2, hcr & ~TRAPS | LIVE_TRAPS)
     # With En=0 there may be reasons, but there is no interrupt.
     if hcr & ICH.En.mask == 0 or mrs(sr.ICH_MISR_EL2) == 0:
@@ -191,8 +191,8 @@ def eoi_list_registers(page: VncrPage, count: u64) -> u64:
 @resident
 def maintenance_status(page: VncrPage, count: u64) -> u64:
     """Compute ICH_MISR_EL2 from the page (AArch64 GICv3 MaintenanceInterruptStatus)."""
-    hcr = page.slot[HCR_SLOT]
-    vmcr = page.slot[VMCR_SLOT]
+    hcr = page.slot[ICH_HCR_SLOT]
+    vmcr = page.slot[ICH_VMCR_SLOT]
     valid = 0
     pending = 0
     for n in range(count):

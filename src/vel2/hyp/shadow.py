@@ -16,7 +16,7 @@ holds whatever L1 does to FWB. An L1 that changes it owes a TLBI, as on hardware
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage2Leaf
 from vel2.hyp import pool, stage2
-from vel2.hyp.controls import STAGE2_ON
+from vel2.hyp.hcr import HCR_SLOT, STAGE2_ON
 from vel2.hyp.homes import slot
 from vel2.hyp.state import SHADOW_CONTEXTS, Stage2, Vcpu, Vm, page_of, pool_index, pool_page, vm_of
 from vel2.lang import (
@@ -33,7 +33,6 @@ from vel2.lang import (
     u64,
 )
 
-HCR_SLOT = slot(sr.HCR_EL2)
 VTTBR_SLOT = slot(sr.VTTBR_EL2)
 VTCR_SLOT = slot(sr.VTCR_EL2)
 KEY_MASK = ~sr.VTTBR_EL2.CnP.mask & (1 << 64) - 1

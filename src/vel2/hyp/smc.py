@@ -6,9 +6,9 @@ notes why the machine is about to stop, and answers for itself what would start 
 
 from vel2.arch import sysregs as sr
 from vel2.hyp.answer import forward
-from vel2.hyp.homes import slot
+from vel2.hyp.hcr import l1_hcr
 from vel2.hyp.outcome import Outcome, Stop
-from vel2.hyp.state import Vcpu, page_of, vm_of
+from vel2.hyp.state import Vcpu, vm_of
 from vel2.lang import extern, mrs, resident, u64
 
 PSCI_VERSION = 0x8400_0000
@@ -50,7 +50,6 @@ DENIED = (1 << 64) - 3
 ALREADY_ON = (1 << 64) - 4
 AFFINITY = 0xFF_00FF_FFFF
 IMMEDIATE = 0xFFFF
-HCR_SLOT = slot(sr.HCR_EL2)
 
 
 @extern("firmware_call")
@@ -123,6 +122,6 @@ def local(vcpu: Vcpu) -> Outcome:
 @resident
 def from_vel1(vcpu: Vcpu) -> Outcome:
     """Forward an SMC of vEL1 if L1 set HCR_EL2.TSC, else it is the firmware's."""
-    if page_of(vcpu).slot[HCR_SLOT] & sr.HCR_EL2.TSC.mask:
+    if l1_hcr(vcpu) & sr.HCR_EL2.TSC.mask:
         return forward(vcpu)
     return local(vcpu)

@@ -22,6 +22,7 @@ from vel2.hyp import (
 )
 from vel2.hyp.context import MDSCR_SLOT, load_vel2_registers
 from vel2.hyp.exception import ENTRY_PSTATE
+from vel2.hyp.hcr import HCR_SLOT
 from vel2.hyp.homes import in_memory, slot, switched
 from vel2.hyp.layout import PCPU_OFFSET, VM_OFFSET, VNCR_IN_PCPU
 from vel2.hyp.outcome import Fatal
@@ -29,7 +30,6 @@ from vel2.hyp.state import CONTEXT_VEL2, GUEST_VHE, LEVEL_NV2, Vcpu, Vm, page_of
 from vel2.hyp.trap import fatal
 from vel2.lang import PA, dsb_ish, inline, isb, mrs, msr, resident, store_u64, sysop, u64
 
-HCR_SLOT = slot(sr.HCR_EL2)
 SCTLR_INDEX = switched(sr.SCTLR_EL1).index
 CPTR_INDEX = switched(sr.CPACR_EL1).index
 CNTHCTL_INDEX = in_memory(sr.CNTHCTL_EL2).index

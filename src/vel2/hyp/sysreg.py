@@ -13,6 +13,7 @@ from vel2.arch.insn import AT
 from vel2.hyp import at as address_translation
 from vel2.hyp import el2regs, finegrained, idregs, monitors, prediction, routing, tlbi
 from vel2.hyp.answer import forward, refuse, undefined
+from vel2.hyp.hcr import l1_hcr, set_l1_hcr
 from vel2.hyp.homes import slot
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.places import AHEAD, place_of
@@ -28,7 +29,6 @@ CRN_TLBI = 8 << 4
 CRN_TLBI_NXS = 9 << 4
 CRN_AT = 7 << 4
 AT_CRM = (AT.S1E1R.encoding.CRm, AT.S1E1RP.encoding.CRm)
-HCR_SLOT = slot(sr.HCR_EL2)
 E2H = sr.HCR_EL2.E2H.mask
 ACTLR_SLOT = slot(sr.ACTLR_EL1)
 
@@ -78,8 +78,7 @@ def show_e2h(vcpu: Vcpu) -> None:
     accesses that trap in between.
     """
     if vcpu.e2h != 0:
-        page = page_of(vcpu)
-        page.slot[HCR_SLOT] = page.slot[HCR_SLOT] | E2H
+        set_l1_hcr(vcpu, l1_hcr(vcpu) | E2H)
 
 
 @resident

@@ -22,15 +22,14 @@ from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import GRANULE_4K, GRANULE_16K, GRANULE_64K
 from vel2.arch.insn import TLBI, SysInsn
 from vel2.hyp import pool, shadow
+from vel2.hyp.hcr import is_vhe_host
 from vel2.hyp.homes import slot
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import SHADOW_CONTEXTS, Stage2, Vcpu, Vm, page_of, vm_of
 from vel2.lang import dsb_ish, inline, isb, mrs, msr, resident, sysop, u64
 
-HCR_SLOT = slot(sr.HCR_EL2)
 VTTBR_SLOT = slot(sr.VTTBR_EL2)
 VTCR_SLOT = slot(sr.VTCR_EL2)
-TGE = sr.HCR_EL2.TGE.mask
 TTLB = sr.HCR_EL2.TTLB.mask
 TRAPPED_AT_MOST = 16
 """How many TLBIs of L1's own regime in a row are worth more than a guest's TLB entries."""
@@ -260,8 +259,7 @@ def note_own(vcpu: Vcpu) -> None:
 def from_vel2(vcpu: Vcpu, key: u64, value: u64) -> Outcome:
     """Emulate a TLBI that trapped in the hyp context."""
     done = False
-    host = vcpu.e2h != 0 and page_of(vcpu).slot[HCR_SLOT] & TGE != 0
-    if is_el1_named(key) and not host:
+    if is_el1_named(key) and not is_vhe_host(vcpu):
         done = run_for_guest(vcpu, key, value)
     else:
         if is_el1_named(key):

@@ -20,16 +20,14 @@ from vel2.hyp.exception import (
     take_to_running_el1,
     take_to_vel2,
 )
-from vel2.hyp.homes import slot
+from vel2.hyp.hcr import TGE, l1_hcr
 from vel2.hyp.outcome import Fatal, Outcome, Stop
 from vel2.hyp.selectors import l1_mdcr
-from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, page_of, vm_of
+from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
 
-HCR_SLOT = slot(sr.HCR_EL2)
 HCD = sr.HCR_EL2.HCD.mask
 INSTRUCTION_BYTES = 4
-TGE = sr.HCR_EL2.TGE.mask
 STEPPED = ESR_ELx.IL.mask | ISS_SOFTSTEP.compose(ISV=1, IFSC=FSC.DEBUG)
 SINGLE_USE = SPSR_ELx.SS.mask | SPSR_ELx.BTYPE.mask
 """PSTATE that the execution of an instruction uses up."""
@@ -38,7 +36,7 @@ SINGLE_USE = SPSR_ELx.SS.mask | SPSR_ELx.BTYPE.mask
 @resident
 def hvc_from_vel2(vcpu: Vcpu) -> Outcome:
     """Take HVC of vEL2 to vEL2 itself; ELR is already behind it."""
-    if page_of(vcpu).slot[HCR_SLOT] & HCD:
+    if l1_hcr(vcpu) & HCD:
         vcpu.pc = u64(vcpu.pc - INSTRUCTION_BYTES)
         return undefined(vcpu)
     return forward(vcpu)
@@ -189,7 +187,7 @@ def take_software_step(vcpu: Vcpu) -> None:
 
     Hardware would take it by itself, but could not tell that an instruction was stepped (ISV).
     """
-    traps = l1_mdcr(vcpu) & sr.MDCR_EL2.TDE.mask | page_of(vcpu).slot[HCR_SLOT] & TGE
+    traps = l1_mdcr(vcpu) & sr.MDCR_EL2.TDE.mask | l1_hcr(vcpu) & TGE
     to_vel2 = vcpu.context == CONTEXT_VEL1 and traps != 0
     if to_vel2 or is_el0(vcpu.pstate):
         vcpu.syndrome = STEPPED | ESR_ELx.EC.put(EC.SOFTSTEP_LOWER)

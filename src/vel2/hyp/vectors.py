@@ -12,6 +12,7 @@ from vel2.arch.bits import Register
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.hyp import fallible
 from vel2.hyp.exception import EL1_TO_EL2, EL2T
+from vel2.hyp.hcr import HCR_SLOT
 from vel2.hyp.homes import slot
 from vel2.hyp.layout import PCPU_OFFSET, VCPU_IN_PCPU, VM_OFFSET
 from vel2.hyp.state import Vcpu, Walk
@@ -110,7 +111,7 @@ def plain_eret(a: Assembler) -> None:
     a.ldp(0, 1, SP, X)
     a.eret()
     a.label("eret_to_el0")
-    a.ldr(1, 2, 8 * slot(sr.HCR_EL2))
+    a.ldr(1, 2, 8 * HCR_SLOT)
     a.tbnz(1, sr.HCR_EL2.TGE.lsb, "eret_now")
     a.label("eret_is_not_plain")
     a.mrs(0, sr.ESR_EL2)
