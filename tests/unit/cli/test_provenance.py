@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from vel2.arch.homes import Kind, Level
+from vel2.arch.nesting import Kind, Level
 from vel2.cli.provenance import run_of, run_of_request
 from vel2.cli.session import Request
 from vel2.cli.version import describe
