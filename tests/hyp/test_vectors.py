@@ -22,8 +22,8 @@ from tests.hyp.test_exception import PSTATES, TGE
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.esr import EC, ESR_ELx
+from vel2.arch.pstate import M_EL0t, M_EL2h, M_EL2t
 from vel2.hyp import image, trap
-from vel2.hyp.exception import EL0T, EL2H, EL2T
 from vel2.hyp.layout import PCPU_OFFSET, VCPU_IN_PCPU, VNCR_IN_PCPU
 from vel2.hyp.state import (
     CONTEXT_VEL2,
@@ -187,7 +187,7 @@ def is_plain(state: State) -> bool:
     if state.esr != PLAIN or state.slow or state.mdscr != state.page_mdscr:
         return False
     mode = state.spsr & 0b1_1111
-    return mode in (EL2T, EL2H) or (mode == EL0T and state.tge == TGE)
+    return mode in (M_EL2t, M_EL2h) or (mode == M_EL0t and state.tge == TGE)
 
 
 @pytest.mark.parametrize("slow", SLOW)

@@ -9,27 +9,27 @@ should be off, and L1's trap controls are not loaded.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.pstate import SPSR_ELx
+from vel2.arch.pstate import (
+    PSTATE_DAIF,
+    PSTATE_MODE,
+    PSTATE_NZCV,
+    M_EL0t,
+    M_EL1h,
+    M_EL1t,
+    M_EL2h,
+    M_EL2t,
+    SPSR_ELx,
+)
 from vel2.hyp import gic, pauth, shadow, timer
 from vel2.hyp.context import enter_vel1, sync_mdscr
-from vel2.hyp.exception import EL0T, EL1_TO_EL2, EL1H, EL1T, EL2H, EL2T, MODE, spsr_of
+from vel2.hyp.exception import EL1_TO_EL2, spsr_of
 from vel2.hyp.hcr import TGE, l1_hcr
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import SLOW_MAINTENANCE, SLOW_PTIMER, SLOW_VTIMER, Vcpu
 from vel2.lang import inline, mrs, resident, u64
 
 ILLEGAL_TAKES = (
-    SPSR_ELx.N.mask
-    | SPSR_ELx.Z.mask
-    | SPSR_ELx.C.mask
-    | SPSR_ELx.V.mask
-    | SPSR_ELx.D.mask
-    | SPSR_ELx.A.mask
-    | SPSR_ELx.I.mask
-    | SPSR_ELx.F.mask
-    | SPSR_ELx.PAN.mask
-    | SPSR_ELx.UAO.mask
-    | SPSR_ELx.DIT.mask
+    PSTATE_NZCV | PSTATE_DAIF | SPSR_ELx.PAN.mask | SPSR_ELx.UAO.mask | SPSR_ELx.DIT.mask
 )
 """What an illegal return still takes from SPSR (SetPSTATEFromPSR); EL, SP and the rest stay."""
 
@@ -61,17 +61,17 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
         if not pauth.authenticate_eret(vcpu, target):
             return pauth.authentication_failure(vcpu)
         target = vcpu.value
-    mode = spsr & MODE
+    mode = spsr & PSTATE_MODE
     tge = l1_hcr(vcpu) & TGE
-    if mode == EL2H or mode == EL2T:
+    if mode == M_EL2h or mode == M_EL2t:
         sync_live_state(vcpu)
         vcpu.pstate = spsr ^ EL1_TO_EL2
         vcpu.pc = target
-    elif mode == EL0T and tge:
+    elif mode == M_EL0t and tge:
         sync_live_state(vcpu)
         vcpu.pstate = spsr
         vcpu.pc = target
-    elif (mode == EL0T or mode == EL1T or mode == EL1H) and tge == 0:
+    elif (mode == M_EL0t or mode == M_EL1t or mode == M_EL1h) and tge == 0:
         enter_vel1(vcpu)
         shadow.select(vcpu)
         vcpu.pstate = spsr

@@ -12,7 +12,17 @@ SPSR_EL1: it is held as EL3, which no guest has (`held_spsr`), so that EL1 there
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.pstate import SPSR_ELx
+from vel2.arch.pstate import (
+    PSTATE_DAIF,
+    PSTATE_EL,
+    PSTATE_MODE,
+    PSTATE_NZCV,
+    M_EL1h,
+    M_EL1t,
+    M_EL2h,
+    M_EL3t,
+    SPSR_ELx,
+)
 from vel2.hyp.context import enter_vel2
 from vel2.hyp.hcr import is_vhe_host
 from vel2.hyp.state import CONTEXT_VEL2, LEVEL_NV, Vcpu, vm_of
@@ -28,30 +38,15 @@ FROM_CURRENT_SPX = 0x200
 FROM_LOWER_AARCH64 = 0x400
 FROM_LOWER_AARCH32 = 0x600
 
-MODE = SPSR_ELx.M.mask | SPSR_ELx.nRW.mask
-EL0T = 0b0000
-EL1T = 0b0100
-EL1H = 0b0101
-EL2T = 0b1000
-EL2H = 0b1001
-EL1_TO_EL2 = EL1H ^ EL2H
+EL1_TO_EL2 = M_EL1h ^ M_EL2h
 """Turns EL1t into EL2t and EL1h into EL2h, and back."""
 
-KEPT = (
-    SPSR_ELx.N.mask
-    | SPSR_ELx.Z.mask
-    | SPSR_ELx.C.mask
-    | SPSR_ELx.V.mask
-    | SPSR_ELx.DIT.mask
-    | SPSR_ELx.PAN.mask
-)
-MASKED = SPSR_ELx.D.mask | SPSR_ELx.A.mask | SPSR_ELx.I.mask | SPSR_ELx.F.mask
-ENTRY_PSTATE = MASKED | EL1H
+KEPT = PSTATE_NZCV | SPSR_ELx.DIT.mask | SPSR_ELx.PAN.mask
+ENTRY_PSTATE = PSTATE_DAIF | M_EL1h
 
-
-EL_OF_MODE = 0b1_1100
-EL1_MODES = 0b0_0100
-EL3_MODES = 0b0_1100
+EL_OF_MODE = PSTATE_EL | SPSR_ELx.nRW.mask
+EL1_MODES = M_EL1t
+EL3_MODES = M_EL3t
 EL1_TO_EL3 = EL1_MODES ^ EL3_MODES
 UNALLOCATED = 0b0_0010
 """Set in a mode, it makes any EL's illegal: how L1's own EL3 is told from EL1 held as EL3."""
@@ -123,11 +118,11 @@ def entry_pstate(old: u64, sets_pan: bool) -> u64:
 @resident
 def take_to_running_el1(vcpu: Vcpu, kind: u64) -> None:
     """Enter the vector of hardware's EL1: vEL2 in the hyp context, else L2's EL1."""
-    mode = vcpu.pstate & MODE
+    mode = vcpu.pstate & PSTATE_MODE
     base = FROM_LOWER_AARCH64
-    if mode == EL1H:
+    if mode == M_EL1h:
         base = FROM_CURRENT_SPX
-    elif mode == EL1T:
+    elif mode == M_EL1t:
         base = FROM_CURRENT_SP0
     elif mode & SPSR_ELx.nRW.mask != 0:
         base = FROM_LOWER_AARCH32

@@ -8,7 +8,7 @@ the generic key and never faults, so the guest's instruction key is put there fo
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import GRANULE_16K, GRANULE_64K
 from vel2.arch.esr import EC, ESR_ELx
-from vel2.hyp.exception import EL1H, MODE
+from vel2.arch.pstate import PSTATE_MODE, M_EL1h
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.stage1 import granule_bits
 from vel2.hyp.state import Vcpu, id_index, vm_of
@@ -125,7 +125,7 @@ def authenticate_eret(vcpu: Vcpu, target: u64) -> bool:
     if target & BIT55:
         plain = target | mask
     modifier = mrs(sr.SP_EL0)
-    if vcpu.pstate & MODE == EL1H:
+    if vcpu.pstate & PSTATE_MODE == M_EL1h:
         modifier = mrs(sr.SP_EL1)
     pac = u64(0)
     if uses_b:

@@ -10,8 +10,9 @@ first try to be an ERET inside vEL2, which needs four GPRs; everything else save
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.esr import EC, ESR_ELx
+from vel2.arch.pstate import PSTATE_MODE, M_EL2t
 from vel2.hyp import fallible
-from vel2.hyp.exception import EL1_TO_EL2, EL2T
+from vel2.hyp.exception import EL1_TO_EL2
 from vel2.hyp.hcr import HCR_SLOT
 from vel2.hyp.homes import slot
 from vel2.hyp.layout import PCPU_OFFSET, VCPU_IN_PCPU, VM_OFFSET
@@ -94,9 +95,9 @@ def plain_eret(a: Assembler) -> None:
     a.cmp(1, rm=3)
     a.b_cond("ne", "to_handle_sync")
     a.mrs(0, sr.SPSR_EL1)
-    a.and_(1, 0, 0b1_1111)
+    a.and_(1, 0, PSTATE_MODE)
     a.cbz(1, "eret_to_el0")
-    a.sub(1, 1, EL2T)
+    a.sub(1, 1, M_EL2t)
     a.cmp(1, 1)
     a.b_cond("hi", "eret_is_not_plain")
     a.eor(0, 0, EL1_TO_EL2)
