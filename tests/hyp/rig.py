@@ -98,6 +98,12 @@ def init_id_registers(vm: Vm) -> None:
     idregs.init(vm)
 
 
+@resident
+def refusal(vcpu: Vcpu, key: u64, place: u64, is_read: bool) -> u64:
+    """Call `el2regs.refusal`, which is inline."""
+    return el2regs.refusal(vcpu, key, place, is_read)
+
+
 ROOTS = (
     a64.execute,
     at.from_vel2,
@@ -105,6 +111,7 @@ ROOTS = (
     context.enter_vel2,
     eret.from_vel2,
     el2regs.read,
+    refusal,
     el2regs.write,
     exception.take_to_running_el1,
     exception.take_to_vel2,

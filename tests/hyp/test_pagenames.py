@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hyp.rig import fresh_rig
+from tests.hyp.rig import fresh_rig, refusal
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.hyp import el2regs, pagenames, places
+from vel2.hyp.answer import UNDEFINED_SYNDROME
 
 HIDDEN = (
     *(sr.CNTPOFF_EL2, sr.VNCR_EL2, sr.SCXTNUM_EL12, sr.TFSR_EL12, sr.ZCR_EL12, sr.HFGRTR2_EL2),
@@ -23,25 +24,23 @@ def named(register: type[Register]) -> tuple[int, int]:
 @pytest.mark.parametrize("register", HIDDEN, ids=lambda register: register.name)
 def test_a_hidden_name_is_undefined(register: type[Register]) -> None:
     rig = fresh_rig()
-    rig.run(el2regs.read, rig.vcpu, *named(register))
-    assert rig.vcpu.undefined == 1
-    rig.vcpu.undefined = 0
-    rig.run(el2regs.write, rig.vcpu, *named(register), 5)
-    assert rig.vcpu.undefined == 1
+    for is_read in (True, False):
+        syndrome = rig.run(refusal, rig.vcpu, *named(register), is_read)
+        assert syndrome == UNDEFINED_SYNDROME
 
 
 @pytest.mark.parametrize("row", pagenames.OPTIONAL, ids=lambda row: row.name.name)
 def test_an_optional_name_is_there_with_its_feature(row: pagenames.Optional) -> None:
     rig = fresh_rig()
-    rig.run(el2regs.write, rig.vcpu, *named(row.name), 5)
-    assert rig.vcpu.undefined == 1
-    assert rig.page.slot[row.slot] == 0
-    rig.vcpu.undefined = 0
+    for is_read in (True, False):
+        syndrome = rig.run(refusal, rig.vcpu, *named(row.name), is_read)
+        assert syndrome == UNDEFINED_SYNDROME
     rig.vm.id_registers[row.index] = row.field.put(1)
+    for is_read in (True, False):
+        assert rig.run(refusal, rig.vcpu, *named(row.name), is_read) == 0
     rig.run(el2regs.write, rig.vcpu, *named(row.name), 5)
     assert rig.page.slot[row.slot] == 5
     assert rig.run(el2regs.read, rig.vcpu, *named(row.name)) == 5
-    assert rig.vcpu.undefined == 0
 
 
 def test_every_name_is_hidden_or_not() -> None:

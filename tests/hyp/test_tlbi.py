@@ -15,6 +15,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
 from vel2.arch.insn import ALL_INSNS, TLBI, SysInsn, by_key
 from vel2.hyp import context, tlbi
+from vel2.hyp.answer import UNDEFINED_SYNDROME
 from vel2.hyp.outcome import Outcome
 
 OPERAND = 0x0005_0000_0004_2000
@@ -101,15 +102,14 @@ def test_each_tlbi_does_what_it_names(insn: SysInsn, tge: bool) -> None:
     operand = OPERAND
     if split(insn)[0].startswith("RIPAS2"):
         operand = 1 << 46 | 0x4_2000
-    rig.vcpu.undefined = 0
     outcome = rig.run(tlbi.from_vel2, rig.vcpu, insn.trap_key, operand)
     expected = expected_operations(insn, tge)
     assert rig[sr.VTTBR_EL2] == names["canonical"]
     if expected is None:
-        assert rig.vcpu.undefined and outcome == Outcome.INJECT
+        assert outcome == Outcome.INJECT and rig.vcpu.syndrome == UNDEFINED_SYNDROME
         assert rig.instructions() == []
         return
-    assert outcome == Outcome.SKIP and not rig.vcpu.undefined
+    assert outcome == Outcome.SKIP
     wanted = Counter((name, value, names[who]) for name, value, who in expected)
     assert Counter(map(tuple, rig.instructions())) == wanted
     if split(insn)[0] in BY_IPA | {"ALLE1", "VMALLS12E1"}:
@@ -137,9 +137,8 @@ def test_an_unallocated_tlbi_is_undefined(
         return
     rig, _ = machine(tge) if CRm & 1 else (fresh_rig(), {})
     rig.set_slot(sr.HCR_EL2, sr.HCR_EL2.TGE.mask if tge else 0)
-    rig.vcpu.undefined = 0
     assert rig.run(tlbi.from_vel2, rig.vcpu, key, OPERAND) == Outcome.INJECT
-    assert rig.vcpu.undefined
+    assert rig.vcpu.syndrome == UNDEFINED_SYNDROME
     assert rig.instructions() == []
 
 

@@ -78,19 +78,17 @@ def access(vcpu: Vcpu, insn: u64, key: u64, place: u64) -> bool:
     is_id_register = insn & IS_MRS != 0 and idregs.is_in_space(key)
     if not is_id_register and place & places.AHEAD == 0:
         return False
-    vcpu.undefined = 0
     rt = insn & 31
+    if is_id_register:
+        a64.write(vcpu, rt, 1, idregs.of_vm(vm_of(vcpu), key))
+        return True
+    if el2regs.refusal(vcpu, key, place, insn & IS_MRS != 0) != 0:
+        return False
     if insn & IS_MRS:
-        value = u64(0)
-        if is_id_register:
-            value = idregs.of_vm(vm_of(vcpu), key)
-        else:
-            value = el2regs.read(vcpu, key, place)
-        if vcpu.undefined == 0:
-            a64.write(vcpu, rt, 1, value)
+        a64.write(vcpu, rt, 1, el2regs.read(vcpu, key, place))
     else:
         el2regs.write(vcpu, key, place, a64.read(vcpu, rt))
-    return vcpu.undefined == 0
+    return True
 
 
 @resident

@@ -3,7 +3,7 @@
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import Vcpu
-from vel2.lang import resident
+from vel2.lang import resident, u64
 
 UNDEFINED_SYNDROME = ESR_ELx.compose(EC=EC.UNKNOWN, IL=1)
 
@@ -51,10 +51,8 @@ def undefined(vcpu: Vcpu) -> Outcome:
 
 
 @resident
-def refuse(vcpu: Vcpu) -> Outcome:
-    """Take the exception that register emulation asked for in `Vcpu.undefined`."""
-    if vcpu.undefined == 1:
-        return undefined(vcpu)
-    vcpu.syndrome = vcpu.undefined
+def refuse(vcpu: Vcpu, syndrome: u64) -> Outcome:
+    """Give the EL1 that runs the exception that an access takes, by its syndrome."""
+    vcpu.syndrome = syndrome
     vcpu.syndrome_has_far = 0
     return Outcome.INJECT

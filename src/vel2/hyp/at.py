@@ -23,6 +23,7 @@ from vel2.arch.esr import EC, FSC, ISS_DABT, ESR_ELx
 from vel2.arch.insn import AT
 from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp import memattr, shadow
+from vel2.hyp.answer import undefined
 from vel2.hyp.context import enter_vel1, enter_vel2
 from vel2.hyp.fallible import (
     abort_status,
@@ -221,5 +222,4 @@ def from_vel2(vcpu: Vcpu, key: u64, va: u64) -> Outcome:
             vcpu.syndrome_far = va
             vcpu.syndrome_has_far = 1
             return Outcome.INJECT
-    vcpu.undefined = 1
-    return Outcome.INJECT
+    return undefined(vcpu)

@@ -8,11 +8,12 @@ does not exist for L1, and the access is UNDEFINED.
 
 from vel2.arch import sysregs as sr
 from vel2.hyp import controls, finegrained, gic, monitors, pagenames, selectors, sve, timer
+from vel2.hyp.answer import UNDEFINED_SYNDROME
 from vel2.hyp.context import DEBUGS, MDSCR_SLOT, sync_mdscr
 from vel2.hyp.exception import held_spsr, spsr_of
 from vel2.hyp.hcr import l1_hcr, set_l1_hcr
 from vel2.hyp.homes import CONTEXT_MEMORY, HYP_TIMERS, SWITCHED, slot
-from vel2.hyp.places import NUMBER, Kind, kind_of, means_page, special
+from vel2.hyp.places import NUMBER, SPECIALS, Kind, kind_of, means_page, special
 from vel2.hyp.state import GUEST_NVHE, SLOW_MAINTENANCE, Vcpu, page_of, vm_of
 from vel2.hyp.translate import cptr_el2_to_cpacr_el1
 from vel2.lang import inline, mrs, msr, resident, u64
@@ -30,29 +31,81 @@ EL02_TIMERS = (
     (special(sr.CNTV_CTL_EL02), special(sr.CNTV_CVAL_EL02), special(sr.CNTV_TVAL_EL02), True),
 )
 """vEL1's timers as vEL2 names them with E2H=1, whose registers are in the page."""
+ALWAYS = (Kind.CARRIED, Kind.HYP_TIMER, Kind.MEMORY, Kind.SPECIAL)
+"""Registers of these kinds can be read and written whatever L1 has and does."""
+E2H_ONLY = (special(sr.CNTKCTL_EL12), *(number for row in EL02_TIMERS for number in row[:3]))
+READ_ONLY = tuple(special(register) for register in SPECIALS if register.access == "RO")
+
+
+@inline
+def refusal(vcpu: Vcpu, key: u64, place: u64, is_read: bool) -> u64:
+    """Give the syndrome of the exception that an access at vEL2 takes instead, or 0.
+
+    What is let pass here can be read or written without further questions.
+
+    :param place: `places.place_of(key)`.
+    """
+    kind = kind_of(place)
+    if kind in ALWAYS or (kind == Kind.PAGE and means_page(place, vcpu.e2h)):
+        return 0
+    return refusal_of_conditional(vcpu, key, place, is_read)
+
+
+@resident
+def refusal_of_conditional(vcpu: Vcpu, key: u64, place: u64, is_read: bool) -> u64:
+    """Give the syndrome of the exception that an access takes instead, or 0: `refusal`."""
+    kind = kind_of(place)
+    if kind == Kind.NONE:
+        return refusal_of_rare(vcpu, key, is_read)
+    if kind == Kind.CONDITIONAL:
+        return refusal_of_special(vcpu, place & NUMBER, is_read)
+    if kind == Kind.OPTIONAL and pagenames.exists(vcpu, key):
+        return 0
+    return UNDEFINED_SYNDROME
+
+
+@inline
+def refusal_of_special(vcpu: Vcpu, number: u64, is_read: bool) -> u64:
+    """Give the syndrome of the exception that an access to one of `SPECIALS` takes, or 0."""
+    if number == special(sr.ZCR_EL2) and vm_of(vcpu).has_sve != 0:
+        return sve.trap_of_vel2(read_cptr(vcpu))
+    if (
+        number == special(sr.ZCR_EL2)
+        or (number in E2H_ONLY and vcpu.e2h == 0)
+        or (number in READ_ONLY and not is_read)
+    ):
+        return UNDEFINED_SYNDROME
+    return 0
+
+
+@resident
+def refusal_of_rare(vcpu: Vcpu, key: u64, is_read: bool) -> u64:
+    """Give the syndrome of the exception that an access of `read_rare` takes instead, or 0."""
+    if vcpu.slow_eret & SLOW_MAINTENANCE == 0 or not gic.is_group1(key):
+        return monitors.refusal(vcpu, key, is_read)
+    if gic.has_group1(vcpu, key, is_read):
+        return 0
+    return UNDEFINED_SYNDROME
 
 
 @resident
 def read(vcpu: Vcpu, key: u64, place: u64) -> u64:
-    """Read a register of L1 that trapped at vEL2; sets `undefined` if there is none.
+    """Read a register of L1 that trapped at vEL2, when there is no `refusal`.
 
     :param place: `places.place_of(key)`.
     """
     kind = kind_of(place)
     number = place & NUMBER
-    if kind == Kind.PAGE:
-        if means_page(place, vcpu.e2h):
-            return page_of(vcpu).slot[number]
-    elif kind == Kind.SPECIAL:
-        return read_special(vcpu, number)
-    elif kind == Kind.CARRIED:
-        return read_carried(vcpu, number)
-    elif kind == Kind.HYP_TIMER:
-        return read_timer(vcpu, number)
-    elif kind == Kind.MEMORY:
-        return vcpu.vel2.memory[number]
-    elif kind == Kind.OPTIONAL and pagenames.exists(vcpu, key):
+    if kind == Kind.PAGE or kind == Kind.OPTIONAL:
         return page_of(vcpu).slot[number]
+    if kind == Kind.SPECIAL or kind == Kind.CONDITIONAL:
+        return read_special(vcpu, number)
+    if kind == Kind.CARRIED:
+        return read_carried(vcpu, number)
+    if kind == Kind.HYP_TIMER:
+        return read_timer(vcpu, number)
+    if kind == Kind.MEMORY:
+        return vcpu.vel2.memory[number]
     return read_rare(vcpu, key)
 
 
@@ -150,42 +203,35 @@ def read_cptr(vcpu: Vcpu) -> u64:
 def read_conditional(vcpu: Vcpu, number: u64) -> u64:
     """Read a register that exists with E2H=1 only, or with a feature, or means another then."""
     page = page_of(vcpu)
-    if number == special(sr.ZCR_EL2) and vm_of(vcpu).has_sve != 0:
-        vcpu.undefined = sve.trap_of_vel2(read_cptr(vcpu))
+    if number == special(sr.ZCR_EL2):
         return mrs(sr.ZCR_EL1)
     if number == special(sr.CPACR_EL1):
         if vcpu.e2h == 0:
             return page.slot[CPACR_SLOT]
-        if vm_of(vcpu).cpacr_holds_cptr == 0:
-            return vcpu.vel2.memory[controls.CPTR_MEMORY]
-    if vcpu.e2h != 0:
-        if number == special(sr.CNTKCTL_EL12):
-            return vcpu.vel1.el1[controls.CNTKCTL_INDEX]
-        for ctl, cval, tval, is_virtual in EL02_TIMERS:
-            if number == ctl:
-                return timer.read_trapped_ctl(vcpu, is_virtual)
-            if number == cval:
-                return timer.read_cval(page, is_virtual)
-            if number == tval:
-                return timer.read_tval(page, is_virtual)
-    vcpu.undefined = 1
+        return read_cptr(vcpu)
+    if number == special(sr.CNTKCTL_EL12):
+        return vcpu.vel1.el1[controls.CNTKCTL_INDEX]
+    for ctl, cval, tval, is_virtual in EL02_TIMERS:
+        if number == ctl:
+            return timer.read_trapped_ctl(vcpu, is_virtual)
+        if number == cval:
+            return timer.read_cval(page, is_virtual)
+        if number == tval:
+            return timer.read_tval(page, is_virtual)
     return 0
 
 
 @resident
 def write(vcpu: Vcpu, key: u64, place: u64, value: u64) -> None:
-    """Write a register of L1 that trapped at vEL2; sets `undefined` if none can be written.
+    """Write a register of L1 that trapped at vEL2, when there is no `refusal`.
 
     :param place: `places.place_of(key)`.
     """
     kind = kind_of(place)
     number = place & NUMBER
-    if kind == Kind.PAGE:
-        if means_page(place, vcpu.e2h):
-            page_of(vcpu).slot[number] = value
-        else:
-            vcpu.undefined = 1
-    elif kind == Kind.SPECIAL:
+    if kind == Kind.PAGE or kind == Kind.OPTIONAL:
+        page_of(vcpu).slot[number] = value
+    elif kind == Kind.SPECIAL or kind == Kind.CONDITIONAL:
         write_special(vcpu, number, value)
     elif kind == Kind.CARRIED:
         write_carried(vcpu, number, value)
@@ -196,8 +242,6 @@ def write(vcpu: Vcpu, key: u64, place: u64, value: u64) -> None:
         for memory in CONTEXT_MEMORY:
             if number == memory.index:
                 vcpu.vel2.memory[memory.index] = value & memory.writable
-    elif kind == Kind.OPTIONAL and pagenames.exists(vcpu, key):
-        page_of(vcpu).slot[number] = value
     else:
         # A breakpoint or watchpoint of vEL2 itself works from here on: so must the MDSCR_EL1 that
         # was written before it.
@@ -304,34 +348,23 @@ def write_cptr(vcpu: Vcpu, value: u64) -> None:
 @resident
 def write_conditional(vcpu: Vcpu, number: u64, value: u64) -> None:
     """Write a register that exists with E2H=1 only, or with a feature, or means another then."""
-    page = page_of(vcpu)
-    if number == special(sr.ZCR_EL2) and vm_of(vcpu).has_sve != 0:
-        vcpu.undefined = sve.trap_of_vel2(read_cptr(vcpu))
-        if vcpu.undefined == 0:
-            msr(sr.ZCR_EL1, value)
-        return
-    if number == special(sr.CPACR_EL1):
+    if number == special(sr.ZCR_EL2):
+        msr(sr.ZCR_EL1, value)
+    elif number == special(sr.CPACR_EL1):
         if vcpu.e2h == 0:
-            page.slot[CPACR_SLOT] = value
-            return
-        if vm_of(vcpu).cpacr_holds_cptr == 0:
+            page_of(vcpu).slot[CPACR_SLOT] = value
+        else:
             write_cptr(vcpu, value)
-            return
-    if vcpu.e2h != 0:
-        if number == special(sr.CNTKCTL_EL12):
-            vcpu.vel1.el1[controls.CNTKCTL_INDEX] = value & controls.CNTKCTL_BITS
-            return
+    elif number == special(sr.CNTKCTL_EL12):
+        vcpu.vel1.el1[controls.CNTKCTL_INDEX] = value & controls.CNTKCTL_BITS
+    else:
         for ctl, cval, tval, is_virtual in EL02_TIMERS:
             if number == ctl:
                 timer.write_ctl(vcpu, value, is_virtual)
-                return
-            if number == cval:
+            elif number == cval:
                 timer.write_cval(vcpu, value, is_virtual)
-                return
-            if number == tval:
+            elif number == tval:
                 timer.write_tval(vcpu, value, is_virtual)
-                return
-    vcpu.undefined = 1
 
 
 @resident

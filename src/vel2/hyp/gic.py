@@ -131,30 +131,41 @@ def is_there(vcpu: Vcpu, number: u64) -> bool:
 
 
 @resident
+def has_group1(vcpu: Vcpu, key: u64, is_read: bool) -> bool:
+    """Whether the machine has an access to a register of `GROUP1`."""
+    if is_read:
+        for number, register in READABLE:
+            if key == register.trap_key:
+                return is_there(vcpu, number)
+    else:
+        for number, register in WRITABLE:
+            if key == register.trap_key:
+                return is_there(vcpu, number)
+    return False
+
+
+@resident
 def read_group1(vcpu: Vcpu, key: u64) -> u64:
     """Read a register of the physical interface for L1, after what it has written to the page.
 
-    Sets `undefined` if it is none, or there is no such access.
+    :param key: one that `has_group1` knows.
     """
     sync_live_interface(vcpu)
     isb()
     for number, register in READABLE:
         if key == register.trap_key and is_there(vcpu, number):
             return mrs(register)
-    vcpu.undefined = 1
     return 0
 
 
 @resident
 def write_group1(vcpu: Vcpu, key: u64, value: u64) -> None:
-    """Write a register of the physical interface for L1; sets `undefined` if it is none."""
+    """Write a register of the physical interface for L1, as `read_group1`."""
     sync_live_interface(vcpu)
     isb()
     for number, register in WRITABLE:
         if key == register.trap_key and is_there(vcpu, number):
             msr(register, value)
-            return
-    vcpu.undefined = 1
 
 
 @inline

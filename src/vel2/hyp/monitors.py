@@ -16,6 +16,7 @@ L0 has already let L1's own controls have the trap when a vEL1 comes here.
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.hyp import finegrained, routing, selectors
+from vel2.hyp.answer import UNDEFINED_SYNDROME
 from vel2.hyp.controls import MDCR_INDEX
 from vel2.hyp.exception import is_el0
 from vel2.hyp.selectors import ALL_COUNTERS, CYCLE, CYCLE_BIT, MDCR, SELECTORS, TYPER
@@ -43,6 +44,10 @@ SETS: tuple[type[Register], ...] = (
 """One bit for each counter; EL1 reaches those of its own counters."""
 READ_WRITE: tuple[type[Register], ...] = (sr.PMSELR_EL0, sr.PMCCNTR_EL0, sr.PMUSERENR_EL0)
 READ_ONLY: tuple[type[Register], ...] = (sr.PMCEID0_EL0, sr.PMCEID1_EL0, sr.PMMIR_EL1)
+ALL: tuple[type[Register], ...] = (*SETS, *READ_WRITE, PMCR, sr.PMXEVCNTR_EL0)
+BOTH = tuple(register.trap_key for register in ALL)
+READABLE = (*BOTH, *(r.trap_key for r in READ_ONLY))
+WRITABLE = (*BOTH, sr.PMSWINC_EL0.trap_key)
 VALUES: tuple[tuple[int, type[Register]], ...] = tuple(enumerate(sr.PMEVCNTRn_EL0))
 NOT_A_COUNTER = 32
 
@@ -105,23 +110,42 @@ def traps_host_el0(vcpu: Vcpu, key: u64, is_read: bool) -> bool:
 
 
 @resident
-def read(vcpu: Vcpu, key: u64) -> u64:
-    """Read a PMU register or a selector; sets `undefined` if there is none."""
-    if traps_host_el0(vcpu, key, True):
-        vcpu.undefined = vcpu.esr
-        return 0
+def has_access(vcpu: Vcpu, key: u64, is_read: bool) -> bool:
+    """Whether the PMU, less its selectors, has a register with this access."""
+    if is_read and key in READABLE:
+        return True
+    if not is_read and key in WRITABLE:
+        return True
+    return value_of_key(key) < vm_of(vcpu).counters
+
+
+@resident
+def refusal(vcpu: Vcpu, key: u64, is_read: bool) -> u64:
+    """Give the syndrome of the exception that an access takes instead, or 0.
+
+    What PMXEVTYPER_EL0 and PMXEVCNTR_EL0 do for a counter that is not there is CONSTRAINED
+    UNPREDICTABLE: they are RAZ/WI.
+    """
+    if traps_host_el0(vcpu, key, is_read):
+        return vcpu.esr
     index = selector_of_key(vcpu, key)
     if index < SELECTORS:
-        if vm_of(vcpu).selectors >> index & 1 != 0:
-            return vcpu.selectors[index]
-        # PMXEVTYPER_EL0 of a counter that is not there is CONSTRAINED UNPREDICTABLE: it reads as 0.
-        if key != sr.PMXEVTYPER_EL0.trap_key:
-            vcpu.undefined = 1
+        if vm_of(vcpu).selectors >> index & 1 != 0 or key == sr.PMXEVTYPER_EL0.trap_key:
+            return 0
+    elif has_pmu(vcpu) and has_access(vcpu, key, is_read):
         return 0
-    if has_pmu(vcpu):
+    return UNDEFINED_SYNDROME
+
+
+@resident
+def read(vcpu: Vcpu, key: u64) -> u64:
+    """Read a PMU register or a selector that `refusal` lets pass."""
+    index = selector_of_key(vcpu, key)
+    if index >= SELECTORS:
         return read_pmu(vcpu, key)
-    vcpu.undefined = 1
-    return 0
+    if vm_of(vcpu).selectors >> index & 1 == 0:
+        return 0
+    return vcpu.selectors[index]
 
 
 @resident
@@ -142,27 +166,17 @@ def read_pmu(vcpu: Vcpu, key: u64) -> u64:
     for n, register in VALUES:
         if number == n and n < vm_of(vcpu).counters:
             return mrs(register)
-    if key != sr.PMXEVCNTR_EL0.trap_key:
-        vcpu.undefined = 1
     return 0
 
 
 @resident
 def write(vcpu: Vcpu, key: u64, value: u64) -> None:
-    """Write a PMU register or a selector; sets `undefined` if none can be written."""
-    if traps_host_el0(vcpu, key, False):
-        vcpu.undefined = vcpu.esr
-        return
+    """Write a PMU register or a selector that `refusal` lets pass."""
     index = selector_of_key(vcpu, key)
-    if index < SELECTORS:
-        if vm_of(vcpu).selectors >> index & 1 != 0:
-            selectors.write(vcpu, index, value)
-        elif key != sr.PMXEVTYPER_EL0.trap_key:
-            vcpu.undefined = 1
-    elif has_pmu(vcpu):
+    if index >= SELECTORS:
         write_pmu(vcpu, key, value)
-    else:
-        vcpu.undefined = 1
+    elif vm_of(vcpu).selectors >> index & 1 != 0:
+        selectors.write(vcpu, index, value)
 
 
 @resident
@@ -188,8 +202,6 @@ def write_pmu(vcpu: Vcpu, key: u64, value: u64) -> None:
         if number == n and n < vm_of(vcpu).counters:
             msr(register, value)
             return
-    if key != sr.PMXEVCNTR_EL0.trap_key:
-        vcpu.undefined = 1
 
 
 @resident

@@ -44,6 +44,8 @@ class Kind(IntEnum):
     """An index of `SPECIALS`."""
     OPTIONAL = 6
     """A slot, if L1 has the feature (`pagenames`)."""
+    CONDITIONAL = 7
+    """An index of `SPECIALS`, of one that is not always there, or read-only."""
 
 
 SPECIALS: tuple[type[Register], ...] = (
@@ -61,6 +63,12 @@ SPECIALS: tuple[type[Register], ...] = (
 def special(register: type[Register]) -> int:
     """Give the number of a register with a rule of its own."""
     return SPECIALS.index(register)
+
+
+def is_conditional(register: type[Register]) -> bool:
+    """Whether one of `SPECIALS` exists with E2H=1 or a feature only, or cannot be written."""
+    is_e2h_name = register.name.endswith(("_EL12", "_EL02"))
+    return register is sr.ZCR_EL2 or is_e2h_name or register.access == "RO"
 
 
 TRANSLATION: tuple[type[Register], ...] = (
@@ -99,7 +107,8 @@ def _entries() -> dict[int, int]:
     for number, timer in enumerate(HYP_TIMERS):
         entries[timer.name.trap_key] = Kind.HYP_TIMER << KIND_SHIFT | number
     for number, register in enumerate(SPECIALS):
-        entries[register.trap_key] = Kind.SPECIAL << KIND_SHIFT | number
+        kind = Kind.CONDITIONAL if is_conditional(register) else Kind.SPECIAL
+        entries[register.trap_key] = kind << KIND_SHIFT | number
     absorbed: list[type[Register]] = [*(page.name for page in IN_PAGE), *REDIRECTED_BY_NV2]
     for register in absorbed:
         if register.trap_key in entries:

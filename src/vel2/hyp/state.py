@@ -146,9 +146,6 @@ class Vcpu(Struct):
     """Addresses behind a trapped access from which `ahead.run` won nothing."""
     value = scalar(u64)
     """What an emulated register read gives."""
-    undefined = scalar(u64)
-    """Set by register emulation when the access takes an exception instead: 1 where there is no
-    such register for the guest, else the syndrome."""
     walk = nested(Walk)
     refaults = scalar(u64)
     """How often the same access has faulted although all it needs was mapped (`abort`)."""

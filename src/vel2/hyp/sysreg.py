@@ -66,8 +66,7 @@ def instruction_vel2(vcpu: Vcpu, key: u64, value: u64) -> Outcome:
         return address_translation.from_vel2(vcpu, key, value)
     if prediction.is_restriction(key):
         return prediction.from_vel2(vcpu, key, value)
-    vcpu.undefined = 1
-    return Outcome.INJECT
+    return undefined(vcpu)
 
 
 @inline
@@ -87,27 +86,24 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
     esr = vcpu.esr
     key = key_of(esr)
     vcpu.counters.by_sysreg[key] = u32(vcpu.counters.by_sysreg[key] + 1)
-    vcpu.undefined = 0
     show_e2h(vcpu)
-    outcome = Outcome.AHEAD
     if key >> OP0_SHIFT == OP0_INSTRUCTION:
-        outcome = instruction_vel2(vcpu, key, source_register(vcpu, esr))
-    elif esr & IS_READ:
-        value = u64(0)
-        if idregs.is_in_space(key):
-            value = idregs.of_vm(vm_of(vcpu), key)
-        else:
-            value = el2regs.read(vcpu, key, place_of(key))
-        if vcpu.undefined == 0:
-            set_target_register(vcpu, esr, value)
-    else:
-        place = place_of(key)
-        if place & AHEAD == 0:
-            outcome = Outcome.SKIP
-        el2regs.write(vcpu, key, place, source_register(vcpu, esr))
-    if vcpu.undefined != 0:
-        return refuse(vcpu)
-    return outcome
+        return instruction_vel2(vcpu, key, source_register(vcpu, esr))
+    is_read = esr & IS_READ != 0
+    if is_read and idregs.is_in_space(key):
+        set_target_register(vcpu, esr, idregs.of_vm(vm_of(vcpu), key))
+        return Outcome.AHEAD
+    place = place_of(key)
+    refusal = el2regs.refusal(vcpu, key, place, is_read)
+    if refusal != 0:
+        return refuse(vcpu, refusal)
+    if is_read:
+        set_target_register(vcpu, esr, el2regs.read(vcpu, key, place))
+        return Outcome.AHEAD
+    el2regs.write(vcpu, key, place, source_register(vcpu, esr))
+    if place & AHEAD == 0:
+        return Outcome.SKIP
+    return Outcome.AHEAD
 
 
 @resident
@@ -140,13 +136,11 @@ def own_trap_from_vel1(vcpu: Vcpu, key: u64, is_read: bool) -> Outcome:
     if key == sr.MDSCR_EL1.trap_key and not is_read:
         msr(sr.MDSCR_EL1, source_register(vcpu, vcpu.esr))
         return Outcome.SKIP
-    vcpu.undefined = 0
+    refusal = el2regs.refusal_of_rare(vcpu, key, is_read)
+    if refusal != 0:
+        return refuse(vcpu, refusal)
     if is_read:
-        value = el2regs.read_rare(vcpu, key)
-        if vcpu.undefined == 0:
-            set_target_register(vcpu, vcpu.esr, value)
+        set_target_register(vcpu, vcpu.esr, el2regs.read_rare(vcpu, key))
     else:
         el2regs.write_rare(vcpu, key, source_register(vcpu, vcpu.esr))
-    if vcpu.undefined != 0:
-        return refuse(vcpu)
     return Outcome.SKIP

@@ -22,6 +22,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import GRANULE_4K, GRANULE_16K, GRANULE_64K
 from vel2.arch.insn import TLBI, SysInsn
 from vel2.hyp import pool, shadow
+from vel2.hyp.answer import undefined
 from vel2.hyp.hcr import is_vhe_host
 from vel2.hyp.homes import slot
 from vel2.hyp.outcome import Outcome
@@ -270,5 +271,4 @@ def from_vel2(vcpu: Vcpu, key: u64, value: u64) -> Outcome:
         done = run_el1(key, operand) or stage2_operation(vcpu, key, value)
     if done:
         return Outcome.SKIP
-    vcpu.undefined = 1
-    return Outcome.INJECT
+    return undefined(vcpu)
