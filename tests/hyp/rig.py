@@ -124,7 +124,7 @@ ROOTS = (
     memattr.combine,
     monitors.probe,
     monitors.reset,
-    pauth.authenticate_eret,
+    pauth.authenticated,
     pool.empty,
     pool.give_back_all,
     pool.take,

@@ -21,6 +21,7 @@ from vel2.arch.pstate import (
     SPSR_ELx,
 )
 from vel2.hyp import gic, pauth, shadow, timer
+from vel2.hyp.answer import refuse
 from vel2.hyp.context import enter_vel1, sync_mdscr
 from vel2.hyp.exception import EL1_TO_EL2, spsr_of
 from vel2.hyp.hcr import TGE, l1_hcr
@@ -57,10 +58,11 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
     """Emulate ERET, ERETAA or ERETAB of vEL2."""
     spsr = spsr_of(vcpu, mrs(sr.SPSR_EL1))
     target = mrs(sr.ELR_EL1)
-    if vcpu.esr & pauth.IS_ERETA:
-        if not pauth.authenticate_eret(vcpu, target):
-            return pauth.authentication_failure(vcpu)
-        target = vcpu.value
+    if vcpu.esr & pauth.IS_ERETA and pauth.is_enabled(vcpu.esr):
+        plain = pauth.stripped(target)
+        target = pauth.authenticated(vcpu, target, plain)
+        if target != plain and pauth.faults(vcpu):
+            return refuse(vcpu, pauth.failure(vcpu.esr))
     mode = spsr & PSTATE_MODE
     tge = l1_hcr(vcpu) & TGE
     if mode == M_EL2h or mode == M_EL2t:

@@ -9,7 +9,6 @@ from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import GRANULE_16K, GRANULE_64K
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.arch.pstate import PSTATE_MODE, M_EL1h
-from vel2.hyp.outcome import Outcome
 from vel2.hyp.stage1 import granule_bits
 from vel2.hyp.state import Vcpu, id_index, vm_of
 from vel2.lang import extern, inline, mrs, resident, u64
@@ -18,6 +17,11 @@ IS_ERETA = 1 << 1
 """ISS of EC 0x1A: the instruction was ERETAA or ERETAB."""
 KEY_B = 1 << 0
 BIT55 = 1 << 55
+BIT63 = 1 << 63
+PAC_COMPUTED = 0xFFFF_FFFF_0000_0000
+"""What PACGA gives of a PAC."""
+ERROR_LSB, ERROR_TBI_LSB = 61, 53
+"""Where Auth puts its error code without FEAT_PAuth2: 01 for key A, 10 for key B."""
 APA_ENHANCED = 3
 """ID_AA64ISAR1_EL1.{APA,API}, ID_AA64ISAR2_EL1.APA3: from here on FEAT_PAuth2."""
 APA_FPACCOMBINE = 5
@@ -110,40 +114,60 @@ def pac_mask(target: u64) -> u64:
 
 
 @resident
-def authenticate_eret(vcpu: Vcpu, target: u64) -> bool:
-    """Check and strip the return address of ERETAA/ERETAB; `vcpu.value` gets it."""
+def is_enabled(esr: u64) -> bool:
+    """Whether vEL2's SCTLR_EL2 lets ERETAA or ERETAB authenticate: without, each is an ERET."""
     sctlr = mrs(sr.SCTLR_EL1)
-    uses_b = vcpu.esr & KEY_B != 0
-    enabled = sctlr & sr.SCTLR_EL1.EnIA.mask
-    if uses_b:
-        enabled = sctlr & sr.SCTLR_EL1.EnIB.mask
-    vcpu.value = target
-    if enabled == 0:
-        return True
+    if esr & KEY_B != 0:
+        return sctlr & sr.SCTLR_EL1.EnIB.mask != 0
+    return sctlr & sr.SCTLR_EL1.EnIA.mask != 0
+
+
+@resident
+def stripped(target: u64) -> u64:
+    """Give a pointer with its PAC field as in an address (Strip)."""
     mask = pac_mask(target)
-    plain = target & ~mask
     if target & BIT55:
-        plain = target | mask
+        return target | mask
+    return target & ~mask
+
+
+@resident
+def authenticated(vcpu: Vcpu, target: u64, plain: u64) -> u64:
+    """Give the address that ERETAA or ERETAB returns to (Auth): `plain` only if the PAC is right.
+
+    :param plain: `stripped(target)`.
+    """
     modifier = mrs(sr.SP_EL0)
     if vcpu.pstate & PSTATE_MODE == M_EL1h:
         modifier = mrs(sr.SP_EL1)
     pac = u64(0)
-    if uses_b:
+    if vcpu.esr & KEY_B != 0:
         pac = pac_with_key_b(plain, modifier)
     else:
         pac = pac_with_key_a(plain, modifier)
+    mask = pac_mask(target)
+    is_enhanced = pac_feature(vcpu) >= APA_ENHANCED
     found = target
-    if pac_feature(vcpu) >= APA_ENHANCED:
+    if is_enhanced:
         found = target ^ plain
-    vcpu.value = plain
-    return (found ^ pac) & mask & 0xFFFF_FFFF_0000_0000 == 0
+    wrong = (found ^ pac) & mask & PAC_COMPUTED
+    if wrong == 0:
+        return plain
+    if is_enhanced:
+        return plain ^ wrong
+    error = u64(1 << (vcpu.esr & KEY_B))
+    if mask & BIT63 != 0:
+        return plain & ~u64(3 << ERROR_LSB) | error << ERROR_LSB
+    return plain & ~u64(3 << ERROR_TBI_LSB) | error << ERROR_TBI_LSB
 
 
 @resident
-def authentication_failure(vcpu: Vcpu) -> Outcome:
-    """Answer a wrong pointer: FPAC exception with FEAT_FPACCOMBINE, else a bad return."""
-    if pac_feature(vcpu) >= APA_FPACCOMBINE:
-        vcpu.syndrome = ESR_ELx.EC.put(EC.FPAC) | ESR_ELx.IL.mask | vcpu.esr & KEY_B
-        return Outcome.INJECT
-    vcpu.pc = vcpu.value ^ 1 << 54
-    return Outcome.RESUME
+def faults(vcpu: Vcpu) -> bool:
+    """Whether a wrong PAC is an exception of the ERETAA or ERETAB itself (FEAT_FPACCOMBINE)."""
+    return pac_feature(vcpu) >= APA_FPACCOMBINE
+
+
+@inline
+def failure(esr: u64) -> u64:
+    """Give the syndrome of that exception."""
+    return ESR_ELx.EC.put(EC.FPAC) | ESR_ELx.IL.mask | esr & KEY_B

@@ -144,8 +144,6 @@ class Vcpu(Struct):
     """Address of the `Stage2` that runs or ran L2 last, or 0."""
     barren = array(u64, BARREN)
     """Addresses behind a trapped access from which `ahead.run` won nothing."""
-    value = scalar(u64)
-    """What an emulated register read gives."""
     walk = nested(Walk)
     refaults = scalar(u64)
     """How often the same access has faulted although all it needs was mapped (`abort`)."""
