@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ShowConsole
-from vel2.control.vm import Vm, VmConfig
-from vel2.machine.devices import Disk, device_arguments
+from vel2.control.guest import Kernel
+from vel2.control.request import Request
+from vel2.control.vm import Vm
+from vel2.machine.devices import Disk
 from vel2.machine.loader import load_kernel
 
 pytestmark = [
@@ -47,12 +49,15 @@ def test_debian_boots_to_its_login(tmp_path: Path, show_console: ShowConsole) ->
     threading.Thread(target=answer_once, args=(listener,), daemon=True).start()
     port = listener.getsockname()[1]
     vm = Vm(
-        VmConfig(
-            kernel=load_kernel(tmp_path / "vmlinuz"),
-            initrd=(tmp_path / "initrd").read_bytes(),
-            append="console=ttyAMA0 panic=-1 root=/dev/vda",
-            memory_bytes=1 << 30,
-            qemu_arguments=device_arguments([Disk(tmp_path / "disk.img", is_kept=True)], "user"),
+        Request(
+            Kernel(
+                load_kernel(tmp_path / "vmlinuz"),
+                (tmp_path / "initrd").read_bytes(),
+                "console=ttyAMA0 panic=-1 root=/dev/vda",
+            ),
+            1 << 30,
+            disks=(Disk(tmp_path / "disk.img", is_kept=True),),
+            net="user",
         )
     )
     show_console("Debian", vm.console)

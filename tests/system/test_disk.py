@@ -12,12 +12,14 @@ import pytest
 from tests.conftest import ShowConsole
 from tests.limits import LIMIT_S
 from vel2.arch.nesting import Kind, Level
-from vel2.control.vm import Vm, VmConfig
+from vel2.control.guest import Kernel
+from vel2.control.request import Request
+from vel2.control.vm import Vm
 from vel2.guests.init_scripts import COMMON
 from vel2.guests.markers import parse_markers
 from vel2.guests.packages import fetch_closure
 from vel2.guests.recipes import base_tree
-from vel2.machine.devices import Disk, device_arguments
+from vel2.machine.devices import Disk
 from vel2.machine.loader import load_kernel
 
 pytestmark = [pytest.mark.qemu, pytest.mark.network]
@@ -60,19 +62,16 @@ def test_linux_reads_and_writes_disks(
     for image in (kept, other):
         image.write_bytes(FIRST.ljust(MIB, b"\0") + REST)
     drive = f"if=none,id=n,format=raw,snapshot=on,file={other}"
-    config = VmConfig(
-        kernel=load_kernel(closure / f"boot/vmlinuz-{modules.name}"),
-        initrd=tree.pack(),
-        append="console=ttyAMA0 panic=-1 quiet",
-        memory_bytes=512 * MIB,
+    kernel = load_kernel(closure / f"boot/vmlinuz-{modules.name}")
+    request = Request(
+        Kernel(kernel, tree.pack(), "console=ttyAMA0 panic=-1 quiet"),
+        512 * MIB,
         el2=el2,
         nv=nv,
-        qemu_arguments=(
-            *device_arguments([Disk(kept, is_kept=True)], None),
-            *("-drive", drive, "-device", "nvme,drive=n,serial=1"),
-        ),
+        disks=(Disk(kept, is_kept=True),),
+        qemu_arguments=("-drive", drive, "-device", "nvme,drive=n,serial=1"),
     )
-    vm = Vm(config)
+    vm = Vm(request)
     show_console("L1", vm.console)
     try:
         with vm:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+from contextlib import closing
 
 import pytest
 
 from tests.limits import LIMIT_S
-from vel2.arch.nesting import Kind, Level
-from vel2.cli.session import Request, make_session
+from vel2.control.guest import Kernel
+from vel2.control.launch import launch
+from vel2.control.request import Request
 from vel2.machine.loader import load_kernel
 
 pytestmark = pytest.mark.qemu
@@ -40,17 +42,7 @@ FIRST_OF_DEVICE_TREE = 0xD0
 
 @pytest.mark.parametrize("native", [True, False], ids=["native", "vel2"])
 def test_registers_at_entry(native: bool) -> None:
-    session = make_session(
-        Request(
-            kernel=load_kernel(IMAGE),
-            initrd=b"",
-            append="",
-            memory_bytes=128 << 20,
-            el2=Kind.VHE,
-            nv=Level.NV2,
-            native=native,
-        )
-    )
-    with session:
+    request = Request(Kernel(load_kernel(IMAGE)), 128 << 20, native=native)
+    with closing(launch(request)) as session, session:
         assert session.wait(LIMIT_S).clean
     assert session.console.data == bytes([ord("0"), FIRST_OF_DEVICE_TREE, 10])

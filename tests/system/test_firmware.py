@@ -10,11 +10,13 @@ import pytest
 from tests.conftest import ShowConsole
 from tests.limits import LIMIT_S
 from vel2.arch.nesting import Kind, Level
-from vel2.control.vm import Vm, VmConfig
+from vel2.control.guest import Firmware
+from vel2.control.request import Request
+from vel2.control.vm import Vm
 from vel2.guests.kernels import fetch, guest_path
 from vel2.guests.markers import parse_markers
 from vel2.guests.recipes import l1_tree
-from vel2.machine.devices import Disk, device_arguments
+from vel2.machine.devices import Disk
 from vel2.machine.loader import load_kernel
 
 pytestmark = [pytest.mark.qemu, pytest.mark.network]
@@ -31,14 +33,8 @@ def test_u_boot_at_vel2(el2: Kind, nv: Level, show_console: ShowConsole, tmp_pat
     fetch(["u-boot"])
     disk = tmp_path / "disk"
     disk.write_bytes(b"\0" * 510 + b"\x55\xaa")
-    config = VmConfig(
-        firmware=guest_path("u-boot"),
-        memory_bytes=256 << 20,
-        el2=el2,
-        nv=nv,
-        qemu_arguments=device_arguments([Disk(disk)], None),
-    )
-    vm = Vm(config)
+    firmware = Firmware(guest_path("u-boot"))
+    vm = Vm(Request(firmware, 256 << 20, el2=el2, nv=nv, disks=(Disk(disk),)))
     show_console("U-Boot", vm.console)
     try:
         with vm:
@@ -76,14 +72,14 @@ def test_uefi_boots_linux_from_a_disk(
     script = "fs0:\r\nImage initrd=\\root.cpio console=ttyAMA0 job=none panic=-1\r\n"
     (tmp_path / "startup.nsh").write_text(script, newline="")
     drive = f"if=none,id=esp,format=raw,readonly=on,file=fat:ro:{tmp_path}"
-    config = VmConfig(
-        firmware=guest_path("edk2"),
-        memory_bytes=1 << 30,
+    request = Request(
+        Firmware(guest_path("edk2")),
+        1 << 30,
         el2=el2,
         nv=nv,
         qemu_arguments=("-drive", drive, "-device", "virtio-blk-pci,drive=esp,romfile="),
     )
-    vm = Vm(config)
+    vm = Vm(request)
     show_console("UEFI", vm.console)
     try:
         with vm:

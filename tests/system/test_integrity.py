@@ -12,7 +12,9 @@ from vel2.arch.descriptors import DESC_TABLE, S2AP, Stage1Leaf, Stage2Leaf
 from vel2.check.integrity import CANARY, Integrity
 from vel2.check.payloads import build_payload
 from vel2.check.payloads.layout import ARENA, MEMORY_BYTES, RAM_BASE
-from vel2.control.vm import Vm, VmConfig
+from vel2.control.guest import Kernel
+from vel2.control.request import Request
+from vel2.control.vm import Vm
 from vel2.hyp import layout
 from vel2.hyp.smmu import Tables
 from vel2.hyp.state import SHADOW_CONTEXTS
@@ -35,7 +37,7 @@ def attacked() -> Iterator[Attacked]:
     """Run the payload that leaves L0's memory mapped in L1's tables, and keep L0's memory."""
     target = RAM_BASE + MEMORY_BYTES
     image = build_payload("isolation", [target], CANARY)
-    vm = Vm(VmConfig(load_kernel(image), memory_bytes=MEMORY_BYTES))
+    vm = Vm(Request(Kernel(load_kernel(image)), MEMORY_BYTES))
     try:
         integrity = Integrity(vm)
         with vm:

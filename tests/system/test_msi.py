@@ -12,7 +12,9 @@ import pytest
 
 from tests.conftest import ShowConsole
 from vel2.arch.nesting import Kind, Level
-from vel2.control.vm import Vm, VmConfig
+from vel2.control.guest import Kernel
+from vel2.control.request import Request
+from vel2.control.vm import Vm
 from vel2.guests.initramfs import Initramfs
 from vel2.guests.kernels import fetch
 from vel2.guests.packages import fetch_closure
@@ -21,7 +23,7 @@ from vel2.guests.recipes import base_tree
 from vel2.guests.xen_dom0 import KERNEL_PACKAGE, KERNEL_RELEASE
 from vel2.hyp import layout
 from vel2.hyp.gicstate import MAPPED, Gic
-from vel2.machine.devices import Disk, device_arguments
+from vel2.machine.devices import Disk
 from vel2.machine.loader import load_kernel
 
 pytestmark = [
@@ -81,14 +83,12 @@ def run(
 ) -> tuple[str, int, int]:
     """Boot L1 with a disk; give what it said, and how many devices and wrong commands L0 saw."""
     vm = Vm(
-        VmConfig(
-            kernel=load_kernel(vmlinuz),
-            initrd=tree.pack(),
-            append="console=ttyAMA0 panic=-1 quiet",
-            memory_bytes=1 << 30,
+        Request(
+            Kernel(load_kernel(vmlinuz), tree.pack(), "console=ttyAMA0 panic=-1 quiet"),
+            1 << 30,
             el2=combination[0],
             nv=combination[1],
-            qemu_arguments=device_arguments([Disk(disk)], None),
+            disks=(Disk(disk),),
         )
     )
     show_console("L1", vm.console)

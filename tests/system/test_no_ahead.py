@@ -7,7 +7,9 @@ import pytest
 from vel2.arch.nesting import Kind
 from vel2.check.payloads import build_payload
 from vel2.check.payloads.layout import MEMORY_BYTES
-from vel2.control.vm import Vm, VmConfig
+from vel2.control.guest import Kernel
+from vel2.control.request import Request
+from vel2.control.vm import Vm
 from vel2.machine.loader import load_kernel
 
 pytestmark = pytest.mark.qemu
@@ -16,7 +18,7 @@ pytestmark = pytest.mark.qemu
 def accesses_done_ahead(*, ahead: bool) -> int:
     """Run a payload with EL2's MMU on; give how many accesses came with the trap of another."""
     image = load_kernel(build_payload("survival", el2=Kind.NVHE))
-    vm = Vm(VmConfig(image, memory_bytes=MEMORY_BYTES, el2=Kind.NVHE, ahead=ahead))
+    vm = Vm(Request(Kernel(image), MEMORY_BYTES, el2=Kind.NVHE, ahead=ahead))
     try:
         with vm:
             ended = vm.wait(60)

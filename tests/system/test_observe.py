@@ -6,13 +6,16 @@ and at real EL2, to the instruction, whatever L0 does meanwhile.
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import cache
 
 import pytest
 
 from tests.limits import LIMIT_S
 from vel2.arch.nesting import Kind, Level
-from vel2.cli.session import Request, make_session
+from vel2.control.guest import Kernel
+from vel2.control.launch import launch
+from vel2.control.request import Request
 from vel2.guests.kernels import fetch, guest_kernel
 from vel2.guests.markers import parse_markers
 from vel2.guests.observe import build_observe
@@ -53,19 +56,18 @@ def observe(name: str, el2: Kind, nv: Level, native: bool = False) -> dict[str, 
     """Boot L1 and L2 with the program in each; give what all said."""
     kernel, initrd = l1(name)
     request = Request(
-        kernel=kernel,
-        initrd=initrd,
-        append=f"console=ttyAMA0 {ARGUMENTS}",
-        memory_bytes=512 << 20,
+        Kernel(kernel, initrd, f"console=ttyAMA0 {ARGUMENTS}"),
+        512 << 20,
         el2=el2,
         nv=nv,
         deterministic=True,
         native=native,
     )
-    session = make_session(request)
-    with session:
-        ended = session.wait(2 * LIMIT_S)
-    assert ended.clean and not session.fatal(), f"{ended} {session.fatal()}\n{session.console.text}"
+    with closing(launch(request)) as session:
+        with session:
+            ended = session.wait(2 * LIMIT_S)
+        fatal, text = session.fatal, session.console.text
+    assert ended.clean and not fatal, f"{ended} {fatal}\n{text}"
     return parse_markers(line.text for line in session.console.lines)
 
 

@@ -61,9 +61,9 @@ def test_the_log_tells_what_l0_counts(tmp_path: Path) -> None:
                 arguments=(*reader.arguments, *log.arguments),
             )
         )
-        marks = reader.marks(running.machine.console, time.monotonic() + 150)
+        marks = reader.marks(running.session.console, time.monotonic() + 150)
         seen = [(running.snapshot(), log.take()) for _ in marks]
-        assert running.machine.wait(LIMIT_S).clean
+        assert running.session.wait(LIMIT_S).clean
     rounds = 0
     for (counted, logged), (later_counted, later_logged) in pairwise(seen):
         assert later_counted is not None

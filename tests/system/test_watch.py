@@ -7,7 +7,9 @@ import pytest
 from vel2.check.payloads import build_payload
 from vel2.check.payloads.layout import MEMORY_BYTES
 from vel2.control import watch
-from vel2.control.vm import Vm, VmConfig
+from vel2.control.guest import Kernel
+from vel2.control.request import Request
+from vel2.control.vm import Vm
 from vel2.control.watch import Hang
 from vel2.machine.loader import load_kernel
 
@@ -25,7 +27,7 @@ def test_an_endless_loop_of_l0_is_found(
     """Show that it is said to be L0's, and where, long before the time limit."""
     monkeypatch.setattr(watch, "BUDGET_S", 1.0)
     image = load_kernel(build_payload("exceptions"))
-    vm = Vm(VmConfig(image, memory_bytes=MEMORY_BYTES, deterministic=deterministic))
+    vm = Vm(Request(Kernel(image), MEMORY_BYTES, deterministic=deterministic))
     try:
         vm.memory.write(vm.image.symbols[place], BRANCH_TO_SELF)
         with vm:
@@ -42,7 +44,7 @@ def test_a_guest_that_never_traps_is_no_hang(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(watch, "BUDGET_S", 0.2)
     monkeypatch.setattr(watch, "PERIOD_S", 0.2)
     image = load_kernel(build_payload("exceptions"))
-    vm = Vm(VmConfig(image, memory_bytes=MEMORY_BYTES))
+    vm = Vm(Request(Kernel(image), MEMORY_BYTES))
     try:
         vm.memory.write(vm.state.entry_pc, BRANCH_TO_SELF)
         with vm:

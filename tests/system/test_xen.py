@@ -15,7 +15,9 @@ from tests.conftest import ShowConsole
 from vel2.arch.nesting import Kind, Level
 from vel2.check.matrix_xen import by_domain
 from vel2.cli.exits import ExitCode
-from vel2.control.vm import Vm, VmConfig
+from vel2.control.guest import Kernel
+from vel2.control.request import Request
+from vel2.control.vm import Vm
 from vel2.guests.kernels import fetch, guest_path
 from vel2.guests.markers import parse_markers
 from vel2.guests.recipes import l2_tree
@@ -109,14 +111,8 @@ def test_two_domains_of_the_device_tree(nv: Level, show_console: ShowConsole) ->
         Domain(f"domU{n}", kernel, f"console=ttyAMA0 quiet name{n}", l2_tree().pack(), 192 << 20)
         for n in (1, 2)
     )
-    config = VmConfig(
-        kernel=load_kernel(guest_path("xen-4.20")),
-        memory_bytes=1 << 30,
-        el2=Kind.NVHE,
-        nv=nv,
-        domains=domains,
-    )
-    vm = Vm(config)
+    xen = Kernel(load_kernel(guest_path("xen-4.20")), domains=domains)
+    vm = Vm(Request(xen, 1 << 30, el2=Kind.NVHE, nv=nv))
     show_console("Xen", vm.console)
     text: list[str] = []
 

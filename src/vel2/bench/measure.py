@@ -28,7 +28,6 @@ from vel2.bench.layout import (
 from vel2.bench.operations import OPERATIONS, operation_names
 from vel2.bench.payload import Payload
 from vel2.bench.system import (
-    L0_FATAL,
     L1Guest,
     MeasureError,
     Running,
@@ -156,17 +155,14 @@ def measure(request: Request, watcher: Watcher | None = None) -> dict[str, Figur
         )
         if watcher is not None:
             watcher.begin(running)
-        console = running.machine.console
+        console = running.session.console
         rounds: list[Round] = []
         if reader is not None:
             marks = watched(reader.marks(console, deadline), watcher)
             with contextlib.suppress(TimeoutError):  # how the machine ends tells more
                 for seen in follow(marks, running.snapshot, request.progress):
                     rounds.append(seen)
-        ended = running.machine.wait(max(0.0, deadline - time.monotonic()))
-        if trouble := running.fatal():
-            raise MeasureError(trouble, L0_FATAL)
-        return collect(request, console, ended, rounds)
+        return collect(request, console, running.end(deadline), rounds)
 
 
 def watched(marks: Iterator[Mark], watcher: Watcher | None) -> Iterator[Mark]:

@@ -10,7 +10,7 @@ from vel2.bench.configuration import Configuration
 from vel2.bench.counts import Moment, Traps, between
 from vel2.bench.host import MarkReader
 from vel2.bench.layout import UNKNOWN_EXITS, Mark
-from vel2.bench.system import L0_FATAL, L1Guest, MeasureError, Take, guest_failed, system
+from vel2.bench.system import L1Guest, MeasureError, Take, guest_failed, system
 from vel2.bench.userspace import BEGIN
 from vel2.machine.console import Console
 from vel2.machine.outcome import MachineExit
@@ -63,15 +63,13 @@ def measure_parts(
                 arguments=reader.userspace_arguments if reader else (),
             )
         )
-        console = running.machine.console
+        console = running.session.console
         seen: dict[str, Part] = {}
         if reader is not None:
             marks = reader.marks(console, deadline)
             with contextlib.suppress(TimeoutError):  # how the machine ends tells more
                 seen.update(follow_parts(marks, running.snapshot, names))
-        ended = running.machine.wait(max(0.0, deadline - time.monotonic()))
-        if trouble := running.fatal():
-            raise MeasureError(trouble, L0_FATAL)
+        ended = running.end(deadline)
         level = "L2" if reader is None or last_of_l1 in seen else "L1"
         return collect_parts(console, ended, names, seen if reader else None, level)
 

@@ -28,6 +28,7 @@ from vel2.bench.peer import kvm_kernel
 from vel2.bench.places import Code, Place
 from vel2.bench.system import Running
 from vel2.control.counters import trap_name
+from vel2.control.vm import Vm
 from vel2.lang import Assembler, Image
 from vel2.machine.qmp import MonitorError
 from vel2.scratch import scratch
@@ -159,7 +160,7 @@ class Watch:
         """Look at the log where an operation begins and ends."""
         assert self.running is not None
         if mark.sequence == 1:
-            self._log.switch(self.running.machine.monitor, True)
+            self._log.switch(self.running.session.monitor, True)
         name = operation_names()[mark.operation]
         begins = mark.sequence % 2 != 0
         if mark.round > TIMED:
@@ -170,7 +171,7 @@ class Watch:
             windows.ticks[mark.ticks] += not begins
         self._start = self._log.drop()
         if mark.round == ROUNDS - 1 and not begins and name == list(self.windows)[-1]:
-            self._log.switch(self.running.machine.monitor, False)
+            self._log.switch(self.running.session.monitor, False)
 
 
 def profile(request: Request) -> dict[str, Profile]:
@@ -199,8 +200,8 @@ def attempt(request: Request, preroll: int, folder: Path) -> dict[str, Profile] 
     if watch.too_late:
         return None
     assert watch.running is not None
-    vm = watch.running.vm
-    l0_image = None if vm is None else vm.image
+    session = watch.running.session
+    l0_image = session.image if isinstance(session, Vm) else None
     l0 = kvm_kernel().data if request.configuration.kvm else b""
     naming = Naming(request.configuration, l0_image, request.kernel.data, l0)
     return {name: look_into(name, figures[name], watch.windows[name], naming) for name in figures}

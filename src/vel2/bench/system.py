@@ -1,16 +1,21 @@
 """A machine with one configuration's L0, or none, and Linux as L1: what every run starts with."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
+from vel2.arch.nesting import Level
 from vel2.bench.configuration import Configuration
 from vel2.bench.counts import Moment, Snapshot
 from vel2.bench.peer import KVM_L0_BOOTARGS, KVM_L0_MEMORY_BYTES, kvm_initrd, kvm_kernel
 from vel2.bench.traplog import TrapLog
-from vel2.control.vm import Vm, VmConfig
+from vel2.control.guest import Kernel
+from vel2.control.launch import launch
+from vel2.control.request import Request
+from vel2.control.session import Session
+from vel2.control.vm import Vm
 from vel2.errors import UserError
 from vel2.guests.vmm import build_vmm
 from vel2.hyp import image
@@ -19,8 +24,6 @@ from vel2.machine.console import Console
 from vel2.machine.loader import KernelImage
 from vel2.machine.memory import RAM_BASE
 from vel2.machine.outcome import ExitReason, MachineExit
-from vel2.machine.qemu import Machine, MachineConfig
-from vel2.machine.qmp import Monitor
 
 __all__ = (
     "CPU",
@@ -71,19 +74,6 @@ class L1Guest:
     init_arguments: str = ""
 
 
-class System(Protocol):
-    """A machine with a console, with L0 or without."""
-
-    console: Console
-
-    @property
-    def monitor(self) -> Monitor:
-        """QMP of the running machine."""
-
-    def wait(self, timeout: float | None = None) -> MachineExit:
-        """Wait for the end; when `timeout` seconds have passed, end the machine."""
-
-
 Take = Callable[[], Moment | None]
 
 
@@ -92,14 +82,20 @@ class Running:
     """A machine that has been started.
 
     :ivar snapshot: gives what was trapped so far, once at each mark; None where nobody counts.
-    :ivar fatal: says how L0 stopped itself; empty when it did not.
-    :ivar vm: L0's; None without L0.
     """
 
-    machine: System
+    session: Session
     snapshot: Take
-    fatal: Callable[[], str]
-    vm: Vm | None = None
+
+    def end(self, deadline: float) -> MachineExit:
+        """Wait for the machine's end, until the host's `time.monotonic()` is that.
+
+        :raises MeasureError: when L0 stopped itself, or hangs.
+        """
+        ended = self.session.wait(max(0.0, deadline - time.monotonic()))
+        if trouble := self.session.fatal:
+            raise MeasureError(str(trouble), L0_FATAL)
+        return ended
 
 
 def compile_all(configurations: Sequence[Configuration]) -> None:
@@ -110,6 +106,31 @@ def compile_all(configurations: Sequence[Configuration]) -> None:
     build_vmm()
     if any(configuration.nv is not None for configuration in configurations):
         image.build(RAM_BASE)
+
+
+def request_of(
+    configuration: Configuration, guest: L1Guest, deterministic: bool, arguments: tuple[str, ...]
+) -> Request:
+    """Describe the machine of a configuration."""
+    bootargs = guest.bootargs + configuration.bootargs
+    if guest.init_arguments:
+        bootargs += f" -- {guest.init_arguments}"
+    kernel, initrd, memory_bytes = guest.kernel, guest.initrd, L1_MEMORY_BYTES
+    if configuration.kvm:
+        initrd = kvm_initrd(configuration.el2, kernel, initrd, bootargs, memory_bytes)
+        kernel, bootargs = kvm_kernel(), KVM_L0_BOOTARGS
+        memory_bytes += KVM_L0_MEMORY_BYTES
+    return Request(
+        Kernel(kernel, initrd, bootargs),
+        memory_bytes,
+        el2=configuration.el2,
+        nv=configuration.nv or Level.NV2,
+        native=configuration.nv is None,
+        cpu=CPU,
+        deterministic=deterministic,
+        ahead=configuration.ahead,
+        qemu_arguments=arguments,
+    )
 
 
 @contextlib.contextmanager
@@ -127,47 +148,19 @@ def system(
     :param folder: for temporary files. :param arguments: appended to QEMU's command line.
     :param has_log: QEMU's log is free to count the traps to Linux at real EL2.
     """
-    bootargs = guest.bootargs + configuration.bootargs
-    if guest.init_arguments:
-        bootargs += f" -- {guest.init_arguments}"
-    if configuration.nv is not None:
-        vm_config = VmConfig(
-            guest.kernel,
-            guest.initrd,
-            bootargs,
-            L1_MEMORY_BYTES,
-            el2=configuration.el2,
-            nv=configuration.nv,
-            cpu=CPU,
-            deterministic=deterministic,
-            qemu_arguments=arguments,
-            ahead=configuration.ahead,
-        )
-        with contextlib.closing(Vm(vm_config)) as vm, vm:
-            yield Running(
-                vm.machine, lambda: Snapshot.take(vm.vcpu()), lambda: str(vm.fatal or ""), vm
-            )
-        return
-    kernel, initrd, memory_bytes = guest.kernel, guest.initrd, L1_MEMORY_BYTES
-    if configuration.kvm:
-        initrd = kvm_initrd(configuration.el2, kernel, initrd, bootargs, memory_bytes)
-        kernel, bootargs = kvm_kernel(), KVM_L0_BOOTARGS
-        memory_bytes += KVM_L0_MEMORY_BYTES
     with contextlib.ExitStack() as stack:
-        log = TrapLog(folder) if deterministic and has_log else None
-        if log is not None:
-            arguments += stack.enter_context(log).arguments
-        kernel_file, initrd_file = folder / "Image", folder / "initrd"
-        kernel_file.write_bytes(kernel.data)
-        initrd_file.write_bytes(initrd)
-        config = MachineConfig(
-            memory_bytes,
-            cpu=CPU,
-            deterministic=deterministic,
-            kernel=kernel_file,
-            initrd=initrd_file,
-            append=bootargs,
-            extra_arguments=arguments,
-        )
-        machine = stack.enter_context(Machine(config))
-        yield Running(machine, log.take if log else lambda: None, str)
+        log = None
+        if configuration.nv is None and deterministic and has_log:
+            log = stack.enter_context(TrapLog(folder))
+            arguments += log.arguments
+        request = request_of(configuration, guest, deterministic, arguments)
+        session = stack.enter_context(contextlib.closing(launch(request)))
+        stack.enter_context(session)
+        yield Running(session, log.take if log else counters_of(session))
+
+
+def counters_of(session: Session) -> Take:
+    """Give what takes L0's counters, or nothing where vel2 is not L0."""
+    if isinstance(session, Vm):
+        return lambda: Snapshot.take(session.vcpu())
+    return lambda: None

@@ -1,6 +1,6 @@
 """The guest matrix: known guest hypervisors against every kind of virtual EL2.
 
-A row is a `Recipe`: how to make the VM for a guest, and which console lines show that it did what
+A row is a `Recipe`: what to run for a guest, and which console lines show that it did what
 it is known to do. A column is a `Combination` of what virtual EL2 is like and which hardware L0
 uses for it. A cell is one boot, in a machine of its own, with a time limit. `matrix_guests` has the
 recipes; this module runs and judges them and knows no guest.
@@ -16,20 +16,21 @@ it did. Only a guest that would not come up at all is not booted.
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from vel2.arch.nesting import Kind, Level
+from vel2.control.launch import launch
+from vel2.control.request import Request
+from vel2.control.session import Session
 from vel2.errors import UserError
 from vel2.guests.apt import Progress
 from vel2.machine.console import Line
 from vel2.machine.outcome import ExitReason, MachineExit
 from vel2.scratch import scratch
-
-if TYPE_CHECKING:  # it brings in the compiler, and `vel2 --help` does not need it
-    from vel2.control.vm import Vm, VmConfig
 
 __all__ = (
     "COMBINATIONS",
@@ -113,8 +114,8 @@ class Recipe:
 
     :ivar name: for `--guest` and the table.
     :ivar needs: what to fetch, as named in `vel2.guests.kernels.OFFERS`.
-    :ivar make_config: gives the VM of a combination; its files may go into the folder, which is
-        there until the machine has ended.
+    :ivar make_request: says what to run in a combination; its files may go into the folder,
+        which is there until the machine has ended.
     :ivar signs: gives what success looks like in a combination.
     :ivar inapplicable: the combinations that have nothing to show.
     :ivar powers_off: the machine powers off by itself; otherwise it is stopped when it has shown
@@ -126,7 +127,7 @@ class Recipe:
     name: str
     summary: str
     needs: tuple[str, ...]
-    make_config: Callable[[Combination, Path], "VmConfig"]
+    make_request: Callable[[Combination, Path], Request]
     signs: Callable[[Combination], tuple[Sign, ...]]
     inapplicable: Mapping[Combination, Inapplicable] = field(default_factory=dict)
     powers_off: bool = True
@@ -201,7 +202,7 @@ def judge(cell: Cell, ended: MachineExit, fatal: str, lines: Sequence[str]) -> s
     return "; ".join(filter(None, [fatal, *complaints, *missing]))
 
 
-def stop_when_shown(cell: Cell, vm: "Vm") -> None:
+def stop_when_shown(cell: Cell, session: Session) -> None:
     """Stop the machine as soon as its console has shown every sign."""
     recipe, at = cell
     lines: list[str] = []
@@ -209,19 +210,14 @@ def stop_when_shown(cell: Cell, vm: "Vm") -> None:
     def watch(line: Line) -> None:
         lines.append(line.text)
         if not recipe.complaints(at, lines):
-            vm.stop()
+            session.stop()
 
-    vm.console.on_line(watch)
-
-
-def new_vm(config: "VmConfig") -> "Vm":
-    """Make a VM."""
-    from vel2.control.vm import Vm
-
-    return Vm(config)
+    session.console.on_line(watch)
 
 
-def run_cell(cell: Cell, timeout: float, make_vm: Callable[["VmConfig"], "Vm"] = new_vm) -> Result:
+def run_cell(
+    cell: Cell, timeout: float, make_session: Callable[[Request], Session] = launch
+) -> Result:
     """Boot one guest in one combination and judge it.
 
     :param timeout: seconds until the machine is ended.
@@ -231,19 +227,17 @@ def run_cell(cell: Cell, timeout: float, make_vm: Callable[["VmConfig"], "Vm"] =
     declined = recipe.inapplicable.get(at)
     if declined and not declined.signs:
         return Result(recipe.name, at, Verdict.NOT_APPLICABLE, declined.reason)
-    with scratch() as folder:
-        vm = make_vm(recipe.make_config(at, Path(folder)))
+    with ExitStack() as stack:
+        request = recipe.make_request(at, stack.enter_context(scratch()))
+        session = stack.enter_context(closing(make_session(request)))
         if not recipe.powers_off:
-            stop_when_shown(cell, vm)
-        try:
-            with vm:
-                ended = vm.wait(timeout)
-            fatal = str(vm.fatal or "")
-        finally:
-            vm.close()
-    trouble = judge(cell, ended, fatal, [line.text for line in vm.console.lines])
+            stop_when_shown(cell, session)
+        with session:
+            ended = session.wait(timeout)
+        fatal = str(session.fatal or "")
+    trouble = judge(cell, ended, fatal, [line.text for line in session.console.lines])
     if trouble:
-        tail = vm.console.tail(TAIL_LINES)
+        tail = session.console.tail(TAIL_LINES)
         return Result(recipe.name, at, Verdict.FAIL, trouble, ended.seconds, tail)
     if declined:
         return Result(recipe.name, at, Verdict.NOT_APPLICABLE, declined.reason, ended.seconds)

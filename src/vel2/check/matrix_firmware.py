@@ -8,16 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vel2.arch.nesting import Kind
 from vel2.check.matrix import Combination, Recipe, Sign
 from vel2.check.matrix_linux import L1_BOOTARGS, L2_SIGNS, MEMORY_BYTES, kvm_mode, l1_with_l2
+from vel2.control.guest import Firmware
+from vel2.control.request import Request
 from vel2.guests.kernels import guest_path
 from vel2.machine.loader import load_kernel
-
-if TYPE_CHECKING:
-    from vel2.control.vm import VmConfig
 
 __all__ = ("FIRMWARE_RECIPES",)
 
@@ -60,10 +58,8 @@ class FirmwareRow:
     signs: tuple[Sign, ...]
 
 
-def firmware_config(row: FirmwareRow, at: Combination, folder: Path) -> "VmConfig":
-    """Make the VM of a row: flash, and a disk whose FAT file system QEMU makes of a folder."""
-    from vel2.control.vm import VmConfig
-
+def firmware_request(row: FirmwareRow, at: Combination, folder: Path) -> Request:
+    """Say what to run for a row: flash, and a disk whose FAT file system QEMU makes of a folder."""
     kernel = load_kernel(guest_path(KERNEL))
     (folder / "Image").write_bytes(kernel.data)
     (folder / "root.cpio").write_bytes(l1_with_l2(kernel))
@@ -71,8 +67,8 @@ def firmware_config(row: FirmwareRow, at: Combination, folder: Path) -> "VmConfi
     # In QEMU's options a comma within a value is doubled.
     name = str(folder).replace(",", ",,")
     drive = f"if=none,id=disk,format=raw,readonly=on,file=fat:ro:{name}"
-    return VmConfig(
-        firmware=guest_path(row.name),
+    return Request(
+        Firmware(guest_path(row.name)),
         memory_bytes=MEMORY_BYTES,
         el2=at.el2,
         nv=at.nv,
@@ -86,7 +82,7 @@ def firmware_recipe(row: FirmwareRow) -> Recipe:
         name=row.name,
         summary=row.summary,
         needs=(row.name, KERNEL, "busybox"),
-        make_config=partial(firmware_config, row),
+        make_request=partial(firmware_request, row),
         signs=lambda at: (*row.signs, kvm_mode(SAYS[at.el2]), *L2_SIGNS),
     )
 

@@ -4,18 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vel2.arch.nesting import Kind
 from vel2.check.matrix import VHE_NV2, Combination, Inapplicable, Recipe, Sign
+from vel2.control.guest import Kernel
+from vel2.control.request import Request
 from vel2.guests.apt import Progress
 from vel2.guests.kernels import guest_kernel
 from vel2.guests.qemu_guest import fetch_qemu, qemu_l1_tree
 from vel2.guests.recipes import l1_tree, l2_tree
 from vel2.machine.loader import KernelImage, load_kernel
-
-if TYPE_CHECKING:
-    from vel2.control.vm import VmConfig
 
 __all__ = ("L1_BOOTARGS", "L2_SIGNS", "LINUX_RECIPES", "MEMORY_BYTES", "kvm_mode", "l1_with_l2")
 
@@ -88,18 +86,15 @@ def l1_with_l2(kernel: KernelImage) -> bytes:
     return tree.pack()
 
 
-def linux_config(row: LinuxRow, at: Combination, folder: Path) -> "VmConfig":
-    """Make the VM of a Linux row; where it does not apply, L1 only boots."""
-    from vel2.control.vm import VmConfig
-
+def linux_request(row: LinuxRow, at: Combination, folder: Path) -> Request:
+    """Say what to run for a Linux row; where it does not apply, L1 only boots."""
     kernel = load_kernel(guest_kernel(row.kernel).image_path)
     declines = at in row.inapplicable
     job = "none" if declines else "l2"
     mode = f" kvm-arm.mode={row.mode}" if row.mode else ""
-    return VmConfig(
-        kernel=kernel,
-        initrd=l1_tree().pack() if declines else l1_with_l2(kernel),
-        append=f"{L1_BOOTARGS} job={job}{mode}",
+    initrd = l1_tree().pack() if declines else l1_with_l2(kernel)
+    return Request(
+        Kernel(kernel, initrd, f"{L1_BOOTARGS} job={job}{mode}"),
         memory_bytes=MEMORY_BYTES,
         el2=at.el2,
         nv=at.nv,
@@ -112,7 +107,7 @@ def linux_recipe(row: LinuxRow) -> Recipe:
         name=row.name,
         summary=row.summary,
         needs=(row.kernel, "busybox"),
-        make_config=partial(linux_config, row),
+        make_request=partial(linux_request, row),
         signs=partial(linux_signs, row),
         inapplicable=row.inapplicable,
     )
@@ -165,10 +160,8 @@ def qemu_root(progress: Progress | None = None) -> Path:
     return fetch_qemu(progress)
 
 
-def qemu_config(at: Combination, folder: Path) -> "VmConfig":
-    """Make the VM of the row with QEMU in L1."""
-    from vel2.control.vm import VmConfig
-
+def qemu_request(at: Combination, folder: Path) -> Request:
+    """Say what to run for the row with QEMU in L1."""
     kernel = load_kernel(guest_kernel(QEMU_KERNEL).image_path)
     tree = qemu_l1_tree(
         qemu_root(),
@@ -176,10 +169,8 @@ def qemu_config(at: Combination, folder: Path) -> "VmConfig":
         l2_tree().pack(),
         l2_bootargs=L2_BOOTARGS.format(console="ttyAMA0"),
     )
-    return VmConfig(
-        kernel=kernel,
-        initrd=tree.pack(),
-        append=f"{L1_BOOTARGS} job=qemu",
+    return Request(
+        Kernel(kernel, tree.pack(), f"{L1_BOOTARGS} job=qemu"),
         memory_bytes=MEMORY_BYTES,
         el2=at.el2,
         nv=at.nv,
@@ -190,7 +181,7 @@ QEMU_RECIPE = Recipe(
     name=f"linux-{QEMU_KERNEL}-qemu",
     summary=f"Linux {QEMU_KERNEL} KVM, Debian's QEMU starts L2",
     needs=(QEMU_KERNEL, "busybox"),
-    make_config=qemu_config,
+    make_request=qemu_request,
     signs=lambda at: (kvm_mode(QEMU_SAYS[at.el2]), *L2_SIGNS),
     fetch=qemu_root,
 )

@@ -4,19 +4,17 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vel2.check.matrix import VHE_NV2, Combination, Inapplicable, Recipe, Sign
 from vel2.check.matrix_linux import MEMORY_BYTES
+from vel2.control.guest import Kernel
+from vel2.control.request import Request
 from vel2.guests.apt import Progress
 from vel2.guests.kernels import guest_path
 from vel2.guests.recipes import l2_tree
 from vel2.guests.xen_dom0 import XenTools, dom0_tree, fetch_xen_tools
 from vel2.machine.domains import DOM0, Domain
 from vel2.machine.loader import load_kernel
-
-if TYPE_CHECKING:
-    from vel2.control.vm import VmConfig
 
 __all__ = ("XEN_RECIPES", "by_domain")
 
@@ -40,18 +38,21 @@ def xen_version(version: str) -> Sign:
     return Sign(rf"\(XEN\) Xen version {re.escape(version)}\..*", f"Xen {version} did not start")
 
 
+def xen_with_dom0(version: str, dom0: Domain) -> Kernel:
+    """Give Xen with a dom0."""
+    image = load_kernel(guest_path(f"xen-{version}"))
+    return Kernel(image, append=f"dom0_mem={DOM0_BYTES >> 20}M", domains=(dom0,))
+
+
 # Xen with Linux as dom0, which has user space when Xen has given it interrupts, timers and devices.
 
 
-def dom0_config(version: str, at: Combination, folder: Path) -> "VmConfig":
-    """Make the VM of Xen with a dom0."""
-    from vel2.control.vm import VmConfig
-
+def dom0_request(version: str, at: Combination, folder: Path) -> Request:
+    """Say what to run for Xen with a dom0."""
     kernel = load_kernel(guest_path(KERNEL)).data
-    return VmConfig(
-        kernel=load_kernel(guest_path(f"xen-{version}")),
-        append=f"dom0_mem={DOM0_BYTES >> 20}M",
-        domains=(Domain(DOM0, kernel, DOMAIN_BOOTARGS, l2_tree().pack()),),
+    dom0 = Domain(DOM0, kernel, DOMAIN_BOOTARGS, l2_tree().pack())
+    return Request(
+        xen_with_dom0(version, dom0),
         memory_bytes=MEMORY_BYTES,
         el2=at.el2,
         nv=at.nv,
@@ -74,7 +75,7 @@ def dom0_recipe(version: str) -> Recipe:
         name=f"xen-{version}",
         summary=f"Xen {version}, Linux {KERNEL} as dom0",
         needs=(f"xen-{version}", KERNEL, "busybox"),
-        make_config=partial(dom0_config, version),
+        make_request=partial(dom0_request, version),
         signs=partial(dom0_signs, version),
         inapplicable=AS_VHE,
     )
@@ -89,10 +90,8 @@ def tools(version: str, progress: Progress | None = None) -> XenTools:
     return fetch_xen_tools(version, progress)
 
 
-def xl_config(version: str, at: Combination, folder: Path) -> "VmConfig":
-    """Make the VM of Xen with a dom0 that starts a domain."""
-    from vel2.control.vm import VmConfig
-
+def xl_request(version: str, at: Combination, folder: Path) -> Request:
+    """Say what to run for Xen with a dom0 that starts a domain."""
     fetched = tools(version)
     tree = dom0_tree(
         fetched,
@@ -102,10 +101,8 @@ def xl_config(version: str, at: Combination, folder: Path) -> "VmConfig":
         domain_bootargs=DOMAIN_BOOTARGS,
     )
     dom0 = Domain(DOM0, load_kernel(fetched.vmlinuz).data, DOMAIN_BOOTARGS, tree.pack())
-    return VmConfig(
-        kernel=load_kernel(guest_path(f"xen-{version}")),
-        append=f"dom0_mem={DOM0_BYTES >> 20}M",
-        domains=(dom0,),
+    return Request(
+        xen_with_dom0(version, dom0),
         memory_bytes=MEMORY_BYTES,
         el2=at.el2,
         nv=at.nv,
@@ -138,7 +135,7 @@ def xl_recipe(version: str) -> Recipe:
         name=f"xen-{version}-xl",
         summary=f"Xen {version}, dom0 starts a Linux {KERNEL} domain by xl",
         needs=(f"xen-{version}", KERNEL, "busybox"),
-        make_config=partial(xl_config, version),
+        make_request=partial(xl_request, version),
         signs=partial(xl_signs, version),
         inapplicable=AS_VHE,
         fetch=partial(tools, version),
@@ -167,16 +164,14 @@ def told_apart(lines: Sequence[str]) -> list[str]:
     return [*lines, *said, *(f"domU2: {line}" for line in second)]
 
 
-def dom0less_config(version: str, at: Combination, folder: Path) -> "VmConfig":
-    """Make the VM of Xen without a dom0."""
-    from vel2.control.vm import VmConfig
-
+def dom0less_request(version: str, at: Combination, folder: Path) -> Request:
+    """Say what to run for Xen without a dom0."""
     kernel = load_kernel(guest_path(KERNEL)).data
     bootargs = "console=ttyAMA0 panic=-1 quiet job=none"
     ramdisk = l2_tree().pack()
-    return VmConfig(
-        kernel=load_kernel(guest_path(f"xen-{version}")),
-        domains=tuple(Domain(name, kernel, bootargs, ramdisk, DOMU_BYTES) for name in DOMAINS),
+    domains = tuple(Domain(name, kernel, bootargs, ramdisk, DOMU_BYTES) for name in DOMAINS)
+    return Request(
+        Kernel(load_kernel(guest_path(f"xen-{version}")), domains=domains),
         memory_bytes=MEMORY_BYTES,
         el2=at.el2,
         nv=at.nv,
@@ -206,7 +201,7 @@ def dom0less_recipe(version: str) -> Recipe:
         name=f"xen-{version}-dom0less",
         summary=f"Xen {version}, two Linux {KERNEL} domains without dom0",
         needs=(f"xen-{version}", KERNEL, "busybox"),
-        make_config=partial(dom0less_config, version),
+        make_request=partial(dom0less_request, version),
         signs=partial(dom0less_signs, version),
         inapplicable=AS_VHE,
         powers_off=False,

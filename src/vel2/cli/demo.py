@@ -1,19 +1,20 @@
 """`vel2 demo`: Linux at virtual EL2, and a Linux guest of its own inside it."""
 
-from pathlib import Path
+from contextlib import closing
 
 import click
 
-from vel2.arch.nesting import Kind, Level
 from vel2.cli.consoles import LabelledLines
 from vel2.cli.ending import conclude
 from vel2.cli.guests import progress_bars
 from vel2.cli.kernels import fetch_missing, find_kernel
-from vel2.cli.options import check_memory, check_native, check_supported, vm_options
+from vel2.cli.options import VmOptions, vm_options
 from vel2.cli.provenance import run_of_request
-from vel2.cli.report import Report, print_guests, print_traps, require_writable
-from vel2.cli.session import Request, Session, make_session, vmm_program
+from vel2.cli.report import Report, print_guests, print_traps
 from vel2.cli.terminal import Terminal
+from vel2.control.guest import Kernel
+from vel2.control.launch import launch
+from vel2.control.session import Session
 from vel2.errors import UserError
 from vel2.guests.qemu_guest import fetch_qemu, qemu_l1_tree
 from vel2.guests.recipes import l1_tree, l2_tree
@@ -48,14 +49,7 @@ def demo(
     l2: str,
     vmm: str,
     quiet: bool,
-    memory: int,
-    el2: str,
-    nv: str,
-    deterministic: bool,
-    native: bool,
-    no_ahead: bool,
-    timeout: float | None,
-    json_file: Path | None,
+    machine: VmOptions,
 ) -> None:
     """Boot Linux at virtual EL2 and let its KVM start a Linux guest.
 
@@ -70,43 +64,34 @@ def demo(
       vel2 demo --deterministic          count instructions; every run is the same
       vel2 demo --native                 the same guests without vel2, to compare
     """  # noqa: D301
-    check_supported("--nv", nv)
-    check_native(context)
-    check_memory(memory)
-    require_writable(json_file, "the JSON result")
-    if vmm == "qemu" and memory < QEMU_L1_BYTES:
+    if vmm == "qemu" and machine.memory_bytes < QEMU_L1_BYTES:
         raise UserError(
-            f"--vmm qemu does not fit into {format_bytes(memory)}: L1 holds QEMU, its libraries and"
-            f" L2 in memory; give --memory {QEMU_L1_BYTES >> 20}M or more."
+            f"--vmm qemu does not fit into {format_bytes(machine.memory_bytes)}: L1 holds QEMU, its"
+            f" libraries and L2 in memory; give --memory {QEMU_L1_BYTES >> 20}M or more."
         )
     fetch_missing(["busybox", l1, l2])
-    request = Request(
-        kernel=load_kernel(find_kernel(l1)),
-        initrd=L1_INITRDS[vmm](load_kernel(find_kernel(l2)), " quiet" if quiet else ""),
-        append=f"{L1_BOOTARGS} job={L1_JOBS[vmm]}",
-        memory_bytes=memory,
-        el2=Kind(el2),
-        nv=Level(nv),
-        deterministic=deterministic,
-        native=native,
-        ahead=not no_ahead,
+    guest = Kernel(
+        load_kernel(find_kernel(l1)),
+        L1_INITRDS[vmm](load_kernel(find_kernel(l2)), " quiet" if quiet else ""),
+        f"{L1_BOOTARGS} job={L1_JOBS[vmm]}",
     )
-    where = "the machine's real EL2" if native else "virtual EL2"
+    where = "the machine's real EL2" if machine.native else "virtual EL2"
     click.echo(f"vel2: L1 ({l1}) boots at {where} and starts L2 ({l2}); Ctrl-C ends it.", err=True)
-    report = Report()
-    report.tree["run"] = run_of_request(request)
-    session = make_session(request)
-    to_stderr = str(json_file) == "-"
-    ended = watch(session, report, timeout, to_stderr)
-    report.put_boot_times()
-    show(Terminal(to_stderr), report, session, deterministic)
-    conclude(context, report, session, ended, json_file, expect_l2=True)
+    request = machine.request(guest)
+    report = Report({"run": run_of_request(request)})
+    with closing(launch(request)) as session:
+        ended = watch(session, report, machine)
+        report.put_boot_times()
+        show(report, session, machine)
+        conclude(context, report, session, ended, machine.json_file, expect_l2=True)
 
 
 def small_initrd(kernel: KernelImage, more_bootargs: str) -> bytes:
     """Pack L1's initramfs, with our VMM and L2 in it."""
+    from vel2.guests.vmm import build_vmm  # it brings in the compiler
+
     tree = l1_tree(
-        vmm_program(),
+        build_vmm(),
         kernel.data,
         l2_tree().pack(),
         l2_image_bytes=kernel.image_size,
@@ -127,26 +112,27 @@ L1_INITRDS = {"small": small_initrd, "qemu": qemu_initrd}
 L1_JOBS = {"small": "l2", "qemu": "qemu"}
 
 
-def watch(session: Session, report: Report, timeout: float | None, to_stderr: bool) -> MachineExit:
+def watch(session: Session, report: Report, machine: VmOptions) -> MachineExit:
     """Run the machine to its end, showing the consoles of both levels.
 
     :raises BrokenPipeError: when the reader of our output has left.
     """
     report.start_clock()
-    lines = LabelledLines(report.began, session.stop, to_stderr)
+    lines = LabelledLines(report.began, session.stop, machine.is_result_on_stdout)
     session.console.on_line(report.take)
     session.console.on_line(lines)
     with session:
-        ended = session.wait(timeout)
+        ended = session.wait(machine.timeout)
     if lines.broken:
         raise BrokenPipeError
     return ended
 
 
-def show(terminal: Terminal, report: Report, session: Session, deterministic: bool) -> None:
+def show(report: Report, session: Session, machine: VmOptions) -> None:
     """Print what the run showed."""
+    terminal = Terminal(machine.is_result_on_stdout)
     terminal.print()
-    print_guests(terminal, report, deterministic)
+    print_guests(terminal, report, machine.deterministic)
     if traps := session.traps():
         terminal.print()
         print_traps(terminal, traps, session.sysreg_traps())

@@ -7,7 +7,7 @@ import click
 
 from vel2.cli.exits import ExitCode, exit_code_of
 from vel2.cli.report import Report, write_json
-from vel2.cli.session import Session
+from vel2.control.session import Session
 from vel2.machine.outcome import MachineExit
 
 __all__ = ("conclude", "verdict")
@@ -36,7 +36,7 @@ def conclude(
     expect_l2: bool = False,
 ) -> NoReturn:
     """Say how the run ended, write its result, and leave with its exit code."""
-    fatal = session.fatal()
+    fatal = str(session.fatal or "")
     code = verdict(ended, fatal, report, expect_l2)
     if expect_l2:
         report.put("l2.userspace", False)

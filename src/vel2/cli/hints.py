@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from vel2.cli.session import Session
+from vel2.arch.nesting import Kind, Level
+from vel2.control.session import Session
 from vel2.errors import UserError
 from vel2.machine.console import Line
 from vel2.machine.domains import Domain, takes_domains
@@ -35,12 +36,12 @@ UNMET: Mapping[str, tuple[str, str]] = {
 """For each `kvm-arm.mode=`: what KVM's own mode is when it did not get it, and why."""
 
 
-def check_without_vhe(image: KernelImage, el2: str, nv: str) -> None:
+def check_without_vhe(image: KernelImage, el2: Kind, nv: Level) -> None:
     """Refuse Xen where HCR_EL2.E2H is always 1; it would hang before its first word.
 
     :raises UserError: naming the option that helps.
     """
-    if el2 == "vhe" and nv == "nv2" and takes_domains(image.data):
+    if el2 is Kind.VHE and nv is Level.NV2 and takes_domains(image.data):
         raise UserError(
             "Xen does not run with FEAT_VHE, which --el2 vhe --nv nv2 makes it use; give --el2 nvhe"
             " (or --nv nv, where a guest hypervisor chooses by itself)."

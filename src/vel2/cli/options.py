@@ -1,25 +1,35 @@
 """Options that `run` and `demo` share, and the values they may have."""
 
+import inspect
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
+from vel2.arch.nesting import Kind, Level
+from vel2.cli.report import require_writable
+from vel2.control.guest import Guest
+from vel2.control.request import Request
 from vel2.errors import UserError
+from vel2.machine.devices import Disk, device_arguments
 from vel2.machine.memory import format_bytes
 
 __all__ = (
+    "DISK",
     "PATTERN",
     "SECONDS",
     "SIZE",
-    "check_memory",
-    "check_native",
+    "VmOptions",
     "check_supported",
+    "json_option",
     "parse_size",
+    "timeout_option",
     "vm_options",
 )
 
@@ -106,6 +116,23 @@ class PatternType(click.ParamType[re.Pattern[str]]):
 PATTERN = PatternType()
 
 
+class DiskType(click.ParamType[Disk]):
+    """A disk's file, as `FILE` or `FILE,rw`."""
+
+    name = "disk"
+
+    def convert(
+        self, value: str | Disk, param: click.Parameter | None, context: click.Context | None
+    ) -> Disk:
+        """Read it, and look at the file: packing a guest takes longer."""
+        disk = value if isinstance(value, Disk) else Disk.parse(value)
+        device_arguments([disk], None)
+        return disk
+
+
+DISK = DiskType()
+
+
 def check_supported(option: str, value: str) -> None:
     """Refuse a value that is planned and not done.
 
@@ -148,65 +175,152 @@ def check_native(context: click.Context) -> None:
             )
 
 
-def vm_options(default_timeout: float | None) -> Callable[[Command], Command]:
-    """Add the options of one virtual machine's run to a command."""
-    limit = f"{default_timeout:g} s" if default_timeout else "none"
-    options = [
-        click.option(
-            "--memory",
-            type=SIZE,
-            default="2G",
-            show_default=True,
-            help="L1's memory, such as 512M or 2G.",
-        ),
-        click.option(
-            "--el2",
-            type=click.Choice(["vhe", "nvhe"]),
-            default="vhe",
-            show_default=True,
-            help="What virtual EL2 is like: with FEAT_VHE, or without.",
-        ),
-        click.option(
-            "--nv",
-            type=click.Choice(["nv2", "nv", "none"]),
-            default="nv2",
-            show_default=True,
-            help="Hardware to use: FEAT_NV2 (Armv8.4), FEAT_NV alone (Armv8.3).",
-        ),
-        click.option(
-            "--deterministic",
-            is_flag=True,
-            help="Count time in instructions: a run repeats bit for bit.",
-        ),
-        click.option(
-            "--native",
-            is_flag=True,
-            help="Without vel2: boot at the machine's real EL2, to compare.",
-        ),
-        click.option(
-            "--no-ahead",
-            is_flag=True,
-            help="Take every trap of L1 by itself, never several in one, to compare.",
-        ),
-        click.option(
-            "--timeout",
-            type=SECONDS,
-            default=default_timeout,
-            metavar="SECONDS",
-            help=f"End the machine after this time (default: {limit}).",
-        ),
-        click.option(
-            "--json",
-            "json_file",
-            type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-            metavar="FILE",
-            help="Write the result as JSON; `-` is standard output.",
-        ),
-    ]
+@dataclass(frozen=True)
+class VmOptions:
+    """What the command line says about the machine, checked.
 
-    def add(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
+    :ivar timeout: seconds until the machine is ended; None for none.
+    :ivar json_file: where the result goes; `-` is standard output.
+    """
+
+    memory_bytes: int
+    el2: Kind
+    nv: Level
+    deterministic: bool
+    native: bool
+    ahead: bool
+    timeout: float | None
+    json_file: Path | None
+
+    @property
+    def is_result_on_stdout(self) -> bool:
+        """Whether standard output is for the result, and all else goes to standard error."""
+        return str(self.json_file) == "-"
+
+    def request(
+        self,
+        guest: Guest,
+        *,
+        disks: tuple[Disk, ...] = (),
+        net: str | None = None,
+        qemu_arguments: tuple[str, ...] = (),
+    ) -> Request:
+        """Describe a run of a guest on this machine."""
+        return Request(
+            guest,
+            self.memory_bytes,
+            el2=self.el2,
+            nv=self.nv,
+            native=self.native,
+            deterministic=self.deterministic,
+            disks=disks,
+            net=net,
+            ahead=self.ahead,
+            qemu_arguments=qemu_arguments,
+        )
+
+
+def read_vm_options(
+    *,
+    memory: int,
+    el2: str,
+    nv: str,
+    deterministic: bool,
+    native: bool,
+    no_ahead: bool,
+    timeout: float | None,
+    json_file: Path | None,
+) -> VmOptions:
+    """Check the values of the options of `vm_options`, which have these names.
+
+    :raises UserError: when they cannot be had, or contradict each other.
+    """
+    check_supported("--nv", nv)
+    check_native(click.get_current_context())
+    check_memory(memory)
+    require_writable(json_file, "the JSON result")
+    ahead = not no_ahead
+    return VmOptions(memory, Kind(el2), Level(nv), deterministic, native, ahead, timeout, json_file)
+
+
+VM_OPTIONS = (
+    click.option(
+        "--memory",
+        type=SIZE,
+        default="2G",
+        show_default=True,
+        help="L1's memory, such as 512M or 2G.",
+    ),
+    click.option(
+        "--el2",
+        type=click.Choice(["vhe", "nvhe"]),
+        default="vhe",
+        show_default=True,
+        help="What virtual EL2 is like: with FEAT_VHE, or without.",
+    ),
+    click.option(
+        "--nv",
+        type=click.Choice(["nv2", "nv", "none"]),
+        default="nv2",
+        show_default=True,
+        help="Hardware to use: FEAT_NV2 (Armv8.4), FEAT_NV alone (Armv8.3).",
+    ),
+    click.option(
+        "--deterministic",
+        is_flag=True,
+        help="Count time in instructions: a run repeats bit for bit.",
+    ),
+    click.option(
+        "--native",
+        is_flag=True,
+        help="Without vel2: boot at the machine's real EL2, to compare.",
+    ),
+    click.option(
+        "--no-ahead",
+        is_flag=True,
+        help="Take every trap of L1 by itself, never several in one, to compare.",
+    ),
+)
+
+
+def timeout_option(default: float | None) -> Callable[[Command], Command]:
+    """Add the time limit of a machine's run."""
+    limit = f"{default:g} s" if default else "none"
+    return click.option(
+        "--timeout",
+        type=SECONDS,
+        default=default,
+        metavar="SECONDS",
+        help=f"End the machine after this time (default: {limit}).",
+    )
+
+
+def json_option(command: Command) -> Command:
+    """Add the file that the result goes to."""
+    option = click.option(
+        "--json",
+        "json_file",
+        type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+        metavar="FILE",
+        help="Write the result as JSON; `-` is standard output.",
+    )
+    return option(command)
+
+
+def vm_options(default_timeout: float | None) -> Callable[[Callable[..., object]], Any]:
+    """Add the options of one machine's run to a command, which gets them as `machine`."""
+
+    def add(command: Callable[..., object]) -> Any:
+        names = inspect.signature(read_vm_options).parameters
+
+        @wraps(command)
+        def with_machine(**given: Any) -> object:
+            values = {name: given.pop(name) for name in names}
+            return command(machine=read_vm_options(**values), **given)
+
+        added: Any = with_machine
+        for option in reversed((*VM_OPTIONS, timeout_option(default_timeout), json_option)):
+            added = option(added)
+        return added
 
     return add

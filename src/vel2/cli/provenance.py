@@ -3,13 +3,12 @@
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 
 from vel2.cli.report import Tree
-from vel2.cli.session import Request
 from vel2.cli.version import describe
+from vel2.control.request import Request
 from vel2.machine.config import DEFAULT_CPU
 from vel2.machine.version import require_qemu
 
@@ -35,7 +34,8 @@ def run_of(deterministic: bool, cpu: str = DEFAULT_CPU) -> Tree:
 
 def run_of_request(request: Request) -> Tree:
     """Give the same for one machine, with what it is; a native one has no virtual EL2."""
-    made = run_of(request.deterministic, cpu_of(request.qemu_arguments))
+    made = run_of(request.deterministic, cpu_of(request))
+    made["cpus"] = request.smp
     made["memory_bytes"] = request.memory_bytes
     made["native"] = request.native
     if not request.native:
@@ -43,7 +43,7 @@ def run_of_request(request: Request) -> Tree:
     return made
 
 
-def cpu_of(qemu_arguments: Sequence[str]) -> str:
+def cpu_of(request: Request) -> str:
     """Give the CPU model: of several on QEMU's command line the last counts."""
-    pairs = pairwise(qemu_arguments)
-    return [DEFAULT_CPU, *(value for name, value in pairs if name in ("-cpu", "--cpu"))][-1]
+    pairs = pairwise(request.qemu_arguments)
+    return [request.cpu, *(value for name, value in pairs if name in ("-cpu", "--cpu"))][-1]

@@ -4,27 +4,28 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import click
 
-from vel2.arch.nesting import Kind, Level
 from vel2.cli.domains import DOMAIN
 from vel2.cli.ending import conclude
 from vel2.cli.hints import KvmMode, Silence, check_without_vhe, domains_hint
-from vel2.cli.initrd import make_initrd, wants_shell, with_shell
+from vel2.cli.initrd import read_initrd, shell_initrd, wants_shell, with_shell
 from vel2.cli.kernels import FIRMWARE, KERNEL
-from vel2.cli.options import PATTERN, check_memory, check_native, check_supported, vm_options
+from vel2.cli.options import DISK, PATTERN, VmOptions, vm_options
 from vel2.cli.provenance import run_of_request
-from vel2.cli.report import Report, print_traps, require_writable
-from vel2.cli.session import Request, Session, make_session
+from vel2.cli.report import Report, print_traps
 from vel2.cli.terminal import Terminal
+from vel2.control.guest import Firmware, Guest, Kernel
+from vel2.control.launch import launch
+from vel2.control.session import Session
 from vel2.errors import LaunchError, UserError
 from vel2.machine.console import ConsoleClosed
-from vel2.machine.devices import Disk, device_arguments
+from vel2.machine.devices import Disk
 from vel2.machine.domains import Domain
-from vel2.machine.loader import load_kernel
+from vel2.machine.loader import KernelImage, load_kernel
 from vel2.machine.outcome import ExitReason, MachineExit
 from vel2.machine.terminal import interact
 
@@ -55,6 +56,7 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 @click.option(
     "--disk",
     "disks",
+    type=DISK,
     multiple=True,
     metavar="FILE[,rw]",
     help="A disk (virtio), raw or qcow2; what the guest writes is kept with ,rw only.",
@@ -77,18 +79,11 @@ def run(
     initrd: str | None,
     append: str,
     domains: tuple[Domain, ...],
-    disks: tuple[str, ...],
+    disks: tuple[Disk, ...],
     net: str | None,
     until: re.Pattern[str] | None,
     traps: bool,
-    memory: int,
-    el2: str,
-    nv: str,
-    deterministic: bool,
-    native: bool,
-    no_ahead: bool,
-    timeout: float | None,
-    json_file: Path | None,
+    machine: VmOptions,
     qemu_arguments: tuple[str, ...],
 ) -> None:
     """Boot a kernel or firmware at virtual EL2, its console on this terminal.
@@ -110,57 +105,67 @@ def run(
         --domain dom0,kernel=6.12,ramdisk=root.cpio,append=console=hvc0
       vel2 run --firmware u-boot --disk disk.img --net user
     """  # noqa: D301
-    check_supported("--nv", nv)
-    check_native(context)
-    check_memory(memory)
-    require_writable(json_file, "the JSON result")
-    if qemu_arguments and not qemu_arguments[0].startswith("-"):
-        raise UserError(
-            f"{qemu_arguments[0]!r} belongs to no option; what comes after -- is for QEMU, and"
-            " begins with an option of QEMU's."
-        )
-    if (kernel is None) == (firmware is None):
+    check_qemu_arguments(qemu_arguments)
+    guest: Guest
+    if kernel is not None and firmware is None:
+        image = load_kernel(kernel)
+        check_kernel(image, domains, machine)
+        if wants_shell(kernel, initrd, append, disks):
+            guest = Kernel(image, shell_initrd(image), with_shell(append), domains)
+        else:
+            guest = Kernel(image, read_initrd(initrd), append, domains)
+    elif kernel is None and firmware is not None:
+        check_firmware(initrd, append, domains)
+        guest = Firmware(firmware)
+    else:
         raise UserError("what to boot is a --kernel or a --firmware; give one of them.")
-    if firmware is not None and (initrd or append or domains):
+    request = machine.request(guest, disks=disks, net=net, qemu_arguments=qemu_arguments)
+    report = Report({"run": run_of_request(request)})
+    with blaming(qemu_arguments), closing(launch(request)) as session:
+        session.console.on_line(report.take)
+        if not machine.native:
+            session.console.on_line(KvmMode(append))
+        if until is not None:
+            stop_at(session, until)
+        ended = attend(session, machine)
+        if traps and session.traps():
+            print_traps(Terminal(to_stderr=True), session.traps(), session.sysreg_traps())
+        conclude(context, report, session, ended, machine.json_file)
+
+
+def check_qemu_arguments(arguments: Sequence[str]) -> None:
+    """Refuse what is no option of QEMU's: more likely it is one of ours, misspelt.
+
+    :raises UserError: naming it.
+    """
+    if arguments and not arguments[0].startswith("-"):
+        raise UserError(
+            f"{arguments[0]!r} belongs to no option; what comes after -- is for QEMU, and begins"
+            " with an option of QEMU's."
+        )
+
+
+def check_kernel(image: KernelImage, domains: Sequence[Domain], machine: VmOptions) -> None:
+    """Refuse a kernel that is sure to hang, and say what is odd about the others.
+
+    :raises UserError: naming the option that helps.
+    """
+    if not machine.native:
+        check_without_vhe(image, machine.el2, machine.nv)
+    if hint := domains_hint(image, domains):
+        click.echo(f"vel2: {hint}", err=True)
+
+
+def check_firmware(initrd: str | None, append: str, domains: Sequence[Domain]) -> None:
+    """Refuse with firmware what only a kernel can be given.
+
+    :raises UserError: naming it.
+    """
+    if initrd or append or domains:
         raise UserError(
             "--initrd, --append and --domain are for a kernel; firmware finds its own: leave them"
             " out, or give a --kernel."
         )
-    image = load_kernel(kernel) if kernel is not None else None
-    if image is not None and not native:
-        check_without_vhe(image, el2, nv)
-    if image is not None and (hint := domains_hint(image, domains)):
-        click.echo(f"vel2: {hint}", err=True)
-    devices = device_arguments([Disk.parse(text) for text in disks], net)
-    shell = wants_shell(kernel, initrd, append, disks)
-    request = Request(
-        kernel=image,
-        initrd=make_initrd(image, initrd, shell),
-        append=with_shell(append) if shell else append,
-        memory_bytes=memory,
-        el2=Kind(el2),
-        nv=Level(nv),
-        deterministic=deterministic,
-        native=native,
-        qemu_arguments=(*devices, *qemu_arguments),
-        domains=domains,
-        firmware=firmware,
-        ahead=not no_ahead,
-    )
-    report = Report()
-    report.tree["run"] = run_of_request(request)
-    with blaming(qemu_arguments):
-        session = make_session(request)
-        session.console.on_line(report.take)
-        if not native:
-            session.console.on_line(KvmMode(append))
-        if until is not None:
-            stop_at(session, until)
-        # Standard output may be for the result.
-        ended = attend(session, timeout, STDERR if str(json_file) == "-" else STDOUT)
-    if traps and session.traps():
-        print_traps(Terminal(to_stderr=True), session.traps(), session.sysreg_traps())
-    conclude(context, report, session, ended, json_file)
 
 
 def stop_at(session: Session, pattern: re.Pattern[str]) -> None:
@@ -194,17 +199,15 @@ def blaming(qemu_arguments: Sequence[str]) -> Iterator[None]:
         raise UserError(f"QEMU refuses what follows --: {said}.") from error
 
 
-def attend(session: Session, timeout: float | None, output: int) -> MachineExit:
-    """Run the machine with its console on our terminal, until it ends or the user leaves.
-
-    :param output: descriptor that the console is written to.
-    """
+def attend(session: Session, machine: VmOptions) -> MachineExit:
+    """Run the machine with its console on our terminal, until it ends or the user leaves."""
     silence = Silence(session)
+    output = STDERR if machine.is_result_on_stdout else STDOUT
     if os.isatty(STDIN):
         click.echo("vel2: Ctrl-A X ends the machine; Ctrl-A H shows the keys.", err=True)
     with session:
-        limit = threading.Timer(timeout or 0, session.stop, [ExitReason.TIMEOUT])
-        if timeout is not None:
+        limit = threading.Timer(machine.timeout or 0, session.stop, [ExitReason.TIMEOUT])
+        if machine.timeout is not None:
             limit.start()
         silence.start()
         try:

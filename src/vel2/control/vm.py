@@ -1,39 +1,36 @@
-"""A VM under vel2: the machine, L0's image, L1's images, and L0's state while it runs.
+"""A VM under vel2: the machine with L0's image above L1's memory, and L0's state while it runs.
 
 Everything is in place before the machine starts: the kernel, initrd and device tree of L1 from the
 bottom of RAM, L0's block above L1's part. L0 is entered at real EL2 and enters L1 at virtual EL2.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from vel2.arch.nesting import Kind, Level
 from vel2.control import counters
 from vel2.control.counters import TrapCount
+from vel2.control.guest import Board, Start
+from vel2.control.request import Request
+from vel2.control.session import Session
 from vel2.control.watch import Hang, Watch, progress
 from vel2.errors import UserError
 from vel2.hyp import ahead, image, layout, start
 from vel2.hyp import state as resident
 from vel2.hyp.outcome import Fatal, Stop
 from vel2.machine.admission import admit_devices
-from vel2.machine.boot import load_guest
-from vel2.machine.config import DEFAULT_CPU
-from vel2.machine.console import Console
-from vel2.machine.domains import Domain
-from vel2.machine.dtb import Seeds, l1_device_tree, qemu_device_tree
 from vel2.machine.gicframes import its_control, passed_regions, redistributors
-from vel2.machine.loader import KernelImage
 from vel2.machine.memmap import MemoryMap, Region, RegionKind, read_memory_map
-from vel2.machine.memory import RAM_BASE, GuestMemory, format_size
+from vel2.machine.memory import RAM_BASE, format_size
 from vel2.machine.outcome import MachineExit
-from vel2.machine.qemu import Machine, MachineConfig
+from vel2.machine.qemu import MachineConfig
 
-__all__ = ("FatalStop", "Vm", "VmConfig")
+__all__ = ("FatalStop", "Vm")
 
-MIB = 1 << 20
+UNABLE = 3
+"""The exit code of a command on a machine that cannot run vel2."""
 GUEST_KINDS = {Kind.VHE: resident.GUEST_VHE, Kind.NVHE: resident.GUEST_NVHE}
 NV_LEVELS = {Level.NV2: resident.LEVEL_NV2, Level.NV: resident.LEVEL_NV}
 PARANGES = {40: 2, 42: 3, 44: 4}
@@ -43,7 +40,6 @@ UART1_BASE = 0x0904_0000
 HIDDEN_BASES = frozenset({UART1_BASE})
 HIDDEN_KINDS = frozenset({RegionKind.FW_CFG, RegionKind.SMMU})
 """fw_cfg writes to any physical address on request; the SMMU bounds what other devices reach."""
-FIXED_SEEDS = Seeds(rng=bytes(range(64)), kaslr=0x5EED)
 LACKING = {
     start.NEEDS_NV2: "FEAT_NV2",
     start.NEEDS_VHE: "FEAT_VHE",
@@ -55,45 +51,8 @@ LACKING = {
 }
 """What `hyp.start` asks for and did not find."""
 PAGE_BYTES = 0x1000
-QEMU_TREE_BYTES = 1 * MIB
-"""What QEMU writes to the start of RAM, most of it empty."""
 CPUS = layout.MAX_PCPUS
 ROM_KINDS = frozenset({RegionKind.FLASH})
-
-
-@dataclass(frozen=True)
-class VmConfig:
-    """What to run at virtual EL2: a kernel, or firmware, which then finds its own.
-
-    :ivar firmware: file for the flash at address 0. It finds L1's device tree where QEMU's `virt`
-        board has it for firmware, at the start of RAM.
-    :ivar memory_bytes: L1's RAM; a multiple of 2 MiB. L0's own comes on top.
-    :ivar cpu: QEMU's `-cpu`, with FEAT_NV2.
-    :ivar append: L1's kernel command line.
-    :ivar domains: what an L1 such as Xen starts by itself when it boots.
-    :ivar ahead: whether one trap may do several accesses of L1 (`hyp.ahead`); off to compare.
-    :ivar edit_tree: called with L1's open device tree, to add to it.
-    """
-
-    kernel: KernelImage | None = None
-    initrd: bytes = b""
-    append: str = ""
-    memory_bytes: int = 2048 * MIB
-    el2: Kind = Kind.VHE
-    nv: Level = Level.NV2
-    cpu: str = DEFAULT_CPU
-    deterministic: bool = False
-    qemu_arguments: tuple[str, ...] = ()
-    edit_tree: Callable[[Any], None] | None = None
-    domains: tuple[Domain, ...] = ()
-    firmware: Path | None = None
-    ahead: bool = True
-
-    def __post_init__(self) -> None:
-        if (self.kernel is None) == (self.firmware is None):
-            raise ValueError("a VM boots either a kernel or firmware")
-        if self.firmware is not None and (self.initrd or self.domains):
-            raise ValueError("initrd and domains are for a kernel")
 
 
 @dataclass(frozen=True)
@@ -114,102 +73,78 @@ class FatalStop:
         )
 
 
-@dataclass
-class Vm:
-    """One VM: enter it to start the machine, leave it to end the machine.
+class Vm(Session):
+    """A machine with L0 at EL2, and the guest as L1.
 
     :raises UserError: on construction, when the images do not fit or the machine cannot be
         described.
     """
 
-    config: VmConfig
-    _machine: Machine = field(init=False)
-    _firmware_tree: bytes = field(init=False, default=b"")
-    _watch: Watch | None = field(init=False, default=None)
-    _hang: Hang | None = field(init=False, default=None)
-
-    def __post_init__(self) -> None:
-        l1_bytes = self.config.memory_bytes
+    def __init__(self, request: Request) -> None:
+        l1_bytes = request.memory_bytes
         if l1_bytes <= 0 or l1_bytes % layout.BLOCK_BYTES:
             raise UserError(
                 f"L1 cannot have {format_size(l1_bytes)} of memory;"
                 " give a multiple of 2 MiB, such as 2G."
             )
+        if request.smp > CPUS:
+            raise UserError(f"L1 cannot have {request.smp} CPUs yet; vel2 takes {CPUS}.")
         self.l0_base = RAM_BASE + l1_bytes
         self.l0_bytes = layout.l0_bytes(l1_bytes)
-        machine = MachineConfig(
-            memory_bytes=l1_bytes + self.l0_bytes,
-            cpu=self.config.cpu,
-            deterministic=self.config.deterministic,
-            firmware=self.config.firmware,
-            smmu=True,
-            start_paused=True,
-            extra_arguments=self.config.qemu_arguments,
-        )
-        # Whether QEMU makes such a machine is known at once; compiling takes its time.
-        tree = qemu_device_tree(machine)
-        check_map(read_memory_map(tree))
-        self.image = image.build(self.l0_base)
-        machine = replace(machine, entry=self.image.symbols["entry"])
-        self.memory = GuestMemory(machine.memory_bytes)
-        try:
-            self._load(tree)
-        except BaseException:
-            self.memory.close()
-            raise
-        self._machine = Machine(machine, self.memory)
+        self._watch: Watch | None = None
+        self._hang: Hang | None = None
+        super().__init__(request)
 
-    def _load(self, tree: bytes) -> None:
-        """Put everything into RAM."""
-        config = self.config
-        memory_map = read_memory_map(tree)
-        seeds = FIXED_SEEDS if config.deterministic else Seeds()
-        hidden = [region.path for region in memory_map.regions if is_hidden(region)]
-        entry_pc, entry_x0 = memory_map.one(RegionKind.FLASH).base, 0
-        if config.kernel is None:
-            self._firmware_tree = l1_device_tree(
-                tree,
-                config.memory_bytes,
-                config.append,
-                seeds=seeds,
-                remove=hidden,
-                edit=config.edit_tree,
-            )
-        else:
-            placement = load_guest(
-                self.memory,
-                tree,
-                config.memory_bytes,
-                config.kernel,
-                config.initrd,
-                config.append,
-                domains=config.domains,
-                seeds=seeds,
-                remove=hidden,
-                edit=config.edit_tree,
-            )
-            entry_pc, entry_x0 = placement.entry, placement.dtb_address
+    def _describe(self) -> MachineConfig:
+        config = super()._describe()
+        return replace(config, memory_bytes=config.memory_bytes + self.l0_bytes, smmu=True)
+
+    def _examine(self, tree: bytes) -> None:
+        self._map = read_memory_map(tree)
+        check_map(self._map)
+
+    def _board(self, tree: bytes) -> Board:
+        hidden = [region.path for region in self._map.regions if is_hidden(region)]
+        return replace(super()._board(tree), hidden=hidden)
+
+    def _enter_at(self, start: Start) -> int:
+        """Put L0 above L1's memory, and tell it what to run."""
+        self.image = image.build(self.l0_base)
         self.memory.write(self.l0_base, self.image.data)
+        self._configure(start)
+        self._describe_machine()
+        return self.image.symbols["entry"]
+
+    def _configure(self, start: Start) -> None:
+        """Write what L0 is to do."""
+        request = self.request
         vm = self.state
         vm.l0_base = self.l0_base
         vm.l0_size = self.l0_bytes
         vm.pool_base = self.l0_base + layout.POOL_OFFSET
-        vm.pool_size = layout.pool_bytes(config.memory_bytes)
-        vm.guest_kind = GUEST_KINDS[config.el2]
-        vm.nv_level = NV_LEVELS[config.nv]
-        vm.ahead = ahead.BUDGET if config.ahead else 0
-        vm.entry_pc = entry_pc
-        vm.entry_x0 = entry_x0
+        vm.pool_size = layout.pool_bytes(request.memory_bytes)
+        vm.guest_kind = GUEST_KINDS[request.el2]
+        vm.nv_level = NV_LEVELS[request.nv]
+        vm.ahead = ahead.BUDGET if request.ahead else 0
+        vm.entry_pc = start.pc
+        vm.entry_x0 = start.x0
+        vm.canonical_by_pages = 1
+
+    def _describe_machine(self) -> None:
+        """Write what machine L0 is on, and L1's memory map.
+
+        :raises UserError: when it is larger than L0 can keep.
+        """
+        vm, memory_map = self.state, self._map
         vm.gic = self.l0_base + layout.GIC_OFFSET
         vm.its_control = its_control(memory_map)
         for index, base in enumerate(redistributors(memory_map, CPUS)):
             vm.redistributors[index] = base
             vm.redistributor_count = index + 1
-        regions = l1_regions(memory_map, config.memory_bytes)
+        regions = l1_regions(memory_map, self.request.memory_bytes)
         vm.smmu_base = memory_map.one(RegionKind.SMMU).base
         vm.ram_base = RAM_BASE
-        vm.ram_end = RAM_BASE + config.memory_bytes
-        vm.canonical_by_pages = 1
+        vm.ram_end = RAM_BASE + self.request.memory_bytes
         vm.max_parange = parange_of(regions)
         if len(regions) > resident.MAX_REGIONS:
             raise UserError(
@@ -232,41 +167,18 @@ class Vm:
         base = self.l0_base + layout.PCPU_OFFSET + index * layout.PCPU_BYTES + layout.VCPU_IN_PCPU
         return resident.Vcpu(self.memory.window(base, resident.Vcpu.size))
 
-    @property
-    def console(self) -> Console:
-        """L1's console."""
-        return self._machine.console
-
-    @property
-    def machine(self) -> Machine:
-        """The machine below."""
-        return self._machine
+    def _admit(self) -> None:
+        admit_devices(self.monitor)
 
     def __enter__(self) -> Self:
-        """Start the machine.
+        """Start the machine, and watch L0.
 
         :raises UserError: when it has a device that may reach past L1's memory.
         """
-        self._machine.__enter__()
-        try:
-            self._prepare()
-        except BaseException:
-            self._machine.close()
-            raise
-        self._watch = Watch(
-            self._machine.monitor, self._progress, self._name_of, self._end_because_of
-        )
+        super().__enter__()
+        self._watch = Watch(self.monitor, self._progress, self._name_of, self._end_because_of)
         self._watch.start()
         return self
-
-    def _prepare(self) -> None:
-        """Do what is left to do when the machine is there and nothing has run yet."""
-        admit_devices(self._machine.monitor)
-        if self.config.firmware is not None:
-            # QEMU has put its own tree there, which names what is L0's.
-            self.memory.write(RAM_BASE, self._firmware_tree.ljust(QEMU_TREE_BYTES, b"\0"))
-        if not self._machine.config.waits:
-            self._machine.monitor.execute("cont")
 
     def _progress(self) -> tuple[int, ...]:
         return progress(self.vcpu(), self.state.pool_used)
@@ -279,7 +191,7 @@ class Vm:
 
     def _end_because_of(self, hang: Hang) -> None:
         self._hang = hang
-        self._machine.stop()
+        self.stop()
 
     def __exit__(
         self,
@@ -290,19 +202,28 @@ class Vm:
         """End the machine; L0's state stays readable until `close`."""
         if self._watch is not None:
             self._watch.end()
-        self._machine.__exit__(kind, error, traceback)
-
-    def close(self) -> None:
-        """Give the memory back."""
-        self.memory.close()
+        super().__exit__(kind, error, traceback)
 
     def wait(self, timeout: float | None = None) -> MachineExit:
-        """Wait for the end; when `timeout` seconds have passed, end the machine."""
-        return self._machine.wait(timeout)
+        """Wait for the end; when `timeout` seconds have passed, end the machine.
 
-    def stop(self) -> None:
-        """End the machine now."""
-        self._machine.stop()
+        :raises UserError: when L0 would not start, which is no fault of its own.
+        """
+        ended = super().wait(timeout)
+        if self.lacking:
+            raise self._unable()
+        return ended
+
+    def _unable(self) -> UserError:
+        """Say what L0 does not find in this machine."""
+        if self.request.qemu_arguments:
+            return UserError(
+                f"what follows -- makes a machine without {self.lacking}, which vel2 needs; leave"
+                " -cpu out, or take features from `-cpu max`, as in -cpu max,sve=off."
+            )
+        error = UserError(f"QEMU's machine lacks {self.lacking}; `vel2 doctor` says what to do.")
+        error.exit_code = UNABLE
+        return error
 
     @property
     def stop_reason(self) -> Stop:

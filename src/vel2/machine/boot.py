@@ -70,11 +70,10 @@ def load_guest(
     return placement
 
 
-def entry_stub(memory: GuestMemory, placement: Placement) -> int:
+def entry_stub(memory: GuestMemory, entry: int, device_tree: int) -> int:
     """Write the code that enters the guest as booting.rst says: x0 = device tree, x1 to x3 = 0.
 
     :return: where to start, with the registers of a PE out of reset.
     """
-    data = struct.pack("<8I2Q", *STUB_CODE, placement.dtb_address, placement.entry)
-    memory.write(STUB_ADDRESS, data)
+    memory.write(STUB_ADDRESS, struct.pack("<8I2Q", *STUB_CODE, device_tree, entry))
     return STUB_ADDRESS

@@ -248,7 +248,7 @@ def test_single_operations_are_taken_out_of_the_log(tmp_path: Path) -> None:
     machine = SimpleNamespace(monitor=monitor)
     with ExecLog(path) as log, path.open("wb", buffering=0) as qemu:
         watch = Watch(log, ["null"])
-        watch.begin(Running(cast(Any, machine), lambda: None, str))
+        watch.begin(Running(cast(Any, machine), lambda: None))
         sequence = itertools.count(1)
         for number in range(ROUNDS):
             for ticks in (0, 5):
@@ -275,7 +275,7 @@ def test_a_log_that_comes_too_late(tmp_path: Path) -> None:
     machine = SimpleNamespace(monitor=Slow(tmp_path / "log"))
     with ExecLog(tmp_path / "log") as log:
         watch = Watch(log, ["null"])
-        watch.begin(Running(cast(Any, machine), lambda: None, str))
+        watch.begin(Running(cast(Any, machine), lambda: None))
         for sequence, number in ((1, 0), (2, 0), (3, TIMED + 1)):
             mark = Mark()
             mark.sequence, mark.round = sequence, number

@@ -77,7 +77,7 @@ def recipe(
         name=name,
         summary="a toy",
         needs=(),
-        make_config=lambda at, folder: SimpleNamespace(name=name, at=at, folder=folder),  # type: ignore[arg-type, return-value]
+        make_request=lambda at, folder: SimpleNamespace(name=name, at=at, folder=folder),  # type: ignore[arg-type, return-value]
         signs=lambda at: (MODE, DONE),
         inapplicable=inapplicable or {},
     )

@@ -44,7 +44,7 @@ class Ended:
     """A session that has ended, with one kind of trap."""
 
     def __init__(self, fatal: str = "") -> None:
-        self.fatal = lambda: fatal
+        self.fatal = fatal or None
         self.console = Console()
 
     def traps(self) -> list[TrapCount]:

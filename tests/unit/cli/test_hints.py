@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from vel2.arch.nesting import Kind, Level
 from vel2.cli.hints import KvmMode, check_without_vhe, domains_hint
 from vel2.errors import UserError
 from vel2.machine.console import Line
@@ -77,11 +78,11 @@ def test_a_mode_that_is_as_asked_for(
 
 
 def test_xen_is_refused_where_it_would_hang() -> None:
-    for el2, nv in (("nvhe", "nv2"), ("vhe", "nv"), ("nvhe", "nv")):
+    for el2, nv in ((Kind.NVHE, Level.NV2), (Kind.VHE, Level.NV), (Kind.NVHE, Level.NV)):
         check_without_vhe(XEN, el2, nv)
-    check_without_vhe(LINUX, "vhe", "nv2")
+    check_without_vhe(LINUX, Kind.VHE, Level.NV2)
     with pytest.raises(UserError, match=r"give --el2 nvhe \(or --nv nv"):
-        check_without_vhe(XEN, "vhe", "nv2")
+        check_without_vhe(XEN, Kind.VHE, Level.NV2)
 
 
 def test_domains_go_with_xen() -> None:

@@ -22,11 +22,11 @@ def test_run(option: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.Monkey
     """Show it for `run`."""
     seen: list[bool] = []
 
-    def make_session(request: Any) -> NoReturn:
+    def launch(request: Any) -> NoReturn:
         seen.append(request.ahead)
         raise Stop("seen")
 
-    monkeypatch.setattr(run, "make_session", make_session)
+    monkeypatch.setattr(run, "launch", launch)
     kernel = tmp_path / "Image"
     kernel.write_bytes(build_payload("features"))
     CliRunner().invoke(run.run, ["--kernel", str(kernel), *option])

@@ -6,13 +6,15 @@ import platform
 import shlex
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from vel2.arch.nesting import Kind, Level
 from vel2.cli.provenance import run_of, run_of_request
-from vel2.cli.session import Request
 from vel2.cli.version import describe
+from vel2.control.guest import Firmware
+from vel2.control.request import Request
 from vel2.machine.config import DEFAULT_CPU
 from vel2.machine.version import require_qemu
 
@@ -20,9 +22,8 @@ MIB = 1 << 20
 
 
 def request(native: bool = False, qemu: tuple[str, ...] = ()) -> Request:
-    return Request(
-        None, b"", "", 512 * MIB, Kind.NVHE, Level.NV, native=native, qemu_arguments=qemu
-    )
+    guest = Firmware(Path("firmware"))
+    return Request(guest, 512 * MIB, Kind.NVHE, Level.NV, native, smp=3, qemu_arguments=qemu)
 
 
 def test_versions_and_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,9 +40,9 @@ def test_versions_and_command(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_machine() -> None:
     run = run_of_request(request())
-    assert (run["el2"], run["nv"], run["memory_bytes"], run["native"]) == (
+    assert (run["el2"], run["nv"], run["memory_bytes"], run["native"], run["cpus"]) == (
         *("nvhe", "nv"),
-        *(512 * MIB, False),
+        *(512 * MIB, False, 3),
     )
 
 

@@ -119,7 +119,7 @@ def test_everything_is_where_the_tree_says() -> None:
         seen.sort()
         assert all(end <= start for (_, end), (start, _) in pairwise(seen))
         assert seen[-1][1] <= RAM_BASE + 64 * MIB
-        stub = entry_stub(memory, place)
+        stub = entry_stub(memory, place.entry, place.dtb_address)
         assert RAM_BASE + MIB <= stub < seen[0][0], "behind QEMU's tree, before the kernel"
         # ldr x0, +32; ldr x16, +24: PC-relative loads of the two words behind the code.
         words = struct.unpack("<8I2Q", memory.read(stub, 48))

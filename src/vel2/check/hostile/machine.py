@@ -33,7 +33,9 @@ from vel2.check.hostile.layout import (
 from vel2.check.hostile.program import Program
 from vel2.check.hostile.values import Places
 from vel2.check.integrity import Integrity
-from vel2.control.vm import Vm, VmConfig, is_hidden
+from vel2.control.guest import Kernel
+from vel2.control.request import Request
+from vel2.control.vm import Vm, is_hidden
 from vel2.hyp import layout
 from vel2.lang import Image
 from vel2.machine.dtb import qemu_device_tree
@@ -146,14 +148,14 @@ class Rig:
         return self._places
 
     def _make(self) -> Vm:
-        config = VmConfig(
-            load_kernel(self.harness.data),
+        request = Request(
+            Kernel(load_kernel(self.harness.data)),
             memory_bytes=MEMORY_BYTES,
             el2=self.where.el2,
             nv=self.where.nv,
             deterministic=self.deterministic,
         )
-        return Vm(config)
+        return Vm(request)
 
     def run(self, program: Program, first: int = 0, last: int | None = None) -> Ended:
         """Run a program, or some of its bursts, in a machine of its own.

@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 from vel2.arch.nesting import Kind, Level
 from vel2.check.payloads.layout import MEMORY_BYTES
-from vel2.control.vm import Vm, VmConfig
+from vel2.control.guest import Kernel
+from vel2.control.launch import launch
+from vel2.control.request import Request
+from vel2.control.vm import Vm
 from vel2.machine.config import DEFAULT_CPU
 from vel2.machine.loader import load_kernel
 from vel2.machine.outcome import MachineExit
-from vel2.machine.qemu import Machine, MachineConfig
-from vel2.scratch import scratch
 
 __all__ = ("Report", "run_at_real_el2", "run_at_virtual_el2")
 
@@ -55,15 +57,12 @@ def run_at_real_el2(
     qemu_arguments: tuple[str, ...] = (),
 ) -> Report:
     """Run a payload with nothing below it."""
-    with scratch() as folder:
-        path = folder / "Image"
-        path.write_bytes(image)
-        config = MachineConfig(
-            memory_bytes=MEMORY_BYTES, kernel=path, cpu=cpu, extra_arguments=qemu_arguments
-        )
-        with Machine(config) as machine:
-            end = machine.wait(timeout)
-            return Report(_lines(machine.console.text), end)
+    guest = Kernel(load_kernel(image))
+    request = Request(guest, MEMORY_BYTES, native=True, cpu=cpu, qemu_arguments=qemu_arguments)
+    with closing(launch(request)) as session:
+        with session:
+            end = session.wait(timeout)
+        return Report(_lines(session.console.text), end)
 
 
 def run_at_virtual_el2(
@@ -85,25 +84,22 @@ def run_at_virtual_el2(
     :param cpu: QEMU's `-cpu`.
     :param qemu_arguments: devices that the payload needs.
     """
-    config = VmConfig(
-        load_kernel(image),
-        memory_bytes=MEMORY_BYTES,
+    request = Request(
+        Kernel(load_kernel(image)),
+        MEMORY_BYTES,
         el2=el2,
         nv=nv,
         cpu=cpu,
         qemu_arguments=qemu_arguments,
     )
-    vm = Vm(config)
-    try:
+    with closing(Vm(request)) as vm:
         if prepare is not None:
             prepare(vm)
         with vm:
             end = vm.wait(timeout)
         if examine is not None:
             examine(vm)
-        return Report(_lines(vm.console.text), end, str(vm.fatal) if vm.fatal else "")
-    finally:
-        vm.close()
+        return Report(_lines(vm.console.text), end, str(vm.fatal or ""))
 
 
 def _lines(text: str) -> tuple[str, ...]:
