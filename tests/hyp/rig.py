@@ -116,6 +116,7 @@ ROOTS = (
     exception.take_to_running_el1,
     exception.take_to_vel2,
     extended.init,
+    extended.reset,
     finegrained.asks,
     gic.empty_list_registers,
     gic.eoi_list_registers,

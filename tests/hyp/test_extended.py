@@ -28,7 +28,8 @@ def machine(xs: int = 1, mops: int = 1, hcx: int = 1, nmi: int = 1) -> Rig:
     rig[sr.ID_AA64MMFR1_EL1] = MMFR1 * hcx
     rig[sr.ID_AA64PFR1_EL1] = NMI * nmi
     rig[HCRX] = 0
-    rig.run(extended.init, rig.vcpu, rig.vm)
+    rig.run(extended.init, rig.vm)
+    rig.run(extended.reset, rig.vcpu)
     return rig
 
 

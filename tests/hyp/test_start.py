@@ -53,7 +53,8 @@ class Machine:
         vm.l0_base, vm.l0_size = L0_BASE, L0_BYTES
         vm.pool_base, vm.pool_size = L0_BASE + layout.POOL_OFFSET, layout.POOL_MIN_BYTES
         vm.ram_base, vm.ram_end = RAM_BASE, RAM_BASE + RAM_BYTES
-        vm.entry_pc, vm.entry_x0, vm.max_parange = RAM_BASE + 0x8_0000, RAM_BASE, 5
+        vm.max_parange = 5
+        self.vcpu.power.entry_pc, self.vcpu.power.entry_x0 = RAM_BASE + 0x8_0000, RAM_BASE
         vm.guest_kind, vm.nv_level = KINDS[kind]
         vm.region_count = 1
         region = vm.regions[0]

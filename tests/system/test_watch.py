@@ -46,7 +46,7 @@ def test_a_guest_that_never_traps_is_no_hang(monkeypatch: pytest.MonkeyPatch) ->
     image = load_kernel(build_payload("exceptions"))
     vm = Vm(Request(Kernel(image), MEMORY_BYTES))
     try:
-        vm.memory.write(vm.state.entry_pc, BRANCH_TO_SELF)
+        vm.memory.write(vm.vcpu().power.entry_pc, BRANCH_TO_SELF)
         with vm:
             ended = vm.wait(4)
         assert vm.fatal is None

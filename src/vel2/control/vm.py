@@ -126,8 +126,9 @@ class Vm(Session):
         vm.guest_kind = GUEST_KINDS[request.el2]
         vm.nv_level = NV_LEVELS[request.nv]
         vm.ahead = ahead.BUDGET if request.ahead else 0
-        vm.entry_pc = start.pc
-        vm.entry_x0 = start.x0
+        first = self.vcpu().power
+        first.entry_pc = start.pc
+        first.entry_x0 = start.x0
         vm.canonical_by_pages = 1
 
     def _describe_machine(self) -> None:

@@ -28,8 +28,8 @@ BITS = tuple(
 
 
 @resident
-def init(vcpu: Vcpu, vm: Vm) -> None:
-    """Find out which bits are L1's, and load what vEL2 runs under."""
+def init(vm: Vm) -> None:
+    """Find out which bits are L1's, and what vEL2 runs under."""
     vm.hcrx_writable = 0
     vm.hcrx_own = 0
     vm.hcrx_vel2 = 0
@@ -41,8 +41,13 @@ def init(vcpu: Vcpu, vm: Vm) -> None:
         if field.get(vm.id_registers[index]) != 0:
             vm.hcrx_writable = vm.hcrx_writable | bits
     vm.hcrx_vel2 = vm.hcrx_writable & HCRX.MSCEn.mask
-    vcpu.hcrx = vm.hcrx_vel2
-    msr(HCRX, vcpu.hcrx | vm.hcrx_own)
+
+
+@resident
+def reset(vcpu: Vcpu) -> None:
+    """Load what vEL2 runs under, if the machine has FEAT_HCX."""
+    if sr.ID_AA64MMFR1_EL1.HCX.get(mrs(sr.ID_AA64MMFR1_EL1)) != 0:
+        load_for_vel2(vcpu)
 
 
 @inline

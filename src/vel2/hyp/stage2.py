@@ -274,7 +274,7 @@ def map_regions(vm: Vm, owner: Stage2) -> bool:
 
 @resident
 def init(vm: Vm, mmfr0: u64) -> bool:
-    """Fix VTCR_EL2, divide the pool and build the canonical stage 2.
+    """Fix what VTCR_EL2 is, divide the pool and build the canonical stage 2.
 
     :return: False if the pool is too small for the memory map.
     """
@@ -300,10 +300,7 @@ def init(vm: Vm, mmfr0: u64) -> bool:
         vmid = u64(FIRST_SHADOW_VMID + i)
         vm.shadows[i].vttbr = u64(vm.shadows[i].root | vmid << VTTBR_VMID_SHIFT)
     vm.canonical.vttbr = u64(vm.canonical.root | CANONICAL_VMID << VTTBR_VMID_SHIFT)
-    if not map_regions(vm, vm.canonical):
-        return False
-    msr(sr.VTCR_EL2, vm.vtcr)
-    return True
+    return map_regions(vm, vm.canonical)
 
 
 @inline

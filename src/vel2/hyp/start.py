@@ -1,7 +1,9 @@
 """Start-up of a pcpu at real EL2, from reset to the first instruction of L1.
 
-The host has put the image, the `Vm` and L1's images into memory and set PC to `entry`; EL2's MMU
-and caches are off. The stub in `vectors` gives us a stack and the addresses, we do the rest.
+The host has put the image, the `Vm` and L1's images into memory and set PC of the first pcpu to
+`entry`; EL2's MMU and caches are off. The stub in `vectors` gives us a stack and the addresses, we
+do the rest: `boot` what is done once for the machine, `begin` what each pcpu needs. Nothing is
+taken from the first pcpu for granted on another: its registers are as reset left them.
 """
 
 from vel2.arch import sysregs as sr
@@ -24,11 +26,23 @@ from vel2.hyp.context import MDSCR_SLOT, load_vel2_registers
 from vel2.hyp.exception import ENTRY_PSTATE
 from vel2.hyp.hcr import HCR_SLOT
 from vel2.hyp.homes import in_memory, slot, switched
-from vel2.hyp.layout import PCPU_OFFSET, VM_OFFSET, VNCR_IN_PCPU
+from vel2.hyp.layout import PCPU_BYTES, PCPU_OFFSET, VCPU_IN_PCPU, VNCR_IN_PCPU
 from vel2.hyp.outcome import Fatal
 from vel2.hyp.state import CONTEXT_VEL2, GUEST_VHE, LEVEL_NV2, Vcpu, Vm, page_of
 from vel2.hyp.trap import fatal
-from vel2.lang import PA, dsb_ish, inline, isb, mrs, msr, resident, store_u64, sysop, u64
+from vel2.lang import (
+    PA,
+    address_of,
+    dsb_ish,
+    inline,
+    isb,
+    mrs,
+    msr,
+    resident,
+    store_u64,
+    sysop,
+    u64,
+)
 
 SCTLR_INDEX = switched(sr.SCTLR_EL1).index
 CPTR_INDEX = switched(sr.CPACR_EL1).index
@@ -73,17 +87,19 @@ SCTLR_EL2_RESET = SCTLR_ON & ~sr.SCTLR_EL2.compose(M=1, C=1, SA=1, I=1)
 SCTLR_EL1_RESET = sr.SCTLR_EL1.compose(EOS=1, TSCXT=1, EIS=1, SPAN=1, nTLSMD=1, LSMAOE=1)
 """MMU and caches off; the bits that are RES1 without the features that define them."""
 CPTR_PROBE = sr.CPTR_EL2_E2H.compose(TCPAC=1, TAM=1)
+CLEARED = Vcpu.offset_of("counters")
+"""From there on a `Vcpu` is kept when its pcpu starts."""
 CNTHCTL_PROBE = sr.CNTHCTL_EL2_E2H.compose(EL1PCTEN=1, EL1PTEN=1, EL1TVT=1, EL1TVCT=1)
 
 
 @resident
-def enable_mmu(vm: Vm) -> None:
-    """Turn on EL2's own stage 1: identity, L0's image read-only and executable, all else data.
+def build_tables(vm: Vm) -> None:
+    """Build EL2's own stage 1: identity, L0's image read-only and executable, all else data.
 
     Two pages at the end of the pool's block hold the tables; the pool is told so.
     """
     vm.pool_size = u64(vm.pool_size - 2 * pool.PAGE_BYTES)
-    level1 = u64(vm.pool_base + vm.pool_size)
+    level1 = own_tables(vm)
     level2 = u64(level1 + pool.PAGE_BYTES)
     image_gigabyte = vm.l0_base >> 30
     for i in range(GIGABYTES):
@@ -100,6 +116,17 @@ def enable_mmu(vm: Vm) -> None:
             entry = u64(block | CODE_BLOCK)
         store_u64(PA(level2 + i * 8), entry)
     dsb_ish()
+
+
+@inline
+def own_tables(vm: Vm) -> u64:
+    """Give the address of EL2's own level-1 table, behind the pool."""
+    return u64(vm.pool_base + vm.pool_size)
+
+
+@resident
+def enable_mmu(vm: Vm) -> None:
+    """Turn on this pcpu's EL2 stage 1, by the tables of `build_tables`."""
     ps = sr.ID_AA64MMFR0_EL1.PARange.get(mrs(sr.ID_AA64MMFR0_EL1))
     if ps > 5:
         ps = 5
@@ -110,7 +137,7 @@ def enable_mmu(vm: Vm) -> None:
         | sr.TCR_EL2.compose(T0SZ=EL2_T0SZ, SH0=3, ORGN0=1, IRGN0=1)
         | sr.TCR_EL2.PS.put(ps),
     )
-    msr(sr.TTBR0_EL2, level1)
+    msr(sr.TTBR0_EL2, own_tables(vm))
     sysop(TLBI.ALLE2)
     sysop(IC.IALLU)
     dsb_ish()
@@ -148,14 +175,9 @@ def probe(vm: Vm) -> None:
     vm.mdcr = controls.MDCR_ALWAYS
     if sr.ID_AA64MMFR0_EL1.FGT.get(mrs(sr.ID_AA64MMFR0_EL1)) != 0:
         vm.has_fgt = 1
-        finegrained.reset()
     monitors.probe(vm)
     if sve.is_offered(vm):
         vm.has_sve = 1
-        msr(sr.CPTR_EL2, sve.CPTR_OPEN)
-        isb()
-        msr(sr.ZCR_EL1, 0)
-        msr(sr.ZCR_EL2, sve.ZCR_MAX)
     vtr = mrs(sr.ICH_VTR_EL2)
     vm.list_registers = u64(sr.ICH_VTR_EL2.ListRegs.get(vtr) + 1)
     vm.active_priorities = 1
@@ -214,22 +236,27 @@ def reset_vcpu(vcpu: Vcpu, vm: Vm) -> None:
     monitors.reset(vcpu, vm)
 
 
-@resident
-def start(vcpu: Vcpu, vm: Vm) -> None:
-    """Bring up this pcpu and leave the vCPU ready to run L1's first instruction."""
-    vcpu.vm = u64(vm.l0_base + VM_OFFSET)
-    vcpu.vncr_page = u64(vm.l0_base + PCPU_OFFSET + VNCR_IN_PCPU)
+@inline
+def take_interface() -> None:
+    """Take this pcpu's GIC CPU interface: system registers, and nothing virtual."""
+    msr(sr.ICC_SRE_EL2, sr.ICC_SRE_EL2.compose(SRE=1, DFB=1, DIB=1, Enable=1))
+    isb()
+    msr(sr.ICH_HCR_EL2, 0)
+
+
+@inline
+def boot(vcpu: Vcpu, vm: Vm) -> None:
+    """Do once what is for the whole machine, on the pcpu that starts first."""
     vm.counter_at_start = mrs(sr.CNTPCT_EL0)
     lacking = missing_feature()
     if lacking != 0:
         fatal(vcpu, Fatal.BAD_MACHINE, lacking)
+    build_tables(vm)
     enable_mmu(vm)
-    msr(sr.ICC_SRE_EL2, sr.ICC_SRE_EL2.compose(SRE=1, DFB=1, DIB=1, Enable=1))
-    isb()
-    msr(sr.ICH_HCR_EL2, 0)
+    take_interface()
     probe(vm)
     idregs.init(vm)
-    extended.init(vcpu, vm)
+    extended.init(vm)
     if not stage2.init(vm, mrs(sr.ID_AA64MMFR0_EL1)):
         fatal(vcpu, Fatal.BAD_MACHINE, NEEDS_POOL)
     trouble = its.init(vm)
@@ -237,6 +264,28 @@ def start(vcpu: Vcpu, vm: Vm) -> None:
         fatal(vcpu, Fatal.BAD_MACHINE, u64(NEEDS_GIC | trouble << 8))
     if not smmu.init(vm):
         fatal(vcpu, Fatal.BAD_MACHINE, NEEDS_SMMU)
+
+
+@inline
+def forget(vcpu: Vcpu, vm: Vm) -> None:
+    """Clear a vCPU, but for its counters and what PSCI knows of it, and its page."""
+    for i in range(CLEARED // 8):
+        store_u64(PA(address_of(vcpu) + i * 8), 0)
+    vcpu.vm = address_of(vm)
+    pcpu = u64(address_of(vcpu) - VCPU_IN_PCPU)
+    vcpu.index = u64(pcpu - vm.l0_base - PCPU_OFFSET) // PCPU_BYTES
+    vcpu.vncr_page = u64(pcpu + VNCR_IN_PCPU)
+    pool.zero_page(PA(vcpu.vncr_page))
+
+
+@resident
+def begin(vcpu: Vcpu, vm: Vm) -> None:
+    """Give this pcpu's registers and its vCPU the state from which L1 starts there."""
+    if vm.has_fgt != 0:
+        finegrained.reset()
+    sve.reset(vm)
+    extended.reset(vcpu)
+    msr(sr.VTCR_EL2, vm.vtcr)
     reset_vcpu(vcpu, vm)
     msr(sr.VNCR_EL2, vcpu.vncr_page)
     stage2.load_canonical(vm)
@@ -244,5 +293,13 @@ def start(vcpu: Vcpu, vm: Vm) -> None:
     sysop(TLBI.ALLE1)
     dsb_ish()
     isb()
-    vcpu.x[0] = vm.entry_x0
-    vcpu.pc = vm.entry_pc
+    vcpu.x[0] = vcpu.power.entry_x0
+    vcpu.pc = vcpu.power.entry_pc
+
+
+@resident
+def start(vcpu: Vcpu, vm: Vm) -> None:
+    """Bring up the machine's first pcpu and leave its vCPU ready to run L1's first instruction."""
+    forget(vcpu, vm)
+    boot(vcpu, vm)
+    begin(vcpu, vm)

@@ -93,6 +93,13 @@ class Counters(Struct):
     """[trap key] for EC 0x18, both contexts."""
 
 
+class Power(Struct):
+    """Where a vCPU starts when its pcpu is turned on."""
+
+    entry_pc = scalar(u64)
+    entry_x0 = scalar(u64)
+
+
 class Vcpu(Struct):
     """One virtual CPU, pinned to its pcpu. SP_EL2 points at it while a guest runs."""
 
@@ -155,6 +162,7 @@ class Vcpu(Struct):
     """As L1 wrote them (`selectors.ROWS`): PMEVTYPER<n>_EL0, PMCCFILTR_EL0, DBGBCR<n>_EL1,
     DBGWCR<n>_EL1."""
     counters = nested(Counters)
+    power = nested(Power)
 
 
 FGT_LOADED = 1 << 0
@@ -217,8 +225,6 @@ class Vm(Struct):
     l0_size = scalar(u64)
     pool_base = scalar(u64)
     pool_size = scalar(u64)
-    entry_pc = scalar(u64)
-    entry_x0 = scalar(u64)
     guest_kind = scalar(u64)
     """`GUEST_VHE` or `GUEST_NVHE`."""
     nv_level = scalar(u64)

@@ -39,6 +39,16 @@ def is_offered(vm: Vm) -> bool:
     return sr.ID_AA64PFR0_EL1.SVE.get(mrs(sr.ID_AA64PFR0_EL1)) != 0
 
 
+@resident
+def reset(vm: Vm) -> None:
+    """Give this pcpu the vector lengths of a PE out of reset, if the VM has SVE."""
+    if vm.has_sve != 0:
+        msr(sr.CPTR_EL2, CPTR_OPEN)
+        isb()
+        msr(sr.ZCR_EL1, 0)
+        msr(sr.ZCR_EL2, ZCR_MAX)
+
+
 @inline
 def load_vel1_length(vcpu: Vcpu) -> None:
     """Change from vEL2's vector length to vEL1's; hardware's CPTR_EL2 is still vEL2's."""
