@@ -23,11 +23,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "hyp": {"arch", "lang"},
     "machine": {"arch"},
     "trace": {"arch"},
-    "guests": {"arch", "lang"},
-    "control": {"arch", "lang", "hyp", "machine", "trace", "guests"},
-    "check": {"arch", "lang", "hyp", "machine", "trace", "guests", "control"},
-    "bench": {"arch", "lang", "hyp", "machine", "trace", "guests", "control"},
-    "cli": {"arch", "lang", "hyp", "machine", "trace", "guests", "control", "check", "bench"},
+    "runtime": {"arch", "lang"},
+    "guests": {"arch", "lang", "runtime"},
+    "control": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests"},
+    "check": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control"},
+    "bench": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control"},
+    "cli": {
+        *("arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control"),
+        *("check", "bench"),
+    },
 }
 COMMON = {"errors", "scratch", "supervisor", "__version__"}
 LINES_MAX = 600

@@ -27,18 +27,6 @@ from vel2.bench.userspace import (
 from vel2.bench.workloads import WORKLOADS, Program, run_program
 from vel2.guests.l2tree import L2_STATISTICS_BASE
 from vel2.guests.vmm.main import parse_size
-from vel2.guests.vmm.syscalls import (
-    MAP_SHARED,
-    MMAP,
-    O_RDWR_CLOEXEC,
-    OPENAT,
-    PROT_READ_WRITE,
-    STDOUT,
-    failed,
-    map_anonymous,
-    put,
-    syscall,
-)
 from vel2.lang import (
     PA,
     address_of,
@@ -49,6 +37,18 @@ from vel2.lang import (
     load_u64,
     resident,
     u64,
+)
+from vel2.runtime.linux import (
+    MAP_SHARED,
+    MMAP,
+    O_RDWR_CLOEXEC,
+    OPENAT,
+    PROT_READ_WRITE,
+    STDOUT,
+    failed,
+    map_anonymous,
+    put,
+    syscall,
 )
 
 __all__ = ("MAX_N", "PARTS", "build_program", "count_of")

@@ -9,9 +9,9 @@ from vel2.arch import sysregs as sr
 from vel2.bench.entry import HLT_SEMIHOSTING
 from vel2.bench.layout import UNKNOWN_EXITS, Parameters, Result, State
 from vel2.bench.marks import pass_mark
-from vel2.guests.vmm.entry import ELF_BASE, call_main, system_call
-from vel2.guests.vmm.syscalls import STDOUT, put, put_number, syscall
 from vel2.lang import Assembler, bytes_address, extern, resident, u64
+from vel2.runtime.linux import STDOUT, put, put_number, syscall
+from vel2.runtime.process import ELF_BASE, call_main, system_call
 
 __all__ = ("BEGIN", "ELF_BASE", "END", "counter", "mark", "note", "power_off", "report", "stubs")
 

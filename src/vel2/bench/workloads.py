@@ -9,13 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vel2.bench.layout import Parameters, State
-from vel2.guests.vmm.syscalls import (
-    MADVISE,
-    exit_with,
-    failed,
-    map_anonymous,
-    syscall,
-)
 from vel2.lang import (
     PA,
     Struct,
@@ -28,6 +21,13 @@ from vel2.lang import (
     store_u64,
     u32,
     u64,
+)
+from vel2.runtime.linux import (
+    MADVISE,
+    exit_with,
+    failed,
+    map_anonymous,
+    syscall,
 )
 
 __all__ = ("WORKLOADS", "Program", "Workload", "run_program")

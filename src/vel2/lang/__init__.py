@@ -4,7 +4,7 @@ Here lives everything between a resident function and machine code: types and st
 marks and intrinsics that resident code is written with, the lowering to the IR, the IR and its
 verifier, the LLVM back ends, the assembler, the linker, and the simulated machine. No hypervisor
 logic and no knowledge of the Arm ARM beyond instruction encodings may live here; registers come
-from `vel2.arch`, the only room this one imports. `hyp`, `guests`, `control` and `check` may
+from `vel2.arch`, the only room this one imports. `hyp`, `runtime` and all that stands on them may
 import it.
 """
 

@@ -34,7 +34,6 @@ from vel2.guests.l2tree import L2_RAM_BASE
 from vel2.guests.vmm import kvm, statistics
 from vel2.guests.vmm.main import create_gic, create_vcpu, create_vm, load, parse_size, set_register
 from vel2.guests.vmm.state import State as Guest
-from vel2.guests.vmm.syscalls import EAGAIN, EINTR, STDOUT, failed, ioctl, map_anonymous, put
 from vel2.lang import (
     PA,
     Struct,
@@ -51,6 +50,7 @@ from vel2.lang import (
     u8,
     u64,
 )
+from vel2.runtime.linux import EAGAIN, EINTR, STDOUT, failed, ioctl, map_anonymous, put
 
 __all__ = ("GUEST_PATH", "build_growth_program")
 

@@ -1,9 +1,9 @@
 """Building the program: a static arm64 ELF file."""
 
 from vel2.guests.observe.main import observe_main
-from vel2.guests.vmm.entry import ELF_BASE, entry_and_syscall
 from vel2.lang import build_object, link_elf
 from vel2.lang.asm import Assembler
+from vel2.runtime.process import ELF_BASE, entry_and_syscall
 
 NOP = 0xD503_201F
 

@@ -2,8 +2,8 @@
 
 from vel2.guests.observe import perf, tracing
 from vel2.guests.observe.state import State
-from vel2.guests.vmm.syscalls import STDOUT, failed, map_anonymous, put, put_number
 from vel2.lang import PA, address_of, at, bytes_address, load_u8, load_u64, resident, u64
+from vel2.runtime.linux import STDOUT, failed, map_anonymous, put, put_number
 
 TURNS = 1_000_000
 USER = perf.NOT_KERNEL | perf.NOT_HYPERVISOR

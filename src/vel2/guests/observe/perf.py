@@ -1,7 +1,8 @@
 """Counting and sampling by perf_event_open."""
 
 from vel2.guests.observe.state import PerfAttributes, State
-from vel2.guests.vmm.syscalls import (
+from vel2.lang import PA, address_of, extern, load_u64, resident, u32, u64
+from vel2.runtime.linux import (
     CLOSE,
     MAP_SHARED,
     MMAP,
@@ -12,7 +13,6 @@ from vel2.guests.vmm.syscalls import (
     ioctl,
     syscall,
 )
-from vel2.lang import PA, address_of, extern, load_u64, resident, u32, u64
 
 PERF_EVENT_OPEN = 241
 GETPPID = 173

@@ -1,8 +1,8 @@
 """Tracing a child by ptrace, as a debugger does: a breakpoint, single steps, a watchpoint."""
 
 from vel2.guests.observe.state import State, UserRegisters
-from vel2.guests.vmm.syscalls import exit_with, failed, syscall
 from vel2.lang import address_of, extern, resident, symbol_address, u32, u64
+from vel2.runtime.linux import exit_with, failed, syscall
 
 CLONE, WAIT4, PTRACE, GETPID, KILL = 220, 260, 117, 172, 129
 SIGCHLD, SIGSTOP, SIGTRAP = 17, 19, 5

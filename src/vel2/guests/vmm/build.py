@@ -1,8 +1,8 @@
 """Building the VMM: a static arm64 ELF file."""
 
-from vel2.guests.vmm.entry import ELF_BASE, entry_and_syscall
 from vel2.guests.vmm.main import vmm_main
 from vel2.lang import build_object, link_elf
+from vel2.runtime.process import ELF_BASE, entry_and_syscall
 
 
 def build_vmm() -> bytes:

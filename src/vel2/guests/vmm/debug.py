@@ -8,8 +8,8 @@ from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.guests.vmm import kvm
 from vel2.guests.vmm.state import State
-from vel2.guests.vmm.syscalls import STDOUT, die, failed, ioctl, put, put_number
 from vel2.lang import address_of, bytes_address, resident, u32, u64
+from vel2.runtime.linux import STDOUT, die, failed, ioctl, put, put_number
 
 BREAK_AT_EL1 = sr.DBGBCR_EL1.compose(E=1, PMC=1, BAS=15)
 

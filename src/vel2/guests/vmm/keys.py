@@ -7,7 +7,8 @@ is never delivered, KVM_RUN ends with EINTR, and nothing is lost that comes befo
 
 from vel2.guests.vmm import kvm
 from vel2.guests.vmm.state import KEYS, State
-from vel2.guests.vmm.syscalls import (
+from vel2.lang import address_of, resident, u32, u64
+from vel2.runtime.linux import (
     F_SETFL,
     F_SETOWN,
     FCNTL,
@@ -25,7 +26,6 @@ from vel2.guests.vmm.syscalls import (
     ioctl,
     syscall,
 )
-from vel2.lang import address_of, resident, u32, u64
 
 KEYS_OFFSET = State.offset_of("keys")
 SIGNALS_OFFSET = State.offset_of("signals")

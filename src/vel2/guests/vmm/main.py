@@ -13,7 +13,20 @@ from vel2.guests.l2tree import (
 )
 from vel2.guests.vmm import debug, keys, kvm, statistics, uart
 from vel2.guests.vmm.state import State
-from vel2.guests.vmm.syscalls import (
+from vel2.lang import (
+    PA,
+    address_of,
+    at,
+    bytes_address,
+    load_u8,
+    load_u32,
+    load_u64,
+    resident,
+    u8,
+    u32,
+    u64,
+)
+from vel2.runtime.linux import (
     AT_FDCWD,
     EAGAIN,
     EINTR,
@@ -36,19 +49,6 @@ from vel2.guests.vmm.syscalls import (
     put_number,
     read_file,
     syscall,
-)
-from vel2.lang import (
-    PA,
-    address_of,
-    at,
-    bytes_address,
-    load_u8,
-    load_u32,
-    load_u64,
-    resident,
-    u8,
-    u32,
-    u64,
 )
 
 UART_BYTES = 8

@@ -3,8 +3,8 @@
 from vel2.guests.vmm import keys
 from vel2.guests.vmm.kvm import IRQ_LINE, IRQ_TYPE_SPI
 from vel2.guests.vmm.state import State
-from vel2.guests.vmm.syscalls import STDOUT, WRITE, ioctl, syscall
 from vel2.lang import PA, address_of, load_u8, resident, u8, u32, u64
+from vel2.runtime.linux import STDOUT, WRITE, ioctl, syscall
 
 THR = 0
 IER = 1

@@ -1,7 +1,7 @@
 """What every static program of ours has in common: where it begins, and how it calls Linux."""
 
-from vel2.guests.vmm.syscalls import EXIT_GROUP
 from vel2.lang.asm import SP, Assembler
+from vel2.runtime.linux import EXIT_GROUP
 
 __all__ = ("ELF_BASE", "call_main", "entry_and_syscall", "system_call")
 
