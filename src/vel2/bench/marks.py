@@ -8,27 +8,26 @@ moves meanwhile: with icount, the guest's clock is the count of instructions exe
 
 (A debugger's breakpoint does not do: a vCPU that stops by one counts as idle for a moment, and
 icount skips idle time, up to the next timer.)
-
-The calls are those of Arm's "Semihosting for AArch32 and AArch64".
 """
 
 from vel2.bench.layout import PATH_BYTES, Mark, Parameters, State
-from vel2.lang import address_of, extern, resident, u64
+from vel2.lang import address_of, resident, u64
+from vel2.runtime.semihosting import (
+    MODE_RB,
+    MODE_WB,
+    SYS_GET_CMDLINE,
+    SYS_OPEN,
+    SYS_READ,
+    SYS_WRITE,
+    semihosting_call,
+)
 
 FIRST_FILE, SECOND_FILE = "mark0", "mark1"
 """The host's files: to the host, and from it. They differ in the last character."""
 SECOND_FILE_LAST = ord(SECOND_FILE[-1])
-SYS_OPEN, SYS_WRITE, SYS_READ, SYS_GET_CMDLINE = 0x01, 0x05, 0x06, 0x15
-MODE_RB, MODE_WB = 1, 5
 PATH = State.offset_of("path")
 BLOCK = State.offset_of("block")
 ANSWER = State.offset_of("answer")
-
-
-@extern("semihosting_call")
-def semihosting_call(operation: u64, block: u64) -> u64:
-    """Make a semihosting call with the address of its arguments."""
-    raise NotImplementedError("semihosting needs QEMU")
 
 
 @resident

@@ -28,10 +28,10 @@ from vel2.lang import (
     vload,
     wfi,
 )
+from vel2.runtime.psci import PSCI_VERSION, firmware_call
 
 __all__ = ("OPERATIONS", "UNAVAILABLE", "Operation", "operation_names")
 
-PSCI_VERSION = 0x8400_0000
 UNKNOWN_FUNCTION = 0x8600_FF01
 NO_DEVICE = L2_UART_BASE + 0x800
 """In the page of the UART, where the VMM has no register: reads give zero, writes do nothing."""
@@ -67,12 +67,6 @@ EL1_CONTEXT = (
 )
 
 
-@extern("hypercall")
-def hypercall(function: u64) -> u64:
-    """Make an SMCCC call by HVC."""
-    raise NotImplementedError("HVC needs a hypervisor")
-
-
 @extern("mask_interrupts")
 def mask_interrupts() -> None:
     """Set PSTATE.I."""
@@ -101,13 +95,13 @@ def null(state: State) -> None:
 @inline
 def hypercall_known(state: State) -> None:
     """Ask for PSCI's version, which L1's kernel answers."""
-    hypercall(PSCI_VERSION)
+    firmware_call(PSCI_VERSION)
 
 
 @inline
 def hypercall_unknown(state: State) -> None:
     """Make a call that nobody knows."""
-    hypercall(UNKNOWN_FUNCTION)
+    firmware_call(UNKNOWN_FUNCTION)
 
 
 @inline

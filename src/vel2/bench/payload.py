@@ -8,16 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from vel2.arch import sysregs as sr
-from vel2.bench.entry import assemble
+from vel2.bench.board import L2_MEMORY, gic_init, put, put_byte, put_number, unexpected_exception
+from vel2.bench.entry import interrupt_code
 from vel2.bench.layout import (
     FRESH,
     FRESH_BLOCKS,
-    IMAGE_BASE,
     MAX_COUNT,
     MAX_OPERATIONS,
     ROUNDS,
-    STATE,
     TIMED,
     UNKNOWN_EXITS,
     WARM_UP,
@@ -28,88 +26,14 @@ from vel2.bench.layout import (
 from vel2.bench.marks import open_files, pass_mark
 from vel2.bench.operations import OPERATIONS, UNAVAILABLE, operation_names, tlbi, unmask_interrupts
 from vel2.errors import UserError
-from vel2.guests.l2tree import L2_GICD_BASE, L2_GICR_BASE, L2_STATISTICS_BASE, L2_UART_BASE
-from vel2.lang import (
-    PA,
-    Image,
-    build_object,
-    bytes_address,
-    inline,
-    isb,
-    link_image,
-    load_u8,
-    load_u32,
-    load_u64,
-    mrs,
-    msr,
-    resident,
-    store_u8,
-    store_u32,
-    u32,
-    u64,
-)
+from vel2.guests.l2tree import L2_STATISTICS_BASE
+from vel2.lang import PA, Image, bytes_address, inline, load_u64, resident, u64
+from vel2.runtime.bare import Bare, build_bare
+from vel2.runtime.clock import counter
+from vel2.runtime.console import NEWLINE
+from vel2.runtime.semihosting import semihosting_stub
 
 __all__ = ("Payload", "build_payload", "payload_image")
-
-GICD_CTLR = L2_GICD_BASE
-GICR_WAKER = L2_GICR_BASE + 0x14
-GICR_IGROUPR0 = L2_GICR_BASE + 0x1_0080
-GICR_ISENABLER0 = L2_GICR_BASE + 0x1_0100
-ENABLE_GROUP1_ARE = 1 << 4 | 1 << 1
-PROCESSOR_SLEEP = 1 << 1
-CHILDREN_ASLEEP = 1 << 2
-ALL_PRIORITIES = 0xFF
-ENABLED_INTIDS = 1 << 30 | 1 << 27 | 0xFFFF
-"""The two timers, and the SGIs."""
-UART_THR = L2_UART_BASE
-SPACE, NEWLINE, ZERO_DIGIT = 32, 10, 48
-
-
-@resident
-def put(text: u64) -> None:
-    """Print a NUL-terminated string."""
-    n = u64(0)
-    while True:
-        byte = load_u8(PA(text + n))
-        if byte == 0:
-            break
-        store_u8(PA(UART_THR), byte)
-        n = u64(n + 1)
-
-
-@resident
-def put_number(value: u64) -> None:
-    """Print a space and a number in decimal."""
-    store_u8(PA(UART_THR), SPACE)
-    divisor = u64(1)
-    while value // divisor >= 10:
-        divisor = u64(divisor * 10)
-    while divisor != 0:
-        store_u8(PA(UART_THR), u64(ZERO_DIGIT + value // divisor % 10))
-        divisor = divisor // 10
-
-
-@inline
-def counter() -> u64:
-    """Read the virtual count, after all that comes before."""
-    isb()
-    return mrs(sr.CNTVCT_EL0)
-
-
-@resident
-def gic_init() -> None:
-    """Enable the SGIs and the timers' PPIs as Group 1 interrupts."""
-    store_u32(PA(GICD_CTLR), ENABLE_GROUP1_ARE)
-    store_u32(PA(GICR_WAKER), u32(load_u32(PA(GICR_WAKER)) & ~PROCESSOR_SLEEP))
-    while load_u32(PA(GICR_WAKER)) & CHILDREN_ASLEEP:
-        pass
-    store_u32(PA(GICR_IGROUPR0), 0xFFFF_FFFF)
-    store_u32(PA(GICR_ISENABLER0), ENABLED_INTIDS)
-    msr(sr.ICC_SRE_EL1, sr.ICC_SRE_EL1.compose(SRE=1, DFB=1, DIB=1))
-    isb()
-    msr(sr.ICC_PMR_EL1, ALL_PRIORITIES)
-    msr(sr.ICC_IGRPEN1_EL1, 1)
-    isb()
 
 
 @inline
@@ -182,10 +106,10 @@ def report(state: State, parameters: Parameters) -> None:
             put_number(state.results[index].ticks)
             put_number(state.results[index].exits)
             put_number(state.results[index].exits_of)
-            put(bytes_address(b"\n\0"))
+            put_byte(NEWLINE)
     put(bytes_address(b"done\0"))
     put_number(state.mark.sequence)
-    put(bytes_address(b"\n\0"))
+    put_byte(NEWLINE)
 
 
 @resident
@@ -239,18 +163,16 @@ def bench_main(state: State, parameters: Parameters) -> None:
     report(state, parameters)
 
 
-@resident
-def unexpected_exception(vector: u64) -> None:
-    """Say what went wrong; the payload ends."""
-    put(bytes_address(b"error vector\0"))
-    put_number(vector)
-    put(bytes_address(b" ESR_EL1\0"))
-    put_number(mrs(sr.ESR_EL1))
-    put(bytes_address(b" ELR_EL1\0"))
-    put_number(mrs(sr.ELR_EL1))
-    put(bytes_address(b" FAR_EL1\0"))
-    put_number(mrs(sr.FAR_EL1))
-    put(bytes_address(b"\n\0"))
+PROGRAM = Bare(
+    "the payload",
+    1,
+    L2_MEMORY,
+    bench_main,
+    State,
+    "vectors",
+    Parameters,
+    calls=(unexpected_exception,),
+)
 
 
 @dataclass(frozen=True)
@@ -270,11 +192,7 @@ class Payload:
 @cache
 def payload_image() -> Image:
     """Give the image, with nothing patched in."""
-    code = build_object((bench_main, unexpected_exception))
-    image = link_image(IMAGE_BASE, [assemble()], code)
-    if image.end > STATE:
-        raise ValueError(f"the payload has {len(image.data)} bytes, too many")
-    return image
+    return build_bare(PROGRAM, interrupt_code(), semihosting_stub())
 
 
 def build_payload(

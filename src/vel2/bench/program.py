@@ -13,47 +13,31 @@ from functools import cache
 
 from vel2.bench.layout import UNKNOWN_EXITS, State
 from vel2.bench.marks import open_files
-from vel2.bench.userspace import (
-    BEGIN,
-    ELF_BASE,
-    END,
-    counter,
-    mark,
-    note,
-    power_off,
-    report,
-    stubs,
-)
+from vel2.bench.userspace import BEGIN, END, mark, note, report
 from vel2.bench.workloads import WORKLOADS, Program, run_program
 from vel2.guests.l2tree import L2_STATISTICS_BASE
-from vel2.guests.vmm.main import parse_size
-from vel2.lang import (
-    PA,
-    address_of,
-    at,
-    build_object,
-    bytes_address,
-    link_elf,
-    load_u64,
-    resident,
-    u64,
-)
+from vel2.lang import PA, at, bytes_address, load_u64, resident, u64
+from vel2.runtime.clock import counter
 from vel2.runtime.linux import (
+    AT_FDCWD,
     MAP_SHARED,
     MMAP,
     O_RDWR_CLOEXEC,
     OPENAT,
     PROT_READ_WRITE,
-    STDOUT,
+    argument,
     failed,
     map_anonymous,
-    put,
+    power_off,
     syscall,
 )
+from vel2.runtime.process import build_process
+from vel2.runtime.semihosting import semihosting_stub
+from vel2.runtime.streams import OUT
+from vel2.runtime.text import parse_size
 
 __all__ = ("MAX_N", "PARTS", "build_program", "count_of")
 
-AT_FDCWD = (1 << 64) - 100
 O_RDWR_SYNC = O_RDWR_CLOEXEC | 0o4010000
 L2_MEMORY = b"256M\0"
 MAX_N = 3_000
@@ -75,9 +59,9 @@ def count_of(per_mille: int, n: int) -> int:
 @resident
 def read_arguments(state: Program, stack: u64) -> None:
     """Read the command line: level, n, and whether there are marks."""
-    state.level = parse_size(load_u64(PA(stack + 16)))
-    state.parameters.count = parse_size(load_u64(PA(stack + 24)))
-    state.parameters.has_marks = parse_size(load_u64(PA(stack + 32)))
+    state.level = parse_size(argument(stack, 1))
+    state.parameters.count = parse_size(argument(stack, 2))
+    state.parameters.has_marks = parse_size(argument(stack, 3))
 
 
 @resident
@@ -150,10 +134,9 @@ def start_l2(state: Program) -> bool:
 @resident
 def report_all(state: Program) -> None:
     """Print a line for each part of this level."""
-    scratch = u64(address_of(state) + Program.offset_of("scratch"))
     for index, name in enumerate(NAMES):
         if u64(index // OF_LEVEL + 1) == state.level:
-            report(state.marks.results[index], bytes_address(name), scratch)
+            report(state.marks.results[index], bytes_address(name))
 
 
 @resident
@@ -173,9 +156,9 @@ def program_main(stack: u64, began: u64) -> None:
             exits = exits_so_far(state)
     note(state.marks.results[boot], 1, began, exits)
     if not do_workloads(state):
-        put(STDOUT, bytes_address(b"error: a workload failed\n\0"))
+        OUT.put(bytes_address(b"error: a workload failed\n\0"))
     elif state.level == 1 and not start_l2(state):
-        put(STDOUT, bytes_address(b"error: the VMM failed\n\0"))
+        OUT.put(bytes_address(b"error: the VMM failed\n\0"))
     else:
         report_all(state)
     power_off()
@@ -186,6 +169,4 @@ def build_program() -> bytes:
     """Compile the program: a static arm64 ELF file."""
     if len(PARTS) > State.results.length:
         raise ValueError(f"the program has {len(PARTS)} parts, too many")
-    return link_elf(
-        build_object((program_main,), mode="userspace"), [stubs("program_main")], ELF_BASE, "_start"
-    )
+    return build_process(program_main, semihosting_stub())

@@ -29,9 +29,9 @@ from vel2.arch.bits import trap_key_from_iss
 from vel2.arch.esr import EC
 from vel2.arch.sysregs import ESR_EL2
 from vel2.bench.counts import Counted, class_name
-from vel2.bench.marks import SYS_WRITE
 from vel2.control.counters import trap_name
 from vel2.errors import UserError
+from vel2.runtime.semihosting import SYS_WRITE
 
 __all__ = ("LogParser", "TrapLog")
 

@@ -23,7 +23,17 @@ from vel2.lang import (
     u64,
 )
 from vel2.runtime.linux import (
+    CLONE,
+    EXECVE,
+    GETPID,
+    MADV_NOHUGEPAGE,
     MADVISE,
+    MUNMAP,
+    PIPE2,
+    READ,
+    SIGCHLD,
+    WAIT4,
+    WRITE,
     exit_with,
     failed,
     map_anonymous,
@@ -32,10 +42,6 @@ from vel2.runtime.linux import (
 
 __all__ = ("WORKLOADS", "Program", "Workload", "run_program")
 
-READ, WRITE, PIPE2 = 63, 64, 59
-GETPID, CLONE, EXECVE, WAIT4, MUNMAP = 172, 220, 221, 260, 215
-SIGCHLD = 17
-MADV_NOHUGEPAGE = 15
 PAGE_BYTES = 0x1000
 MAX_ARGUMENTS = 10
 CANNOT_RUN = 127
@@ -55,7 +61,6 @@ class Program(Struct):
     byte = scalar(u64)
     exits = scalar(u64)
     """Where the VMM shows how often L2 exited; 0 when it is out of reach."""
-    scratch = array(u64, 4)
 
 
 @resident

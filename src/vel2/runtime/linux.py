@@ -1,21 +1,38 @@
-"""System calls of Linux on arm64, and the few functions of a C library that we need."""
+"""System calls of Linux on arm64, and what a C library would make of them.
 
-from vel2.lang import PA, bytes_address, extern, load_u8, resident, store_u8, u64
+Numbers are those of `include/uapi/asm-generic/unistd.h`; an error is -errno, in 64 bits.
+"""
+
+from vel2.lang import PA, extern, load_u64, resident, u64
 
 FCNTL = 25
+IOCTL = 29
 OPENAT = 56
 CLOSE = 57
+PIPE2 = 59
 READ = 63
 WRITE = 64
 PREAD64 = 67
-IOCTL = 29
 EXIT_GROUP = 94
+PTRACE = 117
+KILL = 129
 RT_SIGPROCMASK = 135
 RT_SIGTIMEDWAIT = 137
+REBOOT = 142
 GETPID = 172
+GETPPID = 173
+MUNMAP = 215
+CLONE = 220
+EXECVE = 221
 MMAP = 222
 MADVISE = 233
+PERF_EVENT_OPEN = 241
+WAIT4 = 260
+"""System calls."""
+
+STDIN, STDOUT, STDERR = 0, 1, 2
 AT_FDCWD = (1 << 64) - 100
+NO_FD = (1 << 64) - 1
 O_RDONLY = 0
 O_RDWR_CLOEXEC = 0o2000002
 PROT_READ_WRITE = 3
@@ -23,19 +40,17 @@ MAP_SHARED = 1
 MAP_ANONYMOUS = 0x4022
 """MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE."""
 MADV_HUGEPAGE = 14
+MADV_NOHUGEPAGE = 15
 MADV_POPULATE_WRITE = 23
-NO_FD = (1 << 64) - 1
-MAX_ERRNO = 4095
 F_SETFL, F_SETOWN = 4, 8
 O_NONBLOCK, O_ASYNC = 0o4000, 0o20000
 SIG_BLOCK = 0
-SIGIO = 29
+SIGTRAP, SIGCHLD, SIGSTOP, SIGIO = 5, 17, 19, 29
 SIGSET_BYTES = 8
 EINTR = 4
 EAGAIN = 11
-STDIN = 0
-STDOUT = 1
-STDERR = 2
+MAX_ERRNO = 4095
+REBOOT_MAGIC1, REBOOT_MAGIC2, REBOOT_POWER_OFF = 0xFEE1_DEAD, 672274793, 0x4321_FEDC
 
 
 @extern("syscall")
@@ -51,47 +66,29 @@ def failed(result: u64) -> bool:
 
 
 @resident
-def length(text: u64) -> u64:
-    """Give the length of a NUL-terminated string."""
-    n = u64(0)
-    while load_u8(PA(text + n)) != 0:
-        n = u64(n + 1)
-    return n
+def argument_count(stack: u64) -> u64:
+    """Give argc, from what the kernel put on the stack."""
+    return load_u64(PA(stack))
 
 
 @resident
-def equal(left: u64, right: u64) -> bool:
-    """Whether two NUL-terminated strings are the same."""
-    n = u64(0)
-    while True:
-        byte = load_u8(PA(left + n))
-        if byte != load_u8(PA(right + n)):
-            return False
-        if byte == 0:
-            return True
-        n = u64(n + 1)
-    return False
+def argument(stack: u64, n: u64) -> u64:
+    """Give the address of argument number `n`; 0 is the program's name."""
+    return load_u64(PA(stack + 8 + 8 * n))
 
 
 @resident
-def put(fd: u64, text: u64) -> None:
-    """Write a NUL-terminated string."""
-    syscall(WRITE, fd, text, length(text), 0, 0, 0)
-
-
-@resident
-def put_number(fd: u64, value: u64, scratch: u64) -> None:
-    """Write a number in decimal; `scratch` has room for 24 bytes."""
-    at = u64(scratch + 23)
-    store_u8(PA(at), 0)
-    rest = value
-    while True:
-        at = u64(at - 1)
-        store_u8(PA(at), u64(48 + rest % 10))
-        rest = rest // 10
-        if rest == 0:
-            break
-    put(fd, at)
+def write_all(fd: u64, start: u64, count: u64) -> None:
+    """Write all of some bytes, also to a file that takes them in parts; give up at an error."""
+    done = u64(0)
+    while done < count:
+        written = syscall(WRITE, fd, u64(start + done), u64(count - done), 0, 0, 0)
+        if written == 0:
+            return
+        if not failed(written):
+            done = u64(done + written)
+        elif written != u64(0 - EINTR) and written != u64(0 - EAGAIN):
+            return
 
 
 @resident
@@ -101,20 +98,15 @@ def exit_with(status: u64) -> None:
 
 
 @resident
-def die(what: u64, result: u64, scratch: u64) -> None:
-    """Say what could not be done and why, and end with status 1."""
-    put(STDERR, bytes_address(b"vmm: cannot \0"))
-    put(STDERR, what)
-    put(STDERR, bytes_address(b" (errno \0"))
-    put_number(STDERR, u64(0 - result), scratch)
-    put(STDERR, bytes_address(b")\n\0"))
-    exit_with(1)
+def power_off() -> None:
+    """End the machine; only process 1 should."""
+    syscall(REBOOT, REBOOT_MAGIC1, REBOOT_MAGIC2, REBOOT_POWER_OFF, 0, 0, 0)
 
 
 @resident
-def ioctl(fd: u64, request: u64, argument: u64) -> u64:
+def ioctl(fd: u64, request: u64, operand: u64) -> u64:
     """Make an ioctl."""
-    return syscall(IOCTL, fd, request, argument, 0, 0, 0)
+    return syscall(IOCTL, fd, request, operand, 0, 0, 0)
 
 
 @resident

@@ -1,35 +1,49 @@
-"""What every static program of ours has in common: where it begins, and how it calls Linux."""
+"""A static program for Linux: where it begins, how it calls the kernel, and how it is built.
 
-from vel2.lang.asm import SP, Assembler
+The kernel starts it with argc, argv and the environment on the stack. `_start` reads the counter
+first, so that a program can tell when its process began, then calls the main function with the
+address of argc and that count; what main gives is the exit status.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from vel2.arch import sysregs as sr
+from vel2.lang import SP, Assembler, build_object, link_elf
 from vel2.runtime.linux import EXIT_GROUP
+from vel2.runtime.streams import STANDARD_LINES, line_buffers
 
-__all__ = ("ELF_BASE", "call_main", "entry_and_syscall", "system_call")
+__all__ = ("build_process",)
 
 ELF_BASE = 0x40_0000
+SYSCALL_ARGUMENTS = 6
 
 
-def call_main(a: Assembler, main: str) -> None:
-    """Emit the call of `main` with the address of argc, and the exit with its result."""
+def start(main: str) -> Assembler:
+    """Give `_start`, and `syscall(number, six arguments)`."""
+    a = Assembler("start")
+    a.label("_start")
+    a.isb()
+    a.mrs(1, sr.CNTVCT_EL0)
     a.add(0, SP, 0)
     a.bl(main)
     a.movz(8, EXIT_GROUP)
     a.svc(0)
-
-
-def system_call(a: Assembler) -> None:
-    """Emit `syscall(number, six arguments)`."""
     a.label("syscall")
     a.mov(8, 0)
-    for n in range(6):
+    for n in range(SYSCALL_ARGUMENTS):
         a.mov(n, n + 1)
     a.svc(0)
     a.ret()
-
-
-def entry_and_syscall(main: str) -> Assembler:
-    """Give `_start`, which calls `main`, and `syscall`; callers may add labels of their own."""
-    a = Assembler()
-    a.label("_start")
-    call_main(a, main)
-    system_call(a)
     return a
+
+
+def build_process(main: Callable[..., Any], *pieces: Assembler) -> bytes:
+    """Compile and link a program: an ELF file that needs no library.
+
+    :param main: the resident function to start with.
+    :param pieces: the program's own assembly.
+    """
+    code = build_object((main,), mode="userspace")
+    assembly = [start(main.__name__), line_buffers(*STANDARD_LINES), *pieces]
+    return link_elf(code, assembly, ELF_BASE, "_start")

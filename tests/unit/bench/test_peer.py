@@ -13,7 +13,6 @@ import pytest
 from vel2.bench import traplog
 from vel2.bench.configuration import CONFIGURATIONS
 from vel2.bench.counts import Counted, Traps, between
-from vel2.bench.marks import SYS_READ, SYS_WRITE
 from vel2.bench.measure import Figures
 from vel2.bench.operations import operation_names
 from vel2.bench.result import add_comparisons, measured_column
@@ -21,6 +20,7 @@ from vel2.bench.targets import AT_LEAST, PEER_OF
 from vel2.bench.traplog import LogParser, TrapLog, TrapLogError
 from vel2.cli.bench_peer import print_peer
 from vel2.cli.terminal import Terminal
+from vel2.runtime.semihosting import SYS_READ, SYS_WRITE
 
 GUEST, HOST = 0xFFFF_C0E9_EEAD_8C00, 0xFFFF_C0E9_EEA1_0C00
 """Vectors that KVM runs guests under, and those of the same kernel for its own user space."""

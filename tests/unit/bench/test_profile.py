@@ -48,7 +48,7 @@ PAYLOAD = payload_image()
 READS = sorted(counter_reads(PAYLOAD))
 VECTOR = L0.symbols["vectors"] + 0x400
 KERNEL = 0xFFFF_8000_8001_0000
-HVC = PAYLOAD.symbols["hypercall"]
+HVC = PAYLOAD.symbols["firmware_call"]
 
 
 def trace(*pcs: int) -> list[str]:

@@ -18,39 +18,29 @@ from vel2.bench.growth.points import (
 )
 from vel2.bench.layout import FRESH, IMAGE_BASE, Parameters, State
 from vel2.bench.marks import open_files
-from vel2.bench.userspace import (
-    BEGIN,
-    ELF_BASE,
-    END,
-    counter,
-    difference,
-    mark,
-    note,
-    power_off,
-    report,
-    stubs,
-)
+from vel2.bench.userspace import BEGIN, END, difference, mark, note, report
 from vel2.guests.l2tree import L2_RAM_BASE
 from vel2.guests.vmm import kvm, statistics
-from vel2.guests.vmm.main import create_gic, create_vcpu, create_vm, load, parse_size, set_register
+from vel2.guests.vmm.main import create_gic, create_vcpu, create_vm, load, set_register
 from vel2.guests.vmm.state import State as Guest
 from vel2.lang import (
-    PA,
     Struct,
     address_of,
     array,
     at,
-    build_object,
     bytes_address,
-    link_elf,
-    load_u64,
     nested,
     resident,
     scalar,
     u8,
     u64,
 )
-from vel2.runtime.linux import EAGAIN, EINTR, STDOUT, failed, ioctl, map_anonymous, put
+from vel2.runtime.clock import counter
+from vel2.runtime.linux import EAGAIN, EINTR, argument, failed, ioctl, map_anonymous, power_off
+from vel2.runtime.process import build_process
+from vel2.runtime.semihosting import semihosting_stub
+from vel2.runtime.streams import OUT
+from vel2.runtime.text import parse_size
 
 __all__ = ("GUEST_PATH", "build_growth_program")
 
@@ -72,7 +62,6 @@ class Growth(Struct):
     guest_count = scalar(u64)
     touched_mib = scalar(u64)
     went_wrong = scalar(u64)
-    scratch = array(u64, 4)
 
 
 @resident
@@ -207,17 +196,16 @@ TEXTS = tuple(name.encode() + b"\0" for name in NAMES)
 def growth_main(stack: u64, began: u64) -> None:
     """Do everything, and power off. The command line is n, and whether there are marks."""
     state = at(Growth, map_anonymous(Growth.size))
-    state.parameters.count = parse_size(load_u64(PA(stack + 16)))
-    state.parameters.has_marks = parse_size(load_u64(PA(stack + 24)))
+    state.parameters.count = parse_size(argument(stack, 1))
+    state.parameters.has_marks = parse_size(argument(stack, 2))
     if state.parameters.has_marks != 0:
         open_files(state.marks)
     all_points(state)
     if state.went_wrong != 0:
-        put(STDOUT, bytes_address(b"error: a guest ended unexpectedly\n\0"))
+        OUT.put(bytes_address(b"error: a guest ended unexpectedly\n\0"))
     else:
-        scratch = u64(address_of(state) + Growth.offset_of("scratch"))
         for index, text in enumerate(TEXTS):
-            report(state.marks.results[index], bytes_address(text), scratch)
+            report(state.marks.results[index], bytes_address(text))
     power_off()
 
 
@@ -226,5 +214,4 @@ def build_growth_program() -> bytes:
     """Compile the program: a static arm64 ELF file."""
     if len(POINTS) > State.results.length:
         raise ValueError(f"there are {len(POINTS)} points, too many")
-    code = build_object((growth_main,), mode="userspace")
-    return link_elf(code, [stubs("growth_main")], ELF_BASE, "_start")
+    return build_process(growth_main, semihosting_stub())

@@ -2,8 +2,10 @@
 
 from vel2.guests.observe import perf, tracing
 from vel2.guests.observe.state import State
-from vel2.lang import PA, address_of, at, bytes_address, load_u8, load_u64, resident, u64
-from vel2.runtime.linux import STDOUT, failed, map_anonymous, put, put_number
+from vel2.lang import at, bytes_address, resident, u64
+from vel2.runtime.linux import argument, argument_count, failed, map_anonymous
+from vel2.runtime.streams import OUT
+from vel2.runtime.text import parse_hex
 
 TURNS = 1_000_000
 USER = perf.NOT_KERNEL | perf.NOT_HYPERVISOR
@@ -14,35 +16,17 @@ HOST = perf.NOT_GUEST
 @resident
 def say(state: State, name: u64, value: u64) -> None:
     """Print a marker with a number, or with `-` and an errno."""
-    scratch = u64(address_of(state) + State.offset_of("scratch"))
-    put(STDOUT, bytes_address(b"##vel2 \0"))
-    put(STDOUT, state.level)
-    put(STDOUT, bytes_address(b".\0"))
-    put(STDOUT, name)
-    put(STDOUT, bytes_address(b"=\0"))
+    OUT.put(bytes_address(b"##vel2 \0"))
+    OUT.put(state.level)
+    OUT.put(bytes_address(b".\0"))
+    OUT.put(name)
+    OUT.put(bytes_address(b"=\0"))
     if failed(value):
-        put(STDOUT, bytes_address(b"-\0"))
-        put_number(STDOUT, u64(0 - value), scratch)
+        OUT.put(bytes_address(b"-\0"))
+        OUT.put_decimal(u64(0 - value))
     else:
-        put_number(STDOUT, value, scratch)
-    put(STDOUT, bytes_address(b"\n\0"))
-
-
-@resident
-def parse_hex(text: u64) -> u64:
-    """Read a hexadecimal number, up to the first byte that is no digit of one."""
-    value = u64(0)
-    here = text
-    while True:
-        byte = load_u8(PA(here))
-        if 48 <= byte <= 57:
-            value = u64(value << 4) | u64(byte - 48)
-        elif 97 <= byte <= 102:
-            value = u64(value << 4) | u64(byte - 87)
-        else:
-            return value
-        here = u64(here + 1)
-    return value
+        OUT.put_decimal(value)
+    OUT.put(bytes_address(b"\n\0"))
 
 
 COUNTS: tuple[tuple[bytes, int, int, int, int], ...] = (
@@ -60,11 +44,11 @@ def observe_main(stack: u64) -> u64:
     """Do everything; give the exit status 0."""
     state = at(State, map_anonymous(State.size))
     state.level = bytes_address(b"l1\0")
-    arguments = load_u64(PA(stack))
+    arguments = argument_count(stack)
     if arguments > 1:
-        state.level = load_u64(PA(stack + 16))
+        state.level = argument(stack, 1)
     if arguments > 2:
-        state.kernel_address = parse_hex(load_u64(PA(stack + 24)))
+        state.kernel_address = parse_hex(argument(stack, 2))
     for name, event, flags, turns, calls in COUNTS:
         perf.clear(state)
         counted = perf.measure(state, perf.TYPE_HARDWARE, event, flags, turns, calls)

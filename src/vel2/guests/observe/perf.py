@@ -4,9 +4,11 @@ from vel2.guests.observe.state import PerfAttributes, State
 from vel2.lang import PA, address_of, extern, load_u64, resident, u32, u64
 from vel2.runtime.linux import (
     CLOSE,
+    GETPPID,
     MAP_SHARED,
     MMAP,
     NO_FD,
+    PERF_EVENT_OPEN,
     PROT_READ_WRITE,
     READ,
     failed,
@@ -14,8 +16,6 @@ from vel2.runtime.linux import (
     syscall,
 )
 
-PERF_EVENT_OPEN = 241
-GETPPID = 173
 ENABLE, DISABLE = 0x2400, 0x2401
 TYPE_HARDWARE, TYPE_BREAKPOINT = 0, 5
 CYCLES, INSTRUCTIONS = 0, 1

@@ -1,6 +1,6 @@
 """Everything the program keeps, in one mapping."""
 
-from vel2.lang import Struct, array, nested, scalar, u8, u32, u64
+from vel2.lang import Struct, array, nested, scalar, u32, u64
 
 SLOTS = 16
 
@@ -82,4 +82,3 @@ class State(Struct):
     debug = nested(DebugRegisters)
     vector = nested(Vector)
     signal = nested(SignalInformation)
-    scratch = array(u8, 32)

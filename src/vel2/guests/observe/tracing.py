@@ -2,10 +2,20 @@
 
 from vel2.guests.observe.state import State, UserRegisters
 from vel2.lang import address_of, extern, resident, symbol_address, u32, u64
-from vel2.runtime.linux import exit_with, failed, syscall
+from vel2.runtime.linux import (
+    CLONE,
+    GETPID,
+    KILL,
+    PTRACE,
+    SIGCHLD,
+    SIGSTOP,
+    SIGTRAP,
+    WAIT4,
+    exit_with,
+    failed,
+    syscall,
+)
 
-CLONE, WAIT4, PTRACE, GETPID, KILL = 220, 260, 117, 172, 129
-SIGCHLD, SIGSTOP, SIGTRAP = 17, 19, 5
 TRACEME, CONT, SINGLESTEP = 0, 7, 9
 GETSIGINFO, GETREGSET, SETREGSET = 0x4202, 0x4204, 0x4205
 NT_PRSTATUS, NT_BREAK, NT_WATCH = 1, 0x402, 0x403

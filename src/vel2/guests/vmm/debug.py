@@ -7,17 +7,14 @@ then the guest runs freely.
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.guests.vmm import kvm
+from vel2.guests.vmm.failure import check
 from vel2.guests.vmm.state import State
 from vel2.lang import address_of, bytes_address, resident, u32, u64
-from vel2.runtime.linux import STDOUT, die, failed, ioctl, put, put_number
+from vel2.runtime.console import NEWLINE
+from vel2.runtime.linux import ioctl
+from vel2.runtime.streams import OUT
 
 BREAK_AT_EL1 = sr.DBGBCR_EL1.compose(E=1, PMC=1, BAS=15)
-
-
-@resident
-def scratch(state: State) -> u64:
-    """Give the address of room for a number's digits."""
-    return u64(address_of(state) + State.offset_of("scratch"))
 
 
 @resident
@@ -26,8 +23,7 @@ def program_counter(state: State) -> u64:
     state.register.id = kvm.REG_PC
     state.register.addr = u64(address_of(state) + State.offset_of("value"))
     result = ioctl(state.vcpu, kvm.GET_ONE_REG, address_of(state.register))
-    if failed(result):
-        die(bytes_address(b"read the PC\0"), result, scratch(state))
+    check(result, bytes_address(b"read the PC\0"))
     return state.value
 
 
@@ -36,8 +32,7 @@ def set_debug(state: State, control: u64) -> None:
     """Tell KVM what to stop for."""
     state.debug.control = u32(control)
     result = ioctl(state.vcpu, kvm.SET_GUEST_DEBUG, address_of(state.debug))
-    if failed(result):
-        die(bytes_address(b"debug the vCPU\0"), result, scratch(state))
+    check(result, bytes_address(b"debug the vCPU\0"))
 
 
 @resident
@@ -50,11 +45,11 @@ def begin(state: State) -> None:
 
 
 @resident
-def say(state: State, name: u64, value: u64) -> None:
+def say(name: u64, value: u64) -> None:
     """Print a marker with a number."""
-    put(STDOUT, name)
-    put_number(STDOUT, value, scratch(state))
-    put(STDOUT, bytes_address(b"\n\0"))
+    OUT.put(name)
+    OUT.put_decimal(value)
+    OUT.put_byte(NEWLINE)
 
 
 @resident
@@ -64,7 +59,7 @@ def stopped(state: State, run: kvm.Run) -> None:
     pc = program_counter(state)
     if state.is_stepping == 0:
         good = ec == EC.BREAKPOINT_LOWER and pc == state.entry
-        say(state, bytes_address(b"##vel2 l1.vmm_break=\0"), u64(good))
+        say(bytes_address(b"##vel2 l1.vmm_break=\0"), u64(good))
         state.is_stepping = 1
         set_debug(state, kvm.DEBUG_ENABLE | kvm.DEBUG_SINGLE_STEP)
         return
@@ -75,5 +70,5 @@ def stopped(state: State, run: kvm.Run) -> None:
     state.last_pc = pc
     if state.stepped >= state.options.steps or ec != EC.SOFTSTEP_LOWER:
         set_debug(state, 0)
-        say(state, bytes_address(b"##vel2 l1.vmm_steps=\0"), state.stepped)
-        say(state, bytes_address(b"##vel2 l1.vmm_steps_in_sequence=\0"), state.in_sequence)
+        say(bytes_address(b"##vel2 l1.vmm_steps=\0"), state.stepped)
+        say(bytes_address(b"##vel2 l1.vmm_steps_in_sequence=\0"), state.in_sequence)

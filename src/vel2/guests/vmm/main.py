@@ -12,20 +12,10 @@ from vel2.guests.l2tree import (
     L2_UART_INTID,
 )
 from vel2.guests.vmm import debug, keys, kvm, statistics, uart
+from vel2.guests.vmm.failure import check, die
 from vel2.guests.vmm.state import State
-from vel2.lang import (
-    PA,
-    address_of,
-    at,
-    bytes_address,
-    load_u8,
-    load_u32,
-    load_u64,
-    resident,
-    u8,
-    u32,
-    u64,
-)
+from vel2.lang import address_of, at, bytes_address, resident, u8, u32, u64
+from vel2.runtime.header import MAGIC, ImageHeader
 from vel2.runtime.linux import (
     AT_FDCWD,
     EAGAIN,
@@ -38,25 +28,20 @@ from vel2.runtime.linux import (
     O_RDWR_CLOEXEC,
     OPENAT,
     PROT_READ_WRITE,
-    STDERR,
-    die,
-    equal,
+    argument,
+    argument_count,
     exit_with,
     failed,
     ioctl,
     map_anonymous,
-    put,
-    put_number,
     read_file,
     syscall,
 )
+from vel2.runtime.streams import ERR
+from vel2.runtime.text import equal, parse_size
 
 UART_BYTES = 8
 KERNEL_OFFSET = DTB_BYTES
-IMAGE_TEXT_OFFSET = 8
-IMAGE_SIZE = 16
-IMAGE_MAGIC_OFFSET = 56
-IMAGE_MAGIC = 0x644D_5241
 USAGE = (
     b"usage: vmm --kernel IMAGE --dtb DTB [--initrd FILE] [--memory SIZE[K|M|G]]"
     b" [--huge-from SIZE] [--el2 vhe|nvhe] [--pmu INTID] [--step N] [--label TEXT] [--keys 1]\n\0"
@@ -69,46 +54,10 @@ GIC_IRQS = 64
 
 
 @resident
-def scratch(state: State) -> u64:
-    """Give the address of room for a number's digits."""
-    return u64(address_of(state) + State.offset_of("scratch"))
-
-
-@resident
-def check(state: State, result: u64, what: u64) -> u64:
-    """Give the result of a system call, or end the program if it is an error."""
-    if failed(result):
-        die(what, result, scratch(state))
-    return result
-
-
-@resident
 def usage() -> None:
     """Say how the program is called, and end it."""
-    put(STDERR, bytes_address(USAGE))
+    ERR.put(bytes_address(USAGE))
     exit_with(2)
-
-
-@resident
-def parse_size(text: u64) -> u64:
-    """Read a size such as 256M; 0 if it is none."""
-    value = u64(0)
-    n = u64(0)
-    while True:
-        byte = load_u8(PA(text + n))
-        if byte < 48 or byte > 57:
-            break
-        value = u64(value * 10 + (byte - 48))
-        n = u64(n + 1)
-    if byte == 75:
-        return u64(value << 10)
-    if byte == 77:
-        return u64(value << 20)
-    if byte == 71:
-        return u64(value << 30)
-    if byte != 0:
-        return 0
-    return value
 
 
 @resident
@@ -124,16 +73,16 @@ def parse_el2(text: u64) -> u64:
 @resident
 def parse_options(state: State, stack: u64) -> None:
     """Read the command line that the kernel put on the stack: argc, then argv."""
-    count = load_u64(PA(stack))
+    count = argument_count(stack)
     options = state.options
     options.memory_bytes = 256 << 20
     options.label = bytes_address(b"L2| \0")
     n = u64(1)
     while n < count:
-        name = load_u64(PA(stack + 8 + 8 * n))
+        name = argument(stack, n)
         if u64(n + 1) >= count:
             usage()
-        value = load_u64(PA(stack + 16 + 8 * n))
+        value = argument(stack, u64(n + 1))
         if equal(name, bytes_address(b"--kernel\0")):
             options.kernel = value
         elif equal(name, bytes_address(b"--initrd\0")):
@@ -180,23 +129,23 @@ def create_vm(state: State) -> None:
     """Create the VM with its memory."""
     device = bytes_address(b"/dev/kvm\0")
     opened = syscall(OPENAT, AT_FDCWD, device, O_RDWR_CLOEXEC, 0, 0, 0)
-    state.kvm = check(state, opened, bytes_address(b"open /dev/kvm\0"))
+    state.kvm = check(opened, bytes_address(b"open /dev/kvm\0"))
     ipa_bits = ioctl(state.kvm, kvm.CHECK_EXTENSION, kvm.CAP_ARM_VM_IPA_SIZE)
     kind = u64(0)
     if not failed(ipa_bits) and ipa_bits != 0 and ipa_bits < kvm.DEFAULT_IPA_BITS:
         kind = ipa_bits
     made = ioctl(state.kvm, kvm.CREATE_VM, kind)
-    state.vm = check(state, made, bytes_address(b"create a VM\0"))
+    state.vm = check(made, bytes_address(b"create a VM\0"))
     size = state.options.memory_bytes
     mapped = map_anonymous(u64(size + ALIGN))
-    check(state, mapped, bytes_address(b"map the guest's memory\0"))
+    check(mapped, bytes_address(b"map the guest's memory\0"))
     state.ram = u64(mapped + ALIGN - 1) & ~(ALIGN - 1)
     ask_for_huge_pages(state)
     state.region.guest_phys_addr = L2_RAM_BASE
     state.region.memory_size = size
     state.region.userspace_addr = state.ram
     given = ioctl(state.vm, kvm.SET_USER_MEMORY_REGION, address_of(state.region))
-    check(state, given, bytes_address(b"give the VM its memory\0"))
+    check(given, bytes_address(b"give the VM its memory\0"))
 
 
 @resident
@@ -213,7 +162,7 @@ def require_el2(state: State) -> None:
     if state.options.el2_features & kvm.FEATURE_HAS_EL2_E2H0:
         missing = missing or not has_extension(state, kvm.CAP_ARM_EL2_E2H0)
     if missing:
-        put(STDERR, bytes_address(NO_EL2))
+        ERR.put(bytes_address(NO_EL2))
         exit_with(1)
 
 
@@ -223,18 +172,18 @@ def create_vcpu(state: State) -> None:
     if state.options.el2_features != 0:
         require_el2(state)
     made = ioctl(state.vm, kvm.CREATE_VCPU, 0)
-    state.vcpu = check(state, made, bytes_address(b"create a vCPU\0"))
+    state.vcpu = check(made, bytes_address(b"create a vCPU\0"))
     size = ioctl(state.kvm, kvm.GET_VCPU_MMAP_SIZE, 0)
     shared = syscall(MMAP, 0, size, PROT_READ_WRITE, MAP_SHARED, state.vcpu, 0)
-    state.run = check(state, shared, bytes_address(b"map the vCPU's run structure\0"))
+    state.run = check(shared, bytes_address(b"map the vCPU's run structure\0"))
     target = ioctl(state.vm, kvm.PREFERRED_TARGET, address_of(state.init))
-    check(state, target, bytes_address(b"ask for the preferred vCPU\0"))
+    check(target, bytes_address(b"ask for the preferred vCPU\0"))
     features = kvm.FEATURE_PSCI_0_2 | state.options.el2_features
     if state.options.pmu_intid != 0:
         features = features | kvm.FEATURE_PMU_V3
     state.init.features[0] = u32(state.init.features[0] | features)
     done = ioctl(state.vcpu, kvm.VCPU_INIT, address_of(state.init))
-    check(state, done, bytes_address(b"initialize the vCPU\0"))
+    check(done, bytes_address(b"initialize the vCPU\0"))
 
 
 @resident
@@ -244,7 +193,7 @@ def set_attribute(state: State, group: u64, attribute: u64, address: u64) -> Non
     state.attribute.attr = attribute
     state.attribute.addr = address
     done = ioctl(u64(state.device.fd), kvm.SET_DEVICE_ATTR, address_of(state.attribute))
-    check(state, done, bytes_address(b"set up the vGICv3\0"))
+    check(done, bytes_address(b"set up the vGICv3\0"))
 
 
 @resident
@@ -252,7 +201,7 @@ def create_gic(state: State) -> None:
     """Create the vGICv3 where the device tree says."""
     state.device.type = kvm.DEVICE_VGIC_V3
     made = ioctl(state.vm, kvm.CREATE_DEVICE, address_of(state.device))
-    check(state, made, bytes_address(b"create a vGICv3\0"))
+    check(made, bytes_address(b"create a vGICv3\0"))
     value = u64(address_of(state) + State.offset_of("value"))
     state.value = L2_GICD_BASE
     set_attribute(state, kvm.VGIC_GRP_ADDR, kvm.VGIC_ADDR_DIST, value)
@@ -275,18 +224,18 @@ def create_pmu(state: State) -> None:
     state.attribute.attr = kvm.PMU_V3_IRQ
     state.attribute.addr = u64(address_of(state) + State.offset_of("word"))
     what = bytes_address(b"set up the PMU\0")
-    check(state, ioctl(state.vcpu, kvm.SET_DEVICE_ATTR, address_of(state.attribute)), what)
+    check(ioctl(state.vcpu, kvm.SET_DEVICE_ATTR, address_of(state.attribute)), what)
     state.attribute.attr = kvm.PMU_V3_INIT
-    check(state, ioctl(state.vcpu, kvm.SET_DEVICE_ATTR, address_of(state.attribute)), what)
+    check(ioctl(state.vcpu, kvm.SET_DEVICE_ATTR, address_of(state.attribute)), what)
 
 
 @resident
 def load(state: State, path: u64, offset: u64) -> u64:
     """Read a file into the guest's memory at an offset; give its size."""
     if offset >= state.options.memory_bytes:
-        return check(state, u64(0 - 12), bytes_address(b"fit the images into the memory\0"))
+        return check(u64(0 - 12), bytes_address(b"fit the images into the memory\0"))
     room = u64(state.options.memory_bytes - offset)
-    return check(state, read_file(path, u64(state.ram + offset), room), path)
+    return check(read_file(path, u64(state.ram + offset), room), path)
 
 
 @resident
@@ -294,14 +243,14 @@ def load_images(state: State) -> None:
     """Load kernel, initrd and device tree, and point the vCPU at the kernel."""
     load(state, state.options.dtb, 0)
     size = load(state, state.options.kernel, KERNEL_OFFSET)
-    header = u64(state.ram + KERNEL_OFFSET)
-    if size < 64 or load_u32(PA(header + IMAGE_MAGIC_OFFSET)) != IMAGE_MAGIC:
-        put(STDERR, bytes_address(b"vmm: the kernel is not an arm64 Image\n\0"))
+    header = at(ImageHeader, u64(state.ram + KERNEL_OFFSET))
+    if size < ImageHeader.size or header.magic != MAGIC:
+        ERR.put(bytes_address(b"vmm: the kernel is not an arm64 Image\n\0"))
         exit_with(1)
-    if load_u64(PA(header + IMAGE_TEXT_OFFSET)) != 0:
-        put(STDERR, bytes_address(b"vmm: kernels with a text offset are not supported\n\0"))
+    if header.text_offset != 0:
+        ERR.put(bytes_address(b"vmm: kernels with a text offset are not supported\n\0"))
         exit_with(1)
-    occupied = load_u64(PA(header + IMAGE_SIZE))
+    occupied = header.image_size
     if occupied < size:
         occupied = size
     if state.options.initrd != 0:
@@ -318,7 +267,7 @@ def set_register(state: State, register: u64, value: u64) -> None:
     state.register.id = register
     state.register.addr = u64(address_of(state) + State.offset_of("value"))
     done = ioctl(state.vcpu, kvm.SET_ONE_REG, address_of(state.register))
-    check(state, done, bytes_address(b"set a register\0"))
+    check(done, bytes_address(b"set a register\0"))
 
 
 @resident
@@ -354,8 +303,8 @@ def run_guest(state: State) -> u64:
     while True:
         result = ioctl(state.vcpu, kvm.RUN, 0)
         if failed(result) and result != u64(0 - EINTR) and result != u64(0 - EAGAIN):
-            uart.flush(state)
-            die(bytes_address(b"run the vCPU\0"), result, scratch(state))
+            uart.flush()
+            die(bytes_address(b"run the vCPU\0"), result)
         if failed(result):
             if state.options.takes_keys != 0:
                 keys.interrupted(state)
@@ -366,15 +315,15 @@ def run_guest(state: State) -> u64:
         elif run.exit_reason == kvm.EXIT_DEBUG and state.options.steps != 0:
             debug.stopped(state, run)
         elif run.exit_reason == kvm.EXIT_SYSTEM_EVENT:
-            uart.flush(state)
+            uart.flush()
             if run.mmio_address & 0xFFFF_FFFF == kvm.SYSTEM_EVENT_SHUTDOWN:
                 return 0
             return 3
         else:
-            uart.flush(state)
-            put(STDERR, bytes_address(b"vmm: unexpected exit reason \0"))
-            put_number(STDERR, u64(run.exit_reason), scratch(state))
-            put(STDERR, bytes_address(b"\n\0"))
+            uart.flush()
+            ERR.put(bytes_address(b"vmm: unexpected exit reason \0"))
+            ERR.put_decimal(u64(run.exit_reason))
+            ERR.put(bytes_address(b"\n\0"))
             return 1
     return 1
 

@@ -7,7 +7,8 @@ descriptors with names, then the values.
 from vel2.guests.vmm import kvm
 from vel2.guests.vmm.state import State
 from vel2.lang import address_of, bytes_address, resident, u64
-from vel2.runtime.linux import PREAD64, equal, failed, ioctl, syscall
+from vel2.runtime.linux import PREAD64, failed, ioctl, syscall
+from vel2.runtime.text import equal
 
 VALUE = State.offset_of("value")
 NAME = kvm.StatsDescriptor.offset_of("name")

@@ -3,8 +3,10 @@
 from vel2.guests.vmm import keys
 from vel2.guests.vmm.kvm import IRQ_LINE, IRQ_TYPE_SPI
 from vel2.guests.vmm.state import State
-from vel2.lang import PA, address_of, load_u8, resident, u8, u32, u64
-from vel2.runtime.linux import STDOUT, WRITE, ioctl, syscall
+from vel2.lang import address_of, resident, u8, u32, u64
+from vel2.runtime.console import NEWLINE
+from vel2.runtime.linux import STDOUT, ioctl
+from vel2.runtime.streams import stream
 
 THR = 0
 IER = 1
@@ -25,45 +27,25 @@ FCR_ENABLE = 0x01
 LSR_IDLE = 0x60
 LSR_DR = 0x01
 MSR_CONNECTED = 0xB0
-LINE_BYTES = 256
-NEWLINE = 10
 CARRIAGE_RETURN = 13
-
-
-@resident
-def flush(state: State) -> None:
-    """Write what is collected of the current line, with the label at the start of a line."""
-    if state.line_used != 0:
-        syscall(WRITE, STDOUT, u64(address_of(state) + LINE_OFFSET), state.line_used, 0, 0, 0)
-        state.line_used = 0
-
-
-@resident
-def collect(state: State, byte: u64) -> None:
-    """Add one byte to the current line."""
-    if state.line_used == LINE_BYTES:
-        flush(state)
-    state.line[state.line_used] = u8(byte)
-    state.line_used = u64(state.line_used + 1)
+GUEST_LINE = "guest_line"
+GUEST, flush = stream(STDOUT, GUEST_LINE)
+"""What the guest prints: lines of their own, which the VMM's own messages do not cut."""
 
 
 @resident
 def send(state: State, byte: u64) -> None:
     """Send one byte of the guest."""
     if state.options.takes_keys != 0:
-        collect(state, byte)
-        flush(state)
+        GUEST.put_byte(byte)
+        flush()
         return
     if state.at_line_start != 0 and byte != CARRIAGE_RETURN:
-        label = state.options.label
-        while load_u8(PA(label)) != 0:
-            collect(state, load_u8(PA(label)))
-            label = u64(label + 1)
+        GUEST.put(state.options.label)
         state.at_line_start = 0
-    collect(state, byte)
+    GUEST.put_byte(byte)
     if byte == NEWLINE:
         state.at_line_start = 1
-        flush(state)
 
 
 @resident
@@ -130,6 +112,3 @@ def update_interrupt(state: State) -> None:
         state.irq.irq = u32(IRQ_TYPE_SPI | state.uart_intid)
         state.irq.level = u32(level)
         ioctl(state.vm, IRQ_LINE, address_of(state.irq))
-
-
-LINE_OFFSET = State.offset_of("line")

@@ -1,0 +1,161 @@
+"""A program on bare metal: where it lies, how it starts, its vectors, and how it is built.
+
+The image begins with an arm64 Image header and the parameters that the host patches in. Firmware,
+or whoever plays its part, starts it as booting.rst has it: at the highest Exception level the
+program is for, MMU and caches off, nothing known of the rest of RAM. The start masks everything,
+lets the program set its own controls, takes vectors and a stack, clears the program's state, and
+calls its main function with the addresses of state and parameters. When that returns, the machine
+is powered off.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vel2.arch import sysregs as sr
+from vel2.lang import SP, XZR, Assembler, Image, Struct, build_object, link_image
+from vel2.runtime.header import image_header
+from vel2.runtime.psci import Conduit, call_stub, power_off
+
+__all__ = (
+    "VECTORS",
+    "VECTOR_BYTES",
+    "Bare",
+    "Memory",
+    "build_bare",
+    "reporting_vectors",
+    "vector_table",
+)
+
+VECTORS = 16
+VECTOR_BYTES = 0x80
+TABLE_ALIGNMENT = 0x800
+VBAR = {1: sr.VBAR_EL1, 2: sr.VBAR_EL2}
+CONDUIT = {1: Conduit.HVC, 2: Conduit.SMC}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What of RAM is the program's own.
+
+    :ivar base: where the image is linked, and must be loaded.
+    :ivar state: the address of the program's state; the image may not reach it.
+    :ivar stack_top: the stack grows down from here.
+    :ivar end: no loader may put anything before this address.
+    """
+
+    base: int
+    state: int
+    stack_top: int
+    end: int
+
+
+def no_controls(a: Assembler) -> None:
+    """Emit nothing: the program starts with the controls it was given."""
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A bare-metal program.
+
+    :ivar name: what a complaint calls it.
+    :ivar el: the Exception level it runs at, 1 or 2.
+    :ivar main: the resident function to start with.
+    :ivar state: the layout of its variables, all zero at the start.
+    :ivar vectors: the label of its vectors, in one of its pieces.
+    :ivar parameters: the layout of what the host patches in at the label `parameters`, if anything.
+    :ivar calls: other resident functions that its pieces call.
+    :ivar controls: emits the writes of control registers that come first; x1 is the address of the
+        parameters.
+    """
+
+    name: str
+    el: int
+    memory: Memory
+    main: Callable[..., None]
+    state: type[Struct]
+    vectors: str
+    parameters: type[Struct] | None = None
+    calls: tuple[Callable[..., Any], ...] = ()
+    controls: Callable[[Assembler], None] = no_controls
+
+
+def start(program: Bare) -> Assembler:
+    """Give the beginning of the image: header, parameters, start, end, and calls of firmware."""
+    a = Assembler("start")
+    memory, conduit = program.memory, CONDUIT[program.el]
+    image_header(a, "start", memory.end - memory.base)
+    a.label("parameters")
+    a.space(program.parameters.size if program.parameters else 0)
+    a.align(16)
+    a.label("start")
+    a.msr_immediate("daifset", 0xF)
+    a.msr_immediate("spsel", 1)
+    a.adr_symbol(1, "parameters")
+    program.controls(a)
+    a.adr_symbol(0, program.vectors)
+    a.msr(VBAR[program.el], 0)
+    a.isb()
+    a.mov_imm(0, memory.stack_top)
+    a.mov(SP, 0)
+    a.mov_imm(0, memory.state)
+    a.mov_imm(1, memory.state + program.state.size)
+    a.label(".clear")
+    a.str(XZR, 0, 0)
+    a.add(0, 0, 8)
+    a.cmp(0, rm=1)
+    a.b_cond("lo", ".clear")
+    a.mov_imm(0, memory.state)
+    a.adr_symbol(1, "parameters")
+    a.bl(program.main.__name__)
+    power_off(a, conduit)
+    call_stub(a, conduit)
+    return a
+
+
+def vector_table(a: Assembler, label: str, slot: Callable[[int], None]) -> None:
+    """Emit a table of vectors; `slot` emits the code of one, by its number."""
+    a.align(TABLE_ALIGNMENT)
+    a.label(label)
+    for number in range(VECTORS):
+        a.org_from(label, VECTOR_BYTES * number)
+        slot(number)
+    a.org_from(label, VECTOR_BYTES * VECTORS)
+
+
+def reporting_vectors(
+    a: Assembler, label: str, stack_top: int, handlers: Mapping[int, str] | None = None
+) -> None:
+    """Emit vectors of which those without a handler end the program.
+
+    They call `unexpected_exception` with the number of the vector, on a new stack.
+
+    :param handlers: labels, by the number of the vector.
+    """
+    taken = handlers or {}
+
+    def slot(number: int) -> None:
+        if number in taken:
+            a.b(taken[number])
+        else:
+            a.movz(0, number)
+            a.b(".unexpected")
+
+    vector_table(a, label, slot)
+    a.label(".unexpected")
+    a.mov_imm(1, stack_top)
+    a.mov(SP, 1)
+    a.bl("unexpected_exception")
+    a.b("power_off")
+
+
+def build_bare(program: Bare, *pieces: Assembler) -> Image:
+    """Compile and link a program; its own assembly follows the start, in the order given.
+
+    :raises ValueError: when the image would reach the program's state.
+    """
+    code = build_object((program.main, *program.calls))
+    image = link_image(program.memory.base, [start(program), *pieces], code)
+    if image.end > program.memory.state:
+        raise ValueError(f"{program.name} has {len(image.data)} bytes, too many")
+    return image

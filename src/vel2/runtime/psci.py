@@ -1,0 +1,49 @@
+"""PSCI as a caller sees it: the functions that our programs call, and the conduit to firmware.
+
+Function identifiers are those of Arm's DEN0022; the calling convention is SMCCC's (DEN0028).
+"""
+
+from enum import Enum
+
+from vel2.lang import Assembler, extern, u64
+
+__all__ = ("PSCI_VERSION", "SYSTEM_OFF", "Conduit", "call_stub", "firmware_call", "power_off")
+
+PSCI_VERSION = 0x8400_0000
+SYSTEM_OFF = 0x8400_0008
+
+
+class Conduit(Enum):
+    """The instruction that reaches firmware, from where the program runs."""
+
+    HVC = "hvc"
+    """At EL1 under a hypervisor."""
+    SMC = "smc"
+    """At EL2."""
+
+    def emit(self, a: Assembler) -> None:
+        """Emit the instruction."""
+        (a.hvc if self is Conduit.HVC else a.smc)(0)
+
+
+@extern("firmware_call")
+def firmware_call(function: u64) -> u64:
+    """Make an SMCCC call without arguments."""
+    raise NotImplementedError("a call needs firmware, or a hypervisor")
+
+
+def call_stub(a: Assembler, conduit: Conduit) -> None:
+    """Emit `firmware_call`."""
+    a.label("firmware_call")
+    conduit.emit(a)
+    a.ret()
+
+
+def power_off(a: Assembler, conduit: Conduit) -> None:
+    """Emit `power_off`, which ends the machine and does not return."""
+    a.label("power_off")
+    a.mov_imm(0, SYSTEM_OFF)
+    conduit.emit(a)
+    a.label(".halt")
+    a.wfi()
+    a.b(".halt")

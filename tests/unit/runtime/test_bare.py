@@ -1,0 +1,89 @@
+"""Bare-metal programs: header, start, consoles, vectors, and the end of the machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import unicorn
+from unicorn import arm64_const as arm64
+
+from tests.limits import LIMIT_S
+from tests.unit.runtime.programs import (
+    AT_EL1,
+    AT_EL2,
+    LINES,
+    MEMORY,
+    UART_BASE,
+    Parameters,
+    vectors,
+)
+from vel2.lang import Assembler
+from vel2.machine.loader import load_kernel
+from vel2.machine.qemu import Machine, MachineConfig
+from vel2.runtime.bare import VECTOR_BYTES, build_bare, vector_table
+from vel2.runtime.psci import SYSTEM_OFF
+
+RAM_BYTES = 0x8_0000
+
+
+def test_the_loader_reads_the_header() -> None:
+    """Show that the loader, which has its own description of the header, finds what was said."""
+    image = build_bare(AT_EL2, vectors("vectors"))
+    kernel = load_kernel(image.data)
+    assert (kernel.kind, kernel.text_offset, kernel.entry_offset) == ("Image", 0, 0)
+    assert kernel.image_size == MEMORY.end - MEMORY.base
+    assert kernel.page_size == "4 KiB"
+
+
+@pytest.mark.qemu
+def test_a_program_at_el2(tmp_path: Path) -> None:
+    image = build_bare(AT_EL2, vectors("vectors"))
+    data = bytearray(image.data)
+    Parameters(data, image.symbols["parameters"] - image.base).greeting = 0x6869
+    kernel = tmp_path / "Image"
+    kernel.write_bytes(data)
+    with Machine(MachineConfig(memory_bytes=128 << 20, kernel=kernel)) as machine:
+        ended = machine.wait(LIMIT_S)
+        lines = machine.console.text.splitlines()
+    assert ended.clean, ended
+    # A synchronous exception at EL2 with SP_EL2 is vector 4.
+    assert lines == [*LINES, f"greeting 0x6869 dirty 0x0 at {MEMORY.state:#x}", "vector 4"]
+
+
+def test_a_program_at_el1() -> None:
+    """Run one in an emulator: it clears its state, prints, and calls firmware by HVC."""
+    image = build_bare(AT_EL1, vectors("vectors"))
+    uc = unicorn.Uc(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)
+    uc.mem_map(MEMORY.base, RAM_BYTES)
+    uc.mem_write(MEMORY.base, b"\xa5" * RAM_BYTES)
+    uc.mem_write(MEMORY.base, image.data)
+    sent = bytearray()
+    uc.mmio_map(UART_BASE, 0x1000, None, None, lambda *args: sent.append(args[3]), None)
+    calls: list[int] = []
+
+    def firmware(uc: unicorn.Uc, number: int, _: object) -> None:
+        calls.append(uc.reg_read(arm64.UC_ARM64_REG_X0))
+        uc.emu_stop()
+
+    uc.hook_add(unicorn.UC_HOOK_INTR, firmware)
+    uc.emu_start(MEMORY.base, 0)
+    assert sent.decode().splitlines() == [*LINES]
+    assert calls == [SYSTEM_OFF]
+
+
+def test_a_program_that_is_too_large() -> None:
+    memory = replace(MEMORY, state=MEMORY.base + 0x100)
+    with pytest.raises(ValueError, match=r"the program has \d+ bytes, too many"):
+        build_bare(replace(AT_EL2, memory=memory), vectors("vectors"))
+
+
+def test_a_vector_table_is_where_hardware_looks() -> None:
+    a = Assembler("table")
+    a.nop()
+    vector_table(a, "table", lambda number: a.movz(0, number))
+    assert a.alignment == a.labels["table"] == 0x800
+    for number in range(16):
+        place = 0x800 + VECTOR_BYTES * number
+        assert int.from_bytes(a.data[place : place + 4], "little") == 0xD280_0000 | number << 5
