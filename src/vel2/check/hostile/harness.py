@@ -35,14 +35,12 @@ from vel2.check.hostile.layout import (
     Control,
 )
 from vel2.lang import XZR, Assembler, Image, link_image
+from vel2.runtime.bare import VECTOR_BYTES, VECTORS, vector_table
+from vel2.runtime.header import image_header
+from vel2.runtime.psci import Conduit, power_off
 
 __all__ = ("build_harness",)
 
-VECTORS = 16
-VECTOR_BYTES = 0x80
-ARM64_MAGIC = b"ARM\x64"
-LITTLE_ENDIAN_4K_ANYWHERE = 0b1010
-PSCI_SYSTEM_OFF = 0x8400_0008
 ALARM_TICKS = {Level.NV2: 3_000_000, Level.NV: 8_000_000}
 """What a burst may take, in nanoseconds; a burst that comes to its end takes a tenth of it."""
 TIMER_PPI = 26
@@ -78,7 +76,7 @@ PAIRS = range(0, 30, 2)
 def build_harness(kind: Kind, level: Level) -> Image:
     """Assemble the harness for a kind of virtual EL2 and a level of hardware."""
     a = Assembler("harness")
-    _header(a)
+    image_header(a, "harness_entry", MEMORY_END - IMAGE_BASE)
     _entry(a, kind)
     _vectors(a)
     _take(a, kind)
@@ -90,16 +88,6 @@ def build_harness(kind: Kind, level: Level) -> Image:
 
 def _field(name: str) -> int:
     return Control.offset_of(name)
-
-
-def _header(a: Assembler) -> None:
-    """Emit the arm64 Image header (booting.rst)."""
-    a.b("harness_entry")
-    a.word(0)
-    for value in (0, MEMORY_END - IMAGE_BASE, LITTLE_ENDIAN_4K_ANYWHERE, 0, 0, 0):
-        a.quad(value)
-    a.bytes(ARM64_MAGIC)
-    a.word(0)
 
 
 def _entry(a: Assembler, kind: Kind) -> None:
@@ -123,15 +111,14 @@ def _entry(a: Assembler, kind: Kind) -> None:
 
 def _vectors(a: Assembler) -> None:
     """Emit EL2's vectors and the saving of everything; x27 becomes the `Control`."""
-    a.align(0x800)
-    a.label("harness_vectors")
-    for number in range(VECTORS):
-        a.org_from("harness_vectors", VECTOR_BYTES * number)
+
+    def slot(number: int) -> None:
         a.msr(sr.TPIDR_EL0, 0)
         a.msr(sr.TPIDRRO_EL0, 1)
         a.movz(0, number)
         a.b(".save")
-    a.org_from("harness_vectors", VECTOR_BYTES * VECTORS)
+
+    vector_table(a, "harness_vectors", slot)
     a.label(".save")
     a.mov_imm(1, SCTLR_OFF)
     a.msr(sr.SCTLR_EL2, 1)
@@ -242,8 +229,7 @@ def _next_burst(a: Assembler, kind: Kind, ticks: int) -> None:
     a.b_cond("lo", ".more")
     a.movz(0, 1)
     a.str(0, 27, _field("done"))
-    a.mov_imm(0, PSCI_SYSTEM_OFF)
-    a.smc(0)
+    power_off(a, Conduit.SMC)
     a.label(".more")
     _burst_address(a)
     a.ldr(0, 26, Burst.offset_of("count"))
@@ -361,10 +347,6 @@ def _restore_gic(a: Assembler) -> None:
 def _el1(a: Assembler) -> None:
     """Emit L2's EL1: vectors that tell EL2, and the ERET that enters a burst."""
     a.align(PAGE_BYTES)
-    a.label("harness_el1_vectors")
-    for number in range(VECTORS):
-        a.org_from("harness_el1_vectors", VECTOR_BYTES * number)
-        a.hvc(number)
-    a.org_from("harness_el1_vectors", VECTOR_BYTES * VECTORS)
+    vector_table(a, "harness_el1_vectors", a.hvc)
     a.label("harness_el1_eret")
     a.eret()

@@ -1,4 +1,4 @@
-"""The assembly of every payload: Image header, entry, vectors, probes, and the code of L2.
+"""The assembly of every payload: EL2's controls and vectors, probes, and the code of L2.
 
 Exceptions never resume. `probe` and `run_guest` note where their caller is; the next exception to
 EL2, from whatever level, saves everything into the `State` and returns from them with the vector's
@@ -15,23 +15,14 @@ from vel2.check.payloads.debug import code as debug_code
 from vel2.check.payloads.exceptions import code as exceptions_code
 from vel2.check.payloads.features import code as features_code
 from vel2.check.payloads.interrupts import code as interrupts_code
-from vel2.check.payloads.layout import (
-    IMAGE_BASE,
-    MEMORY_END,
-    PARAMETERS_MAGIC,
-    STACK_TOP,
-    STATE,
-    Parameters,
-    State,
-)
+from vel2.check.payloads.layout import STATE, Parameters, State
 from vel2.check.payloads.pmu import code as pmu_code
 from vel2.check.payloads.pointers import code as pointers_code
 from vel2.check.payloads.registers import code as registers_code
 from vel2.check.payloads.survival import ahead_code as survival_ahead_code
 from vel2.lang import SP, XZR, Assembler
+from vel2.runtime.bare import vector_table
 
-VECTORS = 16
-VECTOR_BYTES = 0x80
 OTHER_VECTORS = 0x20
 """Added to the number of a vector of the second table, `other_vectors`."""
 NO_EXCEPTION = 0x100
@@ -43,8 +34,6 @@ HVC_DONE = 1
 HVC_EL1_VECTOR = 0x80
 """Added to the number of the EL1 vector that L2 took."""
 
-ARM64_MAGIC = b"ARM\x64"
-LITTLE_ENDIAN_4K_ANYWHERE = 0b1010
 CALLEE_SAVED = ((29, 30), (27, 28), (25, 26), (23, 24), (21, 22), (19, 20))
 ALL_BUT_LAST = range(0, 30, 2)
 PROBED_INSTRUCTIONS = (
@@ -109,26 +98,12 @@ def _offset(name: str) -> int:
     return State.offset_of(name)
 
 
-def header(a: Assembler) -> None:
-    """Emit the arm64 Image header (booting.rst), then the parameters."""
-    a.b("payload_entry")
-    a.word(0)
-    for value in (0, MEMORY_END - IMAGE_BASE, LITTLE_ENDIAN_4K_ANYWHERE, 0, 0, 0):
-        a.quad(value)
-    a.bytes(ARM64_MAGIC)
-    a.word(0)
-    a.label("parameters")
-    a.quad(PARAMETERS_MAGIC)
-    a.space(Parameters.size - 8)
+SCTLR_OFF = sr.SCTLR_EL1.compose(EOS=1, EIS=1, SPAN=1, nTLSMD=1, LSMAOE=1)
+"""MMU and caches off; what is RES1 without the features that define it."""
 
 
-def entry(a: Assembler, main: str) -> None:
-    """Emit the start: EL2, MMU off, a stack, vectors, then `main(state, parameters)`."""
-    a.align(16)
-    a.label("payload_entry")
-    a.msr_immediate("daifset", 0xF)
-    a.msr_immediate("spsel", 1)
-    a.adr_symbol(1, "parameters")
+def el2_controls(a: Assembler) -> None:
+    """Emit the first writes of EL2's controls; x1 is the address of the parameters."""
     a.ldr(0, 1, Parameters.offset_of("hcr"))
     a.msr(sr.HCR_EL2, 0)
     a.isb()
@@ -136,46 +111,19 @@ def entry(a: Assembler, main: str) -> None:
     a.msr(sr.SCTLR_EL2, 0)
     a.ldr(0, 1, Parameters.offset_of("cptr"))
     a.msr(sr.CPTR_EL2, 0)
-    a.adr_symbol(0, "el2_vectors")
-    a.msr(sr.VBAR_EL2, 0)
-    a.isb()
-    a.mov_imm(0, STACK_TOP)
-    a.mov(SP, 0)
-    a.mov_imm(0, STATE)
-    a.mov_imm(1, STATE + State.size)
-    a.label(".clear")
-    a.str(XZR, 0, 0)
-    a.add(0, 0, 8)
-    a.cmp(0, rm=1)
-    a.b_cond("ne", ".clear")
-    a.mov_imm(0, STATE)
-    a.adr_symbol(1, "parameters")
-    a.bl(main)
-    a.label("power_off")
-    a.mov_imm(0, PSCI_SYSTEM_OFF)
-    a.smc(0)
-    a.label(".halt")
-    a.wfi()
-    a.b(".halt")
-
-
-PSCI_SYSTEM_OFF = 0x8400_0008
-SCTLR_OFF = sr.SCTLR_EL1.compose(EOS=1, EIS=1, SPAN=1, nTLSMD=1, LSMAOE=1)
-"""MMU and caches off; what is RES1 without the features that define it."""
 
 
 def el2_vectors(a: Assembler) -> None:
     """Emit the vectors of EL2: save everything, and return from `probe` or `run_guest`."""
-    a.align(0x800)
     for table, first in (("el2_vectors", 0), ("other_vectors", OTHER_VECTORS)):
-        a.label(table)
-        for number in range(VECTORS):
-            a.org_from(table, VECTOR_BYTES * number)
+
+        def slot(number: int, table: str = table, first: int = first) -> None:
             a.label(f"{table}_{number}")
             a.stp(0, 1, SP, -16, pre=True)
             a.movz(0, first + number)
             a.b(".save")
-        a.org_from(table, VECTOR_BYTES * VECTORS)
+
+        vector_table(a, table, slot)
     a.label(".save")
     a.mov_imm(1, STATE)
     for n in ALL_BUT_LAST[1:]:
@@ -312,12 +260,7 @@ def _registers_of_devices(a: Assembler) -> None:
 
 def guest(a: Assembler) -> None:
     """Emit L2: three accesses (x0 is the address, x1 the value) and the vectors of its EL1."""
-    a.align(0x800)
-    a.label("el1_vectors")
-    for number in range(VECTORS):
-        a.org_from("el1_vectors", VECTOR_BYTES * number)
-        a.hvc(HVC_EL1_VECTOR + number)
-    a.org_from("el1_vectors", VECTOR_BYTES * VECTORS)
+    vector_table(a, "el1_vectors", lambda number: a.hvc(HVC_EL1_VECTOR + number))
     a.label("guest_read")
     a.ldr(1, 0)
     a.hvc(HVC_DONE)
@@ -334,11 +277,9 @@ def guest(a: Assembler) -> None:
         a.hvc(HVC_DONE)
 
 
-def assemble(main: str) -> Assembler:
-    """Give the assembly for a payload whose subset part begins at `main`."""
+def assemble() -> Assembler:
+    """Give all of it."""
     a = Assembler("payload")
-    header(a)
-    entry(a, main)
     el2_vectors(a)
     probes(a)
     guest(a)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
 from vel2.arch.nesting import Kind
-from vel2.check.payloads.assembly import assemble
+from vel2.check.payloads.assembly import assemble, el2_controls
 from vel2.check.payloads.classes import code as classes_code
 from vel2.check.payloads.classes.main import classes_main
 from vel2.check.payloads.debug.main import debug_main
@@ -18,12 +18,12 @@ from vel2.check.payloads.features.main import features_main
 from vel2.check.payloads.interrupts.main import interrupts_main
 from vel2.check.payloads.isolation.main import isolation_main
 from vel2.check.payloads.layout import (
-    IMAGE_BASE,
     MAX_TARGETS,
+    MEMORY,
     MEMORY_BYTES,
     RAM_BASE,
-    STATE,
     Parameters,
+    State,
 )
 from vel2.check.payloads.pmu.main import pmu_main
 from vel2.check.payloads.pointers.main import pointers_main
@@ -36,7 +36,8 @@ from vel2.check.payloads.survival.main import survival_main
 from vel2.check.payloads.traps import code as traps_code
 from vel2.check.payloads.traps.main import traps_main
 from vel2.errors import UserError
-from vel2.lang import Image, build_object, link_image
+from vel2.lang import Image
+from vel2.runtime.bare import Bare, build_bare
 
 __all__ = ("PAYLOADS", "build_payload")
 
@@ -56,7 +57,7 @@ PAYLOADS: dict[str, Callable[..., Any]] = {
     "survival": survival_main,
     "traps": traps_main,
 }
-"""Every payload by name: what its assembly calls with (state, parameters)."""
+"""Every payload by name: what it starts with."""
 
 
 OWN_CODE = {
@@ -112,15 +113,21 @@ def without_el12(image: Image) -> bytes:
 
 @cache
 def _image(name: str) -> Image:
-    main = PAYLOADS[name]
-    code = build_object((main, unexpected_exception))
-    assembly = assemble(main.__name__)
+    program = Bare(
+        f"the payload {name}",
+        2,
+        MEMORY,
+        PAYLOADS[name],
+        State,
+        "el2_vectors",
+        Parameters,
+        calls=(unexpected_exception,),
+        controls=el2_controls,
+    )
+    assembly = assemble()
     if name in OWN_CODE:
         OWN_CODE[name](assembly)
-    image = link_image(IMAGE_BASE, [assembly], code)
-    if image.end > STATE:
-        raise ValueError(f"the payload {name} has {len(image.data)} bytes, too many")
-    return image
+    return build_bare(program, assembly)
 
 
 def build_payload(

@@ -6,6 +6,7 @@ device tree there. A payload clears what it uses: nothing is assumed about the c
 """
 
 from vel2.lang import Struct, array, scalar, u64
+from vel2.runtime.bare import Memory
 
 IMAGE_BASE = 0x4020_0000
 STATE = 0x4100_0000
@@ -20,13 +21,12 @@ MEMORY_BYTES = 128 << 20
 """L1's RAM in a payload's run: what lies above is L0's at virtual EL2, and a hole at real EL2."""
 
 MAX_TARGETS = 16
-PARAMETERS_MAGIC = 0x7665_6C32_7061_7279
+MEMORY = Memory(IMAGE_BASE, STATE, STACK_TOP, MEMORY_END)
 
 
 class Parameters(Struct):
     """What the host patches into the image."""
 
-    magic = scalar(u64)
     hcr = scalar(u64)
     """HCR_EL2 to begin with: its E2H stays as it is (`runtime.set_hcr`)."""
     cptr = scalar(u64)

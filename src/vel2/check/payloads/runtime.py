@@ -23,26 +23,21 @@ from vel2.lang import (
     extern,
     inline,
     isb,
-    load_u8,
-    load_u32,
     load_u64,
     mrs,
     msr,
     resident,
-    store_u8,
     store_u64,
     symbol_address,
     sysop,
-    u8,
     u64,
 )
+from vel2.runtime.console import NEWLINE, SPACE
+from vel2.runtime.uart import pl011
 
-UART_DR = 0x0900_0000
-UART_FR = 0x0900_0018
-UART_TXFF = 1 << 5
-NEWLINE = 10
-ZERO_DIGIT = 48
-LETTER_A_LESS_10 = 87
+UART_BASE = 0x0900_0000
+put_byte, put, put_hex, _ = pl011(UART_BASE)
+EQUALS = ord("=")
 NO_SUBJECT = (1 << 64) - 1
 
 LAST_LEVEL = 3
@@ -101,49 +96,11 @@ def run_guest() -> u64:
 
 
 @resident
-def put_byte(byte: u64) -> None:
-    """Write one byte to the UART."""
-    while load_u32(PA(UART_FR)) & UART_TXFF:
-        pass
-    store_u8(PA(UART_DR), u8(byte))
-
-
-@resident
-def put(text: u64) -> None:
-    """Write a NUL-terminated string."""
-    here = text
-    while True:
-        byte = load_u8(PA(here))
-        if byte == 0:
-            return
-        put_byte(byte)
-        here = u64(here + 1)
-
-
-@resident
-def put_hex(value: u64) -> None:
-    """Write a number as 0x..., without leading zeros."""
-    put(bytes_address(b"0x\0"))
-    shift = u64(60)
-    while shift > 0 and value >> shift == 0:
-        shift = u64(shift - 4)
-    while True:
-        digit = value >> shift & 15
-        if digit < 10:
-            put_byte(u64(ZERO_DIGIT + digit))
-        else:
-            put_byte(u64(LETTER_A_LESS_10 + digit))
-        if shift == 0:
-            return
-        shift = u64(shift - 4)
-
-
-@resident
 def put_field(name: u64, value: u64) -> None:
     """Write ` name=0x...`."""
-    put_byte(32)
+    put_byte(SPACE)
     put(name)
-    put_byte(61)
+    put_byte(EQUALS)
     put_hex(value)
 
 
@@ -174,10 +131,10 @@ def end(state: State) -> None:
     put(bytes_address(b"ok \0"))
     put(state.name)
     if state.subject != NO_SUBJECT:
-        put_byte(32)
+        put_byte(SPACE)
         put_hex(state.subject)
     if state.wrong != 0:
-        put_byte(32)
+        put_byte(SPACE)
         put(state.wrong)
         put_field(bytes_address(b"got\0"), state.got)
         put_field(bytes_address(b"want\0"), state.want)
@@ -375,7 +332,7 @@ def saw(state: State, name: u64, subject: u64) -> None:
     put(bytes_address(b"saw \0"))
     put(name)
     if subject != NO_SUBJECT:
-        put_byte(32)
+        put_byte(SPACE)
         put_hex(subject)
     put_field(bytes_address(b"vector\0"), state.vector)
     ec = ESR_ELx.EC.get(state.esr)

@@ -32,7 +32,7 @@ from vel2.check.payloads.runtime import (
     SCTLR_ON,
     TABLE,
     TCR_39,
-    UART_DR,
+    UART_BASE,
     UPPER_BASE,
     begin,
     end,
@@ -121,7 +121,7 @@ def host_stage1(state: State, parameters: Parameters) -> u64:
     while address < parameters.ram_end:
         map_to(state, root, address, 2, address, S1_NORMAL)
         address = u64(address + BLOCK_2M)
-    map_to(state, root, UART_DR, 3, UART_DR, S1_DEVICE)
+    map_to(state, root, UART_BASE, 3, UART_BASE, S1_DEVICE)
     msr(sr.MAIR_EL2, MAIR)
     if has_e2h():
         msr(sr.TCR_EL2_E2H, TCR_39 | sr.TCR_EL1.IPS.put(physical_size()))

@@ -14,7 +14,6 @@ from vel2.check.payloads.interrupts.main import IRQ_CURRENT_SPX, IRQ_LOWER
 from vel2.check.payloads.layout import Parameters, State
 from vel2.check.payloads.pmu.code import REGISTERS, label
 from vel2.check.payloads.runtime import (
-    NEWLINE,
     NO_SUBJECT,
     begin,
     end,
@@ -36,6 +35,7 @@ from vel2.check.payloads.runtime import (
     use_stage2,
 )
 from vel2.lang import bytes_address, inline, isb, mrs, msr, resident, symbol_address, u64
+from vel2.runtime.console import NEWLINE, SPACE
 
 VMID = 9
 PPI_PMU = 23
@@ -57,7 +57,7 @@ def say(name: u64, subject: u64, field: u64, value: u64) -> None:
     put(bytes_address(b"saw \0"))
     put(name)
     if subject != NO_SUBJECT:
-        put_byte(32)
+        put_byte(SPACE)
         put_hex(subject)
     put_field(field, value)
     put_byte(NEWLINE)

@@ -26,7 +26,7 @@ from vel2.check.payloads.runtime import (
     S1_NORMAL,
     SCTLR_ON,
     TCR_39,
-    UART_DR,
+    UART_BASE,
     begin,
     end,
     entry_of,
@@ -124,7 +124,7 @@ def make_tables(state: State, parameters: Parameters) -> u64:
         map_to(state, root, address, 2, address, S1_NORMAL)
         address = u64(address + BLOCK_2M)
     map_to(state, root, IMAGE_BASE, 2, IMAGE_BASE, S1_NORMAL | READ_ONLY)
-    map_to(state, root, UART_DR, 3, UART_DR, S1_DEVICE)
+    map_to(state, root, UART_BASE, 3, UART_BASE, S1_DEVICE)
     map_to(state, root, GUARDED_PAGE, 3, ARENA + 0x1000, S1_NORMAL | READ_ONLY | GP)
     map_to(state, root, WRITABLE_PAGE, 3, ARENA + 0x2000, S1_NORMAL)
     map_to(state, root, READ_ONLY_TABLE, 3, ARENA + 0x4000, S1_NORMAL)

@@ -11,7 +11,6 @@ from vel2.check.payloads.exceptions.traps import no_traps
 from vel2.check.payloads.layout import Parameters, State
 from vel2.check.payloads.registers import code, effects, timers
 from vel2.check.payloads.runtime import (
-    NEWLINE,
     NO_SUBJECT,
     begin,
     end,
@@ -30,6 +29,7 @@ from vel2.check.payloads.runtime import (
     use_stage2,
 )
 from vel2.lang import bytes_address, inline, mrs, resident, symbol_address, u64
+from vel2.runtime.console import NEWLINE
 
 VMID = 5
 ONES = (1 << 64) - 1

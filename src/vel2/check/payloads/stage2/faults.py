@@ -15,7 +15,6 @@ from vel2.check.payloads.runtime import (
     HCR_GUEST,
     INPUT_BITS,
     MAIR,
-    NEWLINE,
     NO_SUBJECT,
     S1_NORMAL,
     S2_NORMAL,
@@ -55,6 +54,7 @@ from vel2.lang import (
     symbol_address,
     u64,
 )
+from vel2.runtime.console import NEWLINE, SPACE
 
 IPA = ALIAS + (ARENA - RAM_BASE) + 0x678
 """Where leaves and tables are made and broken: leaves of every size lead to the arena."""
@@ -93,7 +93,7 @@ def saw_par(state: State, name: u64, subject: u64) -> None:
         return
     put(bytes_address(b"saw \0"))
     put(name)
-    put_byte(32)
+    put_byte(SPACE)
     put_hex(subject)
     put_field(bytes_address(b"par\0"), mrs(sr.PAR_EL1))
     put_byte(NEWLINE)

@@ -13,7 +13,7 @@ from vel2.check.payloads.runtime import (
     S2_NORMAL,
     SCTLR_ON,
     TABLE,
-    UART_DR,
+    UART_BASE,
     begin,
     end,
     enter_guest,
@@ -284,4 +284,4 @@ def tables_in_a_device(state: State) -> None:
     invalidate_all()
 
 
-UART_PAGE = UART_DR & ~(PAGE_BYTES - 1)
+UART_PAGE = UART_BASE & ~(PAGE_BYTES - 1)

@@ -13,9 +13,10 @@ from enum import IntEnum
 
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ESR_ELx
-from vel2.check.payloads.assembly import LOWER_AARCH64_SYNC, VECTOR_BYTES, VECTORS
+from vel2.check.payloads.assembly import LOWER_AARCH64_SYNC
 from vel2.check.payloads.traps.table import ACCESSES, EL0_ACCESSES
 from vel2.lang import Assembler
+from vel2.runtime.bare import vector_table
 
 STUB_BYTES = 16
 NOTHING_HERE = 0x3F00_0000
@@ -67,10 +68,7 @@ def _loop(a: Assembler, label: str, *, by_svc: bool) -> None:
 
 
 def _el1_vectors(a: Assembler) -> None:
-    a.align(0x800)
-    a.label("traps_el1_vectors")
-    for number in range(VECTORS):
-        a.org_from("traps_el1_vectors", VECTOR_BYTES * number)
+    def slot(number: int) -> None:
         a.mov_imm(R.DOING, Doing.HANDLER)
         a.mrs(R.SCRATCH, sr.ESR_EL1)
         a.mov_imm(R.OUTCOME, TAKEN_BY_EL1 | number << VECTOR_LSB)
@@ -80,14 +78,12 @@ def _el1_vectors(a: Assembler) -> None:
         else:
             a.msr(sr.ELR_EL1, 30)
             a.eret()
-    a.org_from("traps_el1_vectors", VECTOR_BYTES * VECTORS)
+
+    vector_table(a, "traps_el1_vectors", slot)
 
 
 def _el2_vectors(a: Assembler) -> None:
-    a.align(0x800)
-    a.label("traps_el2_vectors")
-    for number in range(VECTORS):
-        a.org_from("traps_el2_vectors", VECTOR_BYTES * number)
+    def slot(number: int) -> None:
         if number == LOWER_AARCH64_SYNC:
             a.cbnz(R.DOING, "traps_not_an_access")
             a.mrs(R.OUTCOME, sr.ESR_EL2)
@@ -97,7 +93,8 @@ def _el2_vectors(a: Assembler) -> None:
             a.eret()
         else:
             a.b(f"el2_vectors_{number}")
-    a.org_from("traps_el2_vectors", VECTOR_BYTES * VECTORS)
+
+    vector_table(a, "traps_el2_vectors", slot)
     a.label("traps_not_an_access")
     a.sub(R.SCRATCH, R.DOING, Doing.FINISH)
     a.cbz(R.SCRATCH, f"el2_vectors_{LOWER_AARCH64_SYNC}")

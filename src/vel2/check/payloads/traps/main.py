@@ -20,7 +20,6 @@ from vel2.arch.bits import Register
 from vel2.arch.pstate import PSTATE_DAIF, M_EL0t, M_EL1h
 from vel2.check.payloads.layout import ARENA, Parameters, State
 from vel2.check.payloads.runtime import (
-    NEWLINE,
     finish,
     has_e2h,
     invalidate_all,
@@ -63,9 +62,9 @@ from vel2.lang import (
     symbol_address,
     u64,
 )
+from vel2.runtime.console import NEWLINE, SPACE
 
 VMID = 9
-SPACE = 32
 BASELINE_RESULTS = ARENA + 0x10_0000
 RESULTS = ARENA + 0x20_0000
 TGE = sr.HCR_EL2.TGE.mask
