@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from unicorn import arm64_const as arm64
 
 from tests.hyp.rig import Rig, fresh_rig
+from vel2.arch.pstate import PSTATE_NZCV
 from vel2.hyp import a64
 
 PC = 0x4000_0000
@@ -55,7 +56,7 @@ def reference(insn: int, registers: list[int], flags: int) -> tuple[list[int], i
         return None
     after = [uc.reg_read(name) for name in GENERAL]
     nzcv = uc.reg_read(arm64.UC_ARM64_REG_NZCV)
-    return after, nzcv & a64.NZCV, uc.reg_read(arm64.UC_ARM64_REG_PC)
+    return after, nzcv & PSTATE_NZCV, uc.reg_read(arm64.UC_ARM64_REG_PC)
 
 
 def execute(insn: int, registers: list[int], flags: int) -> tuple[Rig, bool]:
@@ -86,7 +87,9 @@ def test_an_instruction_does_what_it_does_elsewhere(
         assert (rig.vcpu.pc, rig.vcpu.pstate) == (PC, flags | 0b0101)
         return
     expected = reference(insn, registers, flags)
-    assert expected == (list(rig.vcpu.x), rig.vcpu.pstate & a64.NZCV, rig.vcpu.pc), f"{insn:#010x}"
+    assert expected == (list(rig.vcpu.x), rig.vcpu.pstate & PSTATE_NZCV, rig.vcpu.pc), (
+        f"{insn:#010x}"
+    )
 
 
 @settings(max_examples=300)
@@ -99,7 +102,7 @@ def test_any_word_is_executed_right_or_left_alone(insn: int, seed: int) -> None:
     registers = [(seed * (2 * n + 1)) & (1 << 64) - 1 for n in range(31)]
     rig, done = execute(insn, registers, 0)
     if done:
-        after = list(rig.vcpu.x), rig.vcpu.pstate & a64.NZCV, rig.vcpu.pc
+        after = list(rig.vcpu.x), rig.vcpu.pstate & PSTATE_NZCV, rig.vcpu.pc
         assert reference(insn, registers, 0) == after, f"{insn:#010x}"
     else:
         assert list(rig.vcpu.x) == registers and rig.vcpu.pc == PC

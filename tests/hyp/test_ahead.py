@@ -20,7 +20,8 @@ from tests.hyp.rig import RAM_BASE, TABLES_BYTES, Rig, buffers, fresh_rig
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.esr import EC, ESR_ELx
-from vel2.hyp import a64, ahead, places, trap
+from vel2.arch.pstate import PSTATE_NZCV
+from vel2.hyp import ahead, places, trap
 from vel2.hyp.homes import in_memory
 from vel2.hyp.state import BARREN, LEVEL_NV, LEVEL_NV2, Vcpu
 
@@ -122,16 +123,16 @@ def step_elsewhere(vcpu: Vcpu, insn: int) -> None:
     uc.mem_write(here, insn.to_bytes(4, "little"))
     uc.ctl_remove_cache(here, here + 4)
     uc.reg_write_batch(list(zip(GENERAL, vcpu.x, strict=True)))
-    uc.reg_write(arm64.UC_ARM64_REG_NZCV, vcpu.pstate & a64.NZCV)
+    uc.reg_write(arm64.UC_ARM64_REG_NZCV, vcpu.pstate & PSTATE_NZCV)
     uc.emu_start(here, 0, count=1)
-    is_adr = insn & a64.ADR_MASK == a64.ADR
+    is_adr = insn & 0x1F00_0000 == 0x1000_0000
     for n, name in enumerate(GENERAL):
         value = uc.reg_read(name)
         if is_adr and n == insn & 31:
             value = value + VA_PAGE - 0x1234_5000 & (1 << 64) - 1
         vcpu.x[n] = value
     vcpu.pc += uc.reg_read(arm64.UC_ARM64_REG_PC) - here
-    vcpu.pstate = vcpu.pstate & ~a64.NZCV | uc.reg_read(arm64.UC_ARM64_REG_NZCV) & a64.NZCV
+    vcpu.pstate = vcpu.pstate & ~PSTATE_NZCV | uc.reg_read(arm64.UC_ARM64_REG_NZCV) & PSTATE_NZCV
 
 
 def step_to(rig: Rig, end: int) -> int:
@@ -141,7 +142,7 @@ def step_to(rig: Rig, end: int) -> int:
         if rig.vcpu.pc == end:
             return steps
         insn = rig.sim.load(4, CODE | rig.vcpu.pc & 0xFFF)
-        if insn & ahead.MOVE_MASK == ahead.MOVE:
+        if insn & 0xFFD0_0000 == 0xD510_0000:  # MSR or MRS (register)
             rig.interpret(trap.handle_sync, rig.vcpu, syndrome(insn))
         else:
             step_elsewhere(rig.vcpu, insn)

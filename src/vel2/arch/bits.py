@@ -316,6 +316,16 @@ class Encoding(NamedTuple):
                 raise TypeError(f"{owner}: {what}={x} is out of range; it is 0 to {top}.")
 
 
+class TrapKey(Layout, width=16):
+    """An encoding as `Encoding.trap_key` packs it."""
+
+    op0 = Field(15, 14)
+    op2 = Field(13, 11)
+    op1 = Field(10, 8)
+    CRn = Field(7, 4)
+    CRm = Field(3, 0)
+
+
 def trap_key_from_iss(iss: int) -> int:
     """Turn the ISS of an EC 0x18 trap into a trap key by dropping Rt and Direction."""
     return (iss >> 20 & 3) << 14 | (iss >> 17 & 7) << 11 | (iss >> 10 & 0x7F) << 4 | (iss >> 1 & 15)

@@ -12,6 +12,12 @@ from typing import NamedTuple
 
 from vel2.arch.bits import Field, Ignored, Layout, Res0
 
+ADDRESS_BITS = 48
+ADDRESS_MASK = (1 << ADDRESS_BITS) - 1
+"""Of any address without FEAT_LPA, FEAT_LVA and FEAT_LPA2; those have 52 bits at most."""
+ADDRESS_BITS_LPA = 52
+LAST_LEVEL = 3
+
 DESC_INVALID = 0b00
 DESC_BLOCK = 0b01
 DESC_TABLE = 0b11
@@ -64,6 +70,32 @@ class S2MemAttrFWB(IntEnum):
     NORMAL_NC = 0b0101
     NORMAL_WB = 0b0110
     STAGE1 = 0b0111
+
+
+class MAIR_Attr(Layout, width=8):
+    """One attribute of MAIR_ELx, and PAR_EL1.ATTR; with Outer 0b0000 it is Device memory."""
+
+    Outer = Field(7, 4)
+    Inner = Field(3, 0)
+
+
+MAIR_NORMAL_WB = MAIR_Attr.compose(Outer=0b1111, Inner=0b1111)
+"""Normal memory, Write-Back, Read- and Write-Allocate."""
+
+
+class S2MemAttrParts(Layout, width=4):
+    """The halves of `S2MemAttr`; with Outer 0b00 Inner is a type of Device memory."""
+
+    Outer = Field(3, 2)
+    Inner = Field(1, 0)
+
+
+class VirtualAddress(Layout):
+    """A virtual address: the tag that TBI ignores, and the bit that says which TTBR translates."""
+
+    Tag = Field(63, 56)
+    Upper = Field(55)
+    Address = Field(54, 0)
 
 
 class Stage1Leaf(Layout):
@@ -176,7 +208,7 @@ class Granule(NamedTuple):
 
     def address_mask(self, level: int) -> int:
         """Mask the output address bits of a leaf at `level`, for 48-bit addresses."""
-        return ((1 << 48) - 1) & ~((1 << self.level_shift(level)) - 1)
+        return ADDRESS_MASK & ~((1 << self.level_shift(level)) - 1)
 
     @property
     def table_mask(self) -> int:

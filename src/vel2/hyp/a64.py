@@ -6,30 +6,42 @@ of A64: what it does not know it leaves, with nothing changed, to hardware. Noth
 writes memory, changes what the next instruction means, or goes back.
 """
 
-from vel2.arch.pstate import SPSR_ELx
+from vel2.arch.a64 import (
+    BYTES,
+    LOG2_BYTES,
+    NOP,
+    ZR,
+    AddSubtractImmediate,
+    AddSubtractRegister,
+    Anything,
+    BranchConditional,
+    LogicalImmediate,
+    LogicalRegister,
+    MoveWide,
+    PCRelative,
+)
+from vel2.arch.pstate import PSTATE_NZCV, SPSR_ELx
+from vel2.hyp.pool import PAGE_MASK, PAGE_SHIFT
 from vel2.hyp.state import Vcpu
 from vel2.lang import clz, inline, resident, u64
 
-ZR = 31
 WORD = (1 << 32) - 1
-BYTES = 4
-"""Of one instruction."""
 N, Z, C, V = SPSR_ELx.N.mask, SPSR_ELx.Z.mask, SPSR_ELx.C.mask, SPSR_ELx.V.mask
-NZCV = N | Z | C | V
 SIGN = 1 << 63
 AL = 0b1110
 
-NOP = 0xD503_201F
-MOVE_WIDE_MASK, MOVE_WIDE = 0x1F80_0000, 0x1280_0000
-LOGICAL_IMMEDIATE = 0x1200_0000
-ADD_IMMEDIATE_MASK, ADD_IMMEDIATE = 0x1F80_0000, 0x1100_0000
-REGISTER_MASK, LOGICAL_REGISTER, ADD_REGISTER = 0x1F00_0000, 0x0A00_0000, 0x0B00_0000
-EXTENDED = 1 << 21
-ADR_MASK, ADR = 0x1F00_0000, 0x1000_0000
-B_COND_MASK, B_COND = 0xFF00_0010, 0x5400_0000
-BACKWARD = 1 << 20
-"""The sign of B.cond's offset in bytes."""
-"""Masks and values of the classes; a class's own fields are taken apart below."""
+IMMEDIATES = (0b1000, 0b1001)
+REGISTERS = 0b0101
+"""op0 of data processing: with an immediate, and with registers."""
+MOVN, MOVK, RESERVED_MOVE = 0b00, 0b11, 0b01
+ORR, EOR, ANDS = 0b01, 0b10, 0b11
+ADR_BITS = PCRelative.immhi.width + PCRelative.immlo.width
+IMM12_SHIFT = 12
+HALFWORD_BITS = 16
+WORD_BITS = 32
+BACKWARD = 1 << BranchConditional.imm19.width - 1
+"""The sign of B.cond's offset."""
+SIX_BITS = LogicalImmediate.imms.ones
 
 
 @inline
@@ -60,7 +72,7 @@ def sign_extend(value: u64, bits: u64) -> u64:
 @resident
 def bit_mask(n: u64, imms: u64, immr: u64) -> u64:
     """Give the value of a logical immediate (DecodeBitMasks); 0, which is none, if reserved."""
-    size_bits = u64(n << 6 | ~imms & 0x3F)
+    size_bits = u64(n << LogicalImmediate.imms.width | ~imms & SIX_BITS)
     if size_bits < 2:
         return 0
     size = u64(1 << u64(63 - clz(size_bits)))
@@ -84,31 +96,32 @@ def set_nz(vcpu: Vcpu, wide: u64, result: u64, carry_overflow: u64) -> None:
     flags = carry_overflow
     top = result
     if wide == 0:
-        top = u64(result << 32)
+        top = u64(result << WORD_BITS)
     if top & SIGN != 0:
         flags = flags | N
     if top == 0:
         flags = flags | Z
-    vcpu.pstate = vcpu.pstate & ~NZCV | flags
+    vcpu.pstate = vcpu.pstate & ~PSTATE_NZCV | flags
 
 
 @resident
 def add(vcpu: Vcpu, insn: u64, left: u64, right: u64) -> None:
-    """Finish ADD, ADDS, SUB or SUBS (AddWithCarry)."""
-    wide = insn >> 31
+    """Finish ADD, ADDS, SUB or SUBS, of an immediate or of registers (AddWithCarry)."""
+    wide = AddSubtractImmediate.sf.get(insn)
+    subtracts = AddSubtractImmediate.op.get(insn)
     a, b = left, right
-    if insn >> 30 & 1:
+    if subtracts:
         b = u64(0 - right + (1 << 64))
     result = u64(a + b)
-    write(vcpu, insn & 31, wide, result)
-    if insn >> 29 & 1 == 0:
+    write(vcpu, AddSubtractImmediate.Rd.get(insn), wide, result)
+    if AddSubtractImmediate.S.get(insn) == 0:
         return
     if wide == 0:
-        a, b, result = u64(a << 32), u64(b << 32), u64(result << 32)
-        right = u64(right << 32)
-        left = u64(left << 32)
+        a, b, result = u64(a << WORD_BITS), u64(b << WORD_BITS), u64(result << WORD_BITS)
+        right = u64(right << WORD_BITS)
+        left = u64(left << WORD_BITS)
     flags = u64(0)
-    if insn >> 30 & 1:
+    if subtracts:
         if left >= right:
             flags = C
         if (left ^ right) & (left ^ result) & SIGN:
@@ -124,15 +137,16 @@ def add(vcpu: Vcpu, insn: u64, left: u64, right: u64) -> None:
 @inline
 def logic(vcpu: Vcpu, insn: u64, left: u64, right: u64) -> None:
     """Finish AND, ORR, EOR or ANDS by opc."""
-    opc = insn >> 29 & 3
+    opc = LogicalImmediate.opc.get(insn)
+    wide = LogicalImmediate.sf.get(insn)
     result = left & right
-    if opc == 1:
+    if opc == ORR:
         result = left | right
-    elif opc == 2:
+    elif opc == EOR:
         result = left ^ right
-    write(vcpu, insn & 31, insn >> 31, result)
-    if opc == 3:
-        set_nz(vcpu, insn >> 31, result, 0)
+    write(vcpu, LogicalImmediate.Rd.get(insn), wide, result)
+    if opc == ANDS:
+        set_nz(vcpu, wide, result, 0)
 
 
 @inline
@@ -162,58 +176,90 @@ def condition_holds(vcpu: Vcpu, condition: u64) -> bool:
     return holds
 
 
-@resident
-def immediate(vcpu: Vcpu, insn: u64) -> bool:
-    """Execute data processing with an immediate; False if it is none of those known."""
-    rd, rn, wide = insn & 31, insn >> 5 & 31, insn >> 31
-    if insn & ADR_MASK == ADR:
-        offset = u64((insn >> 5 & 0x7FFFF) << 2 | insn >> 29 & 3)
-        if wide != 0:
-            write(vcpu, rd, 1, u64((vcpu.pc & ~0xFFF) + u64(sign_extend(offset, 21) << 12)))
-        else:
-            write(vcpu, rd, 1, u64(vcpu.pc + sign_extend(offset, 21)))
-        return True
-    if insn & ADD_IMMEDIATE_MASK == ADD_IMMEDIATE:
-        if rn == ZR or (rd == ZR and insn >> 29 & 1 == 0):
-            return False
-        value = insn >> 10 & 0xFFF
-        if insn >> 22 & 1:
-            value = u64(value << 12)
-        add(vcpu, insn, vcpu.x[rn], value)
-        return True
-    if insn & MOVE_WIDE_MASK == LOGICAL_IMMEDIATE:
-        n = insn >> 22 & 1
-        mask = bit_mask(n, insn >> 10 & 0x3F, insn >> 16 & 0x3F)
-        if mask == 0 or (n != 0 and wide == 0) or (rd == ZR and insn >> 29 & 3 != 3):
-            return False
-        logic(vcpu, insn, read(vcpu, rn), mask)
-        return True
-    opc, shift = insn >> 29 & 3, u64((insn >> 21 & 3) * 16)
-    if insn & MOVE_WIDE_MASK != MOVE_WIDE or opc == 1 or (wide == 0 and shift > 16):
+@inline
+def address_of_label(vcpu: Vcpu, insn: u64) -> None:
+    """Execute ADR or ADRP."""
+    rd = PCRelative.Rd.get(insn)
+    label = u64(PCRelative.immhi.get(insn) << PCRelative.immlo.width | PCRelative.immlo.get(insn))
+    offset = sign_extend(label, ADR_BITS)
+    if PCRelative.op.get(insn) != 0:
+        write(vcpu, rd, 1, u64((vcpu.pc & ~PAGE_MASK) + u64(offset << PAGE_SHIFT)))
+    else:
+        write(vcpu, rd, 1, u64(vcpu.pc + offset))
+
+
+@inline
+def add_immediate(vcpu: Vcpu, insn: u64) -> bool:
+    """Execute ADD, ADDS, SUB or SUBS of an immediate; False if it is about SP."""
+    rn = AddSubtractImmediate.Rn.get(insn)
+    writes_sp = AddSubtractImmediate.Rd.get(insn) == ZR and AddSubtractImmediate.S.get(insn) == 0
+    if rn == ZR or writes_sp:
         return False
-    value = u64((insn >> 5 & 0xFFFF) << shift)
-    if opc == 0:
+    value = AddSubtractImmediate.imm12.get(insn)
+    if AddSubtractImmediate.sh.get(insn):
+        value = u64(value << IMM12_SHIFT)
+    add(vcpu, insn, vcpu.x[rn], value)
+    return True
+
+
+@inline
+def logic_immediate(vcpu: Vcpu, insn: u64) -> bool:
+    """Execute AND, ORR, EOR or ANDS of an immediate; False if it is reserved or writes SP."""
+    n = LogicalImmediate.N.get(insn)
+    mask = bit_mask(n, LogicalImmediate.imms.get(insn), LogicalImmediate.immr.get(insn))
+    if mask == 0 or (n != 0 and LogicalImmediate.sf.get(insn) == 0):
+        return False
+    if LogicalImmediate.Rd.get(insn) == ZR and LogicalImmediate.opc.get(insn) != ANDS:
+        return False
+    logic(vcpu, insn, read(vcpu, LogicalImmediate.Rn.get(insn)), mask)
+    return True
+
+
+@inline
+def move_wide(vcpu: Vcpu, insn: u64) -> bool:
+    """Execute MOVN, MOVZ or MOVK; False if it is reserved."""
+    rd, wide, opc = MoveWide.Rd.get(insn), MoveWide.sf.get(insn), MoveWide.opc.get(insn)
+    shift = u64(MoveWide.hw.get(insn) * HALFWORD_BITS)
+    if opc == RESERVED_MOVE or (wide == 0 and shift > HALFWORD_BITS):
+        return False
+    value = u64(MoveWide.imm16.get(insn) << shift)
+    if opc == MOVN:
         value = ~value & (1 << 64) - 1
-    elif opc == 3:
-        value = read(vcpu, rd) & ~u64(0xFFFF << shift) | value
+    elif opc == MOVK:
+        value = read(vcpu, rd) & ~u64(MoveWide.imm16.ones << shift) | value
     write(vcpu, rd, wide, value)
     return True
 
 
 @resident
+def immediate(vcpu: Vcpu, insn: u64) -> bool:
+    """Execute data processing with an immediate; False if it is none of those known."""
+    if insn & PCRelative.fixed == PCRelative.match:
+        address_of_label(vcpu, insn)
+        return True
+    if insn & AddSubtractImmediate.fixed == AddSubtractImmediate.match:
+        return add_immediate(vcpu, insn)
+    if insn & LogicalImmediate.fixed == LogicalImmediate.match:
+        return logic_immediate(vcpu, insn)
+    if insn & MoveWide.fixed == MoveWide.match:
+        return move_wide(vcpu, insn)
+    return False
+
+
+@resident
 def register(vcpu: Vcpu, insn: u64) -> bool:
     """Execute logic or addition of registers, shifted left if at all; False if it is neither."""
-    wide = insn >> 31
-    is_logic = insn & REGISTER_MASK == LOGICAL_REGISTER
-    shift = insn >> 10 & 0x3F
-    if insn >> 22 & 3 != 0 or (wide == 0 and shift > 31):
+    is_logic = insn & LogicalRegister.fixed == LogicalRegister.match
+    if not is_logic and insn & AddSubtractRegister.fixed != AddSubtractRegister.match:
         return False
-    if not is_logic and (insn & REGISTER_MASK != ADD_REGISTER or insn & EXTENDED):
+    shift = LogicalRegister.imm6.get(insn)
+    is_reserved = LogicalRegister.sf.get(insn) == 0 and shift >= WORD_BITS
+    if LogicalRegister.shift.get(insn) != 0 or is_reserved:
         return False
-    left = read(vcpu, insn >> 5 & 31)
-    right = u64(read(vcpu, insn >> 16 & 31) << shift)
+    left = read(vcpu, LogicalRegister.Rn.get(insn))
+    right = u64(read(vcpu, LogicalRegister.Rm.get(insn)) << shift)
     if is_logic:
-        if insn & EXTENDED:
+        if LogicalRegister.N.get(insn):
             right = ~right & (1 << 64) - 1
         logic(vcpu, insn, left, right)
     else:
@@ -224,11 +270,12 @@ def register(vcpu: Vcpu, insn: u64) -> bool:
 @resident
 def branch(vcpu: Vcpu, insn: u64) -> bool:
     """Execute a B.cond that leads forward, which sets PC; False if it is none."""
-    offset = u64((insn >> 5 & 0x7FFFF) << 2)
-    if insn & B_COND_MASK != B_COND or offset == 0 or offset & BACKWARD:
+    offset = BranchConditional.imm19.get(insn)
+    is_conditional = insn & BranchConditional.fixed == BranchConditional.match
+    if not is_conditional or offset == 0 or offset & BACKWARD:
         return False
-    if condition_holds(vcpu, insn & 15):
-        vcpu.pc = u64(vcpu.pc + offset)
+    if condition_holds(vcpu, BranchConditional.cond.get(insn)):
+        vcpu.pc = u64(vcpu.pc + (offset << LOG2_BYTES))
     else:
         vcpu.pc = u64(vcpu.pc + BYTES)
     return True
@@ -237,11 +284,11 @@ def branch(vcpu: Vcpu, insn: u64) -> bool:
 @resident
 def execute(vcpu: Vcpu, insn: u64) -> bool:
     """Execute one instruction at vEL2; False, with nothing changed, if it is not one we know."""
-    group = insn >> 25 & 15
-    if group == 0b1000 or group == 0b1001:
+    group = Anything.op0.get(insn)
+    if group in IMMEDIATES:
         if not immediate(vcpu, insn):
             return False
-    elif group == 0b0101:
+    elif group == REGISTERS:
         if not register(vcpu, insn):
             return False
     elif insn != NOP:

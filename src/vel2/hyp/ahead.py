@@ -21,6 +21,9 @@ Nor is it done in vain twice: an address after which too little was won is remem
 """
 
 from vel2.arch import sysregs as sr
+from vel2.arch.a64 import BYTES, LOG2_BYTES, SystemRegisterMove
+from vel2.arch.bits import TrapKey
+from vel2.arch.descriptors import MAIR_NORMAL_WB
 from vel2.hyp import a64, el2regs, idregs, places
 from vel2.hyp.context import DEBUGS
 from vel2.hyp.exception import is_el0
@@ -29,42 +32,46 @@ from vel2.hyp.pool import PAGE_MASK
 from vel2.hyp.state import BARREN, LEVEL_NV2, Vcpu, vm_of
 from vel2.lang import PA, inline, load_u32, mrs, msr, resident, u64
 
-MOVE_MASK, MOVE = 0xFFD0_0000, 0xD510_0000
-"""MSR and MRS (register): op0 is 2 or 3."""
-IS_MRS = 1 << 21
+IS_MRS = SystemRegisterMove.L.mask
 BUDGET = 8
 """So many instructions follow one trap at most."""
 WORTH = 4
 """So many instructions executed here cost as much as a trap."""
 PAR = sr.PAR_EL1
-PAR_ADDRESS = (1 << 48) - 1 & ~PAGE_MASK
-OWN_ATTR = 0xFF
-"""Normal Write-Back, as L0's own view of all RAM: with another attribute it could see old code."""
+OP0 = 0b10
+"""The upper bit of op0, which the instruction does not have: it is 2 or 3."""
 
 
 @inline
 def key_of(insn: u64) -> u64:
     """Give the trap key of the register that an MSR or MRS names."""
-    return u64((insn >> 19 & 3) << 14 | (insn >> 5 & 7) << 11 | (insn >> 16 & 7) << 8) | (
-        insn >> 8 & 0xFF
+    return u64(
+        TrapKey.op0.put(OP0 | SystemRegisterMove.o0.get(insn))
+        | TrapKey.op2.put(SystemRegisterMove.op2.get(insn))
+        | TrapKey.op1.put(SystemRegisterMove.op1.get(insn))
+        | TrapKey.CRn.put(SystemRegisterMove.CRn.get(insn))
+        | TrapKey.CRm.put(SystemRegisterMove.CRm.get(insn))
     )
 
 
 @inline
 def index_of(pc: u64) -> u64:
     """Give the place of an address in `Vcpu.barren`."""
-    return u64((pc >> 2) & (BARREN - 1))
+    return u64((pc >> LOG2_BYTES) & (BARREN - 1))
 
 
 @resident
 def code_page(vcpu: Vcpu, va: u64) -> u64:
-    """Give the physical page of vEL2's code, or 0 if it is not L1's ordinary memory."""
+    """Give the physical page of vEL2's code, or 0 if it is not L1's ordinary memory.
+
+    L0's own view of all RAM is Normal Write-Back: where L1's is another, L0 could see old code.
+    """
     saved = mrs(PAR)
     done = try_at_s1e1r(va)
     found = mrs(PAR)
     msr(PAR, saved)
-    page = found & PAR_ADDRESS
-    if done == 0 or found & PAR.F.mask or PAR.ATTR.get(found) != OWN_ATTR:
+    page = found & PAR.PA.mask
+    if done == 0 or found & PAR.F.mask or PAR.ATTR.get(found) != MAIR_NORMAL_WB:
         return 0
     vm = vm_of(vcpu)
     if page < vm.ram_base or page >= vm.ram_end:
@@ -78,7 +85,7 @@ def access(vcpu: Vcpu, insn: u64, key: u64, place: u64) -> bool:
     is_id_register = insn & IS_MRS != 0 and idregs.is_in_space(key)
     if not is_id_register and place & places.AHEAD == 0:
         return False
-    rt = insn & 31
+    rt = SystemRegisterMove.Rt.get(insn)
     if is_id_register:
         a64.write(vcpu, rt, 1, idregs.of_vm(vm_of(vcpu), key))
         return True
@@ -101,7 +108,7 @@ def run(vcpu: Vcpu) -> None:
         return
     if is_el0(vcpu.pstate) or mrs(sr.MDSCR_EL1) & DEBUGS:
         return
-    trapped = u64(start - a64.BYTES)
+    trapped = u64(start - BYTES)
     page = u64(0)
     if (trapped ^ start) & ~PAGE_MASK == 0:
         page = code_page(vcpu, trapped)
@@ -115,12 +122,12 @@ def run(vcpu: Vcpu) -> None:
         insn = u64(load_u32(PA(page | vcpu.pc & PAGE_MASK)))
         left = u64(left - 1)
         done = u64(done + 1)
-        if insn & MOVE_MASK == MOVE:
+        if insn & SystemRegisterMove.fixed == SystemRegisterMove.match:
             key = key_of(insn)
             place = places.place_of(key)
             if not access(vcpu, insn, key, place):
                 break
-            vcpu.pc = u64(vcpu.pc + a64.BYTES)
+            vcpu.pc = u64(vcpu.pc + BYTES)
             if not has_nv2 or place & places.ABSORBED == 0:
                 won = u64(won + 1)
                 paid = u64(done - won)
