@@ -8,13 +8,16 @@ from typing import Any, NamedTuple
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
 from vel2.arch.nesting import Kind
-from vel2.check.payloads.assembly import assemble, el2_controls
 from vel2.check.payloads.classes import code as classes_code
 from vel2.check.payloads.classes.main import classes_main
+from vel2.check.payloads.debug import code as debug_code
 from vel2.check.payloads.debug.main import debug_main
 from vel2.check.payloads.dma import dma_main
+from vel2.check.payloads.exceptions import code as exceptions_code
 from vel2.check.payloads.exceptions.main import exceptions_main
+from vel2.check.payloads.features import code as features_code
 from vel2.check.payloads.features.main import features_main
+from vel2.check.payloads.interrupts import code as interrupts_code
 from vel2.check.payloads.interrupts.main import interrupts_main
 from vel2.check.payloads.isolation.main import isolation_main
 from vel2.check.payloads.layout import (
@@ -25,13 +28,18 @@ from vel2.check.payloads.layout import (
     Parameters,
     State,
 )
+from vel2.check.payloads.library.assembly import assemble, el2_controls
+from vel2.check.payloads.library.checks import unexpected_exception
+from vel2.check.payloads.pmu import code as pmu_code
 from vel2.check.payloads.pmu.main import pmu_main
+from vel2.check.payloads.pointers import code as pointers_code
 from vel2.check.payloads.pointers.main import pointers_main
 from vel2.check.payloads.regime import code as regime_code
 from vel2.check.payloads.regime.main import regime_main
+from vel2.check.payloads.registers import code as registers_code
 from vel2.check.payloads.registers.main import registers_main
-from vel2.check.payloads.runtime import unexpected_exception
 from vel2.check.payloads.stage2.main import stage2_main
+from vel2.check.payloads.survival import ahead_code
 from vel2.check.payloads.survival.main import survival_main
 from vel2.check.payloads.traps import code as traps_code
 from vel2.check.payloads.traps.main import traps_main
@@ -59,6 +67,18 @@ PAYLOADS: dict[str, Callable[..., Any]] = {
 }
 """Every payload by name: what it starts with."""
 
+
+CODE = (
+    exceptions_code.emit,
+    interrupts_code.emit,
+    features_code.emit,
+    registers_code.emit,
+    pmu_code.emit,
+    debug_code.emit,
+    pointers_code.emit,
+    ahead_code.emit,
+)
+"""Assembly that every payload has."""
 
 OWN_CODE = {
     "classes": classes_code.emit,
@@ -125,6 +145,8 @@ def _image(name: str) -> Image:
         controls=el2_controls,
     )
     assembly = assemble()
+    for emit in CODE:
+        emit(assembly)
     if name in OWN_CODE:
         OWN_CODE[name](assembly)
     return build_bare(program, assembly)

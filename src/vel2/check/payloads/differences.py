@@ -1,6 +1,6 @@
 """What a payload sees at virtual EL2 otherwise than at real EL2, and must: each with the reason.
 
-`saw` lines leave out by themselves what the architecture calls UNKNOWN (`runtime.saw`).
+`saw` lines leave out by themselves what the architecture calls UNKNOWN (`seen.saw`).
 """
 
 from collections.abc import Iterable

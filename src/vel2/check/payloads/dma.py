@@ -8,7 +8,7 @@ not show what the host has put there. The host looks at L0's memory afterwards
 """
 
 from vel2.check.payloads.layout import ARENA, Parameters, State
-from vel2.check.payloads.runtime import NO_SUBJECT, begin, end, expect, finish
+from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect, finish
 from vel2.lang import (
     PA,
     bytes_address,

@@ -28,7 +28,7 @@ class Parameters(Struct):
     """What the host patches into the image."""
 
     hcr = scalar(u64)
-    """HCR_EL2 to begin with: its E2H stays as it is (`runtime.set_hcr`)."""
+    """HCR_EL2 to begin with: its E2H stays as it is (`controls.set_hcr`)."""
     cptr = scalar(u64)
     """CPTR_EL2 that traps nothing, in the layout of that E2H."""
     ram_end = scalar(u64)

@@ -12,11 +12,18 @@ from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.arch.pstate import PSTATE_DAIF, M_EL1h, SPSR_ELx
-from vel2.check.payloads.assembly import HVC_EL1_VECTOR, LOWER_AARCH64_IRQ, LOWER_AARCH64_SYNC
 from vel2.check.payloads.classes.code import AARCH32
 from vel2.check.payloads.debug.main import all_counters
 from vel2.check.payloads.exceptions.traps import CNTHCTL_BASE, CPTR_BASE, HCR_BASE, no_traps
-from vel2.check.payloads.interrupts.gic import (
+from vel2.check.payloads.layout import ARENA, State
+from vel2.check.payloads.library.assembly import (
+    HVC_EL1_VECTOR,
+    LOWER_AARCH64_IRQ,
+    LOWER_AARCH64_SYNC,
+)
+from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect
+from vel2.check.payloads.library.controls import has_e2h, set_cnthctl, set_cptr, set_hcr
+from vel2.check.payloads.library.gic import (
     HCR_IRQ,
     PPI_HPTIMER,
     acknowledge,
@@ -24,21 +31,8 @@ from vel2.check.payloads.interrupts.gic import (
     gic_init,
     soon,
 )
-from vel2.check.payloads.layout import ARENA, State
-from vel2.check.payloads.runtime import (
-    NO_SUBJECT,
-    begin,
-    end,
-    expect,
-    has_e2h,
-    is_hvc,
-    reset_guest,
-    run_guest,
-    saw,
-    set_cnthctl,
-    set_cptr,
-    set_hcr,
-)
+from vel2.check.payloads.library.guest import is_hvc, reset_guest, run_guest
+from vel2.check.payloads.library.seen import saw
 from vel2.check.payloads.traps.code import NOTHING_HERE
 from vel2.check.payloads.traps.table import CNTKCTL_TRAPS, PMUSERENR_TRAPS, SCTLR_TRAPS
 from vel2.lang import bytes_address, inline, isb, mrs, msr, resident, symbol_address, u64

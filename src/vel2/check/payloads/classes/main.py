@@ -9,26 +9,17 @@ virtual EL2.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.pstate import PSTATE_DAIF, M_EL0t, M_EL1h, SPSR_ELx
-from vel2.check.payloads.assembly import NO_EXCEPTION, SCTLR_OFF
 from vel2.check.payloads.classes import aarch32
 from vel2.check.payloads.classes.aarch32 import guest_registers, reset
 from vel2.check.payloads.classes.code import ANYWHERE
 from vel2.check.payloads.exceptions.traps import HCR_BASE, no_traps
 from vel2.check.payloads.layout import ARENA, Parameters, State
-from vel2.check.payloads.runtime import (
-    begin,
-    end,
-    finish,
-    has_e2h,
-    invalidate_all,
-    probe,
-    reset_guest,
-    run_guest,
-    saw,
-    set_hcr,
-    stage2_table,
-    use_stage2,
-)
+from vel2.check.payloads.library.assembly import NO_EXCEPTION, SCTLR_OFF
+from vel2.check.payloads.library.checks import begin, end, finish
+from vel2.check.payloads.library.controls import has_e2h, invalidate_all, set_hcr, use_stage2
+from vel2.check.payloads.library.guest import probe, reset_guest, run_guest
+from vel2.check.payloads.library.seen import saw
+from vel2.check.payloads.library.tables import stage2_table
 from vel2.lang import bytes_address, isb, msr, resident, symbol_address, u64
 
 VMID = 11

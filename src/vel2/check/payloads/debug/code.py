@@ -3,6 +3,7 @@
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.pstate import PSTATE_DAIF, M_EL0t, SPSR_ELx
+from vel2.check.payloads.library.assembly import HVC_DONE
 from vel2.lang import Assembler
 
 UNMASK_D = 8
@@ -40,7 +41,7 @@ def label(register: type[Register], access: str) -> str:
     return f"l2_debug_{access}_{register.name.lower()}"
 
 
-def emit(a: Assembler, hvc_done: int) -> None:
+def emit(a: Assembler) -> None:
     """Emit the code. The places that breakpoints are set on are called `*_target`."""
     a.align(16)
     a.label("el2_unmasked")
@@ -88,17 +89,17 @@ def emit(a: Assembler, hvc_done: int) -> None:
     a.isb()
     a.label("l2_target")
     a.word(NOP)
-    a.hvc(hvc_done)
+    a.hvc(HVC_DONE)
     a.label("l2_load")
     a.msr_immediate("daifclr", UNMASK_D)
     a.isb()
     a.ldr(1, 0)
-    a.hvc(hvc_done)
+    a.hvc(HVC_DONE)
     a.label("l2_store")
     a.msr_immediate("daifclr", UNMASK_D)
     a.isb()
     a.str(1, 0)
-    a.hvc(hvc_done)
+    a.hvc(HVC_DONE)
     a.label("l0_target")
     a.word(NOP)
     a.word(SVC_0)
@@ -113,22 +114,22 @@ def emit(a: Assembler, hvc_done: int) -> None:
     a.label("l2_step_nops")
     a.word(NOP)
     a.word(NOP)
-    a.hvc(hvc_done)
+    a.hvc(HVC_DONE)
     a.label("l2_step_read_id")
     a.mrs(1, sr.ID_AA64PFR0_EL1)
     a.word(NOP)
-    a.hvc(hvc_done)
+    a.hvc(HVC_DONE)
     a.label("l2_step_read_bcr")
     a.mrs(1, sr.DBGBCR0_EL1)
     a.word(NOP)
-    a.hvc(hvc_done)
+    a.hvc(HVC_DONE)
     a.label("l2_step_svc")
     a.word(SVC_0)
     a.label("l2_step_hvc")
-    a.hvc(hvc_done)
+    a.hvc(HVC_DONE)
     a.label("l2_step_load")
     a.ldr(1, 0)
-    a.hvc(hvc_done)
+    a.hvc(HVC_DONE)
     a.label("l2_step_el0")
     a.mov_imm(1, SPSR_ELx.compose(SS=1) | PSTATE_DAIF | M_EL0t)
     a.msr(sr.SPSR_EL1, 1)
@@ -137,13 +138,13 @@ def emit(a: Assembler, hvc_done: int) -> None:
     a.label("el2_step_read_mdcr")
     a.mrs(1, sr.MDCR_EL2)
     a.word(NOP)
-    a.hvc(hvc_done)
+    a.hvc(HVC_DONE)
     for register in REGISTERS + READ_ONLY:
         a.label(label(register, "read"))
         a.mrs(1, register)
-        a.hvc(hvc_done)
+        a.hvc(HVC_DONE)
     for register in REGISTERS + WRITE_ONLY:
         a.label(label(register, "write"))
         a.msr(register, 1)
         a.isb()
-        a.hvc(hvc_done)
+        a.hvc(HVC_DONE)

@@ -8,29 +8,23 @@ from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
 from vel2.arch.pstate import PSTATE_DAIF, M_EL0t, M_EL1h, M_EL2h, SPSR_ELx
-from vel2.check.payloads.assembly import HVC_DONE
 from vel2.check.payloads.debug.code import READ_ONLY, REGISTERS, WRITE_ONLY, label
 from vel2.check.payloads.exceptions.traps import no_traps
 from vel2.check.payloads.layout import ARENA, Parameters, State
-from vel2.check.payloads.pmu.main import say
-from vel2.check.payloads.runtime import (
-    NO_SUBJECT,
-    begin,
-    end,
+from vel2.check.payloads.library.assembly import HVC_DONE
+from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect, finish
+from vel2.check.payloads.library.controls import has_e2h, invalidate_all, use_stage2
+from vel2.check.payloads.library.guest import (
     enter_guest,
     enter_guest_el0,
-    expect,
-    finish,
-    has_e2h,
-    invalidate_all,
     is_hvc,
     probe,
     reset_guest,
     run_guest,
-    saw,
-    stage2_table,
-    use_stage2,
 )
+from vel2.check.payloads.library.seen import saw
+from vel2.check.payloads.library.tables import stage2_table
+from vel2.check.payloads.pmu.main import say
 from vel2.lang import bytes_address, isb, mrs, msr, resident, symbol_address, u64
 
 VMID = 10

@@ -3,6 +3,7 @@
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
 from vel2.arch.insn import DC, IC, TLBI
+from vel2.check.payloads.library.assembly import HVC_DONE
 from vel2.lang import Assembler
 from vel2.lang.asm import Encodable
 
@@ -101,7 +102,7 @@ WORDS: tuple[tuple[str, int], ...] = (
 )
 
 
-def emit(a: Assembler, hvc_done: int) -> None:
+def emit(a: Assembler) -> None:
     """Emit `el2_NAME`, which return, and `l2_NAME`, which end in an HVC."""
     a.align(16)
     for name, words, register in AT_EL2:
@@ -114,20 +115,20 @@ def emit(a: Assembler, hvc_done: int) -> None:
     for name, register in READS:
         a.label(f"l2_read_{name}")
         a.mrs(1, register)
-        a.hvc(hvc_done)
+        a.hvc(HVC_DONE)
     for name, register in WRITES:
         a.label(f"l2_write_{name}")
         a.msr(register, 1)
-        a.hvc(hvc_done)
+        a.hvc(HVC_DONE)
     for name, instruction in SYSTEM:
         a.label(f"l2_{name}")
         a.sys(instruction, 0)
-        a.hvc(hvc_done)
+        a.hvc(HVC_DONE)
     a.label("l2_esb_disr")
     a.word(ESB)
     a.mrs(1, sr.DISR_EL1)
-    a.hvc(hvc_done)
+    a.hvc(HVC_DONE)
     for name, word in WORDS:
         a.label(f"l2_{name}")
         a.word(word)
-        a.hvc(hvc_done)
+        a.hvc(HVC_DONE)

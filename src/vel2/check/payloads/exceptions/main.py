@@ -6,29 +6,22 @@ virtual and at real EL2.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.pstate import PSTATE_DAIF, M_EL0t, M_EL1h, M_EL2h, M_EL2t, SPSR_ELx
-from vel2.check.payloads.assembly import LOWER_AARCH64_SYNC, NO_EXCEPTION, SCTLR_OFF
 from vel2.check.payloads.exceptions.code import AT_EL2
 from vel2.check.payloads.exceptions.serror import virtual_serror
 from vel2.check.payloads.exceptions.traps import control_traps
 from vel2.check.payloads.layout import ARENA, Parameters, State
-from vel2.check.payloads.runtime import (
+from vel2.check.payloads.library.assembly import LOWER_AARCH64_SYNC, NO_EXCEPTION, SCTLR_OFF
+from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect, finish
+from vel2.check.payloads.library.controls import (
     HCR_GUEST,
     HCR_HOST,
-    NO_SUBJECT,
-    begin,
-    end,
-    enter_guest,
-    expect,
-    finish,
     invalidate_all,
-    probe,
-    reset_guest,
-    run_guest,
-    saw,
     set_hcr,
-    stage2_table,
     use_stage2,
 )
+from vel2.check.payloads.library.guest import enter_guest, probe, reset_guest, run_guest
+from vel2.check.payloads.library.seen import saw
+from vel2.check.payloads.library.tables import stage2_table
 from vel2.lang import bytes_address, isb, mrs, msr, resident, symbol_address, u64
 
 VMID = 4

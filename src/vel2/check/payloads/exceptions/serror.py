@@ -9,18 +9,11 @@ from dataclasses import dataclass
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.arch.pstate import PSTATE_DAIF, M_EL0t, M_EL1h, SPSR_ELx
-from vel2.check.payloads.assembly import HVC_DONE, HVC_EL1_VECTOR
 from vel2.check.payloads.layout import State
-from vel2.check.payloads.runtime import (
-    HCR_GUEST,
-    begin,
-    end,
-    expect,
-    is_hvc,
-    reset_guest,
-    run_guest,
-    set_hcr,
-)
+from vel2.check.payloads.library.assembly import HVC_DONE, HVC_EL1_VECTOR
+from vel2.check.payloads.library.checks import begin, end, expect
+from vel2.check.payloads.library.controls import HCR_GUEST, set_hcr
+from vel2.check.payloads.library.guest import is_hvc, reset_guest, run_guest
 from vel2.lang import bytes_address, isb, mrs, msr, resident, symbol_address, u64
 
 HCR = sr.HCR_EL2

@@ -6,15 +6,9 @@ from dataclasses import dataclass
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.check.payloads.layout import ARENA, State
-from vel2.check.payloads.runtime import (
-    HCR_GUEST,
-    enter_guest,
-    reset_guest,
-    saw,
-    set_cnthctl,
-    set_cptr,
-    set_hcr,
-)
+from vel2.check.payloads.library.controls import HCR_GUEST, set_cnthctl, set_cptr, set_hcr
+from vel2.check.payloads.library.guest import enter_guest, reset_guest
+from vel2.check.payloads.library.seen import saw
 from vel2.lang import bytes_address, inline, isb, msr, resident, symbol_address, u64
 
 HCR = sr.HCR_EL2

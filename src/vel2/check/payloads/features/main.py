@@ -11,34 +11,29 @@ from dataclasses import dataclass
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Field, Register
 from vel2.arch.esr import EC, ESR_ELx
-from vel2.check.payloads.assembly import (
+from vel2.check.payloads.exceptions.traps import no_traps
+from vel2.check.payloads.features.code import HIGHEST, INSTRUCTIONS, OPTIONAL, FeatureCode
+from vel2.check.payloads.layout import ARENA, Parameters, State
+from vel2.check.payloads.library.assembly import (
     CURRENT_SPX_SYNC,
     HVC_EL1_VECTOR,
     LOWER_AARCH64_SYNC,
     NO_EXCEPTION,
     SCTLR_OFF,
 )
-from vel2.check.payloads.exceptions.traps import no_traps
-from vel2.check.payloads.features.code import HIGHEST, INSTRUCTIONS, OPTIONAL, FeatureCode
-from vel2.check.payloads.layout import ARENA, Parameters, State
-from vel2.check.payloads.pmu.main import say
-from vel2.check.payloads.runtime import (
-    NO_SUBJECT,
-    begin,
-    end,
+from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect, finish
+from vel2.check.payloads.library.controls import invalidate_all, use_stage2
+from vel2.check.payloads.library.guest import (
     enter_guest,
     enter_guest_el0,
-    expect,
     expect_el1,
-    finish,
-    invalidate_all,
     is_hvc,
     probe,
     reset_guest,
-    saw,
-    stage2_table,
-    use_stage2,
 )
+from vel2.check.payloads.library.seen import saw
+from vel2.check.payloads.library.tables import stage2_table
+from vel2.check.payloads.pmu.main import say
 from vel2.lang import PA, bytes_address, isb, mrs, msr, resident, store_u64, symbol_address
 
 VMID = 8

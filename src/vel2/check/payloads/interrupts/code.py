@@ -1,6 +1,7 @@
 """The instructions that payload `interrupts` runs at EL2 and in L2."""
 
 from vel2.arch import sysregs as sr
+from vel2.check.payloads.library.assembly import HVC_DONE
 from vel2.lang import Assembler
 
 UNMASK_I = 2
@@ -16,7 +17,7 @@ def wait(a: Assembler, label: str) -> None:
     a.cbnz(9, label)
 
 
-def emit(a: Assembler, hvc_done: int) -> None:
+def emit(a: Assembler) -> None:
     """Emit the code; L2's parts take an argument in x0 and give a result in x1."""
     a.label("el2_wait")
     a.msr_immediate("daifclr", UNMASK_I)
@@ -28,18 +29,18 @@ def emit(a: Assembler, hvc_done: int) -> None:
     a.label("l2_loop")
     wait(a, ".loop")
     a.label("l2_loop_end")
-    a.hvc(hvc_done)
+    a.hvc(HVC_DONE)
     a.label("l2_ack")
     a.mrs(1, sr.ICC_IAR1_EL1)
-    a.hvc(hvc_done)
+    a.hvc(HVC_DONE)
     a.label("l2_eoi")
     a.msr(sr.ICC_EOIR1_EL1, 0)
     a.isb()
-    a.hvc(hvc_done)
+    a.hvc(HVC_DONE)
     a.label("l2_virtual_count")
     a.isb()
     a.mrs(1, sr.CNTVCT_EL0)
-    a.hvc(hvc_done)
+    a.hvc(HVC_DONE)
     for name, cval, control in (
         ("vtimer", sr.CNTV_CVAL_EL0, sr.CNTV_CTL_EL0),
         ("ptimer", sr.CNTP_CVAL_EL0, sr.CNTP_CTL_EL0),
@@ -55,14 +56,14 @@ def emit(a: Assembler, hvc_done: int) -> None:
         a.movz(1, 1)
         a.msr(control, 1)
         a.isb()
-        a.hvc(hvc_done)
+        a.hvc(HVC_DONE)
         a.label(f"l2_control_of_{name}")
         a.mrs(1, control)
-        a.hvc(hvc_done)
+        a.hvc(HVC_DONE)
     a.label("l2_enable_group1")
     a.msr(sr.ICC_PMR_EL1, 0)
     a.movz(1, 1)
     a.msr(sr.ICC_IGRPEN1_EL1, 1)
     a.isb()
     a.mrs(1, sr.ICC_PMR_EL1)
-    a.hvc(hvc_done)
+    a.hvc(HVC_DONE)

@@ -22,10 +22,13 @@ from vel2.arch.gicv3 import (
     LpiProperty,
     TableType,
 )
-from vel2.check.payloads import gic_lpi as gic
-from vel2.check.payloads.assembly import CURRENT_SPX_SYNC, HVC_DONE
-from vel2.check.payloads.faults import READ_SAME
-from vel2.check.payloads.interrupts.gic import (
+from vel2.check.payloads.layout import PAGE_BYTES, State
+from vel2.check.payloads.library import lpi as gic
+from vel2.check.payloads.library.assembly import CURRENT_SPX_SYNC, HVC_DONE
+from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect
+from vel2.check.payloads.library.controls import HCR_HOST, invalidate_all, set_hcr
+from vel2.check.payloads.library.faults import READ_SAME
+from vel2.check.payloads.library.gic import (
     GICR,
     HCR_IRQ,
     SPURIOUS,
@@ -38,21 +41,8 @@ from vel2.check.payloads.interrupts.gic import (
     write_long,
     write_word,
 )
-from vel2.check.payloads.layout import PAGE_BYTES, State
-from vel2.check.payloads.runtime import (
-    HCR_HOST,
-    NO_SUBJECT,
-    S2_NORMAL,
-    begin,
-    end,
-    enter_guest,
-    expect,
-    invalidate_all,
-    is_hvc,
-    map_to,
-    probe,
-    set_hcr,
-)
+from vel2.check.payloads.library.guest import enter_guest, is_hvc, probe
+from vel2.check.payloads.library.tables import S2_NORMAL, map_to
 from vel2.lang import (
     PA,
     bytes_address,

@@ -6,9 +6,20 @@ checks which vector was entered, which INTID it was, and what state is left.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.pstate import PSTATE_DAIF
-from vel2.check.payloads.assembly import HVC_DONE
 from vel2.check.payloads.interrupts import virtual
-from vel2.check.payloads.interrupts.gic import (
+from vel2.check.payloads.interrupts.lpi import lpis
+from vel2.check.payloads.layout import Parameters, State
+from vel2.check.payloads.library.assembly import HVC_DONE
+from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect, finish
+from vel2.check.payloads.library.controls import (
+    HCR_GUEST,
+    HCR_HOST,
+    has_e2h,
+    invalidate_all,
+    set_hcr,
+    use_stage2,
+)
+from vel2.check.payloads.library.gic import (
     HCR_IRQ,
     PPI_HPTIMER,
     PPI_HVTIMER,
@@ -21,26 +32,8 @@ from vel2.check.payloads.interrupts.gic import (
     return_to_el2,
     soon,
 )
-from vel2.check.payloads.interrupts.lpi import lpis
-from vel2.check.payloads.layout import Parameters, State
-from vel2.check.payloads.runtime import (
-    HCR_GUEST,
-    HCR_HOST,
-    NO_SUBJECT,
-    begin,
-    end,
-    enter_guest,
-    expect,
-    finish,
-    has_e2h,
-    invalidate_all,
-    is_hvc,
-    probe,
-    reset_guest,
-    set_hcr,
-    stage2_table,
-    use_stage2,
-)
+from vel2.check.payloads.library.guest import enter_guest, is_hvc, probe, reset_guest
+from vel2.check.payloads.library.tables import stage2_table
 from vel2.lang import bytes_address, isb, mrs, msr, resident, symbol_address, u64
 
 VMID = 7

@@ -2,8 +2,11 @@
 
 from vel2.arch import sysregs as sr
 from vel2.arch.pstate import M_EL1h
-from vel2.check.payloads.assembly import HVC_DONE
-from vel2.check.payloads.interrupts.gic import (
+from vel2.check.payloads.layout import State
+from vel2.check.payloads.library.assembly import HVC_DONE
+from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect
+from vel2.check.payloads.library.controls import set_hcr
+from vel2.check.payloads.library.gic import (
     ALL_PRIORITIES,
     EOI_MODE,
     HCR_IRQ,
@@ -15,17 +18,7 @@ from vel2.check.payloads.interrupts.gic import (
     is_active,
     soon,
 )
-from vel2.check.payloads.layout import State
-from vel2.check.payloads.runtime import (
-    NO_SUBJECT,
-    begin,
-    end,
-    enter_guest,
-    expect,
-    is_hvc,
-    run_guest,
-    set_hcr,
-)
+from vel2.check.payloads.library.guest import enter_guest, is_hvc, run_guest
 from vel2.lang import bytes_address, isb, mrs, msr, resident, symbol_address, u64
 
 LR = sr.ICH_LR0_EL2

@@ -8,11 +8,11 @@ contents, no interrupt and no canary, and the host looks at what became of L0's 
 
 from vel2.arch import sysregs as sr
 from vel2.arch.gicv3 import FIRST_LPI, GITS_BASER, GITS_CBASER, Command
-from vel2.check.payloads import gic_lpi as gic
-from vel2.check.payloads.faults import block_of
-from vel2.check.payloads.interrupts.gic import SPURIOUS, gic_init, write_long
 from vel2.check.payloads.layout import PAGE_BYTES, Parameters, State
-from vel2.check.payloads.runtime import begin, end, expect
+from vel2.check.payloads.library import lpi as gic
+from vel2.check.payloads.library.checks import begin, end, expect
+from vel2.check.payloads.library.faults import block_of
+from vel2.check.payloads.library.gic import SPURIOUS, gic_init, write_long
 from vel2.lang import PA, bytes_address, isb, mrs, msr, resident, store_u64, u64
 
 ENTRY_BYTES = 8

@@ -2,8 +2,18 @@
 
 from vel2.arch import sysregs as sr
 from vel2.arch.insn import AT, TLBI
-from vel2.check.payloads.assembly import CURRENT_SPX_SYNC, HVC_DONE, LOWER_AARCH64_SYNC
-from vel2.check.payloads.faults import (
+from vel2.check.payloads.layout import ARENA, RAM_BASE, Parameters, State
+from vel2.check.payloads.library.assembly import CURRENT_SPX_SYNC, HVC_DONE, LOWER_AARCH64_SYNC
+from vel2.check.payloads.library.checks import begin, end, expect
+from vel2.check.payloads.library.controls import (
+    HCR_HOST,
+    SCTLR_ON,
+    invalidate_all,
+    physical_size,
+    set_hcr,
+    use_stage2,
+)
+from vel2.check.payloads.library.faults import (
     ALIAS,
     CM,
     EXTERNAL,
@@ -22,32 +32,18 @@ from vel2.check.payloads.faults import (
     expect_no_canary,
     expect_par,
 )
-from vel2.check.payloads.layout import ARENA, RAM_BASE, Parameters, State
-from vel2.check.payloads.runtime import (
+from vel2.check.payloads.library.guest import enter_guest, expect_el1, expect_el2, is_hvc, probe
+from vel2.check.payloads.library.tables import (
     BLOCK_2M,
-    HCR_HOST,
     MAIR,
     S1_NORMAL,
     S2_NORMAL,
-    SCTLR_ON,
     TABLE,
     TCR_39,
     UPPER_BASE,
-    begin,
-    end,
-    enter_guest,
     entry_of,
-    expect,
-    expect_el1,
-    expect_el2,
-    invalidate_all,
-    is_hvc,
     map_to,
     new_table,
-    physical_size,
-    probe,
-    set_hcr,
-    use_stage2,
 )
 from vel2.lang import (
     PA,

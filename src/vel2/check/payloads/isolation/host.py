@@ -4,8 +4,18 @@ from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage1Leaf
 from vel2.arch.insn import AT
 from vel2.arch.pstate import PSTATE_DAIF, M_EL0t
-from vel2.check.payloads.assembly import CURRENT_SPX_SYNC, LOWER_AARCH64_SYNC
-from vel2.check.payloads.faults import (
+from vel2.check.payloads.layout import RAM_BASE, Parameters, State
+from vel2.check.payloads.library.assembly import CURRENT_SPX_SYNC, LOWER_AARCH64_SYNC
+from vel2.check.payloads.library.checks import UART_BASE, begin, end, expect
+from vel2.check.payloads.library.controls import (
+    HCR_HOST,
+    SCTLR_ON,
+    has_e2h,
+    invalidate_all,
+    physical_size,
+    set_hcr,
+)
+from vel2.check.payloads.library.faults import (
     ALIAS,
     CM,
     EXTERNAL,
@@ -21,32 +31,19 @@ from vel2.check.payloads.faults import (
     expect_no_canary,
     expect_par,
 )
-from vel2.check.payloads.layout import RAM_BASE, Parameters, State
-from vel2.check.payloads.runtime import (
+from vel2.check.payloads.library.guest import expect_el2, probe, run_guest
+from vel2.check.payloads.library.tables import (
     BLOCK_2M,
-    HCR_HOST,
     INPUT_BITS,
     MAIR,
     S1_DEVICE,
     S1_NORMAL,
-    SCTLR_ON,
     TABLE,
     TCR_39,
-    UART_BASE,
     UPPER_BASE,
-    begin,
-    end,
     entry_of,
-    expect,
-    expect_el2,
-    has_e2h,
-    invalidate_all,
     map_to,
     new_table,
-    physical_size,
-    probe,
-    run_guest,
-    set_hcr,
 )
 from vel2.lang import (
     PA,

@@ -11,22 +11,14 @@ The canary is chosen by the host so that it is a valid descriptor of both stages
 """
 
 from vel2.arch import sysregs as sr
-from vel2.check.payloads.assembly import SCTLR_OFF
 from vel2.check.payloads.isolation import guest, host
 from vel2.check.payloads.isolation.gic import attempts_by_gic
 from vel2.check.payloads.layout import Parameters, State
-from vel2.check.payloads.runtime import (
-    NO_SUBJECT,
-    begin,
-    end,
-    expect,
-    finish,
-    has_e2h,
-    invalidate_all,
-    reset_guest,
-    stage2_table,
-    use_stage2,
-)
+from vel2.check.payloads.library.assembly import SCTLR_OFF
+from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect, finish
+from vel2.check.payloads.library.controls import has_e2h, invalidate_all, use_stage2
+from vel2.check.payloads.library.guest import reset_guest
+from vel2.check.payloads.library.tables import stage2_table
 from vel2.lang import bytes_address, isb, mrs, msr, resident
 
 

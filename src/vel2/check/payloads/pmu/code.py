@@ -2,6 +2,7 @@
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
+from vel2.check.payloads.library.assembly import HVC_DONE
 from vel2.lang import Assembler
 
 SVC_0 = 0xD400_0001
@@ -53,7 +54,7 @@ def count_cycles(a: Assembler, loop: str) -> None:
     a.sub(1, 1, rm=2)
 
 
-def emit(a: Assembler, hvc_done: int) -> None:
+def emit(a: Assembler) -> None:
     """Emit the code; L2's at EL0 ends in an SVC."""
     a.align(16)
     a.label("el2_swinc")
@@ -63,7 +64,7 @@ def emit(a: Assembler, hvc_done: int) -> None:
     a.label("l2_swinc")
     a.msr(sr.PMSWINC_EL0, 0)
     a.isb()
-    a.hvc(hvc_done)
+    a.hvc(HVC_DONE)
     a.label("l0_swinc")
     a.msr(sr.PMSWINC_EL0, 0)
     a.isb()
@@ -80,14 +81,14 @@ def emit(a: Assembler, hvc_done: int) -> None:
     a.ret()
     a.label("l2_cycles")
     count_cycles(a, ".l2_cycles")
-    a.hvc(hvc_done)
+    a.hvc(HVC_DONE)
     for register, access in REGISTERS:
         if "r" in access:
             a.label(label(register, "read"))
             a.mrs(1, register)
-            a.hvc(hvc_done)
+            a.hvc(HVC_DONE)
         if "w" in access:
             a.label(label(register, "write"))
             a.msr(register, 1)
             a.isb()
-            a.hvc(hvc_done)
+            a.hvc(HVC_DONE)

@@ -7,33 +7,33 @@ filter, with counters that L1 keeps for EL2 (MDCR_EL2.HPMN), and until they over
 from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
-from vel2.check.payloads.assembly import HVC_DONE
 from vel2.check.payloads.exceptions.traps import no_traps
-from vel2.check.payloads.interrupts.gic import HCR_IRQ, acknowledge, end_interrupt, gic_init
 from vel2.check.payloads.interrupts.main import IRQ_CURRENT_SPX, IRQ_LOWER
 from vel2.check.payloads.layout import Parameters, State
-from vel2.check.payloads.pmu.code import REGISTERS, label
-from vel2.check.payloads.runtime import (
+from vel2.check.payloads.library.assembly import HVC_DONE
+from vel2.check.payloads.library.checks import (
     NO_SUBJECT,
     begin,
     end,
-    enter_guest,
-    enter_guest_el0,
     expect,
     finish,
-    invalidate_all,
-    is_hvc,
-    probe,
     put,
     put_byte,
     put_field,
     put_hex,
-    reset_guest,
-    saw,
-    set_hcr,
-    stage2_table,
-    use_stage2,
 )
+from vel2.check.payloads.library.controls import invalidate_all, set_hcr, use_stage2
+from vel2.check.payloads.library.gic import HCR_IRQ, acknowledge, end_interrupt, gic_init
+from vel2.check.payloads.library.guest import (
+    enter_guest,
+    enter_guest_el0,
+    is_hvc,
+    probe,
+    reset_guest,
+)
+from vel2.check.payloads.library.seen import saw
+from vel2.check.payloads.library.tables import stage2_table
+from vel2.check.payloads.pmu.code import REGISTERS, label
 from vel2.lang import bytes_address, inline, isb, mrs, msr, resident, symbol_address, u64
 from vel2.runtime.console import NEWLINE, SPACE
 

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
 from vel2.arch.pstate import PSTATE_DAIF, M_EL1h, M_EL2h
-from vel2.check.payloads.assembly import NO_EXCEPTION, SCTLR_OFF
 from vel2.check.payloads.layout import Parameters, State
+from vel2.check.payloads.library.assembly import NO_EXCEPTION, SCTLR_OFF
+from vel2.check.payloads.library.checks import finish
+from vel2.check.payloads.library.controls import has_e2h
+from vel2.check.payloads.library.guest import probe, reset_guest
+from vel2.check.payloads.library.seen import saw
 from vel2.check.payloads.pmu.main import say
-from vel2.check.payloads.runtime import finish, has_e2h, probe, reset_guest, saw
 from vel2.lang import bytes_address, isb, msr, resident, symbol_address, u64
 
 MODIFIER = 0x4D4F_4449_4649_4552

@@ -13,33 +13,25 @@ from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.descriptors import Stage1Leaf, Stage1Table
 from vel2.arch.pstate import SPSR_ELx
-from vel2.check.payloads.assembly import NO_EXCEPTION, SCTLR_OFF
 from vel2.check.payloads.layout import ARENA, IMAGE_BASE, RAM_BASE, Parameters, State
-from vel2.check.payloads.pmu.main import say
-from vel2.check.payloads.regime.code import GUARDED, PACIASP, RET
-from vel2.check.payloads.runtime import (
+from vel2.check.payloads.library.assembly import NO_EXCEPTION, SCTLR_OFF
+from vel2.check.payloads.library.checks import NO_SUBJECT, UART_BASE, begin, end, expect, finish
+from vel2.check.payloads.library.controls import SCTLR_ON, has_e2h, invalidate_all, physical_size
+from vel2.check.payloads.library.guest import probe
+from vel2.check.payloads.library.seen import saw
+from vel2.check.payloads.library.tables import (
     BLOCK_2M,
     INPUT_BITS,
     MAIR,
-    NO_SUBJECT,
     S1_DEVICE,
     S1_NORMAL,
-    SCTLR_ON,
     TCR_39,
-    UART_BASE,
-    begin,
-    end,
     entry_of,
-    expect,
-    finish,
-    has_e2h,
-    invalidate_all,
     map_to,
     new_table,
-    physical_size,
-    probe,
-    saw,
 )
+from vel2.check.payloads.pmu.main import say
+from vel2.check.payloads.regime.code import GUARDED, PACIASP, RET
 from vel2.lang import (
     PA,
     bytes_address,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.check.payloads.features.code import OPTIONAL
+from vel2.check.payloads.library.assembly import HVC_DONE
 from vel2.lang import SP, Assembler
 
 HCR = sr.HCR_EL2
@@ -281,7 +282,7 @@ for _names in (
 """Registers of the home table that this payload has no row for, with the reason."""
 
 
-def emit(a: Assembler, hvc_done: int) -> None:
+def emit(a: Assembler) -> None:
     """Emit EL2's accesses (x0, and return) and the guest's (x1, and HVC)."""
     rows = {row.name: row for row in (*OWN, *GUEST, *(pair.plain for pair in PAIRS))}
     for row in (*rows.values(), *TIMER_VALUES):
@@ -299,7 +300,7 @@ def emit(a: Assembler, hvc_done: int) -> None:
             a.mov(1, SP)
         else:
             a.mrs(1, plain)
-        a.hvc(hvc_done)
+        a.hvc(HVC_DONE)
         if plain.access == "RO":
             continue
         a.label(row.guest_set)
@@ -308,7 +309,7 @@ def emit(a: Assembler, hvc_done: int) -> None:
         else:
             a.msr(plain, 1)
         a.isb()
-        a.hvc(hvc_done)
+        a.hvc(HVC_DONE)
     a.label("el2_fmov")
     a.word(FMOV_D0_X0)
     a.ret()

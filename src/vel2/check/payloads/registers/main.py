@@ -6,28 +6,23 @@ Then those with an effect that is easily seen are seen to have it.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.check.payloads.assembly import HVC_DONE, NO_EXCEPTION
 from vel2.check.payloads.exceptions.traps import no_traps
 from vel2.check.payloads.layout import Parameters, State
-from vel2.check.payloads.registers import code, effects, timers
-from vel2.check.payloads.runtime import (
+from vel2.check.payloads.library.assembly import HVC_DONE, NO_EXCEPTION
+from vel2.check.payloads.library.checks import (
     NO_SUBJECT,
     begin,
     end,
-    enter_guest,
     expect,
     finish,
-    has_e2h,
-    invalidate_all,
-    is_hvc,
-    probe,
     put,
     put_byte,
     put_field,
-    reset_guest,
-    stage2_table,
-    use_stage2,
 )
+from vel2.check.payloads.library.controls import has_e2h, invalidate_all, use_stage2
+from vel2.check.payloads.library.guest import enter_guest, is_hvc, probe, reset_guest
+from vel2.check.payloads.library.tables import stage2_table
+from vel2.check.payloads.registers import code, effects, timers
 from vel2.lang import bytes_address, inline, mrs, resident, symbol_address, u64
 from vel2.runtime.console import NEWLINE
 

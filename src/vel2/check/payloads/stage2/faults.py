@@ -7,38 +7,44 @@ from vel2.arch.descriptors import (
     S2MemAttrFWB,
     Stage2Leaf,
 )
-from vel2.check.payloads.assembly import GUEST_INSTRUCTIONS, HVC_DONE, NO_EXCEPTION, SCTLR_OFF
-from vel2.check.payloads.faults import ALIAS, MARKER, UNTOUCHED, block_of
 from vel2.check.payloads.layout import ARENA, PAGE_BYTES, RAM_BASE, Parameters, State
-from vel2.check.payloads.runtime import (
-    BLOCK_2M,
-    HCR_GUEST,
-    INPUT_BITS,
-    MAIR,
+from vel2.check.payloads.library.assembly import (
+    GUEST_INSTRUCTIONS,
+    HVC_DONE,
+    NO_EXCEPTION,
+    SCTLR_OFF,
+)
+from vel2.check.payloads.library.checks import (
     NO_SUBJECT,
-    S1_NORMAL,
-    S2_NORMAL,
-    SCTLR_ON,
-    TABLE,
-    TCR_39,
     begin,
     end,
-    enter_guest,
-    enter_guest_el0,
-    entry_of,
     expect,
-    invalidate_all,
-    is_hvc,
-    map_to,
-    new_table,
-    physical_size,
-    probe,
     put,
     put_byte,
     put_field,
     put_hex,
-    saw,
+)
+from vel2.check.payloads.library.controls import (
+    HCR_GUEST,
+    SCTLR_ON,
+    invalidate_all,
+    physical_size,
     set_hcr,
+)
+from vel2.check.payloads.library.faults import ALIAS, MARKER, UNTOUCHED, block_of
+from vel2.check.payloads.library.guest import enter_guest, enter_guest_el0, is_hvc, probe
+from vel2.check.payloads.library.seen import saw
+from vel2.check.payloads.library.tables import (
+    BLOCK_2M,
+    INPUT_BITS,
+    MAIR,
+    S1_NORMAL,
+    S2_NORMAL,
+    TABLE,
+    TCR_39,
+    entry_of,
+    map_to,
+    new_table,
 )
 from vel2.lang import (
     PA,

@@ -5,15 +5,10 @@ the same at virtual and at real EL2. What the architecture fixes in one value is
 """
 
 from vel2.check.payloads.layout import Parameters, State
-from vel2.check.payloads.runtime import (
-    HCR_HOST,
-    finish,
-    invalidate_all,
-    reset_guest,
-    set_hcr,
-    stage2_table,
-    use_stage2,
-)
+from vel2.check.payloads.library.checks import finish
+from vel2.check.payloads.library.controls import HCR_HOST, invalidate_all, set_hcr, use_stage2
+from vel2.check.payloads.library.guest import reset_guest
+from vel2.check.payloads.library.tables import stage2_table
 from vel2.check.payloads.stage2 import faults, tlbi, walks
 from vel2.lang import isb, resident
 

@@ -2,24 +2,19 @@
 
 from vel2.arch import sysregs as sr
 from vel2.arch.insn import TLBI
-from vel2.check.payloads.assembly import HVC_DONE
-from vel2.check.payloads.faults import ALIAS, MARKER, UNTOUCHED
 from vel2.check.payloads.layout import ARENA, PAGE_BYTES, Parameters, State
-from vel2.check.payloads.runtime import (
+from vel2.check.payloads.library.assembly import HVC_DONE
+from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect
+from vel2.check.payloads.library.controls import invalidate_all, use_stage2
+from vel2.check.payloads.library.faults import ALIAS, MARKER, UNTOUCHED
+from vel2.check.payloads.library.guest import enter_guest, is_hvc
+from vel2.check.payloads.library.tables import (
     BLOCK_2M,
     LAST_LEVEL,
-    NO_SUBJECT,
     S2_NORMAL,
-    begin,
-    end,
-    enter_guest,
     entry_of,
-    expect,
-    invalidate_all,
-    is_hvc,
     map_to,
     stage2_table,
-    use_stage2,
 )
 from vel2.lang import (
     PA,

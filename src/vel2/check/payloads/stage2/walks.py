@@ -2,25 +2,20 @@
 
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import GRANULE_4K, Stage1Leaf, Stage2Leaf
-from vel2.check.payloads.assembly import SCTLR_OFF
-from vel2.check.payloads.faults import ALIAS, UNTOUCHED, block_of
 from vel2.check.payloads.layout import ARENA, PAGE_BYTES, State
-from vel2.check.payloads.runtime import (
-    HCR_GUEST,
+from vel2.check.payloads.library.assembly import SCTLR_OFF
+from vel2.check.payloads.library.controls import HCR_GUEST, has_e2h, invalidate_all, set_hcr
+from vel2.check.payloads.library.faults import ALIAS, UNTOUCHED, block_of
+from vel2.check.payloads.library.guest import enter_guest, enter_guest_el0, probe
+from vel2.check.payloads.library.seen import saw
+from vel2.check.payloads.library.tables import (
     INDEX_MASK,
     S1_NORMAL,
     S2_NORMAL,
     TABLE,
-    enter_guest,
-    enter_guest_el0,
     entry_of,
-    has_e2h,
-    invalidate_all,
     map_to,
     new_table,
-    probe,
-    saw,
-    set_hcr,
 )
 from vel2.check.payloads.stage2.faults import (
     AF,

@@ -7,33 +7,22 @@ from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage1Leaf
 from vel2.arch.insn import IC
 from vel2.arch.pstate import PSTATE_DAIF, M_EL0t
-from vel2.check.payloads.assembly import NO_EXCEPTION, SCTLR_OFF
-from vel2.check.payloads.faults import ALIAS
-from vel2.check.payloads.interrupts.gic import (
+from vel2.check.payloads.isolation.host import host_stage1
+from vel2.check.payloads.layout import ARENA, PAGE_BYTES, Parameters, State
+from vel2.check.payloads.library.assembly import NO_EXCEPTION, SCTLR_OFF
+from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect
+from vel2.check.payloads.library.controls import HCR_HOST, has_e2h, invalidate_all, set_hcr
+from vel2.check.payloads.library.faults import ALIAS
+from vel2.check.payloads.library.gic import (
     PPI_HPTIMER,
     acknowledge,
     end_interrupt,
     gic_init,
     later,
 )
-from vel2.check.payloads.isolation.host import host_stage1
-from vel2.check.payloads.layout import ARENA, PAGE_BYTES, Parameters, State
-from vel2.check.payloads.runtime import (
-    HCR_HOST,
-    NO_SUBJECT,
-    S1_NORMAL,
-    begin,
-    end,
-    expect,
-    has_e2h,
-    invalidate_all,
-    map_to,
-    new_table,
-    probe,
-    run_guest,
-    saw,
-    set_hcr,
-)
+from vel2.check.payloads.library.guest import probe, run_guest
+from vel2.check.payloads.library.seen import saw
+from vel2.check.payloads.library.tables import S1_NORMAL, map_to, new_table
 from vel2.check.payloads.survival.ahead_code import NEW, WORDS
 from vel2.lang import (
     PA,

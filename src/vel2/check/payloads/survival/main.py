@@ -8,7 +8,8 @@ afterwards.
 """
 
 from vel2.check.payloads.layout import Parameters, State
-from vel2.check.payloads.runtime import finish, reset_guest
+from vel2.check.payloads.library.checks import finish
+from vel2.check.payloads.library.guest import reset_guest
 from vel2.check.payloads.survival import ahead, running, walks
 from vel2.lang import resident
 

@@ -6,25 +6,26 @@ walk is an abort that L0 has to answer, or a leaf to fill in, and never twice th
 """
 
 from vel2.arch import sysregs as sr
-from vel2.check.payloads.assembly import SCTLR_OFF
-from vel2.check.payloads.faults import UNTOUCHED, block_of
 from vel2.check.payloads.layout import Parameters, State
-from vel2.check.payloads.runtime import (
+from vel2.check.payloads.library.assembly import SCTLR_OFF
+from vel2.check.payloads.library.controls import (
     HCR_HOST,
+    SCTLR_ON,
+    invalidate_all,
+    physical_size,
+    set_hcr,
+    use_stage2,
+)
+from vel2.check.payloads.library.faults import UNTOUCHED, block_of
+from vel2.check.payloads.library.guest import enter_guest, reset_guest
+from vel2.check.payloads.library.seen import saw
+from vel2.check.payloads.library.tables import (
     MAIR,
     S2_NORMAL,
-    SCTLR_ON,
     TABLE,
     UPPER_BASE,
-    enter_guest,
-    invalidate_all,
     map_to,
-    physical_size,
-    reset_guest,
-    saw,
-    set_hcr,
     stage2_table,
-    use_stage2,
 )
 from vel2.check.payloads.stage2.faults import ACCESSES, code_table, heading, new_large_table
 from vel2.check.payloads.survival.walks import LOWER_VA, NOWHERE, REGIMES, TCR, VMID, fill_table

@@ -2,33 +2,22 @@
 
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import FSC
-from vel2.check.payloads.assembly import LOWER_AARCH64_SYNC, NO_EXCEPTION, SCTLR_OFF
-from vel2.check.payloads.faults import FETCH_LOWER, UNTOUCHED, WITHOUT_INSTRUCTION, block_of
 from vel2.check.payloads.isolation.host import host_stage1
 from vel2.check.payloads.layout import ARENA, PAGE_BYTES, RAM_BASE, Parameters, State
-from vel2.check.payloads.runtime import (
+from vel2.check.payloads.library.assembly import LOWER_AARCH64_SYNC, NO_EXCEPTION, SCTLR_OFF
+from vel2.check.payloads.library.checks import NO_SUBJECT, UART_BASE, begin, end, expect, put
+from vel2.check.payloads.library.controls import (
     HCR_HOST,
-    MAIR,
-    NO_SUBJECT,
-    S2_NORMAL,
     SCTLR_ON,
-    TABLE,
-    UART_BASE,
-    begin,
-    end,
-    enter_guest,
-    expect,
-    expect_el2,
     invalidate_all,
-    map_to,
     physical_size,
-    probe,
-    put,
-    saw,
     set_hcr,
-    stage2_table,
     use_stage2,
 )
+from vel2.check.payloads.library.faults import FETCH_LOWER, UNTOUCHED, WITHOUT_INSTRUCTION, block_of
+from vel2.check.payloads.library.guest import enter_guest, expect_el2, probe
+from vel2.check.payloads.library.seen import saw
+from vel2.check.payloads.library.tables import MAIR, S2_NORMAL, TABLE, map_to, stage2_table
 from vel2.check.payloads.stage2.faults import (
     AF,
     IPA,

@@ -13,7 +13,7 @@ from enum import IntEnum
 
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ESR_ELx
-from vel2.check.payloads.assembly import LOWER_AARCH64_SYNC
+from vel2.check.payloads.library.assembly import LOWER_AARCH64_SYNC
 from vel2.check.payloads.traps.table import ACCESSES, EL0_ACCESSES
 from vel2.lang import Assembler
 from vel2.runtime.bare import vector_table

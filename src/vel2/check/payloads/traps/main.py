@@ -19,18 +19,10 @@ from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.pstate import PSTATE_DAIF, M_EL0t, M_EL1h
 from vel2.check.payloads.layout import ARENA, Parameters, State
-from vel2.check.payloads.runtime import (
-    finish,
-    has_e2h,
-    invalidate_all,
-    put,
-    put_byte,
-    put_hex,
-    run_guest,
-    set_hcr,
-    stage2_table,
-    use_stage2,
-)
+from vel2.check.payloads.library.checks import finish, put, put_byte, put_hex
+from vel2.check.payloads.library.controls import has_e2h, invalidate_all, set_hcr, use_stage2
+from vel2.check.payloads.library.guest import run_guest
+from vel2.check.payloads.library.tables import stage2_table
 from vel2.check.payloads.traps.code import R
 from vel2.check.payloads.traps.table import (
     ACCESSES,

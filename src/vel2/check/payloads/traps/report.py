@@ -15,7 +15,7 @@ from typing import NamedTuple
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Field
 from vel2.arch.esr import EC, ISS_SYS64, ESR_ELx
-from vel2.check.payloads.assembly import CURRENT_SPX_SYNC, LOWER_AARCH64_SYNC
+from vel2.check.payloads.library.assembly import CURRENT_SPX_SYNC, LOWER_AARCH64_SYNC
 from vel2.check.payloads.runner import Report
 from vel2.check.payloads.traps.code import TAKEN_BY_EL1, TAKEN_BY_EL2, VECTOR_LSB
 from vel2.check.payloads.traps.table import (

@@ -15,8 +15,8 @@ from vel2.arch import insn
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding, Field, Register
 from vel2.arch.pstate import PSTATE_DAIF, M_EL1h
-from vel2.check.payloads.assembly import SCTLR_OFF
 from vel2.check.payloads.layout import ARENA
+from vel2.check.payloads.library.assembly import SCTLR_OFF
 
 MRS, MSR_SYS, RT = 0xD520_0000, 0xD500_0000, 1
 """The operand of every access is x1."""

@@ -22,8 +22,8 @@ from vel2.arch.gicv3 import (
     READ_WRITE_ALLOCATE_WRITE_BACK,
     Command,
 )
-from vel2.check.payloads.interrupts.gic import GICR, read_long, read_word, write_long, write_word
 from vel2.check.payloads.layout import ARENA, PAGE_BYTES
+from vel2.check.payloads.library.gic import GICR, read_long, read_word, write_long, write_word
 from vel2.lang import PA, dsb_sy, resident, store_u64, u64
 
 GITS = 0x0808_0000

@@ -11,15 +11,7 @@ tells EL2 its own number by HVC, so what EL1 saw is in ESR_EL1, FAR_EL1, ELR_EL1
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
 from vel2.arch.insn import AT, DC
-from vel2.check.payloads.debug import code as debug_code
-from vel2.check.payloads.exceptions import code as exceptions_code
-from vel2.check.payloads.features import code as features_code
-from vel2.check.payloads.interrupts import code as interrupts_code
 from vel2.check.payloads.layout import STATE, Parameters, State
-from vel2.check.payloads.pmu import code as pmu_code
-from vel2.check.payloads.pointers import code as pointers_code
-from vel2.check.payloads.registers import code as registers_code
-from vel2.check.payloads.survival import ahead_code as survival_ahead_code
 from vel2.lang import SP, XZR, Assembler
 from vel2.runtime.bare import vector_table
 
@@ -278,17 +270,9 @@ def guest(a: Assembler) -> None:
 
 
 def assemble() -> Assembler:
-    """Give all of it."""
+    """Give all of it, for a payload to add its own code to."""
     a = Assembler("payload")
     el2_vectors(a)
     probes(a)
     guest(a)
-    exceptions_code.emit(a, HVC_DONE)
-    interrupts_code.emit(a, HVC_DONE)
-    features_code.emit(a)
-    registers_code.emit(a, HVC_DONE)
-    pmu_code.emit(a, HVC_DONE)
-    debug_code.emit(a, HVC_DONE)
-    pointers_code.emit(a)
-    survival_ahead_code.emit(a)
     return a

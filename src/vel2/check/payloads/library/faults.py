@@ -3,7 +3,8 @@
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, FSC, ISS_DABT, ESR_ELx
 from vel2.check.payloads.layout import PAGE_BYTES, Parameters, State
-from vel2.check.payloads.runtime import INPUT_BITS, end, expect, level_shift
+from vel2.check.payloads.library.checks import end, expect
+from vel2.check.payloads.library.tables import INPUT_BITS, level_shift
 from vel2.lang import bytes_address, inline, isb, mrs, resident, u64
 
 ALIAS = 1 << (INPUT_BITS - 1)

@@ -7,7 +7,9 @@ register, without writeback. A compiler is free to choose another.
 from vel2.arch import sysregs as sr
 from vel2.arch.pstate import PSTATE_DAIF, M_EL2h
 from vel2.check.payloads.layout import State
-from vel2.check.payloads.runtime import HCR_GUEST, expect, run_guest
+from vel2.check.payloads.library.checks import expect
+from vel2.check.payloads.library.controls import HCR_GUEST
+from vel2.check.payloads.library.guest import run_guest
 from vel2.lang import (
     PA,
     bytes_address,
