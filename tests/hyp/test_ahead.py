@@ -160,7 +160,7 @@ def outcome(rig: Rig) -> tuple[bytes, bytes]:
         if array[key]:
             array[key] = 0
     rig.vcpu.counters.by_ec[EC.SYS64] = 0
-    rig.vcpu.esr = 0
+    rig.vcpu.trap.esr = 0
     rig.sim.clear_log()
     memory, block = buffers(rig.sim)
     start = rig.sim.block.size - 8 * len(rig.sim.registers)

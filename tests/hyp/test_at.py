@@ -18,6 +18,7 @@ from vel2.arch.esr import EC, FSC
 from vel2.arch.insn import AT, SysInsn
 from vel2.hyp import at, stage1
 from vel2.hyp.outcome import Outcome
+from vel2.hyp.records import TO_RUNNING_EL1
 from vel2.hyp.state import CONTEXT_VEL2
 from vel2.lang import SimulatedAbort
 
@@ -140,9 +141,10 @@ def run(rig: Rig, instruction: SysInsn, va: int = VA) -> Outcome:
 
 def expect_abort(rig: Rig, outcome: Outcome, status: int) -> None:
     """Require an External abort, taken to vEL2 by the AT, and PAR_EL1 as it was."""
-    assert outcome == Outcome.INJECT
-    assert rig.vcpu.syndrome == EC.DABT_SAME << 26 | 1 << 25 | CM | WNR | status
-    assert (rig.vcpu.syndrome_has_far, rig.vcpu.syndrome_far) == (1, VA)
+    assert outcome == Outcome.EXCEPTION
+    taken = rig.vcpu.exception
+    assert taken.syndrome == EC.DABT_SAME << 26 | 1 << 25 | CM | WNR | status
+    assert (taken.target, taken.has_vaddress, taken.vaddress) == (TO_RUNNING_EL1, 1, VA)
     assert rig[sr.PAR_EL1] == OLD_PAR
 
 

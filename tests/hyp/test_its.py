@@ -247,13 +247,13 @@ def test_nothing_but_l0s_tables_is_given_to_hardware(
     l0 = rig.memory(L0_BASE, VCPU - L0_BASE)
     ram = rig.memory(RAM_BASE, RAM_BYTES)
     for address, size, value, is_write, register in given:
-        rig.vcpu.esr = ESR_ELx.compose(EC=EC.DABT_LOWER, IL=1) | ISS_DABT.compose(
+        rig.vcpu.trap.esr = ESR_ELx.compose(EC=EC.DABT_LOWER, IL=1) | ISS_DABT.compose(
             ISV=1, SAS=size, SRT=register, SF=size == 3, WnR=is_write
         )
         if is_write and register < 31:
             rig.vcpu.x[register] = value
         done = rig.run(mmio.access, rig.vcpu, address)
-        assert done in (Outcome.SKIP, Outcome.RESUME, Outcome.INJECT)
+        assert done in (Outcome.SKIP, Outcome.RESUME, Outcome.NOBODY)
         assert rig.sim.accesses <= ACCESSES_MAX
     assert rig.memory(L0_BASE, VCPU - L0_BASE) == l0
     written = {
@@ -502,7 +502,7 @@ def test_what_l1_sees_of_hardware() -> None:
 
 def access(rig: GicRig, address: int, **iss: int) -> Outcome:
     """Let L1 access an address with a syndrome."""
-    rig.vcpu.esr = ESR_ELx.compose(EC=EC.DABT_LOWER, IL=1) | ISS_DABT.compose(**iss)
+    rig.vcpu.trap.esr = ESR_ELx.compose(EC=EC.DABT_LOWER, IL=1) | ISS_DABT.compose(**iss)
     return Outcome(rig.run(mmio.access, rig.vcpu, address))
 
 
@@ -539,7 +539,7 @@ def test_what_nobody_answers(address: int, iss: dict[str, int]) -> None:
     rig = GicRig()
     before = rig.memory(GIC, 0x2_0000)
     for write in (0, 1):
-        assert access(rig, address, WnR=write, SRT=2, **iss) == Outcome.INJECT
+        assert access(rig, address, WnR=write, SRT=2, **iss) == Outcome.NOBODY
     assert rig.memory(GIC, 0x2_0000) == before
 
 

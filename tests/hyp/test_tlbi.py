@@ -106,7 +106,7 @@ def test_each_tlbi_does_what_it_names(insn: SysInsn, tge: bool) -> None:
     expected = expected_operations(insn, tge)
     assert rig[sr.VTTBR_EL2] == names["canonical"]
     if expected is None:
-        assert outcome == Outcome.INJECT and rig.vcpu.syndrome == UNDEFINED_SYNDROME
+        assert outcome == Outcome.EXCEPTION and rig.vcpu.exception.syndrome == UNDEFINED_SYNDROME
         assert rig.instructions() == []
         return
     assert outcome == Outcome.SKIP
@@ -137,8 +137,8 @@ def test_an_unallocated_tlbi_is_undefined(
         return
     rig, _ = machine(tge) if CRm & 1 else (fresh_rig(), {})
     rig.set_slot(sr.HCR_EL2, sr.HCR_EL2.TGE.mask if tge else 0)
-    assert rig.run(tlbi.from_vel2, rig.vcpu, key, OPERAND) == Outcome.INJECT
-    assert rig.vcpu.syndrome == UNDEFINED_SYNDROME
+    assert rig.run(tlbi.from_vel2, rig.vcpu, key, OPERAND) == Outcome.EXCEPTION
+    assert rig.vcpu.exception.syndrome == UNDEFINED_SYNDROME
     assert rig.instructions() == []
 
 

@@ -135,7 +135,7 @@ def by_assembly(state: State) -> After:
     put(VCPU + Vcpu.offset_of("slow_eret"), state.slow)
     put(VCPU + Vcpu.offset_of("vncr_page"), PAGE)
     put(VCPU + Vcpu.offset_of("mdscr"), state.mdscr)
-    put(VCPU + Vcpu.offset_of("fast_eret"), 41)
+    put(VCPU + Vcpu.offset_of("counters.fast_eret"), 41)
     for register, value in ((sr.MDSCR_EL1, state.page_mdscr), (sr.HCR_EL2, state.tge)):
         assert register.vncr is not None
         put(PAGE + register.vncr, value)
@@ -163,14 +163,15 @@ def by_resident_code(state: State) -> Rig:
 def check(state: State) -> None:
     """Require the vector's answer to one state."""
     after = by_assembly(state)
-    fast = get(VCPU + Vcpu.offset_of("fast_eret"))
+    fast = get(VCPU + Vcpu.offset_of("counters.fast_eret"))
     x = VCPU + Vcpu.offset_of("x")
     if after.called:
         assert fast == 41
         assert after.registers[:2] == [VCPU, state.esr]
         assert [get(x + 8 * n) for n in range(31)] == HELD
-        assert get(VCPU + Vcpu.offset_of("pc")) == TRAPPED
-        assert get(VCPU + Vcpu.offset_of("pstate")) == 0b0101
+        for record in ("", "trap."):
+            assert get(VCPU + Vcpu.offset_of(record + "pc")) == TRAPPED
+            assert get(VCPU + Vcpu.offset_of(record + "pstate")) == 0b0101
     else:
         assert state.slow == 0, "there is more to do than to return"
         assert state.mdscr == state.page_mdscr, "L1's MDSCR_EL1 is not in effect"

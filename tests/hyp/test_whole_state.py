@@ -15,9 +15,9 @@ from tests.hyp.rig import KINDS, Rig, every_kind, rig_of
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.esr import EC, ESR_ELx
-from vel2.hyp import context, eret, exception, finegrained, shadow, trap
+from vel2.hyp import context, exception, finegrained, shadow, trap
 from vel2.hyp.homes import SWITCHED
-from vel2.hyp.outcome import Outcome
+from vel2.hyp.records import IRQ
 from vel2.hyp.state import LEVEL_NV
 
 ALL = (1 << 64) - 1
@@ -171,7 +171,7 @@ def test_an_exception_inside_vel2_writes_what_it_must(kind: str, pstate: int) ->
     rig = machine(kind)
     before = fill(rig, 7)
     rig.vcpu.pstate, rig.vcpu.pc = pstate, 0x1234_5678
-    rig.run(exception.take_to_vel2, rig.vcpu, exception.IRQ)
+    rig.run(exception.take_to_vel2, rig.vcpu, IRQ)
     assert changed(before, state(rig)) == {sr.SPSR_EL1, sr.ELR_EL1}
     assert rig[sr.ELR_EL1] == 0x1234_5678
 
@@ -209,8 +209,7 @@ def test_an_eret_inside_vel2_writes_no_register(kind: str, mode: int) -> None:
     rig.set_slot(sr.MDSCR_EL1, rig.vcpu.mdscr)
     rig[sr.SPSR_EL1], rig[sr.ELR_EL1] = mode, 0x4000
     before = state(rig)
-    rig.vcpu.esr = ESR_ELx.compose(EC=EC.ERET, IL=1)
-    assert rig.run(eret.from_vel2, rig.vcpu) == Outcome.RESUME
+    rig.run(trap.handle_sync, rig.vcpu, ESR_ELx.compose(EC=EC.ERET, IL=1))
     assert changed(before, state(rig)) == set()
     assert rig.vcpu.pc == 0x4000
     assert rig.vcpu.pstate & 0xF == (EL0T if mode == EL0T else mode ^ EL1H ^ EL2H)

@@ -63,16 +63,16 @@ def with_first_word(function: str, word: int, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_l0_that_hangs_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = with_first_word("take_to_vel2", BRANCH_TO_SELF, monkeypatch)
+    ended = with_first_word("take_exception", BRANCH_TO_SELF, monkeypatch)
     assert ended.end is End.HANG
-    assert ended.detail == ["at EL2 for 3 s, in take_to_vel2"]
+    assert ended.detail == ["at EL2 for 3 s, in take_exception"]
 
 
 def test_an_l0_that_stops_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = with_first_word("take_to_vel2", UNDEFINED, monkeypatch)
+    ended = with_first_word("take_exception", UNDEFINED, monkeypatch)
     assert ended.end is End.FATAL
     assert "VECTOR_SAME_EL" in ended.detail[0]
-    assert "in take_to_vel2" in ended.detail[0]
+    assert "in take_exception" in ended.detail[0]
 
 
 def test_one_burst_runs_alone() -> None:

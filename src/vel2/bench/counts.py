@@ -88,7 +88,7 @@ def between_snapshots(before: Snapshot, after: Snapshot) -> Traps:
             index = context * CLASSES + ec
             taken = last.counters.by_ec[index] - first.counters.by_ec[index]
             if context == CONTEXT_VEL2 and ec == EC.ERET:
-                taken += last.fast_eret - first.fast_eret
+                taken += last.counters.fast_eret - first.counters.fast_eret
             if ec != EC.SYS64:
                 kinds[f"{class_name(ec)} {name}"] += taken
         for kind in ("irq", "fiq", "serror"):

@@ -39,7 +39,7 @@ def traps(vcpu: Vcpu) -> list[TrapCount]:
         for ec in range(64):
             count = counted.by_ec[context * 64 + ec]
             if context == CONTEXT_VEL2 and ec == EC.ERET:
-                count += vcpu.fast_eret
+                count += counted.fast_eret
             if count:
                 found.append(TrapCount(class_name(ec), context_name, count))
         for name, array in (("IRQ", counted.irq), ("FIQ", counted.fiq), ("SError", counted.serror)):

@@ -56,7 +56,7 @@ def progress(vcpu: Vcpu, pool_used: int) -> tuple[int, ...]:
     """Give numbers of which one changes with each entry to EL2, and with each table made there."""
     counted = vcpu.counters
     return (
-        vcpu.fast_eret,
+        counted.fast_eret,
         sum(counted.by_ec),
         *counted.irq,
         *counted.fiq,

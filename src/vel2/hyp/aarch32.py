@@ -70,7 +70,7 @@ def key_of_pair(iss: u64) -> u64:
 @resident
 def by_key(vcpu: Vcpu, key: u64) -> Outcome:
     """Forward an access that one of L1's controls traps; UNDEFINED if none does."""
-    is_read = vcpu.esr & ISS_CP_32.Direction.mask != 0
+    is_read = vcpu.trap.esr & ISS_CP_32.Direction.mask != 0
     control = routing.control_of(key)
     if control != routing.HIDDEN and (
         finegrained.asks(vcpu, key, is_read)
@@ -84,18 +84,18 @@ def by_key(vcpu: Vcpu, key: u64) -> Outcome:
 @resident
 def single(vcpu: Vcpu) -> Outcome:
     """Handle EC 0x03, MCR or MRC of coprocessor 15."""
-    return by_key(vcpu, key_of_single(vcpu.esr))
+    return by_key(vcpu, key_of_single(vcpu.trap.esr))
 
 
 @resident
 def pair(vcpu: Vcpu) -> Outcome:
     """Handle EC 0x04, MCRR or MRRC of coprocessor 15."""
-    return by_key(vcpu, key_of_pair(vcpu.esr))
+    return by_key(vcpu, key_of_pair(vcpu.trap.esr))
 
 
 @resident
 def debug(vcpu: Vcpu) -> Outcome:
     """Handle EC 0x05, MCR or MRC of coprocessor 14: L0 itself traps trace alone (CPTR_EL2.TTA)."""
-    if ISS_CP_32.Opc1.get(vcpu.esr) == TRACE:
+    if ISS_CP_32.Opc1.get(vcpu.trap.esr) == TRACE:
         return undefined(vcpu)
     return forward(vcpu)

@@ -20,12 +20,13 @@ from vel2.arch.descriptors import Stage2Leaf
 from vel2.arch.esr import EC, FSC, ISS_DABT, ESR_ELx
 from vel2.arch.insn import DC
 from vel2.hyp import mmio, pool, shadow
-from vel2.hyp.answer import forward_with_far
+from vel2.hyp.answer import forward_with_far, give_stage2_fault, give_with_far
 from vel2.hyp.exception import is_el0
 from vel2.hyp.fallible import try_at_s1e1r
 from vel2.hyp.hcr import l1_hcr
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.pool import PAGE_MASK
+from vel2.hyp.records import TO_RUNNING_EL1, TO_VEL2
 from vel2.hyp.stage1 import ALL_REACHED, instruction_at, reach_tables, walk_status
 from vel2.hyp.state import NO_FAULT, Stage2, Vcpu, vm_of
 from vel2.hyp.walk import S2AP_READ, S2AP_WRITE, guest_stage2
@@ -35,7 +36,6 @@ FSC_MASK = ISS_DABT.DFSC.mask
 FSC_TYPE = FSC_MASK & ~3
 LOWER_TO_SAME = 1
 """An abort's EC from a lower EL plus 1 is the same abort from the current EL."""
-HPFAR_FIPA = sr.HPFAR_EL2.FIPA
 EXTERNAL_KEEPS = ISS_DABT.CM.mask | ISS_DABT.WnR.mask
 NO_IPA = (1 << 64) - 1
 TEA = sr.HCR_EL2.TEA.mask
@@ -72,11 +72,11 @@ def is_maintenance(vcpu: Vcpu) -> bool:
 
     QEMU says of cleaning to a point of persistence only that it reads, so the instruction tells.
     """
-    if is_instruction(vcpu.esr) or vcpu.esr & ISS_DABT.S1PTW.mask:
+    if is_instruction(vcpu.trap.esr) or vcpu.trap.esr & ISS_DABT.S1PTW.mask:
         return False
-    if vcpu.esr & ISS_DABT.CM.mask:
+    if vcpu.trap.esr & ISS_DABT.CM.mask:
         return True
-    if vcpu.esr & (ISS_DABT.ISV.mask | ISS_DABT.WnR.mask):
+    if vcpu.trap.esr & (ISS_DABT.ISV.mask | ISS_DABT.WnR.mask):
         return False
     return instruction_at(vcpu, vcpu.pc) & ~RT_MASK in TO_PERSISTENCE
 
@@ -102,7 +102,7 @@ def external_abort(vcpu: Vcpu) -> Outcome:
     On a stage-1 walk the level belongs to the syndrome, which a stage-2 fault does not tell: the
     walk is done again in software. Cache maintenance of what is not there does nothing.
     """
-    esr = vcpu.esr
+    esr = vcpu.trap.esr
     if is_maintenance(vcpu):
         return Outcome.SKIP
     from_el0 = is_el0(vcpu.pstate)
@@ -111,7 +111,7 @@ def external_abort(vcpu: Vcpu) -> Outcome:
         ec = u64(ec + LOWER_TO_SAME)
     iss = u64(FSC.SYNC_EXTERNAL)
     if esr & ISS_DABT.S1PTW.mask:
-        left = reach_tables(vcpu, vcpu.far)
+        left = reach_tables(vcpu, vcpu.trap.far)
         if left == ALL_REACHED:
             if not is_stuck(vcpu):
                 return Outcome.RESUME
@@ -119,28 +119,27 @@ def external_abort(vcpu: Vcpu) -> Outcome:
         iss = walk_status(left)
     if not is_instruction(esr):
         iss = iss | esr & EXTERNAL_KEEPS
-    vcpu.syndrome = ESR_ELx.EC.put(ec) | ESR_ELx.IL.mask | iss
-    vcpu.syndrome_far = vcpu.far
-    vcpu.syndrome_has_far = 1
-    return Outcome.INJECT
+    syndrome = ESR_ELx.EC.put(ec) | ESR_ELx.IL.mask | iss
+    return give_with_far(vcpu, TO_RUNNING_EL1, syndrome, vcpu.trap.far)
 
 
 @resident
 def from_vel2(vcpu: Vcpu) -> Outcome:
     """Handle an abort in the hyp context."""
-    if is_data_hole(vcpu.esr):
-        outcome = mmio.access(vcpu, faulting_ipa(vcpu, mrs(sr.HPFAR_EL2)))
-        if outcome != Outcome.INJECT:
+    vcpu.trap.hpfar = mrs(sr.HPFAR_EL2)
+    if is_data_hole(vcpu.trap.esr):
+        outcome = mmio.access(vcpu, faulting_ipa(vcpu))
+        if outcome != Outcome.NOBODY:
             return outcome
     return external_abort(vcpu)
 
 
 @inline
-def faulting_ipa(vcpu: Vcpu, hpfar: u64) -> u64:
+def faulting_ipa(vcpu: Vcpu) -> u64:
     """Give the IPA of a fault for which HPFAR_EL2 is valid; the page's alone for a stage-1 walk."""
-    ipa = HPFAR_FIPA.get(hpfar) << 12
-    if vcpu.esr & ISS_DABT.S1PTW.mask == 0:
-        ipa = ipa | vcpu.far & PAGE_MASK
+    ipa = sr.HPFAR_EL2.FIPA.get(vcpu.trap.hpfar) << 12
+    if vcpu.trap.esr & ISS_DABT.S1PTW.mask == 0:
+        ipa = ipa | vcpu.trap.far & PAGE_MASK
     return ipa & ((1 << 52) - 1)
 
 
@@ -154,12 +153,12 @@ def translate_far(vcpu: Vcpu) -> u64:
     :return: the IPA, or `NO_IPA` if stage 1 no longer translates the address.
     """
     saved = mrs(sr.PAR_EL1)
-    done = try_at_s1e1r(vcpu.far)
+    done = try_at_s1e1r(vcpu.trap.far)
     par = mrs(sr.PAR_EL1)
     msr(sr.PAR_EL1, saved)
     if done == 0 or par & sr.PAR_EL1.F.mask:
         return NO_IPA
-    return par & sr.PAR_EL1.PA.mask | vcpu.far & PAGE_MASK
+    return par & sr.PAR_EL1.PA.mask | vcpu.trap.far & PAGE_MASK
 
 
 @inline
@@ -173,7 +172,7 @@ def is_write(esr: u64) -> bool:
 @resident
 def l1_forbids(vcpu: Vcpu) -> bool:
     """Whether L1's leaf (`vcpu.walk`) forbids the access (AArch64.S2CheckPermissions)."""
-    if is_fetch(vcpu.esr):
+    if is_fetch(vcpu.trap.esr):
         xn = vcpu.walk.xn
         # Being readable has no part in it (AArch64.S2DirectBasePermissions).
         if xn == XN_NEVER:
@@ -182,9 +181,9 @@ def l1_forbids(vcpu: Vcpu) -> bool:
             return xn == XN_EL1_ONLY
         return xn == XN_EL0_ONLY
     needed = S2AP_READ
-    if is_write(vcpu.esr):
+    if is_write(vcpu.trap.esr):
         needed = S2AP_WRITE
-        if vcpu.esr & ISS_DABT.S1PTW.mask:
+        if vcpu.trap.esr & ISS_DABT.S1PTW.mask:
             # A walk that writes a flag also reads. Taken for a write alone, what it may not read
             # would be filled in, fault again, and never end.
             needed = S2AP_READ | S2AP_WRITE
@@ -203,8 +202,8 @@ def is_protected_walk(vcpu: Vcpu) -> bool:
         normal = NORMAL_MEMORY_FWB
     return (
         hcr & PTW != 0
-        and vcpu.esr & ISS_DABT.S1PTW.mask != 0
-        and vcpu.esr & FSC_TYPE == FSC.PERMISSION
+        and vcpu.trap.esr & ISS_DABT.S1PTW.mask != 0
+        and vcpu.trap.esr & FSC_TYPE == FSC.PERMISSION
         and vcpu.walk.memattr & normal == 0
     )
 
@@ -216,7 +215,7 @@ def permission_status(vcpu: Vcpu) -> u64:
     No leaf of ours is at level 0: a machine whose Permission fault says 0 does not give the level
     of what forbids it (QEMU, of writes by the walk and with HCR_EL2.PTW), and L1 gets it as it is.
     """
-    if vcpu.esr & FSC_MASK == FSC.PERMISSION:
+    if vcpu.trap.esr & FSC_MASK == FSC.PERMISSION:
         return u64(FSC.PERMISSION)
     return u64(FSC.PERMISSION + vcpu.walk.guest_level)
 
@@ -227,10 +226,10 @@ def is_stuck(vcpu: Vcpu) -> bool:
 
     Until then a TLB is taken to hold what was there before.
     """
-    if vcpu.refault_pc != vcpu.pc or vcpu.refault_far != vcpu.far:
+    if vcpu.refault_pc != vcpu.pc or vcpu.refault_far != vcpu.trap.far:
         vcpu.refaults = 0
         vcpu.refault_pc = vcpu.pc
-        vcpu.refault_far = vcpu.far
+        vcpu.refault_far = vcpu.trap.far
     vcpu.refaults = u64(vcpu.refaults + 1)
     if vcpu.refaults < REFAULTS:
         if vcpu.shadow != 0:
@@ -243,29 +242,26 @@ def is_stuck(vcpu: Vcpu) -> bool:
 @resident
 def forward_fault(vcpu: Vcpu, fsc: u64, ipa: u64) -> Outcome:
     """Forward a stage-2 fault with the code and level that L1's own tables give it."""
-    vcpu.syndrome = vcpu.esr & ~FSC_MASK | fsc
-    vcpu.syndrome_far = vcpu.far
-    vcpu.syndrome_has_far = 1
-    vcpu.hpfar = HPFAR_FIPA.put(ipa >> 12)
-    return Outcome.FORWARD
+    return give_stage2_fault(vcpu, vcpu.trap.esr & ~FSC_MASK | fsc, vcpu.trap.far, ipa)
 
 
 @resident
 def from_vel1(vcpu: Vcpu) -> Outcome:
     """Handle an abort of vEL1 or below that hardware took to EL2."""
-    kind = vcpu.esr & FSC_TYPE
+    vcpu.trap.hpfar = mrs(sr.HPFAR_EL2)
+    kind = vcpu.trap.esr & FSC_TYPE
     if kind == FSC.TRANSLATION or kind == FSC.ACCESS_FLAG or kind == FSC.ADDRESS_SIZE:
-        return stage2_fault(vcpu, faulting_ipa(vcpu, mrs(sr.HPFAR_EL2)))
+        return stage2_fault(vcpu, faulting_ipa(vcpu))
     if kind == FSC.PERMISSION:
-        if vcpu.esr & ISS_DABT.S1PTW.mask:
-            return stage2_fault(vcpu, faulting_ipa(vcpu, mrs(sr.HPFAR_EL2)))
+        if vcpu.trap.esr & ISS_DABT.S1PTW.mask:
+            return stage2_fault(vcpu, faulting_ipa(vcpu))
         ipa = translate_far(vcpu)
         if ipa != NO_IPA:
             return stage2_fault(vcpu, ipa)
         # Only a TLB can have translated it: without the entry hardware sees what is there now.
-        return again_or_forward(vcpu, faulting_ipa(vcpu, mrs(sr.HPFAR_EL2)))
-    if vcpu.esr & FSC_MASK == FSC.TLB_CONFLICT:
-        return again_or_forward(vcpu, faulting_ipa(vcpu, mrs(sr.HPFAR_EL2)))
+        return again_or_forward(vcpu, faulting_ipa(vcpu))
+    if vcpu.trap.esr & FSC_MASK == FSC.TLB_CONFLICT:
+        return again_or_forward(vcpu, faulting_ipa(vcpu))
     return forward_with_far(vcpu)
 
 
@@ -273,7 +269,7 @@ def from_vel1(vcpu: Vcpu) -> Outcome:
 def again_or_forward(vcpu: Vcpu, ipa: u64) -> Outcome:
     """Let an access run again with an emptied TLB; when that does not help, L1 gets its fault."""
     if is_stuck(vcpu):
-        return forward_fault(vcpu, vcpu.esr & FSC_MASK, ipa)
+        return forward_fault(vcpu, vcpu.trap.esr & FSC_MASK, ipa)
     return Outcome.RESUME
 
 
@@ -292,7 +288,7 @@ def stage2_fault(vcpu: Vcpu, ipa: u64) -> Outcome:
     canonical = shadow.output_of(vm, vcpu.walk.output)
     if canonical == 0:
         return to_hole(vcpu, vcpu.walk.output)
-    if is_fetch(vcpu.esr) and is_never_executable(canonical):
+    if is_fetch(vcpu.trap.esr) and is_never_executable(canonical):
         return to_nothing(vcpu)
     if shadow.fill(vcpu, L2IPA(ipa), canonical):
         return Outcome.RESUME
@@ -302,9 +298,9 @@ def stage2_fault(vcpu: Vcpu, ipa: u64) -> Outcome:
 @resident
 def to_hole(vcpu: Vcpu, address: u64) -> Outcome:
     """Answer an access of vEL1 to an address of L1 where its map has a hole."""
-    if is_data_hole(vcpu.esr):
+    if is_data_hole(vcpu.trap.esr):
         outcome = mmio.access(vcpu, address)
-        if outcome != Outcome.INJECT:
+        if outcome != Outcome.NOBODY:
             return outcome
     return to_nothing(vcpu)
 
@@ -313,9 +309,7 @@ def to_hole(vcpu: Vcpu, address: u64) -> Outcome:
 def to_nothing(vcpu: Vcpu) -> Outcome:
     """Answer L2's access to an address that L1 maps but does not have (HCR_EL2.TEA routes it)."""
     outcome = external_abort(vcpu)
-    if outcome != Outcome.INJECT:
-        return outcome
-    if l1_hcr(vcpu) & TEA:
-        vcpu.syndrome = vcpu.syndrome & ~ESR_ELx.EC.mask | vcpu.esr & ESR_ELx.EC.mask
-        return Outcome.FORWARD
+    if outcome == Outcome.EXCEPTION and l1_hcr(vcpu) & TEA != 0:
+        syndrome = vcpu.exception.syndrome & ~ESR_ELx.EC.mask | vcpu.trap.esr & ESR_ELx.EC.mask
+        return give_with_far(vcpu, TO_VEL2, syndrome, vcpu.trap.far)
     return outcome

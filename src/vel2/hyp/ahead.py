@@ -26,7 +26,7 @@ from vel2.arch.bits import TrapKey
 from vel2.arch.descriptors import MAIR_NORMAL_WB
 from vel2.hyp import a64, el2regs, idregs, places
 from vel2.hyp.context import DEBUGS
-from vel2.hyp.exception import is_el0
+from vel2.hyp.exception import go_on, is_el0
 from vel2.hyp.fallible import try_at_s1e1r
 from vel2.hyp.pool import PAGE_MASK
 from vel2.hyp.state import BARREN, LEVEL_NV2, Vcpu, vm_of
@@ -98,6 +98,12 @@ def access(vcpu: Vcpu, insn: u64, key: u64, place: u64) -> bool:
     return True
 
 
+@inline
+def done_ahead(vcpu: Vcpu) -> None:
+    """End an access that has been done without a trap of its own, as `trap.deliver` ends a trap."""
+    go_on(vcpu)
+
+
 @resident
 def run(vcpu: Vcpu) -> None:
     """Execute what follows a trapped access of vEL2 that has been done; PC is behind it."""
@@ -127,7 +133,7 @@ def run(vcpu: Vcpu) -> None:
             place = places.place_of(key)
             if not access(vcpu, insn, key, place):
                 break
-            vcpu.pc = u64(vcpu.pc + BYTES)
+            done_ahead(vcpu)
             if not has_nv2 or place & places.ABSORBED == 0:
                 won = u64(won + 1)
                 paid = u64(done - won)

@@ -23,7 +23,7 @@ from vel2.arch.esr import EC, FSC, ISS_DABT, ESR_ELx
 from vel2.arch.insn import AT
 from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp import memattr, shadow
-from vel2.hyp.answer import undefined
+from vel2.hyp.answer import give_with_far, undefined
 from vel2.hyp.context import enter_vel1, enter_vel2
 from vel2.hyp.fallible import (
     abort_status,
@@ -36,6 +36,7 @@ from vel2.hyp.fallible import (
 )
 from vel2.hyp.hcr import TGE, is_vhe_host, l1_hcr
 from vel2.hyp.outcome import Outcome
+from vel2.hyp.records import TO_RUNNING_EL1
 from vel2.hyp.stage1 import (
     ALL_REACHED,
     LEVEL,
@@ -218,8 +219,5 @@ def from_vel2(vcpu: Vcpu, key: u64, va: u64) -> Outcome:
             if fault == 0:
                 return Outcome.SKIP
             msr(PAR, saved)
-            vcpu.syndrome = ABORT_BY_AT | fault
-            vcpu.syndrome_far = va
-            vcpu.syndrome_has_far = 1
-            return Outcome.INJECT
+            return give_with_far(vcpu, TO_RUNNING_EL1, ABORT_BY_AT | fault, va)
     return undefined(vcpu)

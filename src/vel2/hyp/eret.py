@@ -21,11 +21,12 @@ from vel2.arch.pstate import (
     SPSR_ELx,
 )
 from vel2.hyp import gic, pauth, shadow, timer
-from vel2.hyp.answer import refuse
+from vel2.hyp.answer import give, return_to
 from vel2.hyp.context import enter_vel1, sync_mdscr
 from vel2.hyp.exception import EL1_TO_EL2, spsr_of
 from vel2.hyp.hcr import TGE, l1_hcr
 from vel2.hyp.outcome import Outcome
+from vel2.hyp.records import TO_RUNNING_EL1
 from vel2.hyp.state import SLOW_MAINTENANCE, SLOW_PTIMER, SLOW_VTIMER, Vcpu
 from vel2.lang import inline, mrs, resident, u64
 
@@ -46,11 +47,10 @@ def sync_live_state(vcpu: Vcpu) -> None:
 
 
 @inline
-def illegal_return(vcpu: Vcpu, spsr: u64, target: u64) -> None:
+def illegal_return(vcpu: Vcpu, spsr: u64, target: u64) -> Outcome:
     """Stay at this EL with PSTATE.IL set: the next instruction is an Illegal State exception."""
     kept = vcpu.pstate & ~ILLEGAL_TAKES
-    vcpu.pstate = kept | spsr & ILLEGAL_TAKES | SPSR_ELx.IL.mask
-    vcpu.pc = target
+    return return_to(vcpu, target, kept | spsr & ILLEGAL_TAKES | SPSR_ELx.IL.mask)
 
 
 @resident
@@ -58,26 +58,21 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
     """Emulate ERET, ERETAA or ERETAB of vEL2."""
     spsr = spsr_of(vcpu, mrs(sr.SPSR_EL1))
     target = mrs(sr.ELR_EL1)
-    if vcpu.esr & pauth.IS_ERETA and pauth.is_enabled(vcpu.esr):
+    if vcpu.trap.esr & pauth.IS_ERETA and pauth.is_enabled(vcpu.trap.esr):
         plain = pauth.stripped(target)
         target = pauth.authenticated(vcpu, target, plain)
         if target != plain and pauth.faults(vcpu):
-            return refuse(vcpu, pauth.failure(vcpu.esr))
+            return give(vcpu, TO_RUNNING_EL1, pauth.failure(vcpu.trap.esr))
     mode = spsr & PSTATE_MODE
     tge = l1_hcr(vcpu) & TGE
     if mode == M_EL2h or mode == M_EL2t:
         sync_live_state(vcpu)
-        vcpu.pstate = spsr ^ EL1_TO_EL2
-        vcpu.pc = target
-    elif mode == M_EL0t and tge:
+        return return_to(vcpu, target, spsr ^ EL1_TO_EL2)
+    if mode == M_EL0t and tge:
         sync_live_state(vcpu)
-        vcpu.pstate = spsr
-        vcpu.pc = target
-    elif (mode == M_EL0t or mode == M_EL1t or mode == M_EL1h) and tge == 0:
+        return return_to(vcpu, target, spsr)
+    if (mode == M_EL0t or mode == M_EL1t or mode == M_EL1h) and tge == 0:
         enter_vel1(vcpu)
         shadow.select(vcpu)
-        vcpu.pstate = spsr
-        vcpu.pc = target
-    else:
-        illegal_return(vcpu, spsr, target)
-    return Outcome.RESUME
+        return return_to(vcpu, target, spsr)
+    return illegal_return(vcpu, spsr, target)

@@ -1,4 +1,6 @@
-"""Taking exceptions: to vEL2, and to the EL1 that is running (AArch64.TakeException).
+"""What moves PC: taking exceptions, returning, and going on behind an instruction.
+
+An exception goes to vEL2, or to the EL1 that is running (AArch64.TakeException).
 
 While vEL2 runs, hardware's ELR_EL1, SPSR_EL1, ESR_EL1, FAR_EL1 and VBAR_EL1 are L1's _EL2
 registers, so an exception from the hyp context to vEL2 is written exactly like one from L2's EL0 or
@@ -25,13 +27,9 @@ from vel2.arch.pstate import (
 )
 from vel2.hyp.context import enter_vel2
 from vel2.hyp.hcr import is_vhe_host
+from vel2.hyp.records import TO_VEL2
 from vel2.hyp.state import CONTEXT_VEL2, LEVEL_NV, Vcpu, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
-
-SYNC = 0x000
-IRQ = 0x080
-FIQ = 0x100
-SERROR = 0x180
 
 FROM_CURRENT_SP0 = 0x000
 FROM_CURRENT_SPX = 0x200
@@ -42,6 +40,9 @@ EL1_TO_EL2 = M_EL1h ^ M_EL2h
 """Turns EL1t into EL2t and EL1h into EL2h, and back."""
 
 KEPT = PSTATE_NZCV | SPSR_ELx.DIT.mask | SPSR_ELx.PAN.mask
+INSTRUCTION_BYTES = 4
+SINGLE_USE = SPSR_ELx.SS.mask | SPSR_ELx.BTYPE.mask
+"""PSTATE that the execution of an instruction uses up."""
 ENTRY_PSTATE = PSTATE_DAIF | M_EL1h
 
 EL_OF_MODE = PSTATE_EL | SPSR_ELx.nRW.mask
@@ -113,6 +114,52 @@ def entry_pstate(old: u64, sets_pan: bool) -> u64:
     if sctlr & sr.SCTLR_EL1.DSSBS.mask:
         new = new | SPSR_ELx.SSBS.mask
     return new
+
+
+@resident
+def take_exception(vcpu: Vcpu) -> None:
+    """Take the exception in `vcpu.exception`, which an `answer` has made."""
+    exception = vcpu.exception
+    if exception.target == TO_VEL2:
+        vcpu.counters.forwarded = u64(vcpu.counters.forwarded + 1)
+        take_to_vel2(vcpu, exception.kind)
+    else:
+        vcpu.counters.injected = u64(vcpu.counters.injected + 1)
+        take_to_running_el1(vcpu, exception.kind)
+    if exception.has_syndrome != 0:
+        msr(sr.ESR_EL1, exception.syndrome)
+    if exception.has_vaddress != 0:
+        msr(sr.FAR_EL1, exception.vaddress)
+        if exception.has_ipaddress != 0:
+            vcpu.hpfar = sr.HPFAR_EL2.FIPA.put(exception.ipaddress >> 12)
+
+
+@inline
+def return_from_vel2(vcpu: Vcpu) -> None:
+    """Take up what is in `vcpu.returning`: the end of AArch64.ExceptionReturn."""
+    vcpu.pc = vcpu.returning.address
+    vcpu.pstate = vcpu.returning.spsr
+
+
+@inline
+def go_on(vcpu: Vcpu) -> None:
+    """Set PC behind an instruction that has been done."""
+    vcpu.pc = u64(vcpu.pc + INSTRUCTION_BYTES)
+
+
+@inline
+def step_over(vcpu: Vcpu) -> bool:
+    """Go on behind an instruction that trapped; True if a debugger steps there."""
+    pstate = vcpu.pstate
+    go_on(vcpu)
+    vcpu.pstate = pstate & ~SINGLE_USE
+    return pstate & SPSR_ELx.SS.mask != 0
+
+
+@inline
+def step_back(vcpu: Vcpu) -> None:
+    """Go back to an instruction behind which hardware had set PC."""
+    vcpu.pc = u64(vcpu.pc - INSTRUCTION_BYTES)
 
 
 @resident

@@ -58,9 +58,9 @@ def load(vcpu: Vcpu, frame: u64, offset: u64, size: u64) -> Outcome:
         value = its.read(vm_of(vcpu), offset, size)
     elif size >= WORD_BYTES:
         value = lpi.read(vm_of(vcpu), frame, offset, size)
-    register = ISS_DABT.SRT.get(vcpu.esr)
+    register = ISS_DABT.SRT.get(vcpu.trap.esr)
     if register != XZR:
-        vcpu.x[register] = extended(vcpu.esr, value, size)
+        vcpu.x[register] = extended(vcpu.trap.esr, value, size)
     return Outcome.SKIP
 
 
@@ -68,7 +68,7 @@ def load(vcpu: Vcpu, frame: u64, offset: u64, size: u64) -> Outcome:
 def store(vcpu: Vcpu, frame: u64, offset: u64, size: u64) -> Outcome:
     """Emulate a store."""
     value = u64(0)
-    register = ISS_DABT.SRT.get(vcpu.esr)
+    register = ISS_DABT.SRT.get(vcpu.trap.esr)
     if register != XZR:
         value = vcpu.x[register]
     if size == WORD_BYTES:
@@ -84,18 +84,18 @@ def store(vcpu: Vcpu, frame: u64, offset: u64, size: u64) -> Outcome:
 def access(vcpu: Vcpu, address: u64) -> Outcome:
     """Emulate a data access, not one of a walk, to an address where L1's map has a hole.
 
-    :return: INJECT if nobody answers: the access is to be given an External abort.
+    :return: NOBODY if nobody answers: the access is to be given an External abort.
     """
     frame = frame_at(vm_of(vcpu), address)
     if frame == NO_FRAME:
-        return Outcome.INJECT
-    esr = vcpu.esr
+        return Outcome.NOBODY
+    esr = vcpu.trap.esr
     size = u64(1 << ISS_DABT.SAS.get(esr))
     offset = address & (FRAME_BYTES - 1)
     if ISS_DABT.ISV.get(esr) == 0 or offset & u64(size - 1) != 0:
-        return Outcome.INJECT
+        return Outcome.NOBODY
     if frame == ITS and size < WORD_BYTES:
-        return Outcome.INJECT
+        return Outcome.NOBODY
     if ISS_DABT.WnR.get(esr) != 0:
         return store(vcpu, frame, offset, size)
     return load(vcpu, frame, offset, size)

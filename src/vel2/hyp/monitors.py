@@ -127,7 +127,7 @@ def refusal(vcpu: Vcpu, key: u64, is_read: bool) -> u64:
     UNPREDICTABLE: they are RAZ/WI.
     """
     if traps_host_el0(vcpu, key, is_read):
-        return vcpu.esr
+        return vcpu.trap.esr
     index = selector_of_key(vcpu, key)
     if index < SELECTORS:
         if vm_of(vcpu).selectors >> index & 1 != 0 or key == sr.PMXEVTYPER_EL0.trap_key:

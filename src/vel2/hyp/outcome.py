@@ -1,25 +1,28 @@
-"""What a trap handler may ask for. Handlers return an `Outcome`; `trap.apply` does it."""
+"""What a trap handler may ask for. Handlers return an `Outcome`; `trap.deliver` does it."""
 
 from enum import IntEnum
+
+__all__ = ("Fatal", "Outcome", "Stop")
 
 
 class Outcome(IntEnum):
     """The answer to one trap."""
 
     RESUME = 0
-    """Run the guest on, at the PC it trapped at (or where ERET emulation put it)."""
+    """Run the guest on, at the PC it trapped at."""
     SKIP = 1
     """The instruction is done: run on behind it."""
-    FORWARD = 2
-    """Take a synchronous exception to vEL2 with the syndrome in `Vcpu.syndrome`."""
-    INJECT = 3
-    """Take a synchronous exception to the running EL1 with the syndrome in `Vcpu.syndrome`."""
-    HOST = 4
-    """Ask CPython."""
-    UNDEFINED = 5
-    """Nobody answers: the instruction is UNDEFINED."""
-    AHEAD = 6
+    AHEAD = 2
     """As SKIP; and what follows may be done by `ahead` before the guest runs on."""
+    EXCEPTION = 3
+    """Take the exception in `Vcpu.exception`."""
+    UNDO = 4
+    """As EXCEPTION, of an instruction that hardware has already gone past: PC is on it again."""
+    RETURN = 5
+    """Return from vEL2 to what is in `Vcpu.returning`."""
+    NOBODY = 6
+    """Nobody answers: of a trap, that its instruction is UNDEFINED; of an address, that nothing is
+    there."""
 
 
 class Stop(IntEnum):
@@ -40,6 +43,5 @@ class Fatal(IntEnum):
     VECTOR_AARCH32 = 2
     """An exception by a vector for AArch32, although HCR_EL2.RW makes EL1 AArch64."""
     POOL_EXHAUSTED = 3
-    BAD_OUTCOME = 4
-    BAD_MACHINE = 5
+    BAD_MACHINE = 4
     """The machine below lacks something L0 needs; `Vm.fatal_detail` names it (see `start`)."""

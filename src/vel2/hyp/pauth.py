@@ -141,7 +141,7 @@ def authenticated(vcpu: Vcpu, target: u64, plain: u64) -> u64:
     if vcpu.pstate & PSTATE_MODE == M_EL1h:
         modifier = mrs(sr.SP_EL1)
     pac = u64(0)
-    if vcpu.esr & KEY_B != 0:
+    if vcpu.trap.esr & KEY_B != 0:
         pac = pac_with_key_b(plain, modifier)
     else:
         pac = pac_with_key_a(plain, modifier)
@@ -155,7 +155,7 @@ def authenticated(vcpu: Vcpu, target: u64, plain: u64) -> u64:
         return plain
     if is_enhanced:
         return plain ^ wrong
-    error = u64(1 << (vcpu.esr & KEY_B))
+    error = u64(1 << (vcpu.trap.esr & KEY_B))
     if mask & BIT63 != 0:
         return plain & ~u64(3 << ERROR_LSB) | error << ERROR_LSB
     return plain & ~u64(3 << ERROR_TBI_LSB) | error << ERROR_TBI_LSB

@@ -112,7 +112,7 @@ def call(vcpu: Vcpu, function: u64) -> u64:
 @resident
 def local(vcpu: Vcpu) -> Outcome:
     """Handle an SMC that is not L1's business. Only immediate 0 is SMCCC."""
-    if vcpu.esr & IMMEDIATE:
+    if vcpu.trap.esr & IMMEDIATE:
         vcpu.x[0] = NOT_SUPPORTED
     else:
         vcpu.x[0] = call(vcpu, vcpu.x[0] & 0xFFFF_FFFF)

@@ -6,6 +6,7 @@ first fields of `Vcpu` is known to the vectors (`vectors.py`), which take the of
 
 from vel2.arch.bits import Register
 from vel2.hyp.homes import CONTEXT_MEMORY, SWITCHED
+from vel2.hyp.records import ExceptionRecord, ReturnRecord, Trap
 from vel2.lang import PA, Struct, array, at, inline, nested, scalar, u8, u32, u64
 
 CONTEXT_VEL2 = 0
@@ -107,6 +108,9 @@ class Vcpu(Struct):
     pc = scalar(u64)
     pstate = scalar(u64)
     """As real hardware has it: vEL2 is EL1h or EL1t here."""
+    trap = nested(Trap)
+    exception = nested(ExceptionRecord)
+    returning = nested(ReturnRecord)
     context = scalar(u64)
     e2h = scalar(u64)
     """L1's HCR_EL2.E2H: fixed under FEAT_NV2, as L1 wrote it under FEAT_NV alone."""
@@ -133,18 +137,11 @@ class Vcpu(Struct):
     """Hardware's MDCR_EL2 while vEL2 runs."""
     moving = scalar(u64)
     """Which of `selectors` hardware holds otherwise in vEL2 than in vEL1, as a mask."""
-    fast_eret = scalar(u64)
     own_tlbis = scalar(u64)
     """TLBIs of L1's own regime that trapped since vEL1 ran (`tlbi.stop_trapping`)."""
 
-    esr = scalar(u64)
-    far = scalar(u64)
     hpfar = scalar(u64)
     """L1's HPFAR_EL2."""
-    syndrome = scalar(u64)
-    """ESR for FORWARD and INJECT."""
-    syndrome_far = scalar(u64)
-    syndrome_has_far = scalar(u64)
     vm = scalar(u64)
     index = scalar(u64)
     shadow = scalar(u64)

@@ -12,11 +12,12 @@ from vel2.arch.esr import ISS_SYS64
 from vel2.arch.insn import AT
 from vel2.hyp import at as address_translation
 from vel2.hyp import el2regs, finegrained, idregs, monitors, prediction, routing, tlbi
-from vel2.hyp.answer import forward, refuse, undefined
+from vel2.hyp.answer import forward, give, undefined
 from vel2.hyp.hcr import l1_hcr, set_l1_hcr
 from vel2.hyp.homes import slot
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.places import AHEAD, place_of
+from vel2.hyp.records import TO_RUNNING_EL1
 from vel2.hyp.state import Vcpu, page_of, vm_of
 from vel2.lang import inline, msr, resident, u32, u64
 
@@ -83,7 +84,7 @@ def show_e2h(vcpu: Vcpu) -> None:
 @resident
 def from_vel2(vcpu: Vcpu) -> Outcome:
     """Handle EC 0x18 in the hyp context."""
-    esr = vcpu.esr
+    esr = vcpu.trap.esr
     key = key_of(esr)
     vcpu.counters.by_sysreg[key] = u32(vcpu.counters.by_sysreg[key] + 1)
     show_e2h(vcpu)
@@ -96,7 +97,7 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
     place = place_of(key)
     refusal = el2regs.refusal(vcpu, key, place, is_read)
     if refusal != 0:
-        return refuse(vcpu, refusal)
+        return give(vcpu, TO_RUNNING_EL1, refusal)
     if is_read:
         set_target_register(vcpu, esr, el2regs.read(vcpu, key, place))
         return Outcome.AHEAD
@@ -109,7 +110,7 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
 @resident
 def from_vel1(vcpu: Vcpu) -> Outcome:
     """Handle EC 0x18 in vEL1: L1's controls first, then what L0 traps for itself."""
-    esr = vcpu.esr
+    esr = vcpu.trap.esr
     key = key_of(esr)
     is_read = esr & IS_READ != 0
     vcpu.counters.by_sysreg[key] = u32(vcpu.counters.by_sysreg[key] + 1)
@@ -134,13 +135,13 @@ def own_trap_from_vel1(vcpu: Vcpu, key: u64, is_read: bool) -> Outcome:
     if monitors.is_reserved(vcpu, key):
         return forward(vcpu)
     if key == sr.MDSCR_EL1.trap_key and not is_read:
-        msr(sr.MDSCR_EL1, source_register(vcpu, vcpu.esr))
+        msr(sr.MDSCR_EL1, source_register(vcpu, vcpu.trap.esr))
         return Outcome.SKIP
     refusal = el2regs.refusal_of_rare(vcpu, key, is_read)
     if refusal != 0:
-        return refuse(vcpu, refusal)
+        return give(vcpu, TO_RUNNING_EL1, refusal)
     if is_read:
-        set_target_register(vcpu, vcpu.esr, el2regs.read_rare(vcpu, key))
+        set_target_register(vcpu, vcpu.trap.esr, el2regs.read_rare(vcpu, key))
     else:
-        el2regs.write_rare(vcpu, key, source_register(vcpu, vcpu.esr))
+        el2regs.write_rare(vcpu, key, source_register(vcpu, vcpu.trap.esr))
     return Outcome.SKIP

@@ -1,4 +1,4 @@
-"""Trap dispatch: one table in the order of ESR_ELx.EC, one place that applies the outcome.
+"""Trap dispatch: one table in the order of ESR_ELx.EC, and one way out, `deliver`.
 
 The vectors save the 31 GPRs, ELR_EL2 and SPSR_EL2 into the `Vcpu`, call here, and restore them.
 """
@@ -8,37 +8,35 @@ from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, FSC, ISS_SOFTSTEP, ESR_ELx
-from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp import aarch32, abort, ahead, controls, eret, smc, sve, sysreg
-from vel2.hyp.answer import forward, forward_with_far, inject, inject_with_far, undefined
-from vel2.hyp.exception import (
-    FIQ,
-    IRQ,
-    SERROR,
-    SYNC,
-    is_el0,
-    take_to_running_el1,
-    take_to_vel2,
+from vel2.hyp.answer import (
+    forward,
+    forward_with_far,
+    give,
+    inject,
+    inject_with_far,
+    interrupt,
+    serror,
+    undefined,
 )
+from vel2.hyp.exception import is_el0, return_from_vel2, step_back, step_over, take_exception
 from vel2.hyp.hcr import TGE, l1_hcr
 from vel2.hyp.outcome import Fatal, Outcome, Stop
+from vel2.hyp.records import FIQ, IRQ, SERROR, SYNC, TO_RUNNING_EL1, TO_VEL2
 from vel2.hyp.selectors import l1_mdcr
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, vm_of
-from vel2.lang import inline, mrs, msr, resident, u64
+from vel2.lang import inline, mrs, resident, u32, u64
 
 HCD = sr.HCR_EL2.HCD.mask
-INSTRUCTION_BYTES = 4
 STEPPED = ESR_ELx.IL.mask | ISS_SOFTSTEP.compose(ISV=1, IFSC=FSC.DEBUG)
-SINGLE_USE = SPSR_ELx.SS.mask | SPSR_ELx.BTYPE.mask
-"""PSTATE that the execution of an instruction uses up."""
 
 
 @resident
 def hvc_from_vel2(vcpu: Vcpu) -> Outcome:
     """Take HVC of vEL2 to vEL2 itself; ELR is already behind it."""
     if l1_hcr(vcpu) & HCD:
-        vcpu.pc = u64(vcpu.pc - INSTRUCTION_BYTES)
-        return undefined(vcpu)
+        undefined(vcpu)
+        return Outcome.UNDO
     return forward(vcpu)
 
 
@@ -120,21 +118,24 @@ ANSWERED_VEL1 = tuple(row for row in DISPATCH if row.vel1 is not undefined)
 
 
 @inline
-def count(vcpu: Vcpu, ec: u64) -> None:
-    """Count a trap by context and class."""
-    index = u64(vcpu.context * 64 + ec)
-    vcpu.counters.by_ec[index] = u64(vcpu.counters.by_ec[index] + 1)
+def begin(vcpu: Vcpu, kind: u64, context: u64, esr: u64) -> None:
+    """Complete the record of a trap, which the vectors have begun: the way in of every trap."""
+    vcpu.trap.kind = kind
+    vcpu.trap.context = context
+    vcpu.trap.esr = esr
 
 
 @resident
 def handle_sync(vcpu: Vcpu, esr: u64) -> None:
     """Handle a synchronous exception from a lower EL."""
-    vcpu.esr = esr
-    vcpu.far = mrs(sr.FAR_EL2)
+    context = vcpu.context
     ec = ESR_ELx.EC.get(esr)
-    count(vcpu, ec)
-    outcome = Outcome.UNDEFINED
-    if vcpu.context == CONTEXT_VEL2:
+    index = u64(context * 64 + ec)
+    vcpu.counters.by_ec[index] = u64(vcpu.counters.by_ec[index] + 1)
+    vcpu.trap.far = mrs(sr.FAR_EL2)
+    begin(vcpu, SYNC, context, esr)
+    outcome = Outcome.NOBODY
+    if context == CONTEXT_VEL2:
         for row in ANSWERED_VEL2:
             if ec == row.ec:
                 outcome = row.vel2(vcpu)
@@ -142,116 +143,96 @@ def handle_sync(vcpu: Vcpu, esr: u64) -> None:
         for row in ANSWERED_VEL1:
             if ec == row.ec:
                 outcome = row.vel1(vcpu)
-    if outcome == Outcome.UNDEFINED:
-        outcome = undefined(vcpu)
-    apply(vcpu, outcome)
-
-
-@resident
-def skip(vcpu: Vcpu) -> bool:
-    """Go on behind the instruction, which has been done; False if a debugger steps there."""
-    vcpu.pc = u64(vcpu.pc + INSTRUCTION_BYTES)
-    is_stepped = vcpu.pstate & SPSR_ELx.SS.mask
-    vcpu.pstate = vcpu.pstate & ~SINGLE_USE
-    if is_stepped != 0:
-        take_software_step(vcpu)
-        return False
-    return True
-
-
-@inline
-def apply(vcpu: Vcpu, outcome: Outcome) -> None:
-    """Do what a handler asked for: the one place that moves PC."""
-    if outcome == Outcome.RESUME:
-        return
-    if outcome == Outcome.SKIP:
-        skip(vcpu)
-    elif outcome == Outcome.AHEAD:
-        if skip(vcpu):
-            ahead.run(vcpu)
-    elif outcome == Outcome.FORWARD:
-        vcpu.counters.forwarded = u64(vcpu.counters.forwarded + 1)
-        take_to_vel2(vcpu, SYNC)
-        write_syndrome(vcpu)
-    elif outcome == Outcome.INJECT:
-        vcpu.counters.injected = u64(vcpu.counters.injected + 1)
-        take_to_running_el1(vcpu, SYNC)
-        write_syndrome(vcpu)
-    else:
-        fatal(vcpu, Fatal.BAD_OUTCOME, outcome)
-
-
-@resident
-def take_software_step(vcpu: Vcpu) -> None:
-    """Take the exception that follows an instruction of a stepped guest that L0 has emulated.
-
-    Hardware would take it by itself, but could not tell that an instruction was stepped (ISV).
-    """
-    traps = l1_mdcr(vcpu) & sr.MDCR_EL2.TDE.mask | l1_hcr(vcpu) & TGE
-    to_vel2 = vcpu.context == CONTEXT_VEL1 and traps != 0
-    if to_vel2 or is_el0(vcpu.pstate):
-        vcpu.syndrome = STEPPED | ESR_ELx.EC.put(EC.SOFTSTEP_LOWER)
-    else:
-        vcpu.syndrome = STEPPED | ESR_ELx.EC.put(EC.SOFTSTEP_SAME)
-    vcpu.syndrome_has_far = 0
-    if to_vel2:
-        take_to_vel2(vcpu, SYNC)
-    else:
-        take_to_running_el1(vcpu, SYNC)
-    write_syndrome(vcpu)
-
-
-@inline
-def write_syndrome(vcpu: Vcpu) -> None:
-    """Give the EL that takes the exception its ESR and, where there is one, its FAR."""
-    msr(sr.ESR_EL1, vcpu.syndrome)
-    if vcpu.syndrome_has_far != 0:
-        msr(sr.FAR_EL1, vcpu.syndrome_far)
-        vcpu.syndrome_has_far = 0
+    deliver(vcpu, outcome)
 
 
 @resident
 def handle_irq(vcpu: Vcpu) -> None:
     """Handle a physical IRQ. It is never ours: only vEL1 with L1's HCR_EL2.IMO sends it here."""
-    vcpu.counters.irq[vcpu.context] = u64(vcpu.counters.irq[vcpu.context] + 1)
-    asynchronous(vcpu, IRQ)
+    context = vcpu.context
+    vcpu.counters.irq[context] = u64(vcpu.counters.irq[context] + 1)
+    begin(vcpu, IRQ, context, 0)
+    deliver(vcpu, physical_interrupt(vcpu, IRQ))
 
 
 @resident
 def handle_fiq(vcpu: Vcpu) -> None:
     """Handle a physical FIQ, as an IRQ."""
-    vcpu.counters.fiq[vcpu.context] = u64(vcpu.counters.fiq[vcpu.context] + 1)
-    asynchronous(vcpu, FIQ)
+    context = vcpu.context
+    vcpu.counters.fiq[context] = u64(vcpu.counters.fiq[context] + 1)
+    begin(vcpu, FIQ, context, 0)
+    deliver(vcpu, physical_interrupt(vcpu, FIQ))
 
 
 @resident
 def handle_serror(vcpu: Vcpu) -> None:
-    """Handle a physical SError, which L1's HCR_EL2.AMO sends here, with its syndrome."""
-    vcpu.counters.serror[vcpu.context] = u64(vcpu.counters.serror[vcpu.context] + 1)
-    vcpu.esr = mrs(sr.ESR_EL2)
-    asynchronous(vcpu, SERROR)
-    msr(sr.ESR_EL1, vcpu.esr)
+    """Handle a physical SError, which L1's HCR_EL2.AMO sends here, with its syndrome.
+
+    Should one come in the hyp context, vEL2 gets it all the same: it is not pending any more.
+    """
+    context = vcpu.context
+    vcpu.counters.serror[context] = u64(vcpu.counters.serror[context] + 1)
+    begin(vcpu, SERROR, context, mrs(sr.ESR_EL2))
+    deliver(vcpu, serror(vcpu, vcpu.trap.esr))
 
 
 @inline
-def asynchronous(vcpu: Vcpu, kind: u64) -> None:
-    """Give an asynchronous exception to vEL2.
+def physical_interrupt(vcpu: Vcpu, kind: u32) -> Outcome:
+    """Give an interrupt to vEL2.
 
-    In the hyp context HCR_EL2.{IMO,FMO,AMO,TGE} are 0, whatever L1 writes, so hardware takes them
-    to vEL2 without us. Should one come all the same, an interrupt is still pending: hardware is
-    told again what the context needs. An SError is not, and would be lost: vEL2 gets it.
+    In the hyp context HCR_EL2.{IMO,FMO,TGE} are 0, whatever L1 writes, so hardware takes it to vEL2
+    without us. Should one come all the same, it is still pending: hardware is told again what the
+    context needs.
     """
-    if vcpu.context == CONTEXT_VEL2 and kind != SERROR:
+    if vcpu.context == CONTEXT_VEL2:
         controls.load_for_vel2(vcpu)
-    else:
-        take_to_vel2(vcpu, kind)
+        return Outcome.RESUME
+    return interrupt(vcpu, kind)
+
+
+@inline
+def deliver(vcpu: Vcpu, outcome: Outcome) -> None:
+    """End a trap: do what its handler asked for. The way out of every trap that comes to the table.
+
+    The guest goes on at `vcpu.pc` with `vcpu.pstate`, which change below and nowhere else.
+    """
+    if outcome == Outcome.RETURN:
+        return_from_vel2(vcpu)
+    elif outcome == Outcome.EXCEPTION:
+        take_exception(vcpu)
+    elif outcome == Outcome.SKIP or outcome == Outcome.AHEAD:
+        if step_over(vcpu):
+            software_step(vcpu)
+            take_exception(vcpu)
+        elif outcome == Outcome.AHEAD:
+            ahead.run(vcpu)
+    elif outcome != Outcome.RESUME:
+        if outcome == Outcome.UNDO:
+            step_back(vcpu)
+        else:
+            undefined(vcpu)
+        take_exception(vcpu)
+
+
+@resident
+def software_step(vcpu: Vcpu) -> Outcome:
+    """Give the exception that follows an instruction of a stepped guest that L0 has emulated.
+
+    Hardware would take it by itself, but could not tell that an instruction was stepped (ISV).
+    """
+    is_trapped = l1_mdcr(vcpu) & sr.MDCR_EL2.TDE.mask | l1_hcr(vcpu) & TGE
+    to_vel2 = vcpu.context == CONTEXT_VEL1 and is_trapped != 0
+    ec = u64(EC.SOFTSTEP_SAME)
+    if to_vel2 or is_el0(vcpu.pstate):
+        ec = EC.SOFTSTEP_LOWER
+    if to_vel2:
+        return give(vcpu, TO_VEL2, STEPPED | ESR_ELx.EC.put(ec))
+    return give(vcpu, TO_RUNNING_EL1, STEPPED | ESR_ELx.EC.put(ec))
 
 
 @resident
 def handle_bad_vector(vcpu: Vcpu, vector: u64) -> None:
     """Handle an exception that must not happen: from EL2 itself, or from AArch32."""
-    vcpu.esr = mrs(sr.ESR_EL2)
-    vcpu.far = mrs(sr.FAR_EL2)
     if vector < 8:
         fatal(vcpu, Fatal.VECTOR_SAME_EL, vector)
     fatal(vcpu, Fatal.VECTOR_AARCH32, vector)

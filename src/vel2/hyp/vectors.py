@@ -30,6 +30,8 @@ HANDLERS = {
 }
 X = Vcpu.offset_of("x")
 PC = Vcpu.offset_of("pc")
+FAST_ERET = Vcpu.offset_of("counters.fast_eret")
+TRAP_PC = Vcpu.offset_of("trap.pc")
 PSTATE = Vcpu.offset_of("pstate")
 ALL_BUT_LAST = range(0, 30, 2)
 
@@ -42,11 +44,12 @@ def save_guest(a: Assembler) -> None:
 
 
 def save_pc(a: Assembler) -> None:
-    """Store x30, PC and PSTATE."""
+    """Store x30, PC and PSTATE: where the guest is, and in the record of the trap."""
     a.str(30, SP, X + 8 * 30)
-    a.mrs(1, sr.ELR_EL2)
-    a.mrs(2, sr.SPSR_EL2)
-    a.stp(1, 2, SP, PC)
+    a.mrs(2, sr.ELR_EL2)
+    a.mrs(3, sr.SPSR_EL2)
+    a.stp(2, 3, SP, PC)
+    a.stp(2, 3, SP, TRAP_PC)
     a.add(0, SP, 0)
 
 
@@ -84,6 +87,10 @@ def plain_eret(a: Assembler) -> None:
 
     While vEL1 runs `slow_eret` is not 0: an ERET that traps there is L1's to see. x0-x3 are
     saved; x0 = ESR_EL2.
+
+    What comes to `eret_now` is a whole trap, which neither `trap.begin` nor `trap.deliver` sees. It
+    is counted here, in the same `Counters`, and this is the place for whoever watches traps: ELR
+    and SPSR are where it goes to, ELR_EL2 still where it came from.
     """
     a.label("plain_eret")
     a.ldr(1, SP, Vcpu.offset_of("slow_eret"))
@@ -102,12 +109,12 @@ def plain_eret(a: Assembler) -> None:
     a.b_cond("hi", "eret_is_not_plain")
     a.eor(0, 0, EL1_TO_EL2)
     a.label("eret_now")
+    a.ldr(1, SP, FAST_ERET)
+    a.add(1, 1, 1)
+    a.str(1, SP, FAST_ERET)
     a.msr(sr.SPSR_EL2, 0)
     a.mrs(1, sr.ELR_EL1)
     a.msr(sr.ELR_EL2, 1)
-    a.ldr(1, SP, Vcpu.offset_of("fast_eret"))
-    a.add(1, 1, 1)
-    a.str(1, SP, Vcpu.offset_of("fast_eret"))
     a.ldp(2, 3, SP, X + 16)
     a.ldp(0, 1, SP, X)
     a.eret()
@@ -124,19 +131,16 @@ def slow_paths(a: Assembler) -> None:
     a.label("to_handle_sync")
     for n in ALL_BUT_LAST[2:]:
         a.stp(n, n + 1, SP, X + 8 * n)
-    a.mov(3, 0)
+    a.mov(1, 0)
     save_pc(a)
-    a.mov(1, 3)
     a.bl("handle_sync")
     a.label("resume")
-    a.add(0, SP, 0)
-    a.ldp(1, 2, 0, PC)
-    a.msr(sr.ELR_EL2, 1)
-    a.msr(sr.SPSR_EL2, 2)
-    for n in ALL_BUT_LAST[1:]:
-        a.ldp(n, n + 1, 0, X + 8 * n)
-    a.ldr(30, 0, X + 8 * 30)
-    a.ldp(0, 1, 0, X)
+    a.ldp(0, 1, SP, PC)
+    a.msr(sr.ELR_EL2, 0)
+    a.msr(sr.SPSR_EL2, 1)
+    for n in ALL_BUT_LAST:
+        a.ldp(n, n + 1, SP, X + 8 * n)
+    a.ldr(30, SP, X + 8 * 30)
     a.eret()
     for handler in HANDLERS.values():
         a.label(f"to_{handler}")

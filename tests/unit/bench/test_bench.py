@@ -133,7 +133,7 @@ def test_what_happened_between_two_snapshots() -> None:
     assert between(before, before) == Traps({}, 0)
     counted.by_ec[CONTEXT_VEL1 * 64 + EC.HVC64] = 8
     counted.by_ec[CONTEXT_VEL2 * 64 + EC.ERET] = 1
-    vcpu.fast_eret = 3
+    counted.fast_eret = 3
     counted.by_sysreg[sr.MDCR_EL2.trap_key] = 4
     counted.by_sysreg[sr.ICC_SGI1R_EL1.trap_key] = 1
     counted.by_ec[CONTEXT_VEL2 * 64 + EC.SYS64] = 4

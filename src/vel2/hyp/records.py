@@ -1,0 +1,75 @@
+"""What a trap is, and what may come of it, as records: made in one place, read in one place.
+
+A trap is described once, where it enters (`trap.begin`), and no handler changes it. A handler that
+wants an exception taken makes an `ExceptionRecord`, with one of the few functions of `answer`, and
+returns an `Outcome`; an ERET makes a `ReturnRecord` in the same way. `trap.deliver` reads them.
+"""
+
+from vel2.lang import Struct, scalar, u8, u32, u64
+
+__all__ = (
+    "FIQ",
+    "IRQ",
+    "SERROR",
+    "SYNC",
+    "TO_RUNNING_EL1",
+    "TO_VEL2",
+    "ExceptionRecord",
+    "ReturnRecord",
+    "Trap",
+)
+
+SYNC = 0x000
+IRQ = 0x080
+FIQ = 0x100
+SERROR = 0x180
+"""Kinds of exceptions, by what they add to the offset of a vector."""
+
+TO_RUNNING_EL1 = 0
+"""Hardware's EL1: vEL2 in the hyp context, else vEL1."""
+TO_VEL2 = 1
+
+
+class Trap(Struct):
+    """An exception to EL2, as hardware reported it."""
+
+    pc = scalar(u64)
+    """ELR_EL2. The vectors store it, and `pstate`."""
+    pstate = scalar(u64)
+    """SPSR_EL2."""
+    kind = scalar(u64)
+    """`SYNC`, `IRQ`, `FIQ` or `SERROR`."""
+    context = scalar(u64)
+    """The context that trapped: `Vcpu.context` may have changed since."""
+    esr = scalar(u64)
+    """ESR_EL2; 0 of an interrupt."""
+    far = scalar(u64)
+    """FAR_EL2, UNKNOWN but for the classes that have it."""
+    hpfar = scalar(u64)
+    """HPFAR_EL2, of an abort (`abort` asks for it)."""
+
+
+class ExceptionRecord(Struct):
+    """An exception that the guest is to take: the pseudocode's ExceptionRecord."""
+
+    target = scalar(u8)
+    """`TO_VEL2` or `TO_RUNNING_EL1`."""
+    has_syndrome = scalar(u8)
+    has_vaddress = scalar(u8)
+    """FAR_ELx is written."""
+    has_ipaddress = scalar(u8)
+    """HPFAR_EL2 is written."""
+    kind = scalar(u32)
+    """As `Trap.kind`."""
+    syndrome = scalar(u64)
+    """The ESR_ELx that it writes."""
+    vaddress = scalar(u64)
+    ipaddress = scalar(u64)
+
+
+class ReturnRecord(Struct):
+    """What an ERET of vEL2 returns to: the arguments of AArch64.ExceptionReturn, checked."""
+
+    address = scalar(u64)
+    spsr = scalar(u64)
+    """PSTATE as hardware is to have it: vEL2 is EL1."""
