@@ -53,6 +53,7 @@ sys.exit(code if code >= 0 else 128 - code)
 """,
 )
 BOMB_BYTES = 128 << 20
+SPARSE_BYTES = 100 << 30
 
 
 def arm64_image(size: int = 0x10000, code: bytes = b"") -> bytes:
@@ -119,6 +120,7 @@ FILES: dict[str, Callable[[], bytes]] = {
     "zstd-bomb": lambda: zeros(zstandard.ZstdCompressor().compress),
     "xz-dictionary": xz_dictionary,
     "nested": lambda: gzip.compress(gzip.compress(gzip.compress(gzip.compress(arm64_image())))),
+    "code": lambda: struct.pack("<I", 0x14000000) * 1024,
     "huge-header": lambda: arm64_image(size=1 << 63, code=bytes(4096)),
 }
 
@@ -130,6 +132,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "folder").mkdir()
     for name, content in FILES.items():
         (folder / name).write_bytes(content())
+    with (folder / "sparse").open("wb") as file:
+        file.truncate(SPARSE_BYTES)
     return folder
 
 

@@ -19,8 +19,10 @@ from vel2.control.request import Request
 from vel2.errors import UserError
 from vel2.machine.devices import Disk, device_arguments
 from vel2.machine.memory import format_bytes
+from vel2.machine.raw import parse_address
 
 __all__ = (
+    "ADDRESS",
     "DISK",
     "PATTERN",
     "SECONDS",
@@ -74,6 +76,24 @@ class SizeType(click.ParamType[int]):
 
 
 SIZE = SizeType()
+
+
+class AddressType(click.ParamType[int]):
+    """A physical address."""
+
+    name = "address"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        """Read it; a bad one is a usage error of this option."""
+        try:
+            return value if isinstance(value, int) else parse_address(value)
+        except UserError as error:
+            self.fail(str(error), param, context)
+
+
+ADDRESS = AddressType()
 
 
 class SecondsType(click.FloatRange):

@@ -14,19 +14,20 @@ from vel2.cli.ending import conclude
 from vel2.cli.hints import KvmMode, Silence, check_without_vhe, domains_hint
 from vel2.cli.initrd import read_initrd, shell_initrd, wants_shell, with_shell
 from vel2.cli.kernels import FIRMWARE, KERNEL
-from vel2.cli.options import DISK, PATTERN, VmOptions, vm_options
+from vel2.cli.options import ADDRESS, DISK, PATTERN, VmOptions, vm_options
 from vel2.cli.provenance import run_of_request
 from vel2.cli.report import Report, print_traps
 from vel2.cli.terminal import Terminal
-from vel2.control.guest import Firmware, Guest, Kernel
+from vel2.control.guest import Firmware, Guest, Kernel, Raw
 from vel2.control.launch import launch
 from vel2.control.session import Session
 from vel2.errors import LaunchError, UserError
 from vel2.machine.console import ConsoleClosed
 from vel2.machine.devices import Disk
 from vel2.machine.domains import Domain
-from vel2.machine.loader import KernelImage, load_kernel
+from vel2.machine.loader import KernelImage, check_firmware, load_kernel
 from vel2.machine.outcome import ExitReason, MachineExit
+from vel2.machine.raw import LoadedFile, RawImage
 from vel2.machine.terminal import interact
 
 __all__ = ("run",)
@@ -38,6 +39,19 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 @click.option("--kernel", type=KERNEL, help="A file, or a fetched kernel's or hypervisor's name.")
 @click.option(
     "--firmware", type=FIRMWARE, help="Instead of --kernel: a file for the flash, or a name."
+)
+@click.option(
+    "--load",
+    "loads",
+    multiple=True,
+    metavar="FILE@ADDRESS",
+    help="Instead of --kernel: a file as it is, at a physical address; may be repeated.",
+)
+@click.option(
+    "--entry",
+    type=ADDRESS,
+    metavar="ADDRESS",
+    help="Where what --load brings is entered; x0 is the device tree's address.",
 )
 @click.option(
     "--initrd",
@@ -76,6 +90,8 @@ def run(
     context: click.Context,
     kernel: Path | None,
     firmware: Path | None,
+    loads: tuple[str, ...],
+    entry: int | None,
     initrd: str | None,
     append: str,
     domains: tuple[Domain, ...],
@@ -86,7 +102,7 @@ def run(
     machine: VmOptions,
     qemu_arguments: tuple[str, ...],
 ) -> None:
-    """Boot a kernel or firmware at virtual EL2, its console on this terminal.
+    """Boot a kernel, firmware or a raw binary at virtual EL2, its console on this terminal.
 
     What follows -- goes to QEMU as it is; a device that could reach past L1's memory is refused.
 
@@ -104,21 +120,32 @@ def run(
       vel2 run --el2 nvhe --kernel xen-4.20 --append dom0_mem=512M \\
         --domain dom0,kernel=6.12,ramdisk=root.cpio,append=console=hvc0
       vel2 run --firmware u-boot --disk disk.img --net user
+      vel2 run --load hypervisor.bin@0x40080000 --entry 0x40080000
     """  # noqa: D301
     check_qemu_arguments(qemu_arguments)
+    if [kernel, firmware, entry].count(None) != 2 or (entry is None) != (not loads):
+        raise UserError(
+            "what to boot is a --kernel, a --firmware, or files by --load with an --entry; give"
+            " one of them."
+        )
     guest: Guest
-    if kernel is not None and firmware is None:
+    if kernel is not None:
         image = load_kernel(kernel)
         check_kernel(image, domains, machine)
         if wants_shell(kernel, initrd, append, disks):
             guest = Kernel(image, shell_initrd(image), with_shell(append), domains)
         else:
             guest = Kernel(image, read_initrd(initrd), append, domains)
-    elif kernel is None and firmware is not None:
-        check_firmware(initrd, append, domains)
+    elif firmware is not None:
+        check_firmware(firmware)
+        refuse_kernels_own("firmware finds its own", initrd, domains, append)
         guest = Firmware(firmware)
     else:
-        raise UserError("what to boot is a --kernel or a --firmware; give one of them.")
+        assert entry is not None
+        refuse_kernels_own("other files go into memory by --load", initrd, domains)
+        raw = RawImage(tuple(LoadedFile.read(text) for text in loads), entry)
+        raw.check(machine.memory_bytes)
+        guest = Raw(raw, append)
     request = machine.request(guest, disks=disks, net=net, qemu_arguments=qemu_arguments)
     report = Report({"run": run_of_request(request)})
     with blaming(qemu_arguments), closing(launch(request)) as session:
@@ -156,16 +183,17 @@ def check_kernel(image: KernelImage, domains: Sequence[Domain], machine: VmOptio
         click.echo(f"vel2: {hint}", err=True)
 
 
-def check_firmware(initrd: str | None, append: str, domains: Sequence[Domain]) -> None:
-    """Refuse with firmware what only a kernel can be given.
+def refuse_kernels_own(
+    why: str, initrd: str | None, domains: Sequence[Domain], append: str = ""
+) -> None:
+    """Refuse with another guest what only a kernel can be given.
 
+    :param why: what becomes of it there.
     :raises UserError: naming it.
     """
-    if initrd or append or domains:
-        raise UserError(
-            "--initrd, --append and --domain are for a kernel; firmware finds its own: leave them"
-            " out, or give a --kernel."
-        )
+    for option, given in (("--initrd", initrd), ("--append", append), ("--domain", domains)):
+        if given:
+            raise UserError(f"{option} is for a kernel; {why}: leave it out, or give a --kernel.")
 
 
 def stop_at(session: Session, pattern: re.Pattern[str]) -> None:

@@ -6,22 +6,21 @@ is enough to run it with vel2 and without, by hand, in `bench` and in `check`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from vel2.machine.boot import load_guest
+from vel2.machine.boot import STUB_ADDRESS, STUB_BYTES, load_guest
 from vel2.machine.domains import Domain
 from vel2.machine.dtb import Seeds, l1_device_tree
 from vel2.machine.loader import KernelImage
 from vel2.machine.memmap import RegionKind, read_memory_map
-from vel2.machine.memory import RAM_BASE, GuestMemory
+from vel2.machine.memory import QEMU_TREE_BYTES, RAM_BASE, GuestMemory
+from vel2.machine.raw import LoadedFile, RawImage
 
-__all__ = ("Board", "Firmware", "Guest", "Kernel", "Start")
+__all__ = ("Board", "Firmware", "Guest", "Kernel", "Raw", "Start")
 
 FIXED_SEEDS = Seeds(rng=bytes(range(64)), kaslr=0x5EED)
-QEMU_TREE_BYTES = 1 << 20
-"""What QEMU writes to the start of RAM, most of it empty."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +44,27 @@ class Board:
         """What the guest's device tree has as randomness."""
         return FIXED_SEEDS if self.deterministic else Seeds()
 
+    def late(self) -> "Late":
+        """Take what is where QEMU will write its own device tree, to be written once more then."""
+        there = self.memory.read(RAM_BASE, QEMU_TREE_BYTES)
+        return ((RAM_BASE, there),) if any(there) else ()
+
+
+Late = tuple[tuple[int, bytes], ...]
+
 
 class Start(NamedTuple):
     """Where a guest begins.
 
     :ivar pc: physical address of its first instruction. :ivar x0: what that register holds.
     :ivar late: what to write where once QEMU has put its own device tree to the start of RAM.
+    :ivar stub: where code may be put that enters the guest.
     """
 
     pc: int
     x0: int = 0
-    late: tuple[tuple[int, bytes], ...] = ()
+    late: Late = ()
+    stub: int = STUB_ADDRESS
 
 
 class Guest(Protocol):
@@ -103,7 +112,39 @@ class Kernel:
             seeds=board.seeds,
             remove=board.hidden,
         )
-        return Start(placement.entry, placement.dtb_address)
+        # An ELF file may ask for the very start of RAM.
+        return Start(placement.entry, placement.dtb_address, board.late())
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Files without a header, each at an address of its own.
+
+    The device tree is at the start of RAM, where the `virt` board has it for a guest without a
+    header, or else as high as there is room.
+
+    :ivar append: `/chosen/bootargs` in the device tree.
+    """
+
+    image: RawImage
+    append: str = ""
+
+    @property
+    def flash(self) -> Path | None:
+        """Give nothing: the flash stays empty."""
+        return None
+
+    def load(self, board: Board) -> Start:
+        """Put the files and the device tree into RAM."""
+        size = board.memory_bytes
+        self.image.check(size)
+        tree = l1_device_tree(board.tree, size, self.append, seeds=board.seeds, remove=board.hidden)
+        place = self.image.room_for(len(tree), size, RAM_BASE)
+        files = (*self.image.files, LoadedFile("the device tree", place, tree))
+        stub = replace(self.image, files=files).room_for(STUB_BYTES, size, STUB_ADDRESS)
+        for file in files:
+            board.memory.write(file.address, file.data)
+        return Start(self.image.entry, place, board.late(), stub)
 
 
 @dataclass(frozen=True)
@@ -121,5 +162,6 @@ class Firmware:
         tree = l1_device_tree(
             board.tree, board.memory_bytes, seeds=board.seeds, remove=board.hidden
         )
-        late = ((RAM_BASE, tree.ljust(QEMU_TREE_BYTES, b"\0")),)
-        return Start(read_memory_map(board.tree).one(RegionKind.FLASH).base, late=late)
+        board.memory.write(RAM_BASE, tree)
+        flash = read_memory_map(board.tree).one(RegionKind.FLASH).base
+        return Start(flash, late=board.late())

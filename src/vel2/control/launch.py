@@ -34,7 +34,7 @@ class NativeVm(Session):
     def _enter_at(self, start: Start) -> int | None:
         if self.request.guest.flash is not None:
             return None
-        return entry_stub(self.memory, start.pc, start.x0) if start.x0 else start.pc
+        return entry_stub(self.memory, start.pc, start.x0, start.stub) if start.x0 else start.pc
 
 
 def launch(request: Request) -> Session:

@@ -10,7 +10,7 @@ from vel2.machine.layout import KERNEL_ALIGN, Placement, layout
 from vel2.machine.loader import KernelImage
 from vel2.machine.memory import RAM_BASE, GuestMemory
 
-__all__ = ("entry_stub", "load_guest")
+__all__ = ("STUB_ADDRESS", "STUB_BYTES", "entry_stub", "load_guest")
 
 STUB_ADDRESS = RAM_BASE + KERNEL_ALIGN - 0x1000
 """In the part that placement leaves free, behind the most that QEMU's own device tree can take."""
@@ -24,6 +24,8 @@ STUB_CODE = (
     0xD503201F,  # nop
     0xD503201F,  # nop
 )
+STUB_FORMAT = f"<{len(STUB_CODE)}I2Q"
+STUB_BYTES = struct.calcsize(STUB_FORMAT)
 
 
 def load_guest(
@@ -70,10 +72,11 @@ def load_guest(
     return placement
 
 
-def entry_stub(memory: GuestMemory, entry: int, device_tree: int) -> int:
+def entry_stub(memory: GuestMemory, entry: int, device_tree: int, at: int) -> int:
     """Write the code that enters the guest as booting.rst says: x0 = device tree, x1 to x3 = 0.
 
+    :param at: where to; `STUB_BYTES` long.
     :return: where to start, with the registers of a PE out of reset.
     """
-    memory.write(STUB_ADDRESS, struct.pack("<8I2Q", *STUB_CODE, device_tree, entry))
-    return STUB_ADDRESS
+    memory.write(at, struct.pack(STUB_FORMAT, *STUB_CODE, device_tree, entry))
+    return at

@@ -6,8 +6,12 @@ the same compressed, EFI zboot, and ELF64 AArch64. The header is described in Li
 """
 
 import io
+import os
 import re
+import stat
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -17,10 +21,15 @@ from elftools.elf.elffile import ELFFile
 
 from vel2.errors import UserError
 from vel2.machine.compression import ALGORITHMS, algorithm_of, decompress
+from vel2.machine.memory import format_bytes
 
-__all__ = ("KernelImage", "load_kernel", "read_file")
+__all__ = ("KernelImage", "check_firmware", "load_kernel", "read_file")
 
 ACCEPTED = "an arm64 Linux Image (plain, compressed or EFI zboot) or an AArch64 ELF file"
+FILE_LIMIT = 4 << 30
+"""Bytes of the largest file that is read into memory: an initrd may well be one of gigabytes."""
+FLASH_BYTES = 64 << 20
+"""Of the `virt` board's flash, where firmware goes."""
 HEADER_BYTES = 64
 ARM64_MAGIC = b"ARM\x64"
 ARM64_MAGIC_OFFSET = 0x38
@@ -61,23 +70,56 @@ class KernelImage:
     page_size: str | None = None
 
 
-def read_file(path: Path, what: str) -> bytes:
-    """Read a whole file that the user named.
-
-    :param what: what the file is for, as in "the kernel".
-    :raises UserError: when it is missing, unreadable or empty.
-    """
+@contextmanager
+def readable(path: Path, what: str) -> Iterator[None]:
+    """Say which of the user's files could not be read."""
     try:
-        data = path.read_bytes()
+        yield
     except FileNotFoundError:
         raise UserError(f"{what} {path} does not exist; check the path.") from None
     except IsADirectoryError:
         raise UserError(f"{what} {path} is a directory; name a file in it.") from None
     except OSError as error:
         raise UserError(f"{what} {path} cannot be read ({error.strerror}).") from error
+
+
+def read_file(path: Path, what: str) -> bytes:
+    """Read a whole file that the user named; a pipe is as good as a file.
+
+    :param what: what the file is for, as in "the kernel".
+    :raises UserError: when it is missing, unreadable, empty or endless.
+    """
+    with readable(path, what), path.open("rb") as file:
+        about = os.fstat(file.fileno())
+        # A device may have no end, and a sparse file as good as none.
+        data = b"" if about.st_size > FILE_LIMIT else file.read(1)
+        is_device = stat.S_ISCHR(about.st_mode) or stat.S_ISBLK(about.st_mode)
+        if data and not is_device:
+            data += file.read(FILE_LIMIT)
+    if data and is_device:
+        raise UserError(f"{what} {path} is a device; name a file.")
+    if max(about.st_size, len(data)) > FILE_LIMIT:
+        raise UserError(f"{what} {path} has more than {format_bytes(FILE_LIMIT)}; name another.")
     if not data:
         raise UserError(f"{what} {path} is empty; fetch or build it again.")
     return data
+
+
+def check_firmware(path: Path) -> None:
+    """Find out whether a file can go into the flash, which QEMU reads by itself.
+
+    :raises UserError: when it is missing, unreadable, empty or too large.
+    """
+    with readable(path, "the firmware"):
+        size = path.stat().st_size
+        path.open("rb").close()
+    if path.is_dir():
+        raise UserError(f"the firmware {path} is a directory; name a file in it.")
+    if not 0 < size <= FLASH_BYTES:
+        raise UserError(
+            f"the firmware {path} has {format_bytes(size)}, and the flash takes"
+            f" {format_bytes(FLASH_BYTES)}; name another file."
+        )
 
 
 def load_kernel(source: Path | str | bytes) -> KernelImage:

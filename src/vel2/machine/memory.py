@@ -14,10 +14,13 @@ from types import TracebackType
 
 from vel2.errors import UserError
 
-__all__ = ("RAM_BASE", "GuestMemory", "format_bytes", "format_size")
+__all__ = ("QEMU_TREE_BYTES", "RAM_BASE", "GuestMemory", "format_bytes", "format_size")
 
 RAM_BASE = 0x4000_0000
 """Physical address of RAM on QEMU's `virt` board."""
+
+QEMU_TREE_BYTES = 1 << 20
+"""What QEMU writes to the start of RAM at reset: its device tree, most of it empty."""
 
 PAGE_BYTES = 4096
 MIB = 1 << 20

@@ -141,7 +141,8 @@ def test_a_missing_kernel_option() -> None:
     result = invoke("run")
     assert result.exit_code == ExitCode.USAGE
     assert result.stderr == (
-        "vel2: what to boot is a --kernel or a --firmware; give one of them.\n"
+        "vel2: what to boot is a --kernel, a --firmware, or files by --load with an --entry; give"
+        " one of them.\n"
     )
 
 

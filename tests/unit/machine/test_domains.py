@@ -11,7 +11,7 @@ import pytest
 from tests.unit.machine.samples import plain_image
 from tests.unit.machine.test_dtb import sample_tree
 from vel2.errors import UserError
-from vel2.machine.boot import entry_stub, load_guest
+from vel2.machine.boot import STUB_ADDRESS, entry_stub, load_guest
 from vel2.machine.domains import Domain, describe_domains, modules_of, takes_domains
 from vel2.machine.dtb import QUIET, open_tree
 from vel2.machine.loader import load_kernel
@@ -119,7 +119,7 @@ def test_everything_is_where_the_tree_says() -> None:
         seen.sort()
         assert all(end <= start for (_, end), (start, _) in pairwise(seen))
         assert seen[-1][1] <= RAM_BASE + 64 * MIB
-        stub = entry_stub(memory, place.entry, place.dtb_address)
+        stub = entry_stub(memory, place.entry, place.dtb_address, STUB_ADDRESS)
         assert RAM_BASE + MIB <= stub < seen[0][0], "behind QEMU's tree, before the kernel"
         # ldr x0, +32; ldr x16, +24: PC-relative loads of the two words behind the code.
         words = struct.unpack("<8I2Q", memory.read(stub, 48))
