@@ -22,10 +22,10 @@ from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.hyp import (
     a64,
+    access,
     ahead,
     at,
     context,
-    el2regs,
     eret,
     exception,
     extended,
@@ -47,6 +47,7 @@ from vel2.hyp import (
     walk,
 )
 from vel2.hyp.homes import switched
+from vel2.hyp.places import action_of, place_of
 from vel2.hyp.state import (
     GUEST_NVHE,
     GUEST_VHE,
@@ -99,9 +100,22 @@ def init_id_registers(vm: Vm) -> None:
 
 
 @resident
-def refusal(vcpu: Vcpu, key: u64, place: u64, is_read: bool) -> u64:
-    """Call `el2regs.refusal`, which is inline."""
-    return el2regs.refusal(vcpu, key, place, is_read)
+def refusal(vcpu: Vcpu, key: u64, is_read: bool) -> u64:
+    """Give what `access.refusal`, which is inline, says of an access of vEL2."""
+    place = place_of(key)
+    return access.refusal(vcpu, key, place, action_of(vcpu, place, is_read), is_read)
+
+
+@resident
+def read_el2(vcpu: Vcpu, key: u64) -> u64:
+    """Read a register by `access`, as vEL2."""
+    return access.read(vcpu, key, action_of(vcpu, place_of(key), True))
+
+
+@resident
+def write_el2(vcpu: Vcpu, key: u64, value: u64) -> None:
+    """Write a register by `access`, as vEL2."""
+    access.write(vcpu, key, action_of(vcpu, place_of(key), False), value)
 
 
 ROOTS = (
@@ -110,9 +124,9 @@ ROOTS = (
     context.enter_vel1,
     context.enter_vel2,
     eret.from_vel2,
-    el2regs.read,
+    read_el2,
     refusal,
-    el2regs.write,
+    write_el2,
     exception.take_to_running_el1,
     exception.take_to_vel2,
     extended.init,

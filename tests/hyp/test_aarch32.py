@@ -75,7 +75,7 @@ def machine(mdcr: int = ALL_COUNTERS, hcr: int = 0, cnthctl: int = 0xC00) -> Rig
     rig.vm.cntkctl_holds_cnthctl = 1
     rig.set_slot(sr.VBAR_EL1, VBAR_VEL1)
     rig.set_slot(sr.HCR_EL2, hcr)
-    rig.vcpu.vel2.memory[in_memory(MDCR).index] = mdcr
+    rig.vcpu.vel2.memory[in_memory(MDCR)] = mdcr
     rig.prepare(context.enter_vel1, rig.vcpu)
     rig.vcpu.pc, rig.vcpu.pstate = 0x1000, USER
     return rig

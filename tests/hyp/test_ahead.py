@@ -41,7 +41,7 @@ B_BACK = 0x54FF_FFCE
 LDR_X0 = 0xF940_0000
 ISB = 0xD503_3FDF
 UNDEFINED = 0x0000_0000
-CNTHCTL = in_memory(sr.CNTHCTL_EL2).index
+CNTHCTL = in_memory(sr.CNTHCTL_EL2)
 GENERAL = [getattr(arm64, f"UC_ARM64_REG_X{n}") for n in range(31)]
 
 

@@ -27,9 +27,7 @@ AS_L1_SAYS = (
 )  # fmt: skip
 WITH_STAGE_2 = ("FWB",)
 """As L1 says while it has a stage 2 of its own: the canonical one is made for FWB=0."""
-MEMORY = {
-    register: in_memory(register).index for register in (sr.MDCR_EL2, sr.CNTHCTL_EL2, sr.CPTR_EL2)
-}
+MEMORY = {register: in_memory(register) for register in (sr.MDCR_EL2, sr.CNTHCTL_EL2, sr.CPTR_EL2)}
 CPACR = switched(sr.CPACR_EL1).index
 
 

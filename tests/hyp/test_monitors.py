@@ -15,15 +15,15 @@ from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding, Register
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.hyp import context, monitors, selectors, trap
-from vel2.hyp.el2regs import QUIET_MDSCR
 from vel2.hyp.homes import in_memory
+from vel2.hyp.mdscr import QUIET_WRITES
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, GUEST_VHE, LEVEL_NV
 
 N = 6
 BREAKPOINTS, WATCHPOINTS = 6, 4
 CYCLE = 31
 MDCR = sr.MDCR_EL2
-MDCR_INDEX = in_memory(MDCR).index
+MDCR_INDEX = in_memory(MDCR)
 TYPER = sr.PMEVTYPER_EL0
 BCR, WCR = sr.DBGBCR_EL1, sr.DBGWCR_EL1
 FIRST_BIT = st.sampled_from((0, 1))
@@ -486,14 +486,14 @@ def test_writes_of_mdscr_trap_until_they_are_seen_to_debug_nothing() -> None:
     rig = fresh()
     assert mdscr_traps(rig)
     for _ in range(2):
-        for count in range(QUIET_MDSCR):
+        for count in range(QUIET_WRITES):
             assert mdscr_traps(rig), count
             assert write(rig, sr.MDSCR_EL1, QUIET)
             assert rig[sr.MDSCR_EL1] == rig.slot(sr.MDSCR_EL1) == QUIET
         assert not mdscr_traps(rig)
         assert write(rig, sr.DBGWCRn_EL1[0], WCR.compose(E=1, BAS=1, HMC=1, PAC=1))
         assert mdscr_traps(rig)
-        for _ in range(2 * QUIET_MDSCR):
+        for _ in range(2 * QUIET_WRITES):
             assert write(rig, sr.MDSCR_EL1, QUIET)
         assert mdscr_traps(rig), "as long as there is a watchpoint"
         assert write(rig, sr.MDSCR_EL1, DEBUGS)
@@ -504,7 +504,7 @@ def test_writes_of_mdscr_trap_until_they_are_seen_to_debug_nothing() -> None:
 def test_a_value_that_debugs_makes_mdscr_trap_again() -> None:
     """Show it for one that reached the page unseen and hardware at an ERET."""
     rig = fresh()
-    for _ in range(QUIET_MDSCR):
+    for _ in range(QUIET_WRITES):
         assert write(rig, sr.MDSCR_EL1, 0)
     assert not mdscr_traps(rig)
     rig.set_slot(sr.MDSCR_EL1, DEBUGS)

@@ -56,8 +56,13 @@ def in_hardware(register: type[Register]) -> Callable[[Rig], int]:
 
 def in_memory_of(register: type[Register]) -> Callable[[Rig], int]:
     """Say where a register lives: in the memory of the vEL2 context."""
-    index = in_memory(register).index
+    index = in_memory(register)
     return lambda rig: rig.vcpu.vel2.memory[index]
+
+
+def nowhere(rig: Rig) -> int:
+    """Say where a register lives that is RES0."""
+    return 0
 
 
 ALL = (1 << 64) - 1
@@ -86,13 +91,13 @@ HOMES = [
     (sr.CNTHV_CVAL_EL2, in_hardware(sr.CNTHV_CVAL_EL2), ALL),
     (sr.HPFAR_EL2, lambda rig: rig.vcpu.hpfar, sr.HPFAR_EL2.FIPA.mask),
     (sr.MDCR_EL2, in_memory_of(sr.MDCR_EL2), MDCR_BITS),
-    (sr.ACTLR_EL2, in_memory_of(sr.ACTLR_EL2), 0),
-    (sr.HACR_EL2, in_memory_of(sr.HACR_EL2), 0),
+    (sr.ACTLR_EL2, nowhere, 0),
+    (sr.HACR_EL2, nowhere, 0),
     # RES0 where EL1 has AArch64 only (Arm ARM, SPSR_abt: "If EL1 only supports AArch64").
-    (sr.SPSR_irq, in_memory_of(sr.SPSR_irq), 0),
-    (sr.SPSR_abt, in_memory_of(sr.SPSR_abt), 0),
-    (sr.SPSR_und, in_memory_of(sr.SPSR_und), 0),
-    (sr.SPSR_fiq, in_memory_of(sr.SPSR_fiq), 0),
+    (sr.SPSR_irq, nowhere, 0),
+    (sr.SPSR_abt, nowhere, 0),
+    (sr.SPSR_und, nowhere, 0),
+    (sr.SPSR_fiq, nowhere, 0),
 ]
 
 

@@ -183,7 +183,7 @@ def test_an_emulated_instruction_of_a_stepped_guest_has_been_stepped(
 ) -> None:
     """Show the Software Step exception behind it, at the EL that debug exceptions go to."""
     rig = machine(l2, hcr)
-    rig.vcpu.vel2.memory[in_memory(sr.MDCR_EL2).index] = mdcr
+    rig.vcpu.vel2.memory[in_memory(sr.MDCR_EL2)] = mdcr
     rig.vcpu.pstate = mode | 1 << 21
     rig.run(trap.handle_sync, rig.vcpu, READ_ID)
     assert rig.vcpu.context == (CONTEXT_VEL2 if to_vel2 else CONTEXT_VEL1)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from vel2.arch import sysregs as sr
 from vel2.arch.nesting import Kind, Level
+from vel2.arch.vncr import VNCR_PAGE
 from vel2.bench.configuration import Configuration
 from vel2.bench.profile import Profile, Run, trap_kind
-from vel2.hyp.homes import CONTEXT_MEMORY, IN_PAGE, SWITCHED
+from vel2.hyp.homes import CONTEXT_MEMORY, SWITCHED
 
 __all__ = ("KINDS", "Answer", "Step", "StepKind", "steps_of", "why_it_traps")
 
@@ -196,7 +197,7 @@ def why_it_traps(kind: str, configuration: Configuration) -> str:
         is_carried = configuration.el2 is Kind.NVHE and not row.common_nvhe
         if name == row.vel2.name and is_carried:
             return f"hardware's {row.hardware.name} carries it, and NV2 does not redirect the name"
-    if any(row.register.name == name for row in CONTEXT_MEMORY):
+    if any(register.name == name for register in CONTEXT_MEMORY):
         return "no slot in the VNCR page: L0 keeps it in the context"
     if name.startswith(("ICC_", "ICH_")):
         return "a register of the GIC's EL2 without a slot in the VNCR page"
@@ -209,7 +210,7 @@ def why_without_nv2(name: str) -> str:
     """Say why an access traps with FEAT_NV alone."""
     if name.endswith("_EL1") and name != sr.SP_EL1.name:
         return "HCR_EL2.NV1, TVM, TRVM: at this vEL2 the name is vEL1's, which is in the page"
-    if any(row.name.name == name for row in IN_PAGE):
+    if any(name in (row.plain, row.el12) for row in VNCR_PAGE):
         return "FEAT_NV traps it; its value is in the page, which NV2 would have read"
     for row in SWITCHED:
         if name == row.vel2.name:

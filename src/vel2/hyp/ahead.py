@@ -24,7 +24,8 @@ from vel2.arch import sysregs as sr
 from vel2.arch.a64 import BYTES, LOG2_BYTES, SystemRegisterMove
 from vel2.arch.bits import TrapKey
 from vel2.arch.descriptors import MAIR_NORMAL_WB
-from vel2.hyp import a64, el2regs, idregs, places
+from vel2.hyp import a64, idregs, places
+from vel2.hyp import access as register_access
 from vel2.hyp.context import DEBUGS
 from vel2.hyp.exception import go_on, is_el0
 from vel2.hyp.fallible import try_at_s1e1r
@@ -89,12 +90,14 @@ def access(vcpu: Vcpu, insn: u64, key: u64, place: u64) -> bool:
     if is_id_register:
         a64.write(vcpu, rt, 1, idregs.of_vm(vm_of(vcpu), key))
         return True
-    if el2regs.refusal(vcpu, key, place, insn & IS_MRS != 0) != 0:
+    is_read = insn & IS_MRS != 0
+    action = places.action_of(vcpu, place, is_read)
+    if action == 0:
         return False
-    if insn & IS_MRS:
-        a64.write(vcpu, rt, 1, el2regs.read(vcpu, key, place))
+    if is_read:
+        a64.write(vcpu, rt, 1, register_access.read(vcpu, key, action))
     else:
-        el2regs.write(vcpu, key, place, a64.read(vcpu, rt))
+        register_access.write(vcpu, key, action, a64.read(vcpu, rt))
     return True
 
 

@@ -53,9 +53,9 @@ CNTKCTL_BITS = E2H_CNTHCTL.compose(
 
 CPTR_INDEX = switched(sr.CPACR_EL1).index
 CNTKCTL_INDEX = switched(sr.CNTKCTL_EL1).index
-CPTR_MEMORY = in_memory(sr.CPTR_EL2).index
-MDCR_INDEX = in_memory(sr.MDCR_EL2).index
-CNTHCTL_INDEX = in_memory(sr.CNTHCTL_EL2).index
+CPTR_MEMORY = in_memory(sr.CPTR_EL2)
+MDCR_INDEX = in_memory(sr.MDCR_EL2)
+CNTHCTL_INDEX = in_memory(sr.CNTHCTL_EL2)
 VDISR_SLOT = slot(sr.VDISR_EL2)
 VSESR_SLOT = slot(sr.VSESR_EL2)
 VPIDR_SLOT = slot(sr.VPIDR_EL2)
@@ -82,6 +82,47 @@ def l1_cnthctl(vcpu: Vcpu, cntkctl: u64) -> u64:
     if vm_of(vcpu).cntkctl_holds_cnthctl != 0:
         return cntkctl
     return cntkctl & CNTKCTL_BITS | vcpu.vel2.memory[CNTHCTL_INDEX] & ~CNTKCTL_BITS
+
+
+@resident
+def read_cptr(vcpu: Vcpu) -> u64:
+    """Read CPTR_EL2 of a vEL2 with E2H=1, by CPACR_EL1 too."""
+    if vm_of(vcpu).cpacr_holds_cptr != 0:
+        return mrs(sr.CPACR_EL1)
+    return vcpu.vel2.memory[CPTR_MEMORY]
+
+
+@resident
+def write_cptr(vcpu: Vcpu, value: u64) -> None:
+    """Write CPTR_EL2 of a vEL2 with E2H=1, by CPACR_EL1 too."""
+    if vm_of(vcpu).cpacr_holds_cptr == 0:
+        vcpu.vel2.memory[CPTR_MEMORY] = value
+    msr(sr.CPACR_EL1, value)
+
+
+@resident
+def read_cnthctl(vcpu: Vcpu) -> u64:
+    """Read CNTHCTL_EL2 of a vEL2 with E2H=1."""
+    return l1_cnthctl(vcpu, mrs(sr.CNTKCTL_EL1))
+
+
+@resident
+def write_cnthctl(vcpu: Vcpu, value: u64) -> None:
+    """Write CNTHCTL_EL2 of a vEL2 with E2H=1."""
+    vcpu.vel2.memory[CNTHCTL_INDEX] = value
+    msr(sr.CNTKCTL_EL1, value)
+
+
+@resident
+def read_cntkctl_el12(vcpu: Vcpu) -> u64:
+    """Read CNTKCTL_EL12: vEL1's CNTKCTL_EL1."""
+    return vcpu.vel1.el1[CNTKCTL_INDEX]
+
+
+@resident
+def write_cntkctl_el12(vcpu: Vcpu, value: u64) -> None:
+    """Write CNTKCTL_EL12."""
+    vcpu.vel1.el1[CNTKCTL_INDEX] = value & CNTKCTL_BITS
 
 
 @inline

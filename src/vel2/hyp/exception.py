@@ -86,6 +86,30 @@ def spsr_of(vcpu: Vcpu, held: u64) -> u64:
     return spsr
 
 
+@resident
+def read_spsr_el2(vcpu: Vcpu) -> u64:
+    """Read L1's SPSR_EL2."""
+    return spsr_of(vcpu, mrs(sr.SPSR_EL1))
+
+
+@resident
+def write_spsr_el2(vcpu: Vcpu, value: u64) -> None:
+    """Write L1's SPSR_EL2."""
+    msr(sr.SPSR_EL1, held_spsr(vcpu, value))
+
+
+@resident
+def read_hpfar_el2(vcpu: Vcpu) -> u64:
+    """Read L1's HPFAR_EL2."""
+    return vcpu.hpfar
+
+
+@resident
+def write_hpfar_el2(vcpu: Vcpu, value: u64) -> None:
+    """Write L1's HPFAR_EL2."""
+    vcpu.hpfar = value & sr.HPFAR_EL2.FIPA.mask
+
+
 @inline
 def is_el0(pstate: u64) -> bool:
     """Whether a PSTATE is EL0's, of AArch64 or AArch32. EL1 is never AArch32 (HCR_EL2.RW)."""

@@ -10,7 +10,7 @@ monitors, hidden.
 MDSCR_EL1 is a name of the VNCR page: at vEL2 FEAT_NV2 turns its accesses into memory's, unless a
 fine-grained trap comes first. A write must reach hardware at once, since L1 needs no instruction
 that traps to let it act on vEL2 itself: it clears PSTATE.D. But a KVM writes it twice for each exit
-of its guest. So writes trap from the start, and stop when `el2regs` has seen several in a row that
+of its guest. So writes trap from the start, and stop when `mdscr` has seen several in a row that
 debug nothing; a breakpoint, a watchpoint or another value makes them trap again.
 """
 

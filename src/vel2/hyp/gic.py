@@ -51,6 +51,9 @@ LIST_REGISTERS = tuple((n, sr.by_name(f"ICH_LR{n}_EL2")) for n in range(16))
 ACTIVE_PRIORITIES = tuple(
     (n, sr.by_name(f"ICH_AP0R{n}_EL2"), sr.by_name(f"ICH_AP1R{n}_EL2")) for n in range(4)
 )
+SRE_ALWAYS = sr.ICC_SRE_EL2.compose(SRE=1, DFB=1, DIB=1, Enable=1)
+VTR_HIDES = sr.ICH_VTR_EL2.compose(DVIM=1)
+VTR_SETS = sr.ICH_VTR_EL2.compose(nV4=1)
 AP0R_SLOT = slot(sr.ICH_AP0R0_EL2)
 AP1R_SLOT = slot(sr.ICH_AP1R0_EL2)
 
@@ -237,3 +240,33 @@ def group_status(hcr: u64, vmcr: u64) -> u64:
     if hcr & ICH.VGrp1DIE.mask and vmcr & VMCR.VENG1.mask == 0:
         status = status | MISR.VGrp1D.mask
     return status
+
+
+@resident
+def read_sre(vcpu: Vcpu) -> u64:
+    """Read ICC_SRE_EL2: vEL2 has the system registers, and no other interface."""
+    return SRE_ALWAYS
+
+
+@resident
+def read_vtr(vcpu: Vcpu) -> u64:
+    """Read ICH_VTR_EL2, without GICv4."""
+    return mrs(sr.ICH_VTR_EL2) & ~VTR_HIDES | VTR_SETS
+
+
+@resident
+def read_misr(vcpu: Vcpu) -> u64:
+    """Read ICH_MISR_EL2."""
+    return maintenance_status(page_of(vcpu), vm_of(vcpu).list_registers)
+
+
+@resident
+def read_eisr(vcpu: Vcpu) -> u64:
+    """Read ICH_EISR_EL2."""
+    return eoi_list_registers(page_of(vcpu), vm_of(vcpu).list_registers)
+
+
+@resident
+def read_elrsr(vcpu: Vcpu) -> u64:
+    """Read ICH_ELRSR_EL2."""
+    return empty_list_registers(page_of(vcpu), vm_of(vcpu).list_registers)

@@ -1,12 +1,11 @@
-"""Where each virtual EL2 register lives: the register home table.
+"""Where the registers of virtual EL2 live that a change between vEL2 and vEL1 is about.
 
-Three kinds of rows, after the review of the 2017 series: a *switched* register exists in hardware
-once and virtually twice, so it is moved at each change between vEL2 and vEL1; a *memory* register
-of vEL2 has no hardware of its own and lives in the context; a *trapped* register is what an access
-at vEL2 that hardware does not absorb (no VNCR slot, no redirection) resolves to.
+After the review of the 2017 series: a *switched* register exists in hardware once and virtually
+twice, so it is moved at each change between vEL2 and vEL1; a *memory* register of vEL2 has no
+hardware of its own and lives in the context.
 
-The switch code, the emulation of EL2 registers, the host's views and the tests are made from these
-rows. Facts: docs/references.md, "Virtual EL2 state".
+The switch code, the host's views and the tests are made from these rows, and so are records of
+`el2regs`, which say what an access that traps does. Facts: docs/references.md, "Virtual EL2 state".
 """
 
 from collections.abc import Callable
@@ -14,7 +13,6 @@ from dataclasses import dataclass, replace
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
-from vel2.arch.vncr import VNCR_PAGE
 from vel2.hyp.translate import (
     cptr_el2_to_cpacr_el1,
     identity,
@@ -77,51 +75,8 @@ _ROWS = (
 SWITCHED = tuple(replace(row, index=index) for index, row in enumerate(_ROWS))
 
 
-@dataclass(frozen=True)
-class InMemory:
-    """A virtual EL2 register that only exists in a context's memory."""
-
-    index: int
-    register: type[Register]
-    writable: int
-    """The bits that a write can change; the others read as zero."""
-
-
-def _in_memory() -> tuple[InMemory, ...]:
-    debug = sr.MDCR_EL2
-    mdcr = 0
-    for field in (
-        debug.TDE,
-        debug.TDA,
-        debug.TDOSA,
-        debug.TDRA,
-        debug.TDCC,
-        debug.TPM,
-        debug.TPMCR,
-        debug.HPMN,
-        debug.HPME,
-        debug.HPMD,
-        debug.HCCD,
-        debug.HLP,
-    ):
-        mdcr |= field.mask
-    rows = (
-        (sr.MDCR_EL2, mdcr),
-        (sr.CNTHCTL_EL2, sr.CNTHCTL_EL2_E2H.known),
-        (sr.CPTR_EL2, sr.CPTR_EL2_E2H.known),
-        (sr.ACTLR_EL2, 0),
-        (sr.HACR_EL2, 0),
-        # RES0 where EL1 has AArch64 only. DACR32_EL2, IFSR32_EL2, FPEXC32_EL2 and DBGVCR32_EL2 are
-        # UNDEFINED there.
-        (sr.SPSR_irq, 0),
-        (sr.SPSR_abt, 0),
-        (sr.SPSR_und, 0),
-        (sr.SPSR_fiq, 0),
-    )
-    return tuple(InMemory(index, register, bits) for index, (register, bits) in enumerate(rows))
-
-
-CONTEXT_MEMORY = _in_memory()
+CONTEXT_MEMORY: tuple[type[Register], ...] = (sr.MDCR_EL2, sr.CNTHCTL_EL2, sr.CPTR_EL2)
+"""Registers of vEL2 that nothing of hardware holds, or not all of it, in the order of a context."""
 
 
 def switched(register: type[Register]) -> Switched:
@@ -132,61 +87,9 @@ def switched(register: type[Register]) -> Switched:
     raise KeyError(f"{register.name} is not a switched register")
 
 
-def in_memory(register: type[Register]) -> InMemory:
-    """Find the row of a virtual EL2 register in context memory."""
-    for row in CONTEXT_MEMORY:
-        if row.register is register:
-            return row
-    raise KeyError(f"{register.name} has no home in context memory")
-
-
-@dataclass(frozen=True)
-class HypTimer:
-    """A timer register of vEL2: the hypervisor timer of hardware answers for it."""
-
-    name: type[Register]
-    home: type[Register]
-    e2h_only: bool
-    """The name means the hypervisor timer with E2H=1 only."""
-
-
-def _hyp_timers() -> tuple[HypTimer, ...]:
-    rows = []
-    for part in ("CTL", "CVAL", "TVAL"):
-        for plain, hypervisor in (("CNTP", "CNTHP"), ("CNTV", "CNTHV")):
-            home = sr.by_name(f"{hypervisor}_{part}_EL2")
-            rows.append(HypTimer(sr.by_name(f"{plain}_{part}_EL0"), home, True))
-            rows.append(HypTimer(home, home, False))
-    return tuple(rows)
-
-
-HYP_TIMERS = _hyp_timers()
-
-
-@dataclass(frozen=True)
-class InPage:
-    """A register whose home is a slot of the VNCR page and whose access at vEL2 may still trap."""
-
-    name: type[Register]
-    slot: int
-    with_e2h: bool
-    without_e2h: bool
-
-
-def _in_page() -> tuple[InPage, ...]:
-    rows = []
-    for row in VNCR_PAGE:
-        plain = sr.by_name(row.plain)
-        if row.el12 is not None:
-            rows.append(InPage(sr.by_name(row.el12), row.offset // 8, True, False))
-            rows.append(InPage(plain, row.offset // 8, False, True))
-        else:
-            rows.append(InPage(plain, row.offset // 8, True, True))
-    return tuple(rows)
-
-
-IN_PAGE = _in_page()
-"""Every name of the page: with FEAT_NV alone all of these accesses trap."""
+def in_memory(register: type[Register]) -> int:
+    """Give the place of a register of vEL2 in a context's `memory`."""
+    return CONTEXT_MEMORY.index(register)
 
 
 def slot(register: type[Register]) -> int:

@@ -28,7 +28,7 @@ from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, Vm, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
 
 MDCR = sr.MDCR_EL2
-MDCR_INDEX = in_memory(MDCR).index
+MDCR_INDEX = in_memory(MDCR)
 TYPER = sr.PMEVTYPER_EL0
 BCR = sr.DBGBCR_EL1
 

@@ -46,7 +46,7 @@ from vel2.lang import (
 
 SCTLR_INDEX = switched(sr.SCTLR_EL1).index
 CPTR_INDEX = switched(sr.CPACR_EL1).index
-CNTHCTL_INDEX = in_memory(sr.CNTHCTL_EL2).index
+CNTHCTL_INDEX = in_memory(sr.CNTHCTL_EL2)
 VPIDR_SLOT = slot(sr.VPIDR_EL2)
 VMPIDR_SLOT = slot(sr.VMPIDR_EL2)
 SCTLR_SLOT = slot(sr.SCTLR_EL1)

@@ -14,7 +14,8 @@ FEAT_VHE, without which no CPU has SVE: Linux's KVM refuses such a machine.
 
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ISS_FP, ESR_ELx
-from vel2.hyp.answer import forward, undefined
+from vel2.hyp import controls
+from vel2.hyp.answer import UNDEFINED_SYNDROME, forward, undefined
 from vel2.hyp.homes import slot
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import GUEST_VHE, LEVEL_NV2, Vcpu, Vm, page_of, vm_of
@@ -77,6 +78,14 @@ def trap_of_vel2(cptr: u64) -> u64:
     if cptr & FPEN_LOW == 0:
         return TRAPPED_FP
     return 0
+
+
+@resident
+def refusal(vcpu: Vcpu) -> u64:
+    """Give the syndrome of the exception that vEL2's access to ZCR_EL2 takes instead, or 0."""
+    if vm_of(vcpu).has_sve == 0:
+        return UNDEFINED_SYNDROME
+    return trap_of_vel2(controls.read_cptr(vcpu))
 
 
 @resident

@@ -10,13 +10,12 @@ are UNDEFINED.
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import ISS_SYS64
 from vel2.arch.insn import AT
+from vel2.hyp import access, finegrained, idregs, monitors, prediction, routing, tlbi, vhe
 from vel2.hyp import at as address_translation
-from vel2.hyp import el2regs, finegrained, idregs, monitors, prediction, routing, tlbi
 from vel2.hyp.answer import forward, give, undefined
-from vel2.hyp.hcr import l1_hcr, set_l1_hcr
 from vel2.hyp.homes import slot
 from vel2.hyp.outcome import Outcome
-from vel2.hyp.places import AHEAD, place_of
+from vel2.hyp.places import AHEAD, action_of, place_of
 from vel2.hyp.records import TO_RUNNING_EL1
 from vel2.hyp.state import Vcpu, page_of, vm_of
 from vel2.lang import inline, msr, resident, u32, u64
@@ -30,7 +29,6 @@ CRN_TLBI = 8 << 4
 CRN_TLBI_NXS = 9 << 4
 CRN_AT = 7 << 4
 AT_CRM = (AT.S1E1R.encoding.CRm, AT.S1E1RP.encoding.CRm)
-E2H = sr.HCR_EL2.E2H.mask
 ACTLR_SLOT = slot(sr.ACTLR_EL1)
 
 
@@ -70,24 +68,13 @@ def instruction_vel2(vcpu: Vcpu, key: u64, value: u64) -> Outcome:
     return undefined(vcpu)
 
 
-@inline
-def show_e2h(vcpu: Vcpu) -> None:
-    """Make HCR_EL2.E2H read as 1 where it is RES1: under FEAT_NV2 L1 writes it unseen.
-
-    Kernels that do not know ID_AA64MMFR4_EL1.E2H0 find out by writing 0 and reading back, with
-    accesses that trap in between.
-    """
-    if vcpu.e2h != 0:
-        set_l1_hcr(vcpu, l1_hcr(vcpu) | E2H)
-
-
 @resident
 def from_vel2(vcpu: Vcpu) -> Outcome:
     """Handle EC 0x18 in the hyp context."""
     esr = vcpu.trap.esr
     key = key_of(esr)
     vcpu.counters.by_sysreg[key] = u32(vcpu.counters.by_sysreg[key] + 1)
-    show_e2h(vcpu)
+    vhe.show_e2h(vcpu)
     if key >> OP0_SHIFT == OP0_INSTRUCTION:
         return instruction_vel2(vcpu, key, source_register(vcpu, esr))
     is_read = esr & IS_READ != 0
@@ -95,13 +82,14 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
         set_target_register(vcpu, esr, idregs.of_vm(vm_of(vcpu), key))
         return Outcome.AHEAD
     place = place_of(key)
-    refusal = el2regs.refusal(vcpu, key, place, is_read)
+    action = action_of(vcpu, place, is_read)
+    refusal = access.refusal(vcpu, key, place, action, is_read)
     if refusal != 0:
         return give(vcpu, TO_RUNNING_EL1, refusal)
     if is_read:
-        set_target_register(vcpu, esr, el2regs.read(vcpu, key, place))
+        set_target_register(vcpu, esr, access.read(vcpu, key, action))
         return Outcome.AHEAD
-    el2regs.write(vcpu, key, place, source_register(vcpu, esr))
+    access.write(vcpu, key, action, source_register(vcpu, esr))
     if place & AHEAD == 0:
         return Outcome.SKIP
     return Outcome.AHEAD
@@ -137,11 +125,11 @@ def own_trap_from_vel1(vcpu: Vcpu, key: u64, is_read: bool) -> Outcome:
     if key == sr.MDSCR_EL1.trap_key and not is_read:
         msr(sr.MDSCR_EL1, source_register(vcpu, vcpu.trap.esr))
         return Outcome.SKIP
-    refusal = el2regs.refusal_of_rare(vcpu, key, is_read)
+    refusal = access.refusal_of_rare(vcpu, key, is_read)
     if refusal != 0:
         return give(vcpu, TO_RUNNING_EL1, refusal)
     if is_read:
-        set_target_register(vcpu, vcpu.trap.esr, el2regs.read_rare(vcpu, key))
+        set_target_register(vcpu, vcpu.trap.esr, access.read_rare(vcpu, key))
     else:
-        el2regs.write_rare(vcpu, key, source_register(vcpu, vcpu.trap.esr))
+        access.write_rare(vcpu, key, source_register(vcpu, vcpu.trap.esr))
     return Outcome.SKIP

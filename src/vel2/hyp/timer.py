@@ -52,9 +52,6 @@ PHYSICAL = sr.CNTHCTL_EL2.EL1NVPCT.mask
 TRAPS_ALWAYS = VIRTUAL | PHYSICAL
 """CNTHCTL_EL2 bits that make vEL2's accesses to vEL1's timers trap under FEAT_NV2."""
 
-TVAL_MASK = 0xFFFF_FFFF
-TVAL_SIGN = 1 << 31
-
 CNTHCTL_VEL2 = sr.CNTHCTL_EL2.compose(EL1PCTEN=1, EL1TVT=1)
 """vEL2's CNTP_* and CNTV_* mean its hypervisor timers: both trap. The counters do not."""
 
@@ -205,7 +202,7 @@ def sync_live_timers(vcpu: Vcpu) -> None:
 
 @resident
 def settle(vcpu: Vcpu, is_virtual: bool) -> None:
-    """Settle a timer that vEL2 has accessed by an `_EL02` name."""
+    """Settle a timer that vEL2 has accessed by an `_EL02` name (`el02`)."""
     if is_virtual:
         settle_vtimer(vcpu)
     else:
@@ -229,14 +226,6 @@ def counter_of(page: VncrPage, is_virtual: bool) -> u64:
 
 
 @resident
-def read_trapped_ctl(vcpu: Vcpu, is_virtual: bool) -> u64:
-    """Read CNTV_CTL_EL02 or CNTP_CTL_EL02 at vEL2; once its timer has fired it need not trap."""
-    if vcpu.timer_traps & ~vcpu.timer_traps_kept != 0:
-        settle(vcpu, is_virtual)
-    return read_ctl(page_of(vcpu), is_virtual)
-
-
-@resident
 def read_ctl(page: VncrPage, is_virtual: bool) -> u64:
     """Read CNTV_CTL or CNTP_CTL of vEL1 from the page, with ISTATUS as it would be now."""
     ctl = page.slot[CNTP_CTL_SLOT]
@@ -248,52 +237,3 @@ def read_ctl(page: VncrPage, is_virtual: bool) -> u64:
     if ctl & ENABLE and counter_of(page, is_virtual) >= cval:
         ctl = ctl | ISTATUS
     return ctl
-
-
-@inline
-def read_cval(page: VncrPage, is_virtual: bool) -> u64:
-    """Read CNTV_CVAL or CNTP_CVAL of vEL1 from the page."""
-    if is_virtual:
-        return page.slot[CNTV_CVAL_SLOT]
-    return page.slot[CNTP_CVAL_SLOT]
-
-
-@resident
-def read_tval(page: VncrPage, is_virtual: bool) -> u64:
-    """Read CNTV_TVAL or CNTP_TVAL of vEL1: 32 bits of what is left."""
-    cval = page.slot[CNTP_CVAL_SLOT]
-    if is_virtual:
-        cval = page.slot[CNTV_CVAL_SLOT]
-    return u64(cval - counter_of(page, is_virtual)) & TVAL_MASK
-
-
-@resident
-def write_ctl(vcpu: Vcpu, value: u64, is_virtual: bool) -> None:
-    """Write CNTV_CTL_EL02 or CNTP_CTL_EL02 at vEL2."""
-    page = page_of(vcpu)
-    if is_virtual:
-        page.slot[CNTV_CTL_SLOT] = value & WRITABLE
-    else:
-        page.slot[CNTP_CTL_SLOT] = value & WRITABLE
-    settle(vcpu, is_virtual)
-
-
-@resident
-def write_cval(vcpu: Vcpu, value: u64, is_virtual: bool) -> None:
-    """Write CNTV_CVAL_EL02 or CNTP_CVAL_EL02 at vEL2."""
-    page = page_of(vcpu)
-    if is_virtual:
-        page.slot[CNTV_CVAL_SLOT] = value
-    else:
-        page.slot[CNTP_CVAL_SLOT] = value
-    settle(vcpu, is_virtual)
-
-
-@resident
-def write_tval(vcpu: Vcpu, value: u64, is_virtual: bool) -> None:
-    """Write CNTV_TVAL_EL02 or CNTP_TVAL_EL02 at vEL2: a signed distance from now."""
-    distance = value & TVAL_MASK
-    if distance & TVAL_SIGN:
-        distance = distance | ~TVAL_MASK & (1 << 64) - 1
-    count = counter_of(page_of(vcpu), is_virtual)
-    write_cval(vcpu, u64(count + distance), is_virtual)

@@ -2,8 +2,11 @@
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
+from vel2.arch.vncr import VNCR_PAGE
 from vel2.check.payloads.registers.code import GUEST, LEFT_OUT, OWN, PAIRS, TIMER_VALUES
-from vel2.hyp.homes import CONTEXT_MEMORY, HYP_TIMERS, IN_PAGE, SWITCHED
+from vel2.hyp import constant
+from vel2.hyp.el2regs import TABLE
+from vel2.hyp.homes import SWITCHED
 
 
 def base(register: type[Register]) -> str:
@@ -12,12 +15,16 @@ def base(register: type[Register]) -> str:
 
 
 WRITTEN = {base(row.register) for row in (*OWN, *GUEST, *TIMER_VALUES)}
+CHANGEABLE = {
+    record
+    for record in TABLE
+    for home in (record.with_e2h, record.without_e2h)
+    if home is not None and home.write not in (None, constant.ignore)
+}
 HOMES = {
     *(row.hardware.name for row in SWITCHED),
-    *(row.vel2.name for row in SWITCHED),
-    *(row.register.name for row in CONTEXT_MEMORY),
-    *(row.home.name for row in HYP_TIMERS),
-    *(base(row.name) for row in IN_PAGE),
+    *(base(record.name) for record in CHANGEABLE),
+    *(row.name for row in VNCR_PAGE),
 }
 
 
@@ -31,10 +38,12 @@ def test_what_is_left_out_is_not_written() -> None:
 
 def test_names_of_e2h_mean_the_timers_of_the_table() -> None:
     """Each name that E2H=1 turns into a timer of EL2 is held to be that one."""
-    for row in HYP_TIMERS:
-        if row.e2h_only and "TVAL" not in row.name.name:
-            pair = next(pair for pair in PAIRS if pair.plain.register is row.name)
-            assert pair.own.register is row.home
+    timers = {record.name: record for record in TABLE if record.name.name.startswith("CNT")}
+    pairs = [pair for pair in PAIRS if pair.plain.register in timers]
+    assert len(pairs) >= 4
+    for pair in pairs:
+        record = timers[pair.plain.register]
+        assert record.with_e2h == timers[pair.own.register].with_e2h != record.without_e2h
 
 
 def test_written_bits_exist() -> None:

@@ -256,6 +256,7 @@ OPTIONAL_FEATURE = "of a feature that may not be there: payload `features` holds
 HIDDEN_FEATURE = "of a feature that vel2 hides"
 SECURE = "of Secure EL2"
 BY_NUMBER = "ICH_VTR_EL2 says that the machine has no such one"
+VIEW = "a view of the compare value, which is written and read (`PAIRS`)"
 EL2_STACK = "UNDEFINED at EL2 (payload `exceptions`)"
 LEFT_OUT: dict[str, str] = {
     **{
@@ -269,6 +270,8 @@ LEFT_OUT: dict[str, str] = {
     "VSTTBR_EL2": SECURE,
     "VSTCR_EL2": SECURE,
     "SP_EL2": EL2_STACK,
+    "CNTP_TVAL_EL0": VIEW,
+    "CNTV_TVAL_EL0": VIEW,
 }
 for _names in (
     "HDFGRTR2_EL2 HDFGWTR2_EL2 HFGWTR2_EL2 HFGITR2_EL2 HAFGRTR_EL2",
