@@ -55,6 +55,7 @@ from vel2.hyp.state import (
     LEVEL_NV2,
     REGION_DEVICE,
     REGION_RAM,
+    PoolPage,
     Stage2,
     Vcpu,
     Vm,
@@ -521,7 +522,7 @@ class Rig:
             assert number < self.vm.pool_pages, "a list leads outside the pool"
             assert number not in found, "a list of pool pages is circular"
             found.append(number)
-            record = self.sim.at(pool.PoolPage, self.vm.pool_base + number * pool.PoolPage.size)
+            record = self.sim.at(PoolPage, self.vm.pool_base + number * PoolPage.size)
             head = getattr(record, link)
         return found
 

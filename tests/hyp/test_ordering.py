@@ -86,7 +86,7 @@ def test_the_rig_records_what_code_does(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_rig_knows_whose_table_an_entry_is_in() -> None:
     rig = fresh_rig()
     vm = rig.vm
-    taken = rig.interpret(pool.take, vm, vm.shadows[2], 2)
+    taken = rig.interpret(pool.take, vm, vm.shadows[2])
     roots = vm.shadows[1].root - vm.shadows[0].root
     for address, owner in (
         (vm.canonical.root, vm.canonical),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.hyp.rig import fresh_rig, native, needs_native
+from vel2.arch.psci import CPU_OFF
 from vel2.hyp import context, exception, smc, timer
 
 pytestmark = needs_native
@@ -16,7 +17,7 @@ def test_a_result_that_differs_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = fresh_rig()
     monkeypatch.setattr(smc, "DENIED", 77)
     with pytest.raises(AssertionError, match="another result"):
-        rig.run(smc.call, rig.vcpu, smc.CPU_OFF)
+        rig.run(smc.call, rig.vcpu, CPU_OFF)
 
 
 def test_memory_that_differs_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,13 +10,15 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-from vel2.arch.bits import Field, Ignored, Layout, Res0
+from vel2.arch.bits import Field, Ignored, Layout, Res0, Unknown
 
 ADDRESS_BITS = 48
 ADDRESS_MASK = (1 << ADDRESS_BITS) - 1
 """Of any address without FEAT_LPA, FEAT_LVA and FEAT_LPA2; those have 52 bits at most."""
 ADDRESS_BITS_LPA = 52
 LAST_LEVEL = 3
+ENTRIES = 512
+"""Of a table of 4 KiB."""
 
 DESC_INVALID = 0b00
 DESC_BLOCK = 0b01
@@ -96,6 +98,16 @@ class VirtualAddress(Layout):
     Tag = Field(63, 56)
     Upper = Field(55)
     Address = Field(54, 0)
+
+
+class PACError(Layout):
+    """Where Auth puts its error code into an address without FEAT_PAuth2, which TBI changes."""
+
+    _63 = Unknown(63)
+    code = Field(62, 61)
+    _60 = Unknown(60, 55)
+    code_with_tbi = Field(54, 53)
+    _52 = Unknown(52, 0)
 
 
 class Stage1Leaf(Layout):

@@ -94,6 +94,8 @@ class FSC(IntEnum):
     UNSUPPORTED_EXCLUSIVE = 0x35
 
 
+FSC_LEVEL = 0b11
+"""The bits of a fault status code that hold the level, where there is one."""
 FSC_ASYNC_SERROR = 0x11
 """DFSC of an SError (EC 0x2F); the same number means a tag check fault in an abort."""
 
@@ -120,7 +122,7 @@ def fault_level(fsc: int) -> int | None:
         FSC.SYNC_PARITY_WALK,
         FSC.GPF_WALK,
     )
-    return fsc & 3 if fsc & ~3 in walks else None
+    return fsc & FSC_LEVEL if fsc & ~FSC_LEVEL in walks else None
 
 
 class ESR_ELx(Layout):

@@ -21,11 +21,10 @@ from vel2.arch.a64 import (
     PCRelative,
 )
 from vel2.arch.pstate import PSTATE_NZCV, SPSR_ELx
-from vel2.hyp.pool import PAGE_MASK, PAGE_SHIFT
+from vel2.hyp.layout import PAGE_MASK, PAGE_SHIFT
 from vel2.hyp.state import Vcpu
-from vel2.lang import clz, inline, resident, u64
+from vel2.lang import U32_MAX, U64_MAX, clz, inline, resident, u64
 
-WORD = (1 << 32) - 1
 N, Z, C, V = SPSR_ELx.N.mask, SPSR_ELx.Z.mask, SPSR_ELx.C.mask, SPSR_ELx.V.mask
 SIGN = 1 << 63
 AL = 0b1110
@@ -59,7 +58,7 @@ def write(vcpu: Vcpu, n: u64, wide: u64, value: u64) -> None:
         if wide != 0:
             vcpu.x[n] = value
         else:
-            vcpu.x[n] = value & WORD
+            vcpu.x[n] = value & U32_MAX
 
 
 @inline
@@ -224,7 +223,7 @@ def move_wide(vcpu: Vcpu, insn: u64) -> bool:
         return False
     value = u64(MoveWide.imm16.get(insn) << shift)
     if opc == MOVN:
-        value = ~value & (1 << 64) - 1
+        value = ~value & U64_MAX
     elif opc == MOVK:
         value = read(vcpu, rd) & ~u64(MoveWide.imm16.ones << shift) | value
     write(vcpu, rd, wide, value)
@@ -260,7 +259,7 @@ def register(vcpu: Vcpu, insn: u64) -> bool:
     right = u64(read(vcpu, LogicalRegister.Rm.get(insn)) << shift)
     if is_logic:
         if LogicalRegister.N.get(insn):
-            right = ~right & (1 << 64) - 1
+            right = ~right & U64_MAX
         logic(vcpu, insn, left, right)
     else:
         add(vcpu, insn, left, right)

@@ -16,40 +16,39 @@ words are L1's answer (`is_stuck`).
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.descriptors import Stage2Leaf
-from vel2.arch.esr import EC, FSC, ISS_DABT, ESR_ELx
+from vel2.arch.a64 import SystemInstruction, system_instruction
+from vel2.arch.descriptors import ADDRESS_BITS_LPA, S2MemAttrParts, Stage2Leaf
+from vel2.arch.esr import EC, FSC, FSC_LEVEL, ISS_DABT, ESR_ELx
 from vel2.arch.insn import DC
 from vel2.hyp import mmio, pool, shadow
 from vel2.hyp.answer import forward_with_far, give_stage2_fault, give_with_far
 from vel2.hyp.exception import is_el0
 from vel2.hyp.fallible import try_at_s1e1r
 from vel2.hyp.hcr import l1_hcr
+from vel2.hyp.layout import PAGE_MASK, PAGE_SHIFT
 from vel2.hyp.outcome import Outcome
-from vel2.hyp.pool import PAGE_MASK
 from vel2.hyp.records import TO_RUNNING_EL1, TO_VEL2
 from vel2.hyp.stage1 import ALL_REACHED, instruction_at, reach_tables, walk_status
 from vel2.hyp.state import NO_FAULT, Stage2, Vcpu, vm_of
 from vel2.hyp.walk import S2AP_READ, S2AP_WRITE, guest_stage2
-from vel2.lang import L2IPA, at, inline, mrs, msr, resident, u64
+from vel2.lang import L2IPA, U64_MAX, at, inline, mrs, msr, resident, u64
 
 FSC_MASK = ISS_DABT.DFSC.mask
-FSC_TYPE = FSC_MASK & ~3
+FSC_TYPE = FSC_MASK & ~FSC_LEVEL
 LOWER_TO_SAME = 1
 """An abort's EC from a lower EL plus 1 is the same abort from the current EL."""
 EXTERNAL_KEEPS = ISS_DABT.CM.mask | ISS_DABT.WnR.mask
-NO_IPA = (1 << 64) - 1
+NO_IPA = U64_MAX
 TEA = sr.HCR_EL2.TEA.mask
 XN_EL0_ONLY = 0b01
 XN_NEVER = 0b10
 XN_EL1_ONLY = 0b11
-SYS = 0xD500_0000
 REFAULTS = 8
 """As often a fault that nothing explains is taken for a translation that a TLB still held."""
 PTW = sr.HCR_EL2.PTW.mask
 FWB = sr.HCR_EL2.FWB.mask
-RT_MASK = (1 << 5) - 1
-TO_PERSISTENCE = tuple(SYS | dc.encoding.mrs_field << 5 for dc in (DC.CVAP, DC.CVADP))
-NORMAL_MEMORY = 0b1100
+TO_PERSISTENCE = tuple(system_instruction(dc.encoding) for dc in (DC.CVAP, DC.CVADP))
+NORMAL_MEMORY = S2MemAttrParts.Outer.mask
 """Of MemAttr: one of these bits is set in all types of Normal memory."""
 NORMAL_MEMORY_FWB = 0b0100
 
@@ -78,7 +77,7 @@ def is_maintenance(vcpu: Vcpu) -> bool:
         return True
     if vcpu.trap.esr & (ISS_DABT.ISV.mask | ISS_DABT.WnR.mask):
         return False
-    return instruction_at(vcpu, vcpu.pc) & ~RT_MASK in TO_PERSISTENCE
+    return instruction_at(vcpu, vcpu.pc) & ~SystemInstruction.Rt.mask in TO_PERSISTENCE
 
 
 @inline
@@ -137,10 +136,10 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
 @inline
 def faulting_ipa(vcpu: Vcpu) -> u64:
     """Give the IPA of a fault for which HPFAR_EL2 is valid; the page's alone for a stage-1 walk."""
-    ipa = sr.HPFAR_EL2.FIPA.get(vcpu.trap.hpfar) << 12
+    ipa = sr.HPFAR_EL2.FIPA.get(vcpu.trap.hpfar) << PAGE_SHIFT
     if vcpu.trap.esr & ISS_DABT.S1PTW.mask == 0:
         ipa = ipa | vcpu.trap.far & PAGE_MASK
-    return ipa & ((1 << 52) - 1)
+    return ipa & ((1 << ADDRESS_BITS_LPA) - 1)
 
 
 @resident

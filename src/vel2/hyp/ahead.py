@@ -29,7 +29,7 @@ from vel2.hyp import access as register_access
 from vel2.hyp.context import DEBUGS
 from vel2.hyp.exception import go_on, is_el0
 from vel2.hyp.fallible import try_at_s1e1r
-from vel2.hyp.pool import PAGE_MASK
+from vel2.hyp.layout import PAGE_MASK
 from vel2.hyp.state import BARREN, LEVEL_NV2, Vcpu, vm_of
 from vel2.lang import PA, inline, load_u32, mrs, msr, resident, u64
 

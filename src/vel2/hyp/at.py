@@ -19,7 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
-from vel2.arch.esr import EC, FSC, ISS_DABT, ESR_ELx
+from vel2.arch.descriptors import LAST_LEVEL
+from vel2.arch.esr import EC, FSC, FSC_LEVEL, ISS_DABT, ESR_ELx
 from vel2.arch.insn import AT
 from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp import memattr, shadow
@@ -39,7 +40,6 @@ from vel2.hyp.outcome import Outcome
 from vel2.hyp.records import TO_RUNNING_EL1
 from vel2.hyp.stage1 import (
     ALL_REACHED,
-    LEVEL,
     external_abort_of,
     has_guest_stage2,
     reach,
@@ -146,7 +146,7 @@ def with_l1_level(vcpu: Vcpu, par: u64) -> u64:
     last table of a walk is written to, and so can be refused when all of them can be read.
     """
     status = FAILED.FST.get(par)
-    if status & ~LEVEL == FSC.PERMISSION and status & LEVEL != 0:
+    if status & ~FSC_LEVEL == FSC.PERMISSION and status & FSC_LEVEL != 0:
         return FAILED.FST.set(par, u64(FSC.PERMISSION + vcpu.walk.guest_level))
     return par
 
@@ -174,7 +174,7 @@ def first_stage(vcpu: Vcpu, key: u64, va: u64) -> u64:
             msr(PAR, stage2_failure(vcpu.walk.fsc, True))
         return fault
     if not has_guest_stage2(vcpu):
-        return u64(FSC.SYNC_EXTERNAL_WALK + LEVEL)
+        return u64(FSC.SYNC_EXTERNAL_WALK + LAST_LEVEL)
     msr(PAR, with_l1_level(vcpu, par))
     return 0
 

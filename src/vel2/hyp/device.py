@@ -1,6 +1,17 @@
 """L0's own accesses to the machine's devices: EL2 maps them as Device memory, one access each."""
 
-from vel2.lang import PA, load_u32, load_u64, resident, store_u32, store_u64, u32, u64
+from vel2.lang import (
+    PA,
+    U32_MAX,
+    inline,
+    load_u32,
+    load_u64,
+    resident,
+    store_u32,
+    store_u64,
+    u32,
+    u64,
+)
 
 
 @resident
@@ -18,7 +29,7 @@ def read_long_register(address: u64) -> u64:
 @resident
 def write_register(address: u64, value: u64) -> None:
     """Write a register of four bytes."""
-    store_u32(PA(address), u32(value & 0xFFFF_FFFF))
+    store_u32(PA(address), u32(value & U32_MAX))
 
 
 @resident
@@ -27,24 +38,30 @@ def write_long_register(address: u64, value: u64) -> None:
     store_u64(PA(address), value)
 
 
-LOWER_HALF = 0xFFFF_FFFF
+HALF_BYTES, LONG_BYTES, HALF_BITS = 4, 8, 32
+
+
+@inline
+def long_register_of(offset: u64) -> u64:
+    """Give the offset of the register of eight bytes that an offset lies in."""
+    return offset & ~u64(LONG_BYTES - 1)
 
 
 @resident
 def part(register: u64, offset: u64, size: u64) -> u64:
     """Give what an access of four or eight bytes reads of a register of eight."""
-    if size == 8:
+    if size == LONG_BYTES:
         return register
-    if offset & 4:
-        return register >> 32
-    return register & LOWER_HALF
+    if offset & HALF_BYTES:
+        return register >> HALF_BITS
+    return register & U32_MAX
 
 
 @resident
 def with_part(register: u64, offset: u64, size: u64, value: u64) -> u64:
     """Give a register of eight bytes after a write of four or eight."""
-    if size == 8:
+    if size == LONG_BYTES:
         return value
-    if offset & 4:
-        return register & LOWER_HALF | u64(value << 32)
-    return register & ~LOWER_HALF | value & LOWER_HALF
+    if offset & HALF_BYTES:
+        return register & U32_MAX | u64(value << HALF_BITS)
+    return register & ~U32_MAX | value & U32_MAX

@@ -4,12 +4,13 @@ Their registers are in the VNCR page (CVAL as it is). An access that traps and c
 settles the timer, so that hardware's is what the page says (`timer`).
 """
 
+from vel2.arch import sysregs as sr
 from vel2.hyp import timer
 from vel2.hyp.state import Vcpu, page_of
-from vel2.lang import inline, resident, u64
+from vel2.lang import U64_MAX, inline, resident, u64
 
-TVAL_MASK = 0xFFFF_FFFF
-TVAL_SIGN = 1 << 31
+TVAL_MASK = sr.CNTV_TVAL_EL0.TimerValue.mask
+TVAL_SIGN = 1 << sr.CNTV_TVAL_EL0.TimerValue.msb
 
 
 @inline
@@ -46,7 +47,7 @@ def write_tval(vcpu: Vcpu, value: u64, slot: u64, is_virtual: bool) -> None:
     """Write TVAL: a signed distance from now."""
     distance = value & TVAL_MASK
     if distance & TVAL_SIGN:
-        distance = distance | ~TVAL_MASK & (1 << 64) - 1
+        distance = distance | U64_MAX & ~TVAL_MASK
     count = timer.counter_of(page_of(vcpu), is_virtual)
     write_cval(vcpu, u64(count + distance), slot, is_virtual)
 

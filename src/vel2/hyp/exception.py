@@ -27,6 +27,7 @@ from vel2.arch.pstate import (
 )
 from vel2.hyp.context import enter_vel2
 from vel2.hyp.hcr import is_vhe_host
+from vel2.hyp.layout import PAGE_SHIFT
 from vel2.hyp.records import TO_VEL2
 from vel2.hyp.state import CONTEXT_VEL2, LEVEL_NV, Vcpu, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
@@ -155,7 +156,7 @@ def take_exception(vcpu: Vcpu) -> None:
     if exception.has_vaddress != 0:
         msr(sr.FAR_EL1, exception.vaddress)
         if exception.has_ipaddress != 0:
-            vcpu.hpfar = sr.HPFAR_EL2.FIPA.put(exception.ipaddress >> 12)
+            vcpu.hpfar = sr.HPFAR_EL2.FIPA.put(exception.ipaddress >> PAGE_SHIFT)
 
 
 @inline

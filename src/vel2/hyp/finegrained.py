@@ -38,6 +38,7 @@ SECOND = (
     sr.HDFGWTR2_EL2,
 )
 FGT2 = 2
+REGISTER_BITS = 64
 SELECTORS = ("PMEVTYPERn_EL0", "PMCCFILTR_EL0", "DBGBCRn_EL1", "DBGWCRn_EL1")
 TURN_ON_COUNTERS = ("PMCR_EL0", "PMCNTEN")
 OWN: dict[type[Register], int] = {
@@ -72,13 +73,13 @@ SLOTS = tuple(slot(register) for register in REGISTERS)
 
 
 def _routes() -> dict[int, int]:
-    """Map trap key * 2 + direction to register number * 64 + bit, of the positive bits."""
+    """Map trap key * 2 + direction to the place of a positive bit, register by register."""
     numbers = {register.name: number for number, register in enumerate(REGISTERS)}
     routes = {}
     for (key, is_read), fine in arch_controls.FINE.items():
         if fine.register in numbers and fine.polarity == 1:
             bit = sr.by_name(fine.register).field(fine.field).lsb
-            routes[key * 2 + int(is_read)] = numbers[fine.register] * 64 + bit
+            routes[key * 2 + int(is_read)] = numbers[fine.register] * REGISTER_BITS + bit
     return routes
 
 
@@ -160,4 +161,4 @@ def asks(vcpu: Vcpu, key: u64, is_read: bool) -> bool:
     if low >= len(KEYS) or KEYS[low] != wanted:
         return False
     place = BITS[low]
-    return page_of(vcpu).slot[SLOTS[place >> 6]] >> (place & 63) & 1 != 0
+    return page_of(vcpu).slot[SLOTS[place // REGISTER_BITS]] >> place % REGISTER_BITS & 1 != 0

@@ -186,7 +186,7 @@ def empty_list_registers(page: VncrPage, count: u64) -> u64:
     bits = 0
     for n in range(count):
         value = page.slot[u64(LR_SLOT + n)]
-        if value & LR.State.mask == 0 and value & (LR.HW.mask | 1 << 41) != 1 << 41:
+        if value & LR.State.mask == 0 and value & (LR.HW.mask | sr.ICH_LR_EOI) != sr.ICH_LR_EOI:
             bits = bits | u64(1 << n)
     return bits
 
@@ -197,7 +197,7 @@ def eoi_list_registers(page: VncrPage, count: u64) -> u64:
     bits = 0
     for n in range(count):
         value = page.slot[u64(LR_SLOT + n)]
-        if value & (LR.State.mask | LR.HW.mask | 1 << 41) == 1 << 41:
+        if value & (LR.State.mask | LR.HW.mask | sr.ICH_LR_EOI) == sr.ICH_LR_EOI:
             bits = bits | u64(1 << n)
     return bits
 

@@ -5,6 +5,7 @@ hardware reads and writes by itself. L1's own tables and queue stay in L1's memo
 are kept here, and no address of L1's is ever given to hardware.
 """
 
+from vel2.arch.bits import Field, Layout
 from vel2.arch.gicv3 import BASERS
 from vel2.hyp import layout
 from vel2.hyp.state import MAX_REDISTRIBUTORS, Vm
@@ -26,9 +27,13 @@ MAPPED = 1
 STALE = 2
 """L1 has taken the table away that the entry was in; hardware still has to be told."""
 
-EVENT_VALID = 1 << 31
-EVENT_ICID_SHIFT = 16
-EVENT_INTID_MASK = 0xFFFF
+
+class Event(Layout, width=32):
+    """What an event of a device is mapped to."""
+
+    VALID = Field(31)
+    ICID = Field(30, 16)
+    INTID = Field(15, 0)
 
 
 class Device(Struct):
@@ -38,7 +43,7 @@ class Device(Struct):
     id = scalar(u64)
     event_count = scalar(u64)
     events = array(u32, MAX_EVENTS)
-    """`EVENT_VALID`, ICID and INTID, or 0."""
+    """Each an `Event`, or 0."""
 
 
 class Collection(Struct):

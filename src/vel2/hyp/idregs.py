@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from vel2.arch import sysregs as sr
-from vel2.arch.bits import Encoding, Field, Register
+from vel2.arch.bits import Encoding, Field, Register, TrapKey
 from vel2.arch.features import FEATURES, FIXED
 from vel2.hyp.selectors import ALL_COUNTERS
 from vel2.hyp.state import GUEST_NVHE, LEVEL_NV2, Vm, id_index
@@ -164,13 +164,13 @@ def capped(field_value: u64, limit: u64) -> u64:
 @inline
 def is_in_space(key: u64) -> bool:
     """Whether a key is in the space of HCR_EL2.TID3: op0=3, op1=0, CRn=0, CRm=1-7."""
-    return key & ID_SPACE_MASK == ID_SPACE and key & 15 >= 1 and key & 15 <= 7
+    return key & ID_SPACE_MASK == ID_SPACE and 1 <= TrapKey.CRm.get(key) <= 7
 
 
 @inline
 def of_vm(vm: Vm, key: u64) -> u64:
     """Give an identification register as the VM sees it."""
-    return vm.id_registers[u64((key & 7) * 8 + (key >> 11 & 7))]
+    return vm.id_registers[u64(TrapKey.CRm.get(key) % 8 * 8 + TrapKey.op2.get(key))]
 
 
 @resident

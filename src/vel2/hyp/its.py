@@ -30,6 +30,8 @@ from vel2.arch.gicv3 import (
 )
 from vel2.hyp import layout
 from vel2.hyp.device import (
+    LONG_BYTES,
+    long_register_of,
     part,
     read_long_register,
     read_register,
@@ -61,7 +63,7 @@ OWN_CBASER = GITS_CBASER.compose(
 HAS_GICV4 = 1
 HAS_WAY_IN = 2
 NO_TABLE = 3
-LAST_BASER = GITS_BASER.offset + 8 * (BASERS - 1)
+LAST_BASER = GITS_BASER.offset + LONG_BYTES * (BASERS - 1)
 
 
 @inline
@@ -79,14 +81,14 @@ def is_baser(register: u64) -> bool:
 @inline
 def baser_number(register: u64) -> u64:
     """Give n of a GITS_BASER<n>."""
-    return u64(register - GITS_BASER.offset) >> 3
+    return u64(register - GITS_BASER.offset) // LONG_BYTES
 
 
 @resident
 def read(vm: Vm, offset: u64, size: u64) -> u64:
     """Read of the control frame, four or eight bytes. A look at GITS_CREADR lets work be done."""
     gic = gic_of(vm)
-    register = offset & ~7
+    register = long_register_of(offset)
     value = u64(0)
     if register == GITS_TYPER.offset:
         value = part(gic.typer, offset, size)
@@ -114,7 +116,7 @@ def write(vm: Vm, offset: u64, size: u64, value: u64) -> Outcome:
     :return: RESUME when the store is to be executed again, to go on with what it has begun.
     """
     gic = gic_of(vm)
-    register = offset & ~7
+    register = long_register_of(offset)
     if register == GITS_CTLR.offset:
         if size == 4 and offset == GITS_CTLR.offset:
             write_register(u64(gic.control + GITS_CTLR.offset), value & ENABLED)
@@ -156,7 +158,7 @@ def table_entry_bytes(baser: u64) -> u64:
 @resident
 def give_table(gic: Gic, number: u64, address: u64, size: u64) -> u64:
     """Give hardware memory for a table; return how many entries fit into it."""
-    register = u64(gic.control + GITS_BASER.offset + number * 8)
+    register = u64(gic.control + GITS_BASER.offset + number * LONG_BYTES)
     write_long_register(register, address | OWN_ATTRIBUTES)
     # The page size may be fixed: what is there now says in what the size counts.
     page_shift = u64(12 + 2 * GITS_BASER.Page_Size.get(read_long_register(register)))
@@ -169,7 +171,7 @@ def give_table(gic: Gic, number: u64, address: u64, size: u64) -> u64:
 def bits_for(entries: u64, limit: u64) -> u64:
     """Give log2 of the largest power of two that is at most `entries`, and at most 2**limit."""
     bits = u64(0)
-    while bits < limit and u64(2 << bits) <= entries:
+    while bits < limit and u64(1 << u64(bits + 1)) <= entries:
         bits = u64(bits + 1)
     return bits
 
@@ -178,7 +180,7 @@ def bits_for(entries: u64, limit: u64) -> u64:
 def find_table(gic: Gic, kind: u64) -> u64:
     """Give the number of hardware's GITS_BASER<n> for a kind of table, or `BASERS`."""
     for number in range(BASERS):
-        baser = read_long_register(u64(gic.control + GITS_BASER.offset + number * 8))
+        baser = read_long_register(u64(gic.control + GITS_BASER.offset + number * LONG_BYTES))
         if GITS_BASER.Type.get(baser) == kind:
             return number
     return BASERS
@@ -222,7 +224,7 @@ def init_its(gic: Gic) -> u64:
 @inline
 def shown_baser(gic: Gic, number: u64) -> u64:
     """Give a GITS_BASER<n> of L1's out of reset, for a table of hardware's."""
-    own = read_long_register(u64(gic.control + GITS_BASER.offset + number * 8))
+    own = read_long_register(u64(gic.control + GITS_BASER.offset + number * LONG_BYTES))
     return own & FIXED_IN_BASER | GITS_BASER.Page_Size.put(PageSize.KIB_64)
 
 

@@ -25,9 +25,6 @@ from vel2.arch.gicv3 import (
 )
 from vel2.hyp import lpi
 from vel2.hyp.gicstate import (
-    EVENT_ICID_SHIFT,
-    EVENT_INTID_MASK,
-    EVENT_VALID,
     FREE,
     ITT_BYTES,
     MAPPED,
@@ -35,14 +32,15 @@ from vel2.hyp.gicstate import (
     MAX_DEVICES,
     MAX_EVENTS,
     STALE,
+    Event,
     Gic,
     itt_of,
 )
 from vel2.hyp.its_submit import submit
 from vel2.hyp.state import MAX_REDISTRIBUTORS, Vm
-from vel2.lang import PA, dsb_sy, inline, resident, store_u64, u32, u64
+from vel2.lang import PA, U64_MAX, dsb_sy, inline, resident, store_u64, u32, u64
 
-NONE = (1 << 64) - 1
+NONE = U64_MAX
 DEVICES_BASER = 0
 COLLECTIONS_BASER = 1
 """Which of L1's GITS_BASER<n> stands for which table."""
@@ -205,7 +203,7 @@ def map_event(vm: Vm, gic: Gic, slot: u64, intid: u64) -> bool:
         or intid >> MAX_LPI_BITS != 0
     ):
         return refuse(gic)
-    device.events[event] = u32(EVENT_VALID | icid << EVENT_ICID_SHIFT | intid)
+    device.events[event] = u32(Event.VALID.mask | Event.ICID.put(icid) | intid)
     if is_collection(gic, icid):
         # Nothing says that L1 must, but software that has mapped an LPI may think it fresh.
         lpi.take_property(vm, gic.collections[icid].redistributor, intid)
@@ -226,7 +224,7 @@ def event_of(gic: Gic, slot: u64, event: u64) -> u64:
 @inline
 def icid_of(mapping: u64) -> u64:
     """Give the collection of an event."""
-    return (mapping & ~u64(EVENT_VALID)) >> EVENT_ICID_SHIFT
+    return Event.ICID.get(mapping)
 
 
 @resident
@@ -242,13 +240,12 @@ def with_event(vm: Vm, gic: Gic, slot: u64, command: u64) -> bool:
         third = ITS_DW2.ICID.get(gic.command[2])
         if not is_collection(gic, third):
             return refuse(gic)
-        kept = mapping & EVENT_INTID_MASK | EVENT_VALID
-        device.events[event] = u32(kept | third << EVENT_ICID_SHIFT)
+        device.events[event] = u32(Event.ICID.set(mapping, third))
     elif command == Command.DISCARD:
         device.events[event] = u32(0)
     elif command == Command.INV:
         index = gic.collections[icid_of(mapping)].redistributor
-        lpi.take_property(vm, index, mapping & EVENT_INTID_MASK)
+        lpi.take_property(vm, index, Event.INTID.get(mapping))
         dsb_sy()
     submit(gic, u64(command | ITS_DW0.DeviceID.put(device.id)), event, third, 0)
     return True

@@ -6,7 +6,9 @@ writes by itself, and the pool of translation table pages. The host fills in the
 before the machine starts and reads the rest while it runs.
 """
 
-PAGE_BYTES = 0x1000
+PAGE_SHIFT = 12
+PAGE_BYTES = 1 << PAGE_SHIFT
+PAGE_MASK = PAGE_BYTES - 1
 BLOCK_BYTES = 0x20_0000
 """L0's base and size are multiples of this: blocks map it at EL2 and leave it out of stage 2."""
 

@@ -32,6 +32,7 @@ from vel2.arch.gicv3 import (
     READ_WRITE_ALLOCATE_WRITE_BACK,
 )
 from vel2.hyp.device import (
+    long_register_of,
     part,
     read_long_register,
     read_register,
@@ -40,11 +41,11 @@ from vel2.hyp.device import (
     write_register,
 )
 from vel2.hyp.gicstate import Redistributor, gic_of, is_l1_page, pending_of, properties_of
+from vel2.hyp.layout import PAGE_BYTES
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import Vm
 from vel2.lang import PA, dsb_sy, inline, load_u8, load_u64, resident, store_u8, store_u64, u64
 
-PAGE_BYTES = 0x1000
 MAX_PENDING_BYTES = (1 << MAX_LPI_BITS) // 8
 ENABLE = GICR_CTLR.EnableLPIs.mask
 WRITABLE_CTLR = GICR_CTLR.compose(DPG0=1, DPG1NS=1, DPG1S=1)
@@ -217,7 +218,7 @@ def write_ctlr(vm: Vm, index: u64, value: u64) -> Outcome:
 def read(vm: Vm, index: u64, offset: u64, size: u64) -> u64:
     """Read of the frame of RD_base, four or eight bytes."""
     redistributor = gic_of(vm).redistributors[index]
-    register = offset & ~7
+    register = long_register_of(offset)
     address = u64(redistributor.frame + offset)
     value = u64(0)
     if register == GICR_TYPER.offset:
@@ -242,7 +243,7 @@ PASSED = (GICR_IIDR.offset, GICR_STATUSR.offset, GICR_WAKER.offset)
 def write(vm: Vm, index: u64, offset: u64, size: u64, value: u64) -> Outcome:
     """Write to the frame of RD_base, four or eight bytes; what is not writable ignores it."""
     redistributor = gic_of(vm).redistributors[index]
-    register = offset & ~7
+    register = long_register_of(offset)
     if register == GICR_PROPBASER.offset:
         new = with_part(redistributor.propbaser, offset, size, value)
         redistributor.propbaser = new & WRITABLE_PROPBASER

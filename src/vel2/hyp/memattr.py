@@ -7,27 +7,37 @@ Normal Write-Back of anything (S2ApplyFWBMemAttrs).
 """
 
 from vel2.arch import sysregs as sr
+from vel2.arch.descriptors import MAIR_NORMAL_WB, MAIR_Attr, S2MemAttrParts
 from vel2.lang import inline, resident, u64
 
 PAR = sr.PAR_EL1
 FWB = sr.HCR_EL2.FWB.mask
-DEVICE_NIBBLE = 0
+DEVICE = 0
+"""The outer half of an attribute, of either stage."""
 NON_CACHEABLE = 0b0100
 WRITE_THROUGH = 0b1000
 WRITE_BACK = 0b0100
 WRITE_BACK_RWA = 0b1111
-ALL_NON_CACHEABLE = NON_CACHEABLE << 4 | NON_CACHEABLE
-ALL_WRITE_BACK_RWA = WRITE_BACK_RWA << 4 | WRITE_BACK_RWA
+ALL_NON_CACHEABLE = MAIR_Attr.compose(Outer=NON_CACHEABLE, Inner=NON_CACHEABLE)
 S2_NON_CACHEABLE, S2_WRITE_THROUGH = 0b01, 0b10
 S2_NORMAL_FWB, S2_WRITE_BACK_FWB, S2_STAGE1_FWB = 0b100, 0b10, 0b11
 OUTER_SHAREABLE, INNER_SHAREABLE = 0b10, 0b11
-DEVICE_TYPE = 0b11
+HINTS = 0b0011
+"""Of half of a MAIR attribute: whether reads and writes allocate."""
+DEVICE_TYPE_LSB = 2
+"""Of a MAIR attribute of Device memory: 0b0000dd00."""
+
+
+@inline
+def is_device(attr: u64) -> bool:
+    """Whether a MAIR attribute is one of Device memory."""
+    return MAIR_Attr.Outer.get(attr) == DEVICE
 
 
 @inline
 def is_write_through(nibble: u64) -> bool:
     """Whether half of a MAIR attribute is Write-Through: 0b00RW (transient) or 0b10RW."""
-    return nibble & 0b0100 == 0
+    return nibble & WRITE_BACK == 0
 
 
 @inline
@@ -36,29 +46,30 @@ def cacheability(stage1: u64, stage2: u64) -> u64:
     if stage1 == NON_CACHEABLE or stage2 == S2_NON_CACHEABLE:
         return NON_CACHEABLE
     if stage2 == S2_WRITE_THROUGH and not is_write_through(stage1):
-        return WRITE_THROUGH | stage1 & 3
+        return WRITE_THROUGH | stage1 & HINTS
     return stage1
 
 
 @inline
 def device_attr(stage1: u64, memattr: u64) -> u64:
     """Give the MAIR attribute where stage 2 says Device: the stronger type of the two."""
-    type2 = memattr & DEVICE_TYPE
-    type1 = stage1 >> 2 & DEVICE_TYPE
-    if stage1 >> 4 == DEVICE_NIBBLE and type1 < type2:
-        return u64(type1 << 2)
-    return u64(type2 << 2)
+    type2 = S2MemAttrParts.Inner.get(memattr)
+    type1 = MAIR_Attr.Inner.get(stage1) >> DEVICE_TYPE_LSB
+    if is_device(stage1) and type1 < type2:
+        return u64(type1 << DEVICE_TYPE_LSB)
+    return u64(type2 << DEVICE_TYPE_LSB)
 
 
 @inline
 def combined_attr(stage1: u64, memattr: u64) -> u64:
     """Combine a MAIR attribute with MemAttr; the result is a MAIR attribute."""
-    if memattr >> 2 == DEVICE_NIBBLE:
+    if S2MemAttrParts.Outer.get(memattr) == DEVICE:
         return device_attr(stage1, memattr)
-    if stage1 >> 4 == DEVICE_NIBBLE:
+    if is_device(stage1):
         return stage1
-    outer = cacheability(stage1 >> 4, memattr >> 2)
-    return u64(outer << 4) | cacheability(stage1 & 15, memattr & 3)
+    outer = cacheability(MAIR_Attr.Outer.get(stage1), S2MemAttrParts.Outer.get(memattr))
+    inner = cacheability(MAIR_Attr.Inner.get(stage1), S2MemAttrParts.Inner.get(memattr))
+    return MAIR_Attr.Outer.put(outer) | MAIR_Attr.Inner.put(inner)
 
 
 @inline
@@ -74,15 +85,15 @@ def combined_attr_fwb(stage1: u64, memattr: u64) -> u64:
     """Combine a MAIR attribute with MemAttr in the form of HCR_EL2.FWB=1."""
     if memattr & S2_NORMAL_FWB == 0:
         return device_attr(stage1, memattr)
-    kind = memattr & 3
+    kind = S2MemAttrParts.Inner.get(memattr)
     if kind == S2_STAGE1_FWB:
         return stage1
-    is_device = stage1 >> 4 == DEVICE_NIBBLE
     if kind == S2_WRITE_BACK_FWB:
-        if is_device:
-            return ALL_WRITE_BACK_RWA
-        return u64(write_back(stage1 >> 4) << 4) | write_back(stage1 & 15)
-    if is_device:
+        if is_device(stage1):
+            return MAIR_NORMAL_WB
+        outer = write_back(MAIR_Attr.Outer.get(stage1))
+        return MAIR_Attr.Outer.put(outer) | write_back(MAIR_Attr.Inner.get(stage1))
+    if is_device(stage1):
         return stage1
     return ALL_NON_CACHEABLE
 
@@ -109,6 +120,6 @@ def combine(par: u64, memattr: u64, sh: u64, hcr: u64) -> u64:
     else:
         attr = combined_attr(attr, memattr)
     wanted = shareability(PAR.SH.get(par), sh)
-    if attr >> 4 == DEVICE_NIBBLE or attr == ALL_NON_CACHEABLE:
+    if is_device(attr) or attr == ALL_NON_CACHEABLE:
         wanted = OUTER_SHAREABLE
     return PAR.SH.set(PAR.ATTR.set(par, attr), wanted)

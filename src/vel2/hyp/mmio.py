@@ -13,17 +13,17 @@ and what is narrower than the device takes. A device may answer so to an access 
 and no driver makes one.
 """
 
+from vel2.arch.a64 import ZR
 from vel2.arch.esr import ISS_DABT
 from vel2.arch.gicv3 import FRAME_BYTES
 from vel2.hyp import its, lpi
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import MAX_REDISTRIBUTORS, Vcpu, Vm, vm_of
-from vel2.lang import resident, u64
+from vel2.lang import U32_MAX, resident, u64
 
 ITS = MAX_REDISTRIBUTORS
 NO_FRAME = ITS + 1
 """Otherwise a frame is named by the index of its redistributor."""
-XZR = 31
 WORD_BYTES = 4
 
 
@@ -46,7 +46,7 @@ def extended(esr: u64, value: u64, size: u64) -> u64:
     if ISS_DABT.SSE.get(esr) != 0 and size < 8:
         value = u64((value ^ sign) - sign)
     if ISS_DABT.SF.get(esr) == 0:
-        value = value & 0xFFFF_FFFF
+        value = value & U32_MAX
     return value
 
 
@@ -59,7 +59,7 @@ def load(vcpu: Vcpu, frame: u64, offset: u64, size: u64) -> Outcome:
     elif size >= WORD_BYTES:
         value = lpi.read(vm_of(vcpu), frame, offset, size)
     register = ISS_DABT.SRT.get(vcpu.trap.esr)
-    if register != XZR:
+    if register != ZR:
         vcpu.x[register] = extended(vcpu.trap.esr, value, size)
     return Outcome.SKIP
 
@@ -69,10 +69,10 @@ def store(vcpu: Vcpu, frame: u64, offset: u64, size: u64) -> Outcome:
     """Emulate a store."""
     value = u64(0)
     register = ISS_DABT.SRT.get(vcpu.trap.esr)
-    if register != XZR:
+    if register != ZR:
         value = vcpu.x[register]
     if size == WORD_BYTES:
-        value = value & 0xFFFF_FFFF
+        value = value & U32_MAX
     if frame == ITS:
         return its.write(vm_of(vcpu), offset, size, value)
     if size >= WORD_BYTES:

@@ -299,8 +299,8 @@ def probe(vm: Vm) -> None:
     vm.counters = 0
     vm.mdcr_writable = DEBUG_TRAPS
     if vm.has_fgt != 0:
-        breakpoints = u64(2 << sr.ID_AA64DFR0_EL1.BRPs.get(features)) - 1
-        watchpoints = u64(2 << sr.ID_AA64DFR0_EL1.WRPs.get(features)) - 1
+        breakpoints = u64((1 << u64(sr.ID_AA64DFR0_EL1.BRPs.get(features) + 1)) - 1)
+        watchpoints = u64((1 << u64(sr.ID_AA64DFR0_EL1.WRPs.get(features) + 1)) - 1)
         vm.selectors = u64(breakpoints << selectors.FIRST_BREAKPOINT)
         vm.selectors = vm.selectors | u64(watchpoints << selectors.FIRST_WATCHPOINT)
         vm.mdcr_writable = vm.mdcr_writable | MDCR.TDCC.mask

@@ -6,22 +6,21 @@ the generic key and never faults, so the guest's instruction key is put there fo
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.descriptors import GRANULE_16K, GRANULE_64K
-from vel2.arch.esr import EC, ESR_ELx
+from vel2.arch.descriptors import GRANULE_16K, GRANULE_64K, PACError, VirtualAddress
+from vel2.arch.esr import EC, ISS_ERET, ESR_ELx
 from vel2.arch.pstate import PSTATE_MODE, M_EL1h
 from vel2.hyp.stage1 import granule_bits
 from vel2.hyp.state import Vcpu, id_index, vm_of
-from vel2.lang import extern, inline, mrs, resident, u64
+from vel2.lang import U32_MAX, U64_MAX, extern, inline, mrs, resident, u64
 
-IS_ERETA = 1 << 1
-"""ISS of EC 0x1A: the instruction was ERETAA or ERETAB."""
-KEY_B = 1 << 0
-BIT55 = 1 << 55
-BIT63 = 1 << 63
-PAC_COMPUTED = 0xFFFF_FFFF_0000_0000
+IS_ERETA = ISS_ERET.ERET.mask
+"""The instruction was ERETAA or ERETAB."""
+KEY_B = ISS_ERET.ERETA.mask
+UPPER, TAG = VirtualAddress.Upper.mask, VirtualAddress.Tag.mask
+PAC_COMPUTED = U64_MAX & ~U32_MAX
 """What PACGA gives of a PAC."""
-ERROR_LSB, ERROR_TBI_LSB = 61, 53
-"""Where Auth puts its error code without FEAT_PAuth2: 01 for key A, 10 for key B."""
+KEY_A_ERROR, KEY_B_ERROR = 0b01, 0b10
+"""The error code of Auth without FEAT_PAuth2."""
 APA_ENHANCED = 3
 """ID_AA64ISAR1_EL1.{APA,API}, ID_AA64ISAR2_EL1.APA3: from here on FEAT_PAuth2."""
 APA_FPACCOMBINE = 5
@@ -102,14 +101,14 @@ def size_field(tcr: u64, upper: bool) -> u64:
 def pac_mask(target: u64) -> u64:
     """Mask the PAC field of a pointer under hardware's TCR_EL1 (CalculateBottomPACBit)."""
     tcr = mrs(TCR)
-    upper = target & BIT55 != 0
+    upper = target & UPPER != 0
     size = size_field(tcr, upper)
     ignored = TCR.TBI0.get(tcr) & (TCR.TBID0.get(tcr) ^ 1)
     if upper:
         ignored = TCR.TBI1.get(tcr) & (TCR.TBID1.get(tcr) ^ 1)
-    mask = u64(BIT55 - (1 << u64(64 - size)))
+    mask = u64(UPPER - (1 << u64(64 - size)))
     if ignored == 0:
-        mask = mask | 0xFF << 56
+        mask = mask | TAG
     return mask
 
 
@@ -126,7 +125,7 @@ def is_enabled(esr: u64) -> bool:
 def stripped(target: u64) -> u64:
     """Give a pointer with its PAC field as in an address (Strip)."""
     mask = pac_mask(target)
-    if target & BIT55:
+    if target & UPPER:
         return target | mask
     return target & ~mask
 
@@ -155,10 +154,12 @@ def authenticated(vcpu: Vcpu, target: u64, plain: u64) -> u64:
         return plain
     if is_enhanced:
         return plain ^ wrong
-    error = u64(1 << (vcpu.trap.esr & KEY_B))
-    if mask & BIT63 != 0:
-        return plain & ~u64(3 << ERROR_LSB) | error << ERROR_LSB
-    return plain & ~u64(3 << ERROR_TBI_LSB) | error << ERROR_TBI_LSB
+    error = u64(KEY_A_ERROR)
+    if vcpu.trap.esr & KEY_B != 0:
+        error = u64(KEY_B_ERROR)
+    if mask & TAG != 0:
+        return PACError.code.set(plain, error)
+    return PACError.code_with_tbi.set(plain, error)
 
 
 @resident

@@ -7,13 +7,11 @@ are singly linked through `PoolPage`, by page number + 1, so that zeroed memory 
 """
 
 from vel2.arch import sysregs as sr
+from vel2.arch.descriptors import ENTRIES
 from vel2.arch.insn import TLBI
+from vel2.hyp.layout import PAGE_MASK, PAGE_SHIFT
 from vel2.hyp.state import SHADOW_CONTEXTS, PoolPage, Stage2, Vm, VncrPage, pool_index, pool_page
 from vel2.lang import PA, at, dsb_ish, inline, isb, mrs, msr, resident, sysop, u32, u64
-
-PAGE_SHIFT = 12
-PAGE_BYTES = 1 << PAGE_SHIFT
-PAGE_MASK = PAGE_BYTES - 1
 
 
 @inline
@@ -26,7 +24,7 @@ def page_address(vm: Vm, index: u64) -> PA:
 def zero_page(page: PA) -> None:
     """Clear one page."""
     words = at(VncrPage, page)
-    for i in range(512):
+    for i in range(ENTRIES):
         words.slot[i] = 0
 
 
@@ -57,8 +55,8 @@ def init(vm: Vm, root_pages: u64) -> None:
 
 
 @resident
-def take(vm: Vm, owner: Stage2, level: u64) -> u64:
-    """Take a cleared page for a table of `owner` at `level`; 0 if even eviction gives none."""
+def take(vm: Vm, owner: Stage2) -> u64:
+    """Take a cleared page for a table of `owner`; 0 if even eviction gives none."""
     number = owner.spare
     if number != 0:
         owner.spare = pool_page(vm, u64(number - 1)).next_spare
@@ -75,7 +73,6 @@ def take(vm: Vm, owner: Stage2, level: u64) -> u64:
         vm.pool_used = u64(vm.pool_used + 1)
     record = pool_page(vm, u64(number - 1))
     record.guest_shift = 0
-    record.level = u64(level & 3)
     page = page_address(vm, u64(number - 1))
     zero_page(page)
     return u64(page)

@@ -6,18 +6,12 @@ more than was asked and allowed. vEL1 and EL0 can name no VMID but their own, an
 """
 
 from vel2.arch.insn import CFP, CPP, DVP
+from vel2.arch.operands import RCTX, RestrictedEL
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import Vcpu
 from vel2.lang import inline, resident, sysop, u64
 
-RCTX = (CFP.RCTX, DVP.RCTX, CPP.RCTX)
-EL_LSB = 24
-EL = 3 << EL_LSB
-EL1 = 1 << EL_LSB
-EL2 = 2 << EL_LSB
-EL3 = 3 << EL_LSB
-VMID = 0xFFFF << 32
-GVMID = 1 << 48
+INSTRUCTIONS = (CFP.RCTX, DVP.RCTX, CPP.RCTX)
 
 
 @inline
@@ -29,12 +23,13 @@ def is_restriction(key: u64) -> bool:
 @resident
 def from_vel2(vcpu: Vcpu, key: u64, value: u64) -> Outcome:
     """Restrict predictions as vEL2 asked; for EL3, which is not its to name, nothing happens."""
-    operand = u64(value & ~VMID | GVMID)
-    if value & EL == EL3:
+    operand = u64(value & ~RCTX.VMID.mask | RCTX.GVMID.mask)
+    level = RCTX.EL.get(value)
+    if level == RestrictedEL.EL3:
         return Outcome.SKIP
-    if value & EL == EL2:
-        operand = u64(operand & ~EL | EL1)
-    for instruction in RCTX:
+    if level == RestrictedEL.EL2:
+        operand = RCTX.EL.set(operand, RestrictedEL.EL1)
+    for instruction in INSTRUCTIONS:
         if key == instruction.trap_key:
             sysop(instruction, operand)
     return Outcome.SKIP

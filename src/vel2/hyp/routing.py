@@ -14,7 +14,7 @@ from enum import IntEnum
 
 from vel2.arch import controls as arch_controls
 from vel2.arch import sysregs as sr
-from vel2.arch.bits import Encoding
+from vel2.arch.bits import Encoding, TrapKey
 from vel2.arch.features import HIDDEN_REGISTERS
 from vel2.arch.trap_rows import RANGES, Combination, Control, Irregular
 from vel2.hyp import controls
@@ -156,7 +156,10 @@ def control_of(key: u64) -> u64:
     if low < len(KEYS) and KEYS[low] == key:
         return INDICES[low]
     for span in KEY_RANGES:
-        if key & span.mask == span.match and span.first_CRm <= key & 15 <= span.last_CRm:
+        if (
+            key & span.mask == span.match
+            and span.first_CRm <= TrapKey.CRm.get(key) <= span.last_CRm
+        ):
             return span.index
     return NOT_FOUND
 

@@ -25,7 +25,7 @@ from vel2.arch.bits import Register
 from vel2.hyp import finegrained
 from vel2.hyp.homes import in_memory
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, Vm, vm_of
-from vel2.lang import inline, mrs, msr, resident, u64
+from vel2.lang import U32_MAX, inline, mrs, msr, resident, u64
 
 MDCR = sr.MDCR_EL2
 MDCR_INDEX = in_memory(MDCR)
@@ -36,7 +36,7 @@ CYCLE = 31
 FIRST_BREAKPOINT = 32
 FIRST_WATCHPOINT = 48
 SELECTORS = 64
-ALL_COUNTERS = (1 << 32) - 1
+ALL_COUNTERS = U32_MAX
 CYCLE_BIT = 1 << CYCLE
 
 

@@ -14,15 +14,17 @@ holds whatever L1 does to FWB. An L1 that changes it owes a TLBI, as on hardware
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.descriptors import Stage2Leaf
+from vel2.arch.descriptors import LAST_LEVEL, Stage2Leaf
 from vel2.hyp import pool, stage2
 from vel2.hyp.hcr import HCR_SLOT, STAGE2_ON
 from vel2.hyp.homes import slot
+from vel2.hyp.layout import PAGE_SHIFT
 from vel2.hyp.state import SHADOW_CONTEXTS, Stage2, Vcpu, Vm, page_of, pool_index, pool_page, vm_of
 from vel2.lang import (
     L1IPA,
     L2IPA,
     PA,
+    U64_MAX,
     address_of,
     at,
     inline,
@@ -35,10 +37,10 @@ from vel2.lang import (
 
 VTTBR_SLOT = slot(sr.VTTBR_EL2)
 VTCR_SLOT = slot(sr.VTCR_EL2)
-KEY_MASK = ~sr.VTTBR_EL2.CnP.mask & (1 << 64) - 1
+KEY_MASK = U64_MAX & ~sr.VTTBR_EL2.CnP.mask
 VMID_SHIFT = sr.VTTBR_EL2.VMID.lsb
 VMID_MASK = sr.VTTBR_EL2.VMID.mask
-VMID8_MASK = 0xFF << VMID_SHIFT
+VMID8_MASK = sr.VTTBR_EL2.VMID.put(0xFF)
 NONE = SHADOW_CONTEXTS
 EXECUTE_NEVER = 0b10
 
@@ -117,7 +119,7 @@ def fill(vcpu: Vcpu, ipa: L2IPA, canonical: u64) -> bool:
     vm = vm_of(vcpu)
     context = at(Stage2, vcpu.shadow)
     found = vcpu.walk
-    level = Stage2Leaf.SW.get(canonical) & 3
+    level = Stage2Leaf.SW.get(canonical) & LAST_LEVEL
     if found.level > level:
         level = found.level
     offset_mask = u64((1 << stage2.shift_at(level)) - 1)
@@ -157,14 +159,14 @@ def invalidation_shift(vm: Vm, context: Stage2, ipa: u64) -> u64:
 
     Shadow leaves may be parts of a larger leaf of L1; the tables on the way remember how large.
     """
-    largest = u64(pool.PAGE_SHIFT)
+    largest = u64(PAGE_SHIFT)
     if ipa >= stage2.ipa_limit(vm):
         return largest
     table = context.root
     level = vm.start_level
-    while level <= stage2.LAST_LEVEL:
+    while level <= LAST_LEVEL:
         entry = load_u64(stage2.entry_at(vm, table, ipa, level))
-        if level == stage2.LAST_LEVEL or entry & stage2.TABLE != stage2.TABLE:
+        if level == LAST_LEVEL or entry & stage2.TABLE != stage2.TABLE:
             if entry & stage2.VALID and stage2.shift_at(level) > largest:
                 largest = stage2.shift_at(level)
             return largest
@@ -192,20 +194,20 @@ def unmap(vm: Vm, context: Stage2, start: u64, size: u64) -> bool:
         table = context.root
         level = vm.start_level
         span = u64(1 << stage2.shift_at(level))
-        while level <= stage2.LAST_LEVEL:
+        while level <= LAST_LEVEL:
             slot = stage2.entry_at(vm, table, address, level)
             entry = load_u64(slot)
             span = u64(1 << stage2.shift_at(level))
             whole = address & u64(span - 1) == 0 and u64(end - address) >= span
             if entry & stage2.VALID == 0:
                 break
-            if level < stage2.LAST_LEVEL and entry & stage2.TABLE == stage2.TABLE and not whole:
+            if level < LAST_LEVEL and entry & stage2.TABLE == stage2.TABLE and not whole:
                 table = entry & stage2.ADDRESS
                 level = u64(level + 1)
                 continue
             store_u64(slot, 0)
             changed = True
-            if level < stage2.LAST_LEVEL and entry & stage2.TABLE == stage2.TABLE:
+            if level < LAST_LEVEL and entry & stage2.TABLE == stage2.TABLE:
                 stage2.cut_off(vm, context, entry & stage2.ADDRESS, u64(level + 1))
             break
         address = u64((address & ~u64(span - 1)) + span)

@@ -5,24 +5,33 @@ notes why the machine is about to stop, and answers for itself what would start 
 """
 
 from vel2.arch import sysregs as sr
+from vel2.arch.esr import ISS_HVC
+from vel2.arch.psci import (
+    AFFINITY_INFO_32,
+    AFFINITY_INFO_64,
+    ALREADY_ON,
+    CPU_OFF,
+    CPU_ON_32,
+    CPU_ON_64,
+    CPU_SUSPEND_32,
+    CPU_SUSPEND_64,
+    DENIED,
+    FUNCTION_MASK,
+    INVALID_PARAMETERS,
+    MIGRATE_INFO_TYPE,
+    NOT_SUPPORTED,
+    PSCI_FEATURES,
+    PSCI_VERSION,
+    SYSTEM_OFF,
+    SYSTEM_RESET,
+    PowerState,
+    PowerStateExtended,
+)
 from vel2.hyp.answer import forward
 from vel2.hyp.hcr import l1_hcr
 from vel2.hyp.outcome import Outcome, Stop
 from vel2.hyp.state import Vcpu, vm_of
 from vel2.lang import extern, mrs, resident, u64
-
-PSCI_VERSION = 0x8400_0000
-CPU_SUSPEND_32 = 0x8400_0001
-CPU_OFF = 0x8400_0002
-CPU_ON_32 = 0x8400_0003
-AFFINITY_INFO_32 = 0x8400_0004
-MIGRATE_INFO_TYPE = 0x8400_0006
-SYSTEM_OFF = 0x8400_0008
-SYSTEM_RESET = 0x8400_0009
-PSCI_FEATURES = 0x8400_000A
-CPU_SUSPEND_64 = 0xC400_0001
-CPU_ON_64 = 0xC400_0003
-AFFINITY_INFO_64 = 0xC400_0004
 
 PASSED_ON = (
     PSCI_VERSION,
@@ -31,8 +40,7 @@ PASSED_ON = (
     MIGRATE_INFO_TYPE,
 )
 SUSPEND = (CPU_SUSPEND_32, CPU_SUSPEND_64)
-POWERDOWN = 1 << 30 | 1 << 16
-"""StateType of a power_state, in the extended and in the original format."""
+POWERDOWN = PowerState.StateType.mask | PowerStateExtended.StateType.mask
 KNOWN = (
     *PASSED_ON,
     *SUSPEND,
@@ -44,12 +52,9 @@ KNOWN = (
     PSCI_FEATURES,
 )
 
-NOT_SUPPORTED = (1 << 64) - 1
-INVALID_PARAMETERS = (1 << 64) - 2
-DENIED = (1 << 64) - 3
-ALREADY_ON = (1 << 64) - 4
-AFFINITY = 0xFF_00FF_FFFF
-IMMEDIATE = 0xFFFF
+AFFINITY = sr.MPIDR_EL1.compose(Aff3=0xFF, Aff2=0xFF, Aff1=0xFF, Aff0=0xFF)
+IMMEDIATE = ISS_HVC.imm16.mask
+"""ISS of an SMC, too, has it there."""
 
 
 @extern("firmware_call")
@@ -95,7 +100,7 @@ def call(vcpu: Vcpu, function: u64) -> u64:
     if function in SUSPEND:
         return suspend(vcpu, function)
     if function == PSCI_FEATURES:
-        if vcpu.x[1] & 0xFFFF_FFFF in KNOWN:
+        if vcpu.x[1] & FUNCTION_MASK in KNOWN:
             return firmware_call(function, vcpu.x[1], 0, 0)
         return NOT_SUPPORTED
     if function == SYSTEM_OFF:
@@ -115,7 +120,7 @@ def local(vcpu: Vcpu) -> Outcome:
     if vcpu.trap.esr & IMMEDIATE:
         vcpu.x[0] = NOT_SUPPORTED
     else:
-        vcpu.x[0] = call(vcpu, vcpu.x[0] & 0xFFFF_FFFF)
+        vcpu.x[0] = call(vcpu, vcpu.x[0] & FUNCTION_MASK)
     return Outcome.SKIP
 
 

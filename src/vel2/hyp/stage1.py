@@ -8,24 +8,31 @@ hardware does next is harmless (`fallible`), and its answer stands.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.descriptors import GRANULE_4K, GRANULE_16K, GRANULE_64K, Stage1Table
-from vel2.arch.esr import FSC, ISS_DABT
+from vel2.arch.descriptors import (
+    ADDRESS_MASK,
+    GRANULE_4K,
+    GRANULE_16K,
+    GRANULE_64K,
+    LAST_LEVEL,
+    Stage1Table,
+    VirtualAddress,
+)
+from vel2.arch.esr import FSC, FSC_LEVEL, ISS_DABT
 from vel2.hyp import shadow
 from vel2.hyp.fallible import try_at_s1e1r, try_load_entry
-from vel2.hyp.pool import PAGE_MASK
+from vel2.hyp.layout import PAGE_MASK
 from vel2.hyp.stage2 import is_ram
 from vel2.hyp.state import CONTEXT_VEL1, NO_FAULT, Stage2, Vcpu, vm_of
 from vel2.hyp.walk import S2AP_READ, guest_stage2
-from vel2.lang import L1IPA, L2IPA, PA, at, inline, mrs, msr, resident, u64
+from vel2.lang import L1IPA, L2IPA, PA, U32_MAX, at, inline, mrs, msr, resident, u64
 
 TCR = sr.TCR_EL1
-ADDRESS_BITS = (1 << 48) - 1
-BIT55 = 1 << 55
+UPPER = VirtualAddress.Upper.mask
 TABLE = Stage1Table.compose(VALID=1, TYPE=1)
-LEVEL = 3
 PAR = sr.PAR_EL1
-DOUBLEWORD_MASK, HIGH_WORD, BITS_PER_BYTE = 7, 4, 8
-WORD = (1 << 32) - 1
+DOUBLEWORD_MASK, HIGH_WORD = 7, 4
+BYTE, HALF, WORD = 8, 16, 32
+"""Widths in bits."""
 ALL_REACHED = 0
 BYTE_PAIRS, HALF_PAIRS = 0x00FF_00FF_00FF_00FF, 0x0000_FFFF_0000_FFFF
 
@@ -56,9 +63,9 @@ def in_order(entry: u64) -> u64:
     """Give a descriptor as numbers are written: with SCTLR_EL1.EE it is stored big-endian."""
     if mrs(sr.SCTLR_EL1) & sr.SCTLR_EL1.EE.mask == 0:
         return entry
-    swapped = (entry & BYTE_PAIRS) << 8 & ~BYTE_PAIRS | entry >> 8 & BYTE_PAIRS
-    swapped = (swapped & HALF_PAIRS) << 16 & ~HALF_PAIRS | swapped >> 16 & HALF_PAIRS
-    return u64(swapped << 32) | swapped >> 32
+    swapped = (entry & BYTE_PAIRS) << BYTE & ~BYTE_PAIRS | entry >> BYTE & BYTE_PAIRS
+    swapped = (swapped & HALF_PAIRS) << HALF & ~HALF_PAIRS | swapped >> HALF & HALF_PAIRS
+    return u64(swapped << WORD) | swapped >> WORD
 
 
 @resident
@@ -112,7 +119,7 @@ def reach_tables(vcpu: Vcpu, va: u64) -> u64:
         `ALL_REACHED` if there is none.
     """
     tcr = mrs(sr.TCR_EL1)
-    upper = va & BIT55 != 0
+    upper = va & UPPER != 0
     granule = granule_bits(tcr, upper)
     table = mrs(sr.TTBR0_EL1)
     bits = u64(64 - TCR.T0SZ.get(tcr))
@@ -125,7 +132,7 @@ def reach_tables(vcpu: Vcpu, va: u64) -> u64:
     left = u64(u64(bits - granule + stride - 1) // stride)
     shift = u64((left - 1) * stride + granule)
     root_bits = u64(bits - shift)
-    table = table & ADDRESS_BITS & ~u64((1 << u64(root_bits + 3)) - 1)
+    table = table & ADDRESS_MASK & ~u64((1 << u64(root_bits + 3)) - 1)
     index = va >> shift & u64((1 << root_bits) - 1)
     while left > 0:
         if not reach_entry(vcpu, u64(table + index * 8)):
@@ -133,7 +140,7 @@ def reach_tables(vcpu: Vcpu, va: u64) -> u64:
         entry = in_order(vcpu.walk.entry)
         if entry & TABLE != TABLE:
             return ALL_REACHED
-        table = entry & ADDRESS_BITS & ~u64((1 << granule) - 1)
+        table = entry & ADDRESS_MASK & ~u64((1 << granule) - 1)
         left = u64(left - 1)
         shift = u64(shift - stride)
         index = va >> shift & u64((1 << stride) - 1)
@@ -155,13 +162,13 @@ def instruction_at(vcpu: Vcpu, va: u64) -> u64:
     is_read = is_ram(vm_of(vcpu), L1IPA(doubleword))
     if not is_read or try_load_entry(vcpu.walk, PA(doubleword)) == 0:
         return 0
-    return vcpu.walk.entry >> u64((va & HIGH_WORD) * BITS_PER_BYTE) & WORD
+    return vcpu.walk.entry >> u64((va & HIGH_WORD) * BYTE) & U32_MAX
 
 
 @inline
 def walk_status(left: u64) -> u64:
     """Give the fault status of an External abort on the walk with so many tables left."""
-    return u64(FSC.SYNC_EXTERNAL_WALK + LEVEL + 1 - left)
+    return u64(FSC.SYNC_EXTERNAL_WALK + LAST_LEVEL + 1 - left)
 
 
 @inline
@@ -173,7 +180,7 @@ def external_abort_of(vcpu: Vcpu, left: u64) -> u64:
     fsc = vcpu.walk.fsc
     if fsc == FSC.SYNC_EXTERNAL:
         return walk_status(left)
-    if fsc == NO_FAULT or fsc & ~LEVEL != FSC.SYNC_EXTERNAL_WALK:
+    if fsc == NO_FAULT or fsc & ~FSC_LEVEL != FSC.SYNC_EXTERNAL_WALK:
         return 0
     if left != ALL_REACHED:
         return fsc | ISS_DABT.S1PTW.mask

@@ -16,8 +16,9 @@ each. So the host chooses (`Vm.canonical_by_pages`); shadow leaves are as large 
 from enum import IntEnum
 
 from vel2.arch import sysregs as sr
-from vel2.arch.descriptors import Stage2Leaf
+from vel2.arch.descriptors import ENTRIES, LAST_LEVEL, S2MemAttrParts, Stage2Leaf
 from vel2.hyp import pool
+from vel2.hyp.layout import PAGE_SHIFT
 from vel2.hyp.state import REGION_DEVICE, SHADOW_CONTEXTS, Stage2, Vm, pool_index, pool_page
 from vel2.lang import L1IPA, PA, dsb_ish, inline, load_u64, msr, resident, store_u64, u8, u64
 
@@ -25,20 +26,20 @@ VALID = Stage2Leaf.VALID.mask
 TABLE = Stage2Leaf.VALID.mask | Stage2Leaf.TYPE.mask
 PAGE = TABLE
 """At level 3 the same two bits make a page."""
-ADDRESS = ((1 << 48) - 1) & ~pool.PAGE_MASK
-LAST_LEVEL = 3
-INDEX_MASK = 511
+ADDRESS = Stage2Leaf.OA.mask
+INDEX_MASK = ENTRIES - 1
 READ_WRITE = Stage2Leaf.S2AP.put(3)
 NORMAL = Stage2Leaf.MemAttr.put(0b1111) | Stage2Leaf.SH.put(3)
 DEVICE = Stage2Leaf.MemAttr.put(0b0001)
 NO_EXECUTE = Stage2Leaf.XN.put(0b10)
 DEVICE_ATTRIBUTES = Stage2Leaf.AF.mask | READ_WRITE | DEVICE | NO_EXECUTE
 RAM_ATTRIBUTES = Stage2Leaf.AF.mask | READ_WRITE | NORMAL
-MEMATTR_DEVICE_MASK = 0b1100 << Stage2Leaf.MemAttr.lsb
-"""MemAttr[3:2] = 0b00 is any Device type."""
+MEMATTR_DEVICE_MASK = Stage2Leaf.MemAttr.put(S2MemAttrParts.Outer.mask)
+"""Where these bits are 0 the memory is of a Device type."""
 
 PA_BITS = (32, 36, 40, 42, 44, 48, 52, 56)
 """Physical address size by ID_AA64MMFR0_EL1.PARange."""
+PS_MASK = len(PA_BITS) - 1
 LEVEL_1_MAX_BITS = 43
 """Level 1 resolves 39 bits, and up to 16 concatenated tables four more."""
 CANONICAL_VMID = 1
@@ -124,7 +125,7 @@ def is_writable(vm: Vm, ipa: L1IPA) -> bool:
 def cut_off(vm: Vm, owner: Stage2, table: u64, level: u64) -> None:
     """Put a table at `level` and all tables below it on the spare list of `owner`."""
     if level < LAST_LEVEL:
-        for i in range(512):
+        for i in range(ENTRIES):
             entry = load_u64(PA(table + i * 8))
             if entry & TABLE == TABLE:
                 cut_off(vm, owner, entry & ADDRESS, u64(level + 1))
@@ -162,7 +163,7 @@ def table_at(vm: Vm, owner: Stage2, ipa: u64, level: u64, guest_shift: u64) -> u
             if entry & VALID:
                 store_u64(slot, 0)
                 pool.flush(owner)
-            below = pool.take(vm, owner, u64(step + 1))
+            below = pool.take(vm, owner)
             if below == 0:
                 return 0
             dsb_ish()
@@ -216,9 +217,9 @@ def map_pages(vm: Vm, base: u64, level: u64, attributes: u64) -> bool:
         if table == 0:
             return False
         leaf = u64(Stage2Leaf.SW.put(level) | address | attributes | PAGE)
-        for i in range(512):
-            store_u64(PA(table + i * 8), u64(leaf + (i << pool.PAGE_SHIFT)))
-        address = u64(address + (512 << pool.PAGE_SHIFT))
+        for i in range(ENTRIES):
+            store_u64(PA(table + i * 8), u64(leaf + (i << PAGE_SHIFT)))
+        address = u64(address + (ENTRIES << PAGE_SHIFT))
     return True
 
 
@@ -281,7 +282,7 @@ def init(vm: Vm, mmfr0: u64) -> bool:
     ps = sr.ID_AA64MMFR0_EL1.PARange.get(mmfr0)
     if ps > vm.max_parange:
         ps = vm.max_parange
-    bits = PA_BITS[ps & 7]
+    bits = PA_BITS[ps & PS_MASK]
     root_pages = u64(1)
     vm.start_level = 0
     if bits <= LEVEL_1_MAX_BITS:

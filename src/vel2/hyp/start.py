@@ -7,7 +7,7 @@ taken from the first pcpu for granted on another: its registers are as reset lef
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.descriptors import Stage1Leaf
+from vel2.arch.descriptors import GRANULE_4K, Stage1Leaf
 from vel2.arch.insn import IC, TLBI
 from vel2.hyp import (
     controls,
@@ -26,7 +26,7 @@ from vel2.hyp.context import MDSCR_SLOT, load_vel2_registers
 from vel2.hyp.exception import ENTRY_PSTATE
 from vel2.hyp.hcr import HCR_SLOT
 from vel2.hyp.homes import in_memory, slot, switched
-from vel2.hyp.layout import PCPU_BYTES, PCPU_OFFSET, VCPU_IN_PCPU, VNCR_IN_PCPU
+from vel2.hyp.layout import PAGE_BYTES, PCPU_BYTES, PCPU_OFFSET, VCPU_IN_PCPU, VNCR_IN_PCPU
 from vel2.hyp.outcome import Fatal
 from vel2.hyp.state import CONTEXT_VEL2, GUEST_VHE, LEVEL_NV2, Vcpu, Vm, page_of
 from vel2.hyp.trap import fatal
@@ -60,10 +60,12 @@ NEEDS_POOL = 4
 NEEDS_ECV = 5
 NEEDS_GIC = 6
 """And not GICv4: `its.init` says in the detail's second byte what is wrong."""
+TROUBLE_SHIFT = 8
 NEEDS_SMMU = 7
 NV2_IMPLEMENTED = 2
 
 GIGABYTES = 512
+GIGABYTE_SHIFT, BLOCK_SHIFT = GRANULE_4K.level_shift(1), GRANULE_4K.level_shift(2)
 EL2_T0SZ = 25
 """39 bits of virtual address: one level-1 table of 1 GiB blocks."""
 ATTR_NORMAL = 0
@@ -98,19 +100,19 @@ def build_tables(vm: Vm) -> None:
 
     Two pages at the end of the pool's block hold the tables; the pool is told so.
     """
-    vm.pool_size = u64(vm.pool_size - 2 * pool.PAGE_BYTES)
+    vm.pool_size = u64(vm.pool_size - 2 * PAGE_BYTES)
     level1 = own_tables(vm)
-    level2 = u64(level1 + pool.PAGE_BYTES)
-    image_gigabyte = vm.l0_base >> 30
+    level2 = u64(level1 + PAGE_BYTES)
+    image_gigabyte = vm.l0_base >> GIGABYTE_SHIFT
     for i in range(GIGABYTES):
-        entry = u64(u64(i << 30) | DATA_BLOCK)
+        entry = u64(u64(i << GIGABYTE_SHIFT) | DATA_BLOCK)
         if i == 0:
             entry = DEVICE_BLOCK
         if i == image_gigabyte:
             entry = u64(level2 | TABLE)
         store_u64(PA(level1 + i * 8), entry)
     for i in range(512):
-        block = u64(u64(image_gigabyte << 30) + (i << 21))
+        block = u64(u64(image_gigabyte << GIGABYTE_SHIFT) + (i << BLOCK_SHIFT))
         entry = u64(block | DATA_BLOCK)
         if block == vm.l0_base:
             entry = u64(block | CODE_BLOCK)
@@ -261,7 +263,7 @@ def boot(vcpu: Vcpu, vm: Vm) -> None:
         fatal(vcpu, Fatal.BAD_MACHINE, NEEDS_POOL)
     trouble = its.init(vm)
     if trouble != 0:
-        fatal(vcpu, Fatal.BAD_MACHINE, u64(NEEDS_GIC | trouble << 8))
+        fatal(vcpu, Fatal.BAD_MACHINE, u64(NEEDS_GIC | trouble << TROUBLE_SHIFT))
     if not smmu.init(vm):
         fatal(vcpu, Fatal.BAD_MACHINE, NEEDS_SMMU)
 

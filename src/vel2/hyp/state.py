@@ -6,6 +6,7 @@ first fields of `Vcpu` is known to the vectors (`vectors.py`), which take the of
 
 from vel2.arch.bits import Register
 from vel2.hyp.homes import CONTEXT_MEMORY, SWITCHED
+from vel2.hyp.layout import PAGE_SHIFT
 from vel2.hyp.records import ExceptionRecord, ReturnRecord, Trap
 from vel2.lang import PA, Struct, array, at, inline, nested, scalar, u8, u32, u64
 
@@ -204,7 +205,6 @@ class PoolPage(Struct):
     next_spare = scalar(u32)
     guest_shift = scalar(u8)
     """log2 of the largest leaf of L1 that this table holds parts of (0: only whole leaves)."""
-    level = scalar(u8)
 
 
 class Region(Struct):
@@ -321,4 +321,4 @@ def pool_page(vm: Vm, index: u64) -> PoolPage:
 @inline
 def pool_index(vm: Vm, page: PA) -> u64:
     """Give the number of the pool page at `page`."""
-    return u64(page - vm.pool_first_page) >> 12
+    return u64(page - vm.pool_first_page) >> PAGE_SHIFT

@@ -8,8 +8,10 @@ are UNDEFINED.
 """
 
 from vel2.arch import sysregs as sr
+from vel2.arch.a64 import ZR
+from vel2.arch.bits import TrapKey
 from vel2.arch.esr import ISS_SYS64
-from vel2.arch.insn import AT
+from vel2.arch.insn import AT, TLBI
 from vel2.hyp import access, finegrained, idregs, monitors, prediction, routing, tlbi, vhe
 from vel2.hyp import at as address_translation
 from vel2.hyp.answer import forward, give, undefined
@@ -20,14 +22,10 @@ from vel2.hyp.records import TO_RUNNING_EL1
 from vel2.hyp.state import Vcpu, page_of, vm_of
 from vel2.lang import inline, msr, resident, u32, u64
 
-XZR = 31
 IS_READ = ISS_SYS64.Direction.mask
-OP0_SHIFT = 14
 OP0_INSTRUCTION = 1
-CRN_MASK = 15 << 4
-CRN_TLBI = 8 << 4
-CRN_TLBI_NXS = 9 << 4
-CRN_AT = 7 << 4
+CRN_TLBI = (TLBI.VAE1.encoding.CRn, TLBI.VAE1NXS.encoding.CRn)
+CRN_AT = AT.S1E1R.encoding.CRn
 AT_CRM = (AT.S1E1R.encoding.CRm, AT.S1E1RP.encoding.CRm)
 ACTLR_SLOT = slot(sr.ACTLR_EL1)
 
@@ -35,14 +33,20 @@ ACTLR_SLOT = slot(sr.ACTLR_EL1)
 @inline
 def key_of(iss: u64) -> u64:
     """Give the trap key (op0:op2:op1:CRn:CRm) of an EC 0x18 syndrome."""
-    return u64((iss >> 10 & 0xFFF) << 4) | iss >> 1 & 0xF
+    return u64(
+        TrapKey.op0.put(ISS_SYS64.Op0.get(iss))
+        | TrapKey.op2.put(ISS_SYS64.Op2.get(iss))
+        | TrapKey.op1.put(ISS_SYS64.Op1.get(iss))
+        | TrapKey.CRn.put(ISS_SYS64.CRn.get(iss))
+        | TrapKey.CRm.put(ISS_SYS64.CRm.get(iss))
+    )
 
 
 @inline
 def source_register(vcpu: Vcpu, esr: u64) -> u64:
     """Give the value that a trapped write or system instruction carries."""
     rt = ISS_SYS64.Rt.get(esr)
-    if rt == XZR:
+    if rt == ZR:
         return 0
     return vcpu.x[rt]
 
@@ -51,17 +55,17 @@ def source_register(vcpu: Vcpu, esr: u64) -> u64:
 def set_target_register(vcpu: Vcpu, esr: u64, value: u64) -> None:
     """Finish a trapped read."""
     rt = ISS_SYS64.Rt.get(esr)
-    if rt != XZR:
+    if rt != ZR:
         vcpu.x[rt] = value
 
 
 @resident
 def instruction_vel2(vcpu: Vcpu, key: u64, value: u64) -> Outcome:
     """Emulate a trapped system instruction of vEL2."""
-    crn = key & CRN_MASK
-    if crn == CRN_TLBI or crn == CRN_TLBI_NXS:
+    crn = TrapKey.CRn.get(key)
+    if crn in CRN_TLBI:
         return tlbi.from_vel2(vcpu, key, value)
-    if crn == CRN_AT and key & 15 in AT_CRM:
+    if crn == CRN_AT and TrapKey.CRm.get(key) in AT_CRM:
         return address_translation.from_vel2(vcpu, key, value)
     if prediction.is_restriction(key):
         return prediction.from_vel2(vcpu, key, value)
@@ -75,7 +79,7 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
     key = key_of(esr)
     vcpu.counters.by_sysreg[key] = u32(vcpu.counters.by_sysreg[key] + 1)
     vhe.show_e2h(vcpu)
-    if key >> OP0_SHIFT == OP0_INSTRUCTION:
+    if TrapKey.op0.get(key) == OP0_INSTRUCTION:
         return instruction_vel2(vcpu, key, source_register(vcpu, esr))
     is_read = esr & IS_READ != 0
     if is_read and idregs.is_in_space(key):

@@ -33,7 +33,7 @@ it added instead.
 from vel2.arch import sysregs as sr
 from vel2.hyp.homes import slot
 from vel2.hyp.state import SLOW_PTIMER, SLOW_VTIMER, Vcpu, VncrPage, page_of
-from vel2.lang import inline, isb, mrs, msr, resident, u64
+from vel2.lang import U64_MAX, inline, isb, mrs, msr, resident, u64
 
 CTL = sr.CNTV_CTL_EL0
 ENABLE = CTL.ENABLE.mask
@@ -44,7 +44,7 @@ ASSERTED = CTL.ENABLE.mask | CTL.ISTATUS.mask
 STOPPED = 0
 FIRED = 0
 """A CVAL that keeps a timer asserted whatever becomes of its offset."""
-NEVER = (1 << 64) - 1
+NEVER = U64_MAX
 NEGATIVE = 1 << 63
 
 VIRTUAL = sr.CNTHCTL_EL2.EL1NVVCT.mask

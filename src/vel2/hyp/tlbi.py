@@ -19,12 +19,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
-from vel2.arch.descriptors import GRANULE_4K, GRANULE_16K, GRANULE_64K
+from vel2.arch.bits import TrapKey
+from vel2.arch.descriptors import ADDRESS_MASK, GRANULE_4K, GRANULE_16K, GRANULE_64K
 from vel2.arch.insn import TLBI, SysInsn
+from vel2.arch.operands import TLBI_IPA, TLBI_RANGE
 from vel2.hyp import pool, shadow
 from vel2.hyp.answer import undefined
 from vel2.hyp.hcr import is_vhe_host
 from vel2.hyp.homes import slot
+from vel2.hyp.layout import PAGE_SHIFT
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import SHADOW_CONTEXTS, Stage2, Vcpu, Vm, page_of, vm_of
 from vel2.lang import dsb_ish, inline, isb, mrs, msr, resident, sysop, u64
@@ -87,8 +90,6 @@ IPA_RANGE_KEYS = _keys("RIPAS2E1", "RIPAS2LE1")
 VMALLS12_KEYS = _keys("VMALLS12E1")
 ALLE1_KEYS = _keys("ALLE1")
 
-RANGE_BASE_MASK = (1 << 37) - 1
-IPA_MASK = (1 << 36) - 1
 ASID = sr.TTBR0_EL1.ASID.mask
 """The EL2 regime with E2H=0 has no ASID: its shadow TTBR0_EL1 has ASID 0."""
 
@@ -109,7 +110,7 @@ def run_el1(key: u64, value: u64) -> bool:
 @inline
 def is_el1_named(key: u64) -> bool:
     """Whether a TLBI is one of EL1's: op1 = 0."""
-    return key >> 8 & 7 == 0
+    return TrapKey.op1.get(key) == 0
 
 
 @inline
@@ -154,8 +155,8 @@ def run_for_guest(vcpu: Vcpu, key: u64, value: u64) -> bool:
 @inline
 def ttl_shift(value: u64) -> u64:
     """Give log2 of the leaf that a TTL hint names, or 0 without one (DecodeTLBITG, TTL[1:0])."""
-    granule = u64(value >> 46 & 3)
-    level = u64(value >> 44 & 3)
+    granule = TLBI_IPA.TTL_3_2.get(value)
+    level = TLBI_IPA.TTL_1_0.get(value)
     if granule == GRANULE_4K.TG:
         if level == 0:
             return 0
@@ -170,9 +171,7 @@ def ttl_shift(value: u64) -> u64:
 @resident
 def unmap_ipa(vcpu: Vcpu, vm: Vm, context: Stage2, value: u64) -> None:
     """Take out the leaf of L1 that covers one IPA."""
-    ipa = u64((value & IPA_MASK) << 12)
-    if ipa >> 48 != 0:
-        return
+    ipa = u64(TLBI_IPA.IPA.get(value) << PAGE_SHIFT)
     shift = ttl_shift(value)
     if shift == 0:
         shift = shadow.invalidation_shift(vm, context, ipa)
@@ -185,22 +184,21 @@ def unmap_ipa(vcpu: Vcpu, vm: Vm, context: Stage2, value: u64) -> None:
 @resident
 def unmap_range(vcpu: Vcpu, vm: Vm, context: Stage2, value: u64) -> None:
     """Take out the leaves that a range operation names, and the rest of leaves of L1 it cuts."""
-    granule_shift = u64(12)
-    if value >> 46 & 3 == GRANULE_16K.TG:
-        granule_shift = 14
-    elif value >> 46 & 3 != GRANULE_4K.TG:
-        granule_shift = 16
-    base = value & RANGE_BASE_MASK
-    start = u64(base << granule_shift)
-    scale = u64(value >> 44 & 3)
-    pages = u64((u64(value >> 39 & 31) + 1) << u64(5 * scale + 1))
-    if start >> 48 != 0:
+    granule_shift = u64(GRANULE_4K.log2_bytes)
+    if TLBI_RANGE.TG.get(value) == GRANULE_16K.TG:
+        granule_shift = GRANULE_16K.log2_bytes
+    elif TLBI_RANGE.TG.get(value) != GRANULE_4K.TG:
+        granule_shift = GRANULE_64K.log2_bytes
+    start = u64(TLBI_RANGE.BaseADDR.get(value) << granule_shift)
+    scale = TLBI_RANGE.SCALE.get(value)
+    pages = u64(u64(TLBI_RANGE.NUM.get(value) + 1) << u64(5 * scale + 1))
+    if start > ADDRESS_MASK:
         return
     size = u64(pages << granule_shift)
     first = u64((1 << shadow.invalidation_shift(vm, context, start)) - 1)
     last_ipa = u64(start + size - 1)
-    if last_ipa >> 48 != 0:
-        last_ipa = u64((1 << 48) - 1)
+    if last_ipa > ADDRESS_MASK:
+        last_ipa = ADDRESS_MASK
     last = u64((1 << shadow.invalidation_shift(vm, context, last_ipa)) - 1)
     begin = start & ~first
     if shadow.unmap(vm, context, begin, u64((last_ipa | last) + 1 - begin)):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, FSC, ISS_SOFTSTEP, ESR_ELx
+from vel2.arch.psci import SYSTEM_OFF
 from vel2.hyp import aarch32, abort, ahead, controls, eret, smc, sve, sysreg
 from vel2.hyp.answer import (
     forward,
@@ -247,4 +248,4 @@ def fatal(vcpu: Vcpu, code: u64, detail: u64) -> None:
     vm.fatal_esr = mrs(sr.ESR_EL2)
     vm.fatal_elr = mrs(sr.ELR_EL2)
     vm.fatal_far = mrs(sr.FAR_EL2)
-    smc.stop_machine(vcpu, Stop.FATAL, smc.SYSTEM_OFF)
+    smc.stop_machine(vcpu, Stop.FATAL, SYSTEM_OFF)

@@ -6,7 +6,15 @@ the walk, as it would be on the machine. Nothing L1 writes is trusted further th
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.descriptors import GRANULE_4K, GRANULE_16K, GRANULE_64K, S2AP, Stage2Leaf
+from vel2.arch.descriptors import (
+    ADDRESS_MASK,
+    GRANULE_4K,
+    GRANULE_16K,
+    GRANULE_64K,
+    LAST_LEVEL,
+    S2AP,
+    Stage2Leaf,
+)
 from vel2.arch.esr import FSC
 from vel2.hyp.fallible import try_exchange, try_load_entry
 from vel2.hyp.stage2 import PA_BITS, is_ram, is_writable
@@ -17,9 +25,7 @@ VTCR = sr.VTCR_EL2
 VALID = Stage2Leaf.VALID.mask
 TABLE = VALID | Stage2Leaf.TYPE.mask
 AF = Stage2Leaf.AF.mask
-ADDRESS_BITS = (1 << 48) - 1
 MIN_INPUT_BITS = 25
-LAST_LEVEL = 3
 NO_LEVEL = 4
 MAX_CONCATENATED_BITS = 4
 S2AP_READ = int(S2AP.RO)
@@ -112,7 +118,7 @@ def guest_stage2(vm: Vm, result: Walk, vttbr: u64, vtcr: u64, ipa: L2IPA) -> Non
     stride = u64(granule - 3)
     shift = u64((3 - level) * stride + granule)
     root_bits = u64(input_bits - shift + 3)
-    table = vttbr & ADDRESS_BITS & ~u64((1 << root_bits) - 1)
+    table = vttbr & ADDRESS_MASK & ~u64((1 << root_bits) - 1)
     index = ipa >> shift
     if table >> output_bits != 0:
         fail(result, FSC.ADDRESS_SIZE, 0)
@@ -130,7 +136,7 @@ def guest_stage2(vm: Vm, result: Walk, vttbr: u64, vtcr: u64, ipa: L2IPA) -> Non
             fail(result, FSC.TRANSLATION, level)
             return
         if level < LAST_LEVEL and entry & TABLE == TABLE:
-            table = entry & ADDRESS_BITS & ~u64((1 << granule) - 1)
+            table = entry & ADDRESS_MASK & ~u64((1 << granule) - 1)
             if table >> output_bits != 0:
                 fail(result, FSC.ADDRESS_SIZE, level)
                 return
@@ -154,7 +160,7 @@ def finish(result: Walk, level: u64, shift: u64, ipa: u64, output_bits: u64, vtc
     """Check the leaf in `result.entry`, and note what it says."""
     entry = result.entry
     offset_mask = u64((1 << shift) - 1)
-    output = entry & ADDRESS_BITS & ~offset_mask | ipa & offset_mask
+    output = entry & ADDRESS_MASK & ~offset_mask | ipa & offset_mask
     if output >> output_bits != 0:
         fail(result, FSC.ADDRESS_SIZE, level)
     elif entry & AF == 0 and vtcr & VTCR.HA.mask == 0:

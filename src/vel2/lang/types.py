@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, cast
 
 WORD_BITS = 64
 WORD_MASK = (1 << WORD_BITS) - 1
+U32_MAX = (1 << 32) - 1
+U64_MAX = WORD_MASK
 
 
 class Scalar:
