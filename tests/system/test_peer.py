@@ -18,7 +18,7 @@ from tests.limits import LIMIT_S
 from vel2.bench.configuration import CONFIGURATIONS
 from vel2.bench.counts import Traps, between
 from vel2.bench.host import MarkReader
-from vel2.bench.measure import Request, l1_guest
+from vel2.bench.measure import MicroRequest, l1_guest
 from vel2.bench.payload import build_payload
 from vel2.bench.system import system
 from vel2.bench.targets import AT_LEAST, PEER_OF
@@ -48,7 +48,7 @@ def test_the_log_tells_what_l0_counts(tmp_path: Path) -> None:
     fetch_missing(["6.12", "busybox"])
     payload = build_payload(20, ["null", "hypercall", "mmio_read", "self_sgi"])
     configuration = CONFIGURATIONS["vhe-nv2"]
-    request = Request(configuration, load_kernel(guest_path("6.12")), payload)
+    request = MicroRequest(configuration, load_kernel(guest_path("6.12")), payload)
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(MarkReader(tmp_path))
         log = stack.enter_context(TrapLog(tmp_path))

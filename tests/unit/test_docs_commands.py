@@ -9,6 +9,7 @@ import click
 import pytest
 
 from tests.doc_commands import PAGES, ROOT, Block, all_blocks, commands_in
+from vel2.cli.bench.group import Defaulting
 from vel2.cli.main import vel2
 
 BLOCKS = [block for block in all_blocks() if block.commands]
@@ -22,7 +23,11 @@ def resolve(words: list[str]) -> tuple[click.Command, list[str]]:
     """Find the command that the first words name; the rest are its arguments."""
     command: click.Command = vel2
     rest = words[1:]
-    while isinstance(command, click.Group) and rest and rest[0] in command.commands:
+    while isinstance(command, click.Group):
+        if isinstance(command, Defaulting):
+            rest = command.with_default(click.Context(command), rest)
+        if not rest or rest[0] not in command.commands:
+            break
         command, rest = command.commands[rest[0]], rest[1:]
     return command, rest
 
@@ -105,6 +110,7 @@ def test_a_block_with_commands_says_how_it_is_tried(block: Block) -> None:
         ("vel2 run --colour", "No such option"),
         ("vel2 demo --el2 never", "is not one of"),
         ("vel2 bench --rounds 0", "is not in the range"),
+        ("vel2 bench macro --only null", "No such option"),
         ("vel2 fly", "no command"),
         ("vel2 doctor now", "one argument too many"),
     ],

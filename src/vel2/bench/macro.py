@@ -3,9 +3,12 @@
 What runs is Linux at both levels, with `program` as process 1.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from vel2.bench.campaign import Campaign, Result
 from vel2.bench.configuration import Configuration
+from vel2.bench.macro_result import add_ratios, macro_column
 from vel2.bench.parts import Part, measure_parts
 from vel2.bench.program import PARTS, build_program
 from vel2.bench.system import L1Guest
@@ -13,7 +16,7 @@ from vel2.guests.recipes import base_tree, l1_tree
 from vel2.guests.vmm import build_vmm
 from vel2.machine.loader import KernelImage
 
-__all__ = ("MacroRequest", "macro_guest", "measure_macro")
+__all__ = ("MacroRequest", "compare_macros", "macro_guest", "measure_macro")
 
 BOOTARGS = "quiet panic=-1 cryptomgr.notests=1"
 """The self-tests of the crypto library would run beside what is measured."""
@@ -72,3 +75,35 @@ def measure_macro(request: MacroRequest) -> dict[str, Part]:
     guest = macro_guest(request)
     how = request.deterministic, request.timeout
     return measure_parts(request.configuration, guest, PARTS, *how, last_of_l1="l1.memory_again")
+
+
+def compare_macros(
+    campaign: Campaign, l2: str, l2_kernel: KernelImage, *, huge_pages: bool
+) -> Result:
+    """Run the macro benchmarks in each configuration.
+
+    :param l2: the name of L2's kernel.
+    """
+
+    def once(row: Configuration, counts: bool) -> Mapping[str, Part]:
+        return measure_macro(
+            MacroRequest(
+                row,
+                campaign.kernel,
+                l2_kernel,
+                campaign.count,
+                huge_pages=huge_pages,
+                deterministic=counts,
+                timeout=campaign.timeout,
+            )
+        )
+
+    result = campaign.result(
+        campaign.measure(once),
+        macro_column,
+        l2=l2,
+        l2_kernel=l2_kernel.version,
+        huge_pages=huge_pages,
+    )
+    add_ratios(result.tree["configurations"], campaign.rows)
+    return result

@@ -5,16 +5,17 @@ what is compared is each run with the run of its base (`Configuration.base`) in 
 figure is the median.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
 from vel2.arch.nesting import Level
+from vel2.bench.campaign import Runs
 from vel2.bench.configuration import Configuration
 from vel2.bench.parts import Part
 from vel2.bench.result import DIGITS, Tree
 
-__all__ = ("TARGETS", "Runs", "Target", "add_ratios", "macro_column")
+__all__ = ("TARGETS", "ProgramRuns", "Target", "add_ratios", "macro_column")
 
 
 @dataclass(frozen=True)
@@ -35,29 +36,15 @@ TARGETS = {
 }
 
 
-@dataclass(frozen=True)
-class Runs:
-    """What one configuration showed.
-
-    :ivar counted: the run that counts instructions. :ivar timed: those by host time, in turn.
-    """
-
-    counted: Mapping[str, Part] | None
-    timed: Sequence[Mapping[str, Part]]
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """What was measured."""
-        first = self.counted if self.counted is not None else self.timed[0]
-        return tuple(first)
+ProgramRuns = Runs[Mapping[str, Part]]
 
 
-def macro_column(runs: Runs) -> Tree:
+def macro_column(runs: ProgramRuns) -> Tree:
     """Give the figures of one configuration."""
-    return {"error": None, "operations": {name: cell_of(runs, name) for name in runs.parts}}
+    return {"error": None, "operations": {name: cell_of(runs, name) for name in runs.first}}
 
 
-def cell_of(runs: Runs, name: str) -> Tree:
+def cell_of(runs: ProgramRuns, name: str) -> Tree:
     """Give the figures of one part; what was not measured is None."""
     part = None if runs.counted is None else runs.counted[name]
     times = [run[name].ticks / run[name].count for run in runs.timed]

@@ -42,7 +42,7 @@ from vel2.machine.loader import KernelImage
 from vel2.machine.outcome import MachineExit
 from vel2.scratch import scratch
 
-__all__ = ("Figures", "MeasureError", "Request", "Watcher", "measure")
+__all__ = ("Figures", "MeasureError", "MicroRequest", "Watcher", "measure")
 
 L1_BOOTARGS = (
     "console=ttyAMA0 quiet panic=-1 job=l2 cryptomgr.notests=1 transparent_hugepage=madvise"
@@ -56,7 +56,7 @@ DONE = re.compile(r"L2\| done (\d+)")
 
 
 @dataclass(frozen=True)
-class Request:
+class MicroRequest:
     """What to run, and how.
 
     :ivar timeout: seconds of host time for the whole run.
@@ -131,7 +131,7 @@ class Watcher(Protocol):
         """See a mark, while the machine stands still in it."""
 
 
-def measure(request: Request, watcher: Watcher | None = None) -> dict[str, Figures]:
+def measure(request: MicroRequest, watcher: Watcher | None = None) -> dict[str, Figures]:
     """Run the payload once; give the figures of each operation, in the payload's order.
 
     :param watcher: sees the marks of a deterministic run.
@@ -173,7 +173,7 @@ def watched(marks: Iterator[Mark], watcher: Watcher | None) -> Iterator[Mark]:
         yield mark
 
 
-def l1_guest(request: Request) -> L1Guest:
+def l1_guest(request: MicroRequest) -> L1Guest:
     """Give Linux with the VMM and the payload in it."""
     tree = l1_tree(build_vmm(), request.payload.data, b"", l2_memory_bytes=MEMORY_BYTES)
     return L1Guest(request.kernel, tree.pack(), L1_BOOTARGS)
@@ -213,7 +213,7 @@ def follow(
 
 
 def collect(
-    request: Request, console: Console, ended: MachineExit, rounds: list[Round]
+    request: MicroRequest, console: Console, ended: MachineExit, rounds: list[Round]
 ) -> dict[str, Figures]:
     """Put together what the payload printed and what was seen at its marks.
 

@@ -21,7 +21,7 @@ from vel2.bench.configuration import Configuration
 from vel2.bench.execlog import ExecLog, Step, Taken, read_steps
 from vel2.bench.kallsyms import KernelSymbols, read_kallsyms
 from vel2.bench.layout import ROUNDS, STATE, TIMED, Mark
-from vel2.bench.measure import Figures, MeasureError, Request, measure
+from vel2.bench.measure import Figures, MeasureError, MicroRequest, measure
 from vel2.bench.operations import OPERATIONS, operation_names
 from vel2.bench.payload import build_payload, payload_image
 from vel2.bench.peer import kvm_kernel
@@ -174,7 +174,7 @@ class Watch:
             self._log.switch(self.running.session.monitor, False)
 
 
-def profile(request: Request) -> dict[str, Profile]:
+def profile(request: MicroRequest) -> dict[str, Profile]:
     """Profile operations, in the payload's order.
 
     :raises MeasureError: when the run did not get to its end, or the log is not what it should be.
@@ -187,7 +187,7 @@ def profile(request: Request) -> dict[str, Profile]:
     raise MeasureError("QEMU did not switch its log on in time; try on a machine with less to do.")
 
 
-def attempt(request: Request, preroll: int, folder: Path) -> dict[str, Profile] | None:
+def attempt(request: MicroRequest, preroll: int, folder: Path) -> dict[str, Profile] | None:
     """Profile with one preroll; None when QEMU was too slow for it."""
     names = request.payload.selected
     payload = build_payload(request.payload.count, names, preroll=preroll)

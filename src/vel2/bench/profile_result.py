@@ -1,12 +1,39 @@
-"""A profile as a tree for JSON."""
+"""Profiles of a campaign, and each as a tree for JSON."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 from vel2.arch.esr import describe_esr
-from vel2.bench.profile import Profile, Run, trap_kind
+from vel2.bench.campaign import Campaign, Result, Runs
+from vel2.bench.configuration import Configuration
+from vel2.bench.measure import MicroRequest
+from vel2.bench.payload import Payload
+from vel2.bench.profile import Profile, Run, profile, trap_kind
 from vel2.bench.result import Tree
 
-__all__ = ("profile_tree", "traps_by_kind")
+__all__ = ("profile_operations", "profile_tree", "traps_by_kind")
+
+
+def profile_operations(
+    campaign: Campaign, payload: Payload
+) -> tuple[Result, list[tuple[Configuration, Profile]]]:
+    """Profile the payload's operations in each configuration; give the profiles besides."""
+
+    def once(row: Configuration, counts: bool) -> Mapping[str, Profile]:
+        return profile(MicroRequest(row, campaign.kernel, payload, counts, campaign.timeout))
+
+    def column(runs: Runs[Mapping[str, Profile]]) -> Tree:
+        operations = {name: profile_tree(each) for name, each in runs.first.items()}
+        return {"error": None, "operations": operations}
+
+    found = campaign.measure(once)
+    profiles = [
+        (row, each)
+        for row in campaign.configurations
+        if (counted := found[row.name].counted) is not None
+        for each in counted.values()
+    ]
+    return campaign.result(found, column), profiles
 
 
 def traps_by_kind(profile: Profile) -> list[tuple[str, str, int, int]]:

@@ -8,10 +8,10 @@ from statistics import median
 from typing import Any
 
 from vel2.bench.configuration import Configuration
-from vel2.bench.measure import Figures, MeasureError
+from vel2.bench.measure import Figures
 from vel2.bench.targets import AIMS, AT_LEAST, KVM, MUST, PEER_OF, Cost
 
-__all__ = ("Tree", "add_comparisons", "failed_column", "is_met", "measured_column")
+__all__ = ("Tree", "add_comparisons", "is_met", "measured_column")
 
 Tree = dict[str, Any]
 DIGITS = 3
@@ -33,11 +33,6 @@ def measured_column(
             times = [run[name].ticks_per_op for run in timed]
             cell["host_ns_per_op"] = round(median(times), DIGITS)
     return {"error": None, "operations": operations}
-
-
-def failed_column(error: MeasureError) -> Tree:
-    """Give what there is of a configuration that did not get to its end."""
-    return {"error": str(error), "operations": {}}
 
 
 def measured_cell(figures: Figures, deterministic: bool) -> Tree:

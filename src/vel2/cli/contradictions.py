@@ -7,7 +7,7 @@ from click.core import ParameterSource
 
 from vel2.errors import UserError
 
-__all__ = ("refuse_contradictions", "refuse_strays")
+__all__ = ("refuse_contradictions",)
 
 
 def given(context: click.Context) -> dict[str, str]:
@@ -30,19 +30,4 @@ def refuse_contradictions(context: click.Context, pairs: Iterable[tuple[str, str
         if one in names and other in names:
             raise UserError(
                 f"{names[one]} and {names[other]} contradict each other; leave one of them out."
-            )
-
-
-def refuse_strays(context: click.Context, needs: Iterable[tuple[str, str]]) -> None:
-    """Refuse parameters that mean something with another one only.
-
-    :param needs: pairs of a parameter and the one it is for.
-    :raises UserError: naming both.
-    """
-    names = given(context)
-    options = {param.name: max(param.opts, key=len) for param in context.command.params}
-    for one, needed in needs:
-        if one in names and needed not in names:
-            raise UserError(
-                f"{names[one]} is for {options[needed]}; give that too, or leave it out."
             )

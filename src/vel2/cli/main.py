@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from vel2.cli.bench import bench
+from vel2.cli.bench.group import bench
 from vel2.cli.check import check
 from vel2.cli.completion import completion
 from vel2.cli.demo import demo

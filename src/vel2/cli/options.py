@@ -29,6 +29,7 @@ __all__ = (
     "SIZE",
     "VmOptions",
     "check_supported",
+    "gathered",
     "json_option",
     "parse_size",
     "timeout_option",
@@ -327,20 +328,32 @@ def json_option(command: Command) -> Command:
     return option(command)
 
 
-def vm_options(default_timeout: float | None) -> Callable[[Callable[..., object]], Any]:
-    """Add the options of one machine's run to a command, which gets them as `machine`."""
+def gathered(
+    name: str, read: Callable[..., object], *options: Callable[[Any], Any]
+) -> Callable[[Callable[..., object]], Any]:
+    """Add options to a command, which gets what `read` makes of them all as one argument.
+
+    :param name: that argument's. :param read: its parameters have the names of the options'; one
+        that has a default needs no option.
+    """
+    parameters = inspect.signature(read).parameters
 
     def add(command: Callable[..., object]) -> Any:
-        names = inspect.signature(read_vm_options).parameters
-
         @wraps(command)
-        def with_machine(**given: Any) -> object:
-            values = {name: given.pop(name) for name in names}
-            return command(machine=read_vm_options(**values), **given)
+        def with_one(**given: Any) -> object:
+            values = {each: given.pop(each) for each in parameters if each in given}
+            return command(**{name: read(**values)}, **given)
 
-        added: Any = with_machine
-        for option in reversed((*VM_OPTIONS, timeout_option(default_timeout), json_option)):
+        added: Any = with_one
+        for option in reversed(options):
             added = option(added)
         return added
 
     return add
+
+
+def vm_options(default_timeout: float | None) -> Callable[[Callable[..., object]], Any]:
+    """Add the options of one machine's run to a command, which gets them as `machine`."""
+    return gathered(
+        "machine", read_vm_options, *VM_OPTIONS, timeout_option(default_timeout), json_option
+    )

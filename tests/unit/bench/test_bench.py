@@ -24,7 +24,10 @@ from vel2.bench.operations import operation_names
 from vel2.bench.payload import build_payload
 from vel2.bench.result import add_comparisons, is_met, measured_column
 from vel2.bench.targets import Cost
-from vel2.cli.bench import parts_that_fit, print_comparison, print_costs, split_names
+from vel2.cli.bench.comparison import print_comparison
+from vel2.cli.bench.micro import print_costs
+from vel2.cli.bench.options import split_names
+from vel2.cli.bench.tables import parts_that_fit
 from vel2.cli.main import vel2
 from vel2.cli.terminal import Terminal
 from vel2.errors import UserError
@@ -238,7 +241,7 @@ def test_a_mark_left_out() -> None:
 
 def request(deterministic: bool = True) -> measure.Request:
     payload = build_payload(10, ["hypercall"], deterministic)
-    return measure.Request(CONFIGURATIONS["vhe-nv2"], KERNEL, payload, deterministic)
+    return measure.MicroRequest(CONFIGURATIONS["vhe-nv2"], KERNEL, payload, deterministic)
 
 
 def console_with(*lines: str) -> Console:
@@ -275,7 +278,7 @@ def test_figures() -> None:
 def test_what_is_prepared_is_seen_in_single_ones() -> None:
     """The marks of its timed round have the preparations between them too."""
     payload = build_payload(20, ["eoi"])
-    asked = measure.Request(CONFIGURATIONS["vhe-nv2"], KERNEL, payload)
+    asked = measure.MicroRequest(CONFIGURATIONS["vhe-nv2"], KERNEL, payload)
     made = [Round("eoi", number, 1, 4, Traps({"IRQ vEL1": 1}, 1)) for number in range(ROUNDS)]
     made[TIMED] = Round("eoi", TIMED, 20, 90, Traps({"ICC_SGI1R_EL1": 20}, 20))
     console = console_with("L2| result eoi 20 90 30 15", DONE)

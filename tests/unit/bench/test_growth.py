@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from vel2.bench.campaign import Runs
 from vel2.bench.configuration import CONFIGURATIONS
 from vel2.bench.growth.guest import build_growth_guest
 from vel2.bench.growth.measure import GrowthRequest, curves_tree, growth_guest
 from vel2.bench.growth.points import CURVES, NAMES, POINTS
 from vel2.bench.growth.program import EXITS_AFTER, build_growth_program
 from vel2.bench.layout import IMAGE_BASE, MAX_OPERATIONS, STATE
-from vel2.bench.macro_result import Runs, add_ratios, macro_column
+from vel2.bench.macro_result import add_ratios, macro_column
 from vel2.bench.parts import Part
-from vel2.cli.bench_macro import print_growth
+from vel2.cli.bench.growth import print_growth
 from vel2.cli.terminal import Terminal
 from vel2.machine.loader import KernelImage
 

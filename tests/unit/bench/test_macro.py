@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,18 +11,18 @@ import pytest
 from click.testing import CliRunner
 
 from vel2.arch.esr import EC
+from vel2.bench.campaign import Campaign, Clock, Runs
 from vel2.bench.configuration import CONFIGURATIONS, Configuration
 from vel2.bench.counts import Snapshot
 from vel2.bench.layout import Mark
 from vel2.bench.macro import MacroRequest, macro_guest
-from vel2.bench.macro_result import TARGETS, Runs, add_ratios, is_met, macro_column
+from vel2.bench.macro_result import TARGETS, add_ratios, is_met, macro_column
 from vel2.bench.operations import UNAVAILABLE
 from vel2.bench.parts import Part, collect_parts, follow_parts
 from vel2.bench.program import PARTS, build_program
 from vel2.bench.system import MeasureError
 from vel2.bench.userspace import BEGIN, END
 from vel2.bench.workloads import WORKLOADS
-from vel2.cli.bench_macro import Plan, measure_columns
 from vel2.cli.main import vel2
 from vel2.hyp.state import CONTEXT_VEL1, Vcpu
 from vel2.machine.console import Console
@@ -31,6 +32,11 @@ from vel2.machine.outcome import ExitReason, MachineExit
 POWERED_OFF = MachineExit(ExitReason.SHUTDOWN, "", 0, 1.0)
 KERNEL = KernelImage(b"kernel", 0, 6, "Image")
 ROWS = [CONFIGURATIONS[name] for name in ("native", "vhe-nv2", "vhe-nv")]
+
+
+def campaign(clock: Clock) -> Campaign:
+    """Give one of two configurations."""
+    return Campaign({}, "6.12", KERNEL, ROWS[:2], clock, count=7, timeout=1.0)
 
 
 def mark(part: str, number: int, count: int = 1, ticks: int = 0) -> Mark:
@@ -134,14 +140,25 @@ def test_met() -> None:
 
 
 def test_configurations_take_turns() -> None:
-    plan = Plan(ROWS[:2], lambda row, counts: {}, counts=True, rounds=2)
-    order = [(row.name, counts) for row, counts in plan.runs()]
+    order = [(row.name, counts) for row, counts in campaign(Clock(True, 2)).turns()]
     assert order == [
         ("native", True),
         ("vhe-nv2", True),
         *[("native", False), ("vhe-nv2", False)] * 2,
     ]
-    assert plan.total == len(order)
+    assert not any(counts for _, counts in campaign(Clock(False, 1)).turns())
+
+
+@pytest.mark.parametrize(
+    ("clock", "name"),
+    [(Clock(), "instructions"), (Clock(True, 1), "both"), (Clock(False, 3), "host")],
+)
+def test_the_result_says_what_it_was_measured_by(clock: Clock, name: str) -> None:
+    about = campaign(clock).about()
+    assert (about["clock"], about["rounds"], about["n"]) == (name, clock.rounds, 7)
+    assert (about["ahead"], about["kvm_l0_kernel"]) == (True, None)
+    slow = replace(campaign(clock), configurations=[replace(ROWS[1], ahead=False)])
+    assert slow.about()["ahead"] is False
 
 
 def test_the_program_is_process_1_of_both(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -158,7 +175,8 @@ def test_the_program_is_process_1_of_both(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert "hugepage" not in huge.bootargs
 
 
-def test_one_that_fails_leaves_the_others_theirs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_that_fails_leaves_the_others_theirs(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "vel2")
     tried: list[str] = []
 
     def run(row: Configuration, counts: bool) -> dict[str, Part]:
@@ -167,19 +185,26 @@ def test_one_that_fails_leaves_the_others_theirs(capsys: pytest.CaptureFixture[s
             raise MeasureError("it failed", 4)
         return {"l1.boot": Part(1, 10)}
 
-    columns, code = measure_columns(Plan(ROWS[:2], run, counts=True, rounds=1))
-    assert (tried, code) == (["native", "vhe-nv2", "native"], 4)
-    assert columns["vhe-nv2"] == {"error": "it failed", "operations": {}, "base": "native"}
+    started = campaign(Clock(True, 1))
+    result = started.result(started.measure(run), macro_column, curves={})
+    assert (tried, result.code) == (["native", "vhe-nv2", "native"], 4)
+    assert list(result.tree)[-2:] == ["curves", "configurations"]
+    columns = result.tree["configurations"]
+    assert columns["vhe-nv2"] == {"error": "it failed", "operations": {}}
     assert columns["native"]["operations"]["l1.boot"]["host_ns_per_op"] == 10
-    assert "vel2: vhe-nv2: it failed" in capsys.readouterr().err
+    assert caplog.messages == [
+        "measuring native, counting instructions (1 of 4)",
+        "measuring vhe-nv2, counting instructions (2 of 4)",
+        "vhe-nv2: it failed",
+        "measuring native, by host time (3 of 4)",
+    ]
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--macro", "--n", "0"], "--macro cannot be done with --n 0; give 1 to 3000."),
-        (["--macro", "--only", "x"], "--macro does all of its parts in one run; leave --only out."),
-        (["--growth", "--n", "0"], "--growth cannot be done with --n 0; give 1 to 100000."),
+        (["macro", "--n", "0"], "this cannot be done 0 times; give 1 to 3000."),
+        (["growth", "--n", "100001"], "this cannot be done 100001 times; give 1 to 100000."),
         (["--only", "remote_sgi"], f"remote_sgi cannot be measured: {UNAVAILABLE['remote_sgi']}"),
     ],
 )

@@ -18,7 +18,7 @@ from vel2.bench.operations import operation_names
 from vel2.bench.result import add_comparisons, measured_column
 from vel2.bench.targets import AT_LEAST, PEER_OF
 from vel2.bench.traplog import LogParser, TrapLog, TrapLogError
-from vel2.cli.bench_peer import print_peer
+from vel2.cli.bench.comparison import print_peer
 from vel2.cli.terminal import Terminal
 from vel2.runtime.semihosting import SYS_READ, SYS_WRITE
 

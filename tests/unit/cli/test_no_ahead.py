@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from vel2.check.payloads import build_payload
-from vel2.cli import bench, demo, run
+from vel2.cli import demo, run
+from vel2.cli.bench.group import bench
 from vel2.errors import UserError
 
 
@@ -34,21 +35,20 @@ def test_run(option: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("option", [(), ("--no-ahead",)], ids=["plain", "no-ahead"])
-def test_bench(option: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "command", ["micro", "macro", "growth", "profile", "explain null"], ids=lambda c: c.split()[0]
+)
+def test_bench(command: str, option: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     """Show it for `bench`: every configuration is measured so."""
     seen: list[bool] = []
 
-    def measure_all(configurations: Any, *_: Any) -> NoReturn:
+    def compile_all(configurations: Any) -> NoReturn:
         seen.extend(row.ahead for row in configurations)
         raise Stop("seen")
 
-    monkeypatch.setattr(bench, "measure_all", measure_all)
-    monkeypatch.setattr("vel2.bench.system.compile_all", lambda configurations: None)
-    monkeypatch.setattr("vel2.bench.payload.build_payload", lambda *_: object())
-    monkeypatch.setattr(bench, "fetch_missing", lambda names: None)
-    monkeypatch.setattr(bench, "find_kernel", lambda name: name)
-    monkeypatch.setattr(bench, "load_kernel", lambda path: type("K", (), {"version": "6.12"}))
-    result = CliRunner().invoke(bench.bench, ["--configs", "vhe-nv2,nvhe-nv2", *option])
+    monkeypatch.setattr("vel2.bench.system.compile_all", compile_all)
+    arguments = [*command.split(), "--configs", "vhe-nv2,nvhe-nv2", *option]
+    result = CliRunner().invoke(bench, arguments)
     assert isinstance(result.exception, Stop), result.output
     assert seen == [not option, not option]
 

@@ -1,18 +1,21 @@
 """How the cost of an exit grows: with the guests, the memory touched, the list registers in use."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vel2.bench.campaign import Campaign, Result
 from vel2.bench.configuration import Configuration
 from vel2.bench.growth.guest import build_growth_guest
 from vel2.bench.growth.points import CURVES, NAMES, POINTS
 from vel2.bench.growth.program import GUEST_PATH, build_growth_program
+from vel2.bench.macro_result import add_ratios, macro_column
 from vel2.bench.parts import Part, measure_parts
 from vel2.bench.system import L1Guest
 from vel2.guests.recipes import base_tree
 from vel2.machine.loader import KernelImage
 
-__all__ = ("GrowthRequest", "curves_tree", "measure_growth")
+__all__ = ("GrowthRequest", "compare_growth", "curves_tree", "measure_growth")
 
 BOOTARGS = "console=ttyAMA0 quiet panic=-1 cryptomgr.notests=1 transparent_hugepage=never"
 KVM_MAJOR, KVM_MINOR = 10, 232
@@ -51,6 +54,20 @@ def measure_growth(request: GrowthRequest) -> dict[str, Part]:
     guest = growth_guest(request)
     how = request.deterministic, request.timeout
     return measure_parts(request.configuration, guest, NAMES, *how)
+
+
+def compare_growth(campaign: Campaign) -> Result:
+    """Measure the curves in each configuration."""
+
+    def once(row: Configuration, counts: bool) -> Mapping[str, Part]:
+        return measure_growth(
+            GrowthRequest(row, campaign.kernel, campaign.count, counts, campaign.timeout)
+        )
+
+    found = campaign.measure(once)
+    result = campaign.result(found, macro_column, curves=curves_tree())
+    add_ratios(result.tree["configurations"], campaign.rows)
+    return result
 
 
 def curves_tree() -> dict[str, Any]:

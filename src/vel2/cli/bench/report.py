@@ -1,4 +1,4 @@
-"""`vel2 bench --html`: one page of a result, or of results that `--json` wrote before."""
+"""`vel2 bench report`: one page with charts of results that `--json` wrote before."""
 
 import json
 import sys
@@ -6,22 +6,40 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vel2.cli.report import write_file
+import click
+
+from vel2.cli.report import require_writable, write_file
 from vel2.errors import UserError
 
 if TYPE_CHECKING:
     from vel2.bench.result import Tree
 
-__all__ = ("show_results", "write_report")
+__all__ = ("report", "write_report")
+
+FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 
-def show_results(files: Sequence[Path], html_file: Path | None) -> None:
-    """Write the page of results that were measured before.
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=FILE)
+@click.option(
+    "--html",
+    "html_file",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the page there.",
+)
+def report(files: tuple[Path, ...], html_file: Path) -> None:
+    """Write one page with charts of results that were measured before.
 
-    :raises UserError: when there is nowhere to write to, or a file is no result.
-    """
-    if html_file is None:
-        raise UserError("--read shows results on a page; give --html and a file for it.")
+    FILES are what the other commands wrote with --json, each of one kind or
+    another; `-` is standard input.
+
+    \b
+    Examples:
+      vel2 bench report micro.json macro.json growth.json --html report.html
+    """  # noqa: D301
+    require_writable(html_file, "the page")
     write_report([read_result(path) for path in files], html_file)
 
 

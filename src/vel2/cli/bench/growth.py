@@ -1,0 +1,57 @@
+"""`vel2 bench growth`: how an exit's cost grows."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from vel2.cli.bench.options import Asked, asking, clock_options
+from vel2.cli.bench.ratios import print_scale, scales_of, texts_of
+from vel2.cli.bench.tables import print_columns
+from vel2.cli.terminal import Terminal
+
+if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
+    from vel2.bench.campaign import Clock
+    from vel2.bench.result import Tree
+
+__all__ = ("growth", "print_growth")
+
+COUNT = 1000
+
+
+@click.command()
+@asking(COUNT)
+@clock_options(rounds=1)
+def growth(asked: Asked, clock: "Clock") -> None:
+    """Measure how the cost of an exit grows.
+
+    A program in L1 runs more and more guests, lets them touch more and more
+    memory, and has more and more of their interrupts in list registers.
+
+    \b
+    Examples:
+      vel2 bench growth --el2 vhe
+      vel2 bench growth --deterministic --configs native,vhe-nv2
+    """  # noqa: D301
+    from vel2.bench.campaign import require_count
+    from vel2.bench.growth.measure import compare_growth
+    from vel2.bench.growth.points import MAX_EXITS
+
+    require_count(asked.count, MAX_EXITS)
+    result = compare_growth(asked.campaign(clock))
+    print_growth(asked.terminal, result.tree["configurations"])
+    asked.finish(result)
+
+
+def print_growth(terminal: Terminal, columns: "Tree") -> None:
+    """Print a table for each curve on each scale."""
+    from vel2.bench.growth.points import CURVES
+
+    terminal.print()
+    for scale in scales_of(columns):
+        for curve in CURVES:
+            names = [f"{curve.name}.{x}" for x in curve.points]
+            terminal.print(f"{curve.name}: one {curve.costs}")
+            texts = texts_of(columns, names, scale)
+            print_columns(terminal, curve.grows, [str(x) for x in curve.points], texts)
+            terminal.print()
+        print_scale(scale, terminal)
