@@ -92,7 +92,7 @@ class El2Register:
     @property
     def is_offered(self) -> bool:
         """Whether L1 can have it; a record with a `refusal` knows for itself."""
-        hidden = self.feature is not None and self.feature.hidden != ""
+        hidden = self.feature is not None and self.feature.hidden is not None
         return not hidden or self.refusal is not constant.no_refusal
 
 

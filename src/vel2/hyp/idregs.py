@@ -3,11 +3,10 @@
 They are made from the records of the features (`arch.features`): a field is kept as the machine has
 it, capped, set, or zero, so a feature nobody has thought about is hidden. A hidden feature is also
 made unusable by the trap controls (`controls`), and what traps for it is UNDEFINED; some of what is
-hidden no control of hardware takes away. `HIDDEN` says both for each feature that users may miss.
+hidden no control of hardware takes away. The record says so, and README's table is made from it.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding, Field, Register, TrapKey
@@ -21,81 +20,6 @@ DFR0 = sr.ID_AA64DFR0_EL1
 MMFR0 = sr.ID_AA64MMFR0_EL1
 MMFR1 = sr.ID_AA64MMFR1_EL1
 MMFR4 = sr.ID_AA64MMFR4_EL1
-
-UNDEFINED = "UNDEFINED"
-
-
-class Hidden(NamedTuple):
-    """Features that L1 does not see: why, and what using them does all the same."""
-
-    why: str
-    using: str
-
-
-HIDDEN = {
-    "AArch32": Hidden(
-        "L0 has no 32-bit vectors, and vEL2 is AArch64 only",
-        "at vEL2 an ERET to it is illegal; vEL1 enters it at EL0 where the machine has it, and then"
-        " L1's traps are forwarded and L0's own are UNDEFINED",
-    ),
-    "SVE with FEAT_NV alone": Hidden(
-        "ZCR_EL1 of vEL1 cannot be trapped apart from all of SVE",
-        "UNDEFINED; at the EL0 of a VHE host L1's CPTR_EL2 comes first",
-    ),
-    "SVE at nVHE virtual EL2": Hidden(
-        "no CPU has it without FEAT_VHE, and Linux's KVM refuses one", UNDEFINED
-    ),
-    "SME": Hidden("SMCR_EL2 and the streaming mode are not virtualized yet", UNDEFINED),
-    "MTE": Hidden(
-        "tag storage and GCR_EL1/TFSR switching are not virtualized yet",
-        "what EL0 may use, TCO and DC GVA too, executes as on a machine without tag storage;"
-        " registers, LDGM and STGM are UNDEFINED",
-    ),
-    "PMUv3 beyond FEAT_PMUv3p5": Hidden(
-        "freezing, snapshots and PMICNTR_EL0 are not virtualized yet", UNDEFINED
-    ),
-    "FEAT_Debugv8p9": Hidden(
-        "the bank that MDSELR_EL1 selects is not in the switched set", UNDEFINED
-    ),
-    "SPE, TRBE, BRBE, trace": Hidden(
-        "buffers and records are not virtualized yet",
-        "UNDEFINED; PSB CSYNC and TSB CSYNC do nothing",
-    ),
-    "FEAT_FGT2": Hidden("the features its bits are about are hidden too", UNDEFINED),
-    "FEAT_NV for L1": Hidden(
-        "recursion (L3) is not built yet",
-        "HCR_EL2.{NV,NV1,NV2,AT} do nothing; VNCR_EL2 is UNDEFINED",
-    ),
-    "FEAT_TTST": Hidden(
-        "the walk of L1's stage 2 takes its input to be 25 bits at least",
-        "stage 1 does what the machine does; a smaller stage 2 is walked as one of 25 bits",
-    ),
-    "AMU, MPAM, RME, NMI, GCS, S1PIE, S1POE, TCR2, SCTLR2": Hidden(
-        "not in the switched set",
-        "UNDEFINED, but for reading ALLINT and clearing it, where the machine has it",
-    ),
-    "FEAT_MOPS": Hidden(
-        "a protected KVM 6.12 shows it to L2, and traps it (HCRX_EL2.MSCEn)", UNDEFINED
-    ),
-    "FEAT_LPA, FEAT_LPA2, FEAT_LVA": Hidden(
-        "addresses are 48 bits, physical ones 40 where the map fits",
-        "stage 1 does what the machine does; L1's stage 2 is walked without them",
-    ),
-    "FEAT_CSV2_2, FEAT_CSV2_1p2": Hidden("SCXTNUM_ELx is not in the switched set", UNDEFINED),
-    "LORegions, FEAT_SPECRES2": Hidden(
-        "not useful to a guest hypervisor",
-        "LOR registers are UNDEFINED; COSP RCTX executes where the machine has it",
-    ),
-    "dirty state management (HAFDBS=2)": Hidden(
-        "the shadow stage 2 would have to write L1's descriptors",
-        "stage 1 does what the machine does (TCR_ELx.HD); VTCR_EL2.HD does nothing",
-    ),
-    "mixed endianness": Hidden(
-        "L0 reads L1's tables little-endian",
-        "SCTLR_ELx.{EE,E0E} and SETEND act; what L0 walks for L1 is then read wrongly",
-    ),
-}
-"""Features that L1 does not see. README lists these."""
 
 
 @dataclass(frozen=True)
