@@ -12,6 +12,14 @@ WAIT_FOR_KEY = (
     0xB9401843,  # ldr  w3, [x2, #0x18]   ; UARTFR
     0x3727FFE3,  # tbnz w3, #4, .-4       ; RXFE
 )
+ECHO_UNTIL_CTRL_D = (
+    *WAIT_FOR_KEY,
+    0xB9400044,  # ldr  w4, [x2]          ; UARTDR
+    0x7100109F,  # cmp  w4, #4
+    0x54000060,  # b.eq .+12
+    0x39000044,  # strb w4, [x2]
+    0x17FFFFFA,  # b    .-24
+)
 
 
 def say(text: str) -> tuple[int, ...]:

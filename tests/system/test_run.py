@@ -17,7 +17,16 @@ import pytest
 
 from tests.limits import LIMIT_S
 from tests.processes import started
-from tests.tiny_guests import HANG, POWER_OFF, RESET, WAIT_FOR_KEY, branch, say, write_image
+from tests.tiny_guests import (
+    ECHO_UNTIL_CTRL_D,
+    HANG,
+    POWER_OFF,
+    RESET,
+    WAIT_FOR_KEY,
+    branch,
+    say,
+    write_image,
+)
 from vel2.cli.exits import ExitCode
 
 pytestmark = pytest.mark.qemu
@@ -126,6 +135,42 @@ def test_being_interrupted(image: Path, number: int, code: ExitCode, said: str) 
         process.send_signal(number)
         assert process.stderr.read() == said
     assert process.returncode == code
+
+
+def test_a_message_does_not_land_in_a_line_of_the_guest(image: Path) -> None:
+    """Both go to one pipe: the guest's last line has no end."""
+    write_image(image, say("a prompt# "), POWER_OFF)
+    done = subprocess.run(
+        command(image),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.stdout.startswith("a prompt# \nvel2: the guest powered off after ")
+    assert run(image).stderr.startswith("vel2: "), "a line that is elsewhere is left alone"
+
+
+def piped(image: Path, typed: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Boot the image with something to read; the end of it comes at once."""
+    return subprocess.run(
+        command(image, *options), input=typed, capture_output=True, text=True, timeout=LIMIT_S
+    )
+
+
+def test_input_from_a_pipe_and_its_end(image: Path) -> None:
+    """The guest repeats what it reads, and powers off at Ctrl-D. No key is ours in a pipe."""
+    write_image(image, say("> "), ECHO_UNTIL_CTRL_D, POWER_OFF)
+    done = piped(image, "hey\x01x", "--on-eof", "ctrl-d", "--type-after", "> $")
+    assert (done.returncode, done.stdout) == (ExitCode.OK, "> hey\x01x")
+    assert "the guest powered off" in done.stderr
+
+
+def test_the_end_of_input_ends_the_machine(image: Path) -> None:
+    write_image(image, say("> "), HANG)
+    done = piped(image, "", "--on-eof", "end", "--type-after", "> ")
+    assert (done.returncode, done.stdout) == (ExitCode.OK, "> ")
+    assert "vel2: it was stopped from the host after" in done.stderr
 
 
 def test_a_reader_that_leaves(image: Path) -> None:

@@ -94,6 +94,16 @@ def test_l2_is_one_command_away(terminal: Terminal) -> None:
     assert terminal.process.wait() == ExitCode.OK
 
 
+def test_l2_from_a_pipe(terminal: Terminal) -> None:
+    """The fixture has fetched what it needs; its own machine is not looked at."""
+    terminal.close()
+    options = ("run", "--kernel", "6.12", "--type-after", "L1# $", "--on-eof", "ctrl-d")
+    done = subprocess.run([VEL2, *options], input="l2\n", capture_output=True, text=True)
+    assert done.returncode == ExitCode.OK, done.stdout[-2000:] + done.stderr
+    assert "L2| Linux (none) 6.12." in done.stdout
+    assert "vel2: the guest powered off" in done.stderr
+
+
 def test_a_kernel_without_a_root_ends_by_itself(tmp_path: Path) -> None:
     """Linux panics and hangs; it does not sit there."""
     done = subprocess.run(

@@ -25,6 +25,7 @@ from vel2.check.hostile.program import BURSTS_OF_A_PROGRAM
 from vel2.cli.exits import ExitCode
 from vel2.cli.provenance import run_of
 from vel2.cli.report import plain_table, require_writable, write_file
+from vel2.cli.streams import say
 from vel2.cli.terminal import Terminal
 
 __all__ = ("check",)
@@ -140,7 +141,7 @@ def attend(
         if time.monotonic() - told > PROGRESS_S:
             told = time.monotonic()
             events = sum(each.events for each in totals.values())
-            click.echo(f"vel2: {events:,} events, {len(failures)} failures", err=True)
+            say(f"{events:,} events, {len(failures)} failures")
     return totals, failures
 
 

@@ -11,6 +11,7 @@ from vel2.cli.kernels import fetch_missing, find_kernel
 from vel2.cli.options import VmOptions, vm_options
 from vel2.cli.provenance import run_of_request
 from vel2.cli.report import Report, print_guests, print_traps
+from vel2.cli.streams import say
 from vel2.cli.terminal import Terminal
 from vel2.control.guest import Kernel
 from vel2.control.launch import launch
@@ -76,7 +77,7 @@ def demo(
         f"{L1_BOOTARGS} job={L1_JOBS[vmm]}",
     )
     where = "the machine's real EL2" if machine.native else "virtual EL2"
-    click.echo(f"vel2: L1 ({l1}) boots at {where} and starts L2 ({l2}); Ctrl-C ends it.", err=True)
+    say(f"L1 ({l1}) boots at {where} and starts L2 ({l2}); Ctrl-C ends it.")
     request = machine.request(guest)
     report = Report({"run": run_of_request(request)})
     with closing(launch(request)) as session:

@@ -7,6 +7,7 @@ import click
 
 from vel2.cli.exits import ExitCode, exit_code_of
 from vel2.cli.report import Report, write_json
+from vel2.cli.streams import say
 from vel2.control.session import Session
 from vel2.machine.outcome import MachineExit
 
@@ -43,14 +44,14 @@ def conclude(
     report.finish(ended, code, session.traps(), session.sysreg_traps())
     if fatal:
         report.put("fatal", fatal)
-        click.echo(f"vel2: {fatal}", err=True)
-    click.echo(f"vel2: {ended} after {ended.seconds:.1f} s", err=True)
+        say(fatal)
+    say(f"{ended} after {ended.seconds:.1f} s")
     for count, what in (
         (session.console.dropped_lines, "of the console's first lines"),
         (report.dropped, "markers"),
     ):
         if count:
-            click.echo(f"vel2: {count:,} {what} were not kept; there were too many.", err=True)
+            say(f"{count:,} {what} were not kept; there were too many.")
     if json_file is not None:
         write_json(report, json_file)
     context.exit(code)

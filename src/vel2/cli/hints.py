@@ -8,9 +8,8 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 
-import click
-
 from vel2.arch.nesting import Kind, Level
+from vel2.cli.streams import say
 from vel2.control.session import Session
 from vel2.errors import UserError
 from vel2.machine.console import Line
@@ -81,10 +80,9 @@ class KvmMode:
             return
         unmet, why = UNMET[self._asked]
         if re.fullmatch(unmet, said[1]):
-            click.echo(
-                f"vel2: kvm-arm.mode={self._asked} was asked for, and KVM says its mode is"
-                f" {said[1]}: {why}",
-                err=True,
+            say(
+                f"kvm-arm.mode={self._asked} was asked for, and KVM says its mode is"
+                f" {said[1]}: {why}"
             )
         self._asked = ""
 
@@ -110,8 +108,7 @@ class Silence:
 
     def hint(self) -> None:
         """Say it."""
-        click.echo(
-            f"vel2: nothing on the console for {SILENT_S:g} s. A guest hypervisor without FEAT_VHE"
-            " needs --el2 nvhe; Linux needs --append console=ttyAMA0; --timeout ends what hangs.",
-            err=True,
+        say(
+            f"nothing on the console for {SILENT_S:g} s. A guest hypervisor without FEAT_VHE"
+            " needs --el2 nvhe; Linux needs --append console=ttyAMA0; --timeout ends what hangs."
         )

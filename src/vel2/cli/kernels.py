@@ -7,6 +7,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from vel2.cli.guests import progress_bars
+from vel2.cli.streams import say
 from vel2.errors import UserError
 from vel2.guests.kernels import OFFERS, fetch, guest_path, list_guests
 
@@ -82,7 +83,7 @@ def fetch_missing(names: Iterable[str]) -> None:
     check_names(names)
     at_hand = {guest.name for guest in list_guests() if guest.path}
     if missing := sorted({name for name in names if name in OFFERS} - at_hand):
-        click.echo(f"vel2: fetching {', '.join(missing)} from Debian, once", err=True)
+        say(f"fetching {', '.join(missing)} from Debian, once")
         with progress_bars() as progress:
             fetch(missing, progress)
 

@@ -18,7 +18,7 @@ from vel2.cli.exits import EXIT_CODES_HELP, ExitCode
 from vel2.cli.guests import guests
 from vel2.cli.matrix import matrix
 from vel2.cli.run import run
-from vel2.cli.streams import drop_output, guard_streams, show_notices
+from vel2.cli.streams import drop_output, guard_streams, say, show_notices
 from vel2.cli.version import print_version
 from vel2.errors import OutputError, UserError
 
@@ -81,7 +81,7 @@ def explain(error: BaseException) -> int:
         case UserError():
             if isinstance(error, OutputError):
                 drop_output()
-            click.echo(f"vel2: {error}", err=True)
+            say(str(error))
             return error.exit_code
     raise error
 

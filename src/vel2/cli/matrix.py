@@ -29,6 +29,7 @@ from vel2.cli.guests import progress_bars
 from vel2.cli.options import SECONDS, check_supported
 from vel2.cli.provenance import run_of
 from vel2.cli.report import explained, require_writable
+from vel2.cli.streams import say
 from vel2.cli.terminal import Terminal
 from vel2.errors import UserError
 from vel2.guests.kernels import fetch, list_guests
@@ -129,7 +130,7 @@ def matrix(
             for result in run_matrix(cells, timeout, on_start):
                 results.append(result)
                 if not terminal.is_terminal:
-                    click.echo(f"vel2: {one_line(result)}", err=True)
+                    say(one_line(result))
     finally:
         # What was measured is kept when the rest is interrupted.
         if results:
@@ -148,7 +149,7 @@ def fetch_needs(cells: Sequence[Cell]) -> None:
     needed = {name for recipe in recipes for name in recipe.needs}
     missing = sorted(needed - at_hand)
     if missing:
-        click.echo(f"vel2: fetching {', '.join(missing)} from Debian, once", err=True)
+        say(f"fetching {', '.join(missing)} from Debian, once")
     with progress_bars() as bars:
         if missing:
             fetch(missing, bars)

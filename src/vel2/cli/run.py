@@ -17,6 +17,7 @@ from vel2.cli.kernels import FIRMWARE, KERNEL
 from vel2.cli.options import ADDRESS, DISK, PATTERN, VmOptions, vm_options
 from vel2.cli.provenance import run_of_request
 from vel2.cli.report import Report, print_traps
+from vel2.cli.streams import SCREEN, fresh_line, say
 from vel2.cli.terminal import Terminal
 from vel2.control.guest import Firmware, Guest, Kernel, Raw
 from vel2.control.launch import launch
@@ -28,7 +29,7 @@ from vel2.machine.domains import Domain
 from vel2.machine.loader import KernelImage, check_firmware, load_kernel
 from vel2.machine.outcome import ExitReason, MachineExit
 from vel2.machine.raw import LoadedFile, RawImage
-from vel2.machine.terminal import interact
+from vel2.machine.terminal import AtEof, Typing, interact
 
 __all__ = ("run",)
 
@@ -82,6 +83,19 @@ STDIN, STDOUT, STDERR = 0, 1, 2
     metavar="REGEX",
     help="End the machine, and well, once its console has text that matches.",
 )
+@click.option(
+    "--on-eof",
+    type=click.Choice([at.value for at in AtEof]),
+    default=AtEof.IGNORE.value,
+    show_default=True,
+    help="When standard input, no terminal, ends: nothing; end the machine; send Ctrl-D.",
+)
+@click.option(
+    "--type-after",
+    type=PATTERN,
+    metavar="REGEX",
+    help="Send standard input, no terminal, once the console has text that matches.",
+)
 @click.option("--traps", is_flag=True, help="Say in the end what trapped to EL2.")
 @vm_options(default_timeout=None)
 @click.argument("qemu_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- QEMU-ARGS]...")
@@ -98,6 +112,8 @@ def run(
     disks: tuple[Disk, ...],
     net: str | None,
     until: re.Pattern[str] | None,
+    on_eof: str,
+    type_after: re.Pattern[str] | None,
     traps: bool,
     machine: VmOptions,
     qemu_arguments: tuple[str, ...],
@@ -154,8 +170,9 @@ def run(
             session.console.on_line(KvmMode(append))
         if until is not None:
             stop_at(session, until)
-        ended = attend(session, machine)
+        ended = attend(session, machine, Typing(AtEof(on_eof), type_after))
         if traps and session.traps():
+            fresh_line()
             print_traps(Terminal(to_stderr=True), session.traps(), session.sysreg_traps())
         conclude(context, report, session, ended, machine.json_file)
 
@@ -180,7 +197,7 @@ def check_kernel(image: KernelImage, domains: Sequence[Domain], machine: VmOptio
     if not machine.native:
         check_without_vhe(image, machine.el2, machine.nv)
     if hint := domains_hint(image, domains):
-        click.echo(f"vel2: {hint}", err=True)
+        say(hint)
 
 
 def refuse_kernels_own(
@@ -227,19 +244,19 @@ def blaming(qemu_arguments: Sequence[str]) -> Iterator[None]:
         raise UserError(f"QEMU refuses what follows --: {said}.") from error
 
 
-def attend(session: Session, machine: VmOptions) -> MachineExit:
+def attend(session: Session, machine: VmOptions, typing: Typing) -> MachineExit:
     """Run the machine with its console on our terminal, until it ends or the user leaves."""
     silence = Silence(session)
     output = STDERR if machine.is_result_on_stdout else STDOUT
     if os.isatty(STDIN):
-        click.echo("vel2: Ctrl-A X ends the machine; Ctrl-A H shows the keys.", err=True)
+        say("Ctrl-A X ends the machine; Ctrl-A H shows the keys.")
     with session:
         limit = threading.Timer(machine.timeout or 0, session.stop, [ExitReason.TIMEOUT])
         if machine.timeout is not None:
             limit.start()
         silence.start()
         try:
-            if interact(session.console, STDIN, output):
+            if interact(session.console, STDIN, output, typing=typing, screen=SCREEN):
                 session.stop()
             return session.wait()
         finally:

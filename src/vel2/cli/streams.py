@@ -15,8 +15,9 @@ from typing import Any
 import click
 
 from vel2.errors import OutputError
+from vel2.machine.terminal import Screen
 
-__all__ = ("drop_output", "guard_streams", "show_notices")
+__all__ = ("SCREEN", "drop_output", "fresh_line", "guard_streams", "say", "show_notices")
 
 STDOUT, STDERR = 1, 2
 
@@ -64,6 +65,22 @@ def guard_streams() -> None:
         sys.stderr = _wrapped(Guarded(STDERR, _forget), sys.stderr)
 
 
+SCREEN = Screen()
+"""Where the guest's console is shown, if it is."""
+
+
+def say(text: str) -> None:
+    """Tell the user something, on a line of its own, whatever a guest has begun to write there."""
+    before, after = SCREEN.around(STDERR)
+    click.echo(f"{before}vel2: {text}{after}", err=True)
+
+
+def fresh_line() -> None:
+    """End the line that a guest has begun on standard error, if it has."""
+    before, _ = SCREEN.around(STDERR)
+    click.echo(before, err=True, nl=False)
+
+
 class Notices(logging.Handler):
     """What the rooms below say of their progress, on standard error, each sentence once."""
 
@@ -75,7 +92,7 @@ class Notices(logging.Handler):
         """Say it, if it is new."""
         if (text := record.getMessage()) not in self._said:
             self._said.add(text)
-            click.echo(f"vel2: {text}", err=True)
+            say(text)
 
 
 def show_notices() -> None:

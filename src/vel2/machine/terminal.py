@@ -3,26 +3,33 @@
 The terminal is in raw mode meanwhile, so that every key, Ctrl-C and Ctrl-Z too, is the guest's.
 Ctrl-A is the one key taken: Ctrl-A X leaves, Ctrl-A H shows help, Ctrl-A Ctrl-A (or Ctrl-A A) sends
 a Ctrl-A. The terminal's settings come back however the session ends, short of SIGKILL.
+
+Input that is no terminal is data, and no byte of it is a key: Ctrl-A goes to the guest too. Its end
+may mean three things (`AtEof`). It can be held back until the guest asks for it: what a script
+types at once is lost otherwise, since Linux empties the UART when its driver starts.
 """
 
 import contextlib
 import os
+import re
 import select
 import signal
 import socket
+import stat
 import sys
 import termios
 import threading
 import tty
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum
 from types import FrameType
 
 from vel2.errors import OutputError
-from vel2.machine.console import Console
+from vel2.machine.console import Console, ConsoleClosed
 
-__all__ = ("Command", "EscapeFilter", "interact")
+__all__ = ("AtEof", "Command", "EscapeFilter", "Screen", "Typing", "interact")
 
 CTRL_A = 0x01
 READ_BYTES = 4096
@@ -33,6 +40,82 @@ HELP = (
     "Ctrl-A Ctrl-A  send Ctrl-A to the guest\r\n"
 )
 FATAL_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+END_OF_TRANSMISSION = b"\x04"
+
+
+class AtEof(Enum):
+    """What becomes of the machine when input that is no terminal has ended."""
+
+    IGNORE = "ignore"
+    END = "end"
+    CTRL_D = "ctrl-d"
+
+
+@dataclass(frozen=True)
+class Typing:
+    """How input that is no terminal is treated.
+
+    :ivar after: nothing of it is sent before the console has text that matches.
+    """
+
+    at_eof: AtEof = AtEof.IGNORE
+    after: re.Pattern[str] | None = None
+
+
+class Screen:
+    """Where the guest's console is shown, for whoever writes there as well.
+
+    A message of ours begins on a line of its own, and ends it as the terminal's mode asks for.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._output: int | None = None
+        self._is_within_line = False
+        self._is_raw = False
+
+    @contextlib.contextmanager
+    def shown_on(self, output: int, is_raw: bool) -> Iterator[None]:
+        """Say where the console goes meanwhile; how its last line ended is remembered."""
+        self._output, self._is_raw = output, is_raw
+        try:
+            yield
+        finally:
+            self._is_raw = False
+
+    def write(self, data: bytes) -> None:
+        """Write what the guest has written.
+
+        :raises BrokenPipeError: when the reader has left.
+        :raises OutputError: when it cannot be written for another reason.
+        """
+        assert self._output is not None
+        with self._lock:
+            _write_all(self._output, data)
+            self._is_within_line = not data.endswith(b"\n")
+
+    def around(self, descriptor: int) -> tuple[str, str]:
+        """Give what has to be written before and after a message's text, but for a line feed.
+
+        :param descriptor: where the message goes.
+        """
+        if self._output is None or not _are_one(self._output, descriptor):
+            return "", ""
+        with self._lock:
+            is_within, self._is_within_line = self._is_within_line, False
+        end = "\r" if self._is_raw else ""
+        return (f"{end}\n" if is_within else ""), end
+
+
+def _are_one(one: int, other: int) -> bool:
+    """Whether two descriptors write to one file, pipe or terminal."""
+    try:
+        first, second = os.fstat(one), os.fstat(other)
+    except OSError:  # one of them is closed
+        return False
+    if stat.S_ISCHR(first.st_mode) and stat.S_ISCHR(second.st_mode):
+        return first.st_rdev == second.st_rdev
+    return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)
 
 
 class Command(Enum):
@@ -102,10 +185,13 @@ class EscapeFilter:
 
 
 @contextlib.contextmanager
-def raw_mode(fd: int) -> Iterator[None]:
-    """Put a terminal into raw mode; give it back as it was, also when a signal ends us."""
+def raw_mode(fd: int) -> Iterator[bool]:
+    """Put a terminal into raw mode; give it back as it was, also when a signal ends us.
+
+    :return: whether it is one.
+    """
     if not os.isatty(fd):
-        yield
+        yield False
         return
     saved = termios.tcgetattr(fd)
 
@@ -125,7 +211,7 @@ def raw_mode(fd: int) -> Iterator[None]:
                 previous[number] = signal.signal(number, die)
     try:
         tty.setraw(fd)
-        yield
+        yield True
     finally:
         restore()
         for number, handler in previous.items():
@@ -133,71 +219,127 @@ def raw_mode(fd: int) -> Iterator[None]:
 
 
 def interact(
-    console: Console, stdin: int | None = None, stdout: int | None = None, replay: bool = True
+    console: Console,
+    stdin: int | None = None,
+    stdout: int | None = None,
+    *,
+    replay: bool = True,
+    typing: Typing = Typing(),
+    screen: Screen | None = None,
 ) -> bool:
     """Connect a terminal to a console until the user leaves or the machine ends.
 
     :param stdin: descriptor of the terminal; the process's own when None.
     :param replay: show what the console has said so far first.
+    :param screen: told of what is written, so that others can write there, too.
     :return: True when the user asked to leave; the machine then still runs.
     """
     stdin = sys.stdin.fileno() if stdin is None else stdin
     stdout = sys.stdout.fileno() if stdout is None else stdout
-    waiting = Backlog()
-    sleeper, waker = socket.socketpair()
-    waker.setblocking(False)
+    screen = Screen() if screen is None else screen
+    with (
+        _Link(console, stdin, typing, replay) as link,
+        raw_mode(stdin) as is_raw,
+        screen.shown_on(stdout, is_raw),
+    ):
+        return link.run(screen)
 
-    def wake() -> None:
+
+class _Link:
+    """Bytes on their way between a console and a terminal.
+
+    The guest's are queued, so a slow terminal cannot stall the machine.
+    """
+
+    def __init__(self, console: Console, stdin: int, typing: Typing, replay: bool) -> None:
+        self._console = console
+        self._stdin = stdin
+        self._is_terminal = os.isatty(stdin)
+        self._typing = Typing() if self._is_terminal else typing
+        self._keys = EscapeFilter()
+        self._waiting = Backlog()
+        self._may_type = threading.Event()
+        self._sleeper, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
+        self._former_waker: int | None = None
+        if replay:
+            self._waiting.add(console.data)
+
+    def __enter__(self) -> "_Link":
+        self._console.on_bytes(self._arrived)
+        self._console.on_close(self._wake)
+        if threading.current_thread() is threading.main_thread():
+            # A signal between two instructions of Python, right before it waits, would otherwise be
+            # handled when the next key comes.
+            waker = self._waker.fileno()
+            self._former_waker = signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        if self._typing.after is None:
+            self._may_type.set()
+        else:
+            threading.Thread(target=self._hold, name="vel2-typing", daemon=True).start()
+        return self
+
+    def __exit__(self, *why: object) -> None:
+        self._console.remove(self._arrived)
+        self._console.remove(self._wake)
+        if self._former_waker is not None:
+            signal.set_wakeup_fd(self._former_waker)
+        self._sleeper.close()
+        self._waker.close()
+
+    def _wake(self) -> None:
         # A full socket wakes as well; a closed one means that a last call came too late.
         with contextlib.suppress(OSError):
-            waker.send(b"!")
+            self._waker.send(b"!")
 
-    def arrived(data: bytes, time: float) -> None:
-        waiting.add(data)
-        wake()
+    def _arrived(self, data: bytes, time: float) -> None:
+        self._waiting.add(data)
+        self._wake()
 
-    if replay:
-        waiting.add(console.data)
-    console.on_bytes(arrived)
-    console.on_close(wake)
-    try:
-        with raw_mode(stdin):
-            return _pump(console, stdin, stdout, sleeper, waiting)
-    finally:
-        console.remove(arrived)
-        console.remove(wake)
-        sleeper.close()
-        waker.close()
+    def _hold(self) -> None:
+        """Let input through once the guest has said what was waited for."""
+        assert self._typing.after is not None
+        with contextlib.suppress(ConsoleClosed):
+            self._console.wait_for(self._typing.after, threading.TIMEOUT_MAX)
+            self._may_type.set()
+            self._wake()
 
+    def run(self, screen: Screen) -> bool:
+        """Move bytes both ways; see `interact`."""
+        has_input = True
+        while True:
+            closed = self._console.closed
+            while data := self._waiting.take():
+                screen.write(data)
+            if closed:
+                return False
+            sources: list[int | socket.socket] = [self._sleeper]
+            if has_input and self._may_type.is_set():
+                sources.append(self._stdin)
+            ready, _, _ = select.select(sources, [], [])
+            if self._sleeper in ready:
+                self._sleeper.recv(READ_BYTES)
+            if self._stdin not in ready:
+                continue
+            data = _read_keys(self._stdin)
+            has_input = bool(data)
+            if self._take(data, screen) if data else self._end_of_input():
+                return True
 
-def _pump(
-    console: Console, stdin: int, stdout: int, sleeper: socket.socket, waiting: "Backlog"
-) -> bool:
-    """Move bytes both ways. The guest's are queued, so a slow terminal cannot stall the machine."""
-    keys = EscapeFilter()
-    sources: list[int | socket.socket] = [stdin, sleeper]
-    while True:
-        closed = console.closed
-        while data := waiting.take():
-            _write_all(stdout, data)
-        if closed:
-            return False
-        ready, _, _ = select.select(sources, [], [])
-        if sleeper in ready:
-            sleeper.recv(READ_BYTES)
-        if stdin not in ready:
-            continue
-        data = _read_keys(stdin)
-        if not data:  # no more input, but the guest may go on
-            sources.remove(stdin)
-            continue
-        forward, commands = keys.feed(data) if os.isatty(stdin) else (data, [])
+    def _take(self, data: bytes, screen: Screen) -> bool:
+        """Send what was typed; True when that was to leave."""
+        forward, commands = self._keys.feed(data) if self._is_terminal else (data, [])
         if forward:
-            console.write(forward)
+            self._console.write(forward)
         if Command.HELP in commands:
-            _write_all(stdout, HELP.encode())
-        if Command.QUIT in commands:
-            return True
+            screen.write(HELP.encode())
+        return Command.QUIT in commands
+
+    def _end_of_input(self) -> bool:
+        """Do what the end of input stands for; True when that is to leave."""
+        if self._typing.at_eof is AtEof.CTRL_D:
+            self._console.write(END_OF_TRANSMISSION)
+        return self._typing.at_eof is AtEof.END
 
 
 def _read_keys(stdin: int) -> bytes:

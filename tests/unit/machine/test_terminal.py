@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import sys
 import termios
@@ -16,7 +17,17 @@ from hypothesis import strategies as st
 from tests.limits import LIMIT_S
 from tests.processes import started
 from vel2.machine.console import Console
-from vel2.machine.terminal import BACKLOG_LIMIT, HELP, Backlog, Command, EscapeFilter, interact
+from vel2.machine.terminal import (
+    BACKLOG_LIMIT,
+    HELP,
+    AtEof,
+    Backlog,
+    Command,
+    EscapeFilter,
+    Screen,
+    Typing,
+    interact,
+)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +135,111 @@ def test_input_from_a_pipe_is_forwarded_as_it_is() -> None:
     assert sent == [b"\x01x"], "without a terminal there is no escape key"
     for fd in (keys_read, out_read, out_write):
         os.close(fd)
+
+
+class Piped:
+    """`interact` with a pipe at each side, in a thread."""
+
+    def __init__(self, typing: Typing) -> None:
+        self.console = Console()
+        self.sent = bytearray()
+        self._arrived = threading.Condition()
+        self.console.connect(self._take)
+        self.keys, self._keys_far = os.pipe()
+        self.out, self._out_far = os.pipe()
+        self.left: list[bool] = []
+        self.thread = threading.Thread(target=self._run, args=(typing,), daemon=True)
+
+    def _run(self, typing: Typing) -> None:
+        self.left.append(interact(self.console, self.keys, self._out_far, typing=typing))
+
+    def _take(self, data: bytes) -> None:
+        with self._arrived:
+            self.sent += data
+            self._arrived.notify_all()
+
+    def type(self, data: bytes) -> None:
+        os.write(self._keys_far, data)
+        os.close(self._keys_far)
+
+    def wait_for(self, data: bytes) -> None:
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: self.sent == data, LIMIT_S), self.sent
+
+    def end(self) -> list[bool]:
+        self.console.close()
+        self.thread.join(LIMIT_S)
+        for fd in (self.keys, self.out, self._out_far):
+            os.close(fd)
+        return self.left
+
+
+@pytest.mark.parametrize(
+    ("at_eof", "sent", "left"),
+    [
+        (AtEof.IGNORE, b"keys", False),
+        (AtEof.CTRL_D, b"keys\x04", False),
+        (AtEof.END, b"keys", True),
+    ],
+)
+def test_the_end_of_input(at_eof: AtEof, sent: bytes, left: bool) -> None:
+    piped = Piped(Typing(at_eof))
+    piped.thread.start()
+    piped.type(b"keys")
+    if at_eof is AtEof.END:
+        piped.thread.join(LIMIT_S)
+    piped.wait_for(sent)
+    assert piped.end() == [left]
+
+
+def test_input_waits_for_the_guest() -> None:
+    piped = Piped(Typing(AtEof.CTRL_D, re.compile("L1# $")))
+    piped.type(b"l2\n")
+    piped.thread.start()
+    piped.console.feed(b"booting\n")
+    assert os.read(piped.out, 100) == b"booting\n"
+    assert piped.sent == b""
+    piped.console.feed(b"L1# ")
+    piped.wait_for(b"l2\n\x04")
+    assert piped.end() == [False]
+
+
+def test_input_that_nobody_waits_for_is_not_sent() -> None:
+    piped = Piped(Typing(AtEof.END, re.compile("never")))
+    piped.type(b"keys")
+    piped.thread.start()
+    assert (piped.end(), piped.sent) == ([False], b"")
+
+
+def test_a_message_has_a_line_of_its_own() -> None:
+    read, write = os.pipe()
+    also = os.dup(write)
+    other_read, other = os.pipe()
+    screen = Screen()
+    assert screen.around(write) == ("", ""), "nothing is shown yet"
+    with screen.shown_on(write, is_raw=False):
+        screen.write(b"a line\n")
+        assert screen.around(also) == ("", "")
+        screen.write(b"a prompt# ")
+        assert screen.around(other) == ("", ""), "it goes elsewhere"
+        assert screen.around(also) == ("\n", "")
+        assert screen.around(also) == ("", ""), "the message has ended the line"
+        screen.write(b"more")
+    assert screen.around(also) == ("\n", ""), "when the machine has ended, too"
+    for fd in (read, write, also, other_read, other):
+        os.close(fd)
+
+
+def test_a_message_in_raw_mode_returns_the_carriage() -> None:
+    near, far = pty.openpty()
+    screen = Screen()
+    with screen.shown_on(far, is_raw=True):
+        screen.write(b"a prompt# ")
+        assert screen.around(far) == ("\r\n", "\r")
+        assert screen.around(far) == ("", "\r")
+    assert screen.around(far) == ("", "")
+    os.close(near)
+    os.close(far)
 
 
 CHILD = """
