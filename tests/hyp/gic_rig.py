@@ -281,15 +281,15 @@ class GicRig:
         self.vcpu: Vcpu = self.sim.at(Vcpu, VCPU)
         self.gic: Gic = self.sim.at(Gic, GIC)
         self.vcpu.vm = VM
-        self.vm.gic = GIC
-        self.vm.ram_base, self.vm.ram_end = RAM_BASE, RAM_BASE + RAM_BYTES
-        self.vm.canonical.root = ROOT
-        self.vm.start_level = 1
-        self.vm.vtcr = sr.VTCR_EL2.compose(T0SZ=24)
-        self.vm.its_control = GITS
-        self.vm.redistributor_count = redistributors
+        self.vm.config.gic = GIC
+        self.vm.config.ram_base, self.vm.config.ram_end = RAM_BASE, RAM_BASE + RAM_BYTES
+        self.vm.stage2.canonical.root = ROOT
+        self.vm.stage2.start_level = 1
+        self.vm.stage2.vtcr = sr.VTCR_EL2.compose(T0SZ=24)
+        self.vm.config.its_control = GITS
+        self.vm.config.redistributor_count = redistributors
         for n in range(redistributors):
-            self.vm.redistributors[n] = GICR + n * STRIDE
+            self.vm.config.redistributors[n] = GICR + n * STRIDE
         self.hardware = Hardware(self.sim, redistributors, pta)
         self.trouble = self.run(its.init, self.vm)
 

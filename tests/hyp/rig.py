@@ -346,16 +346,17 @@ class Rig:
         self.vm: Vm = self.sim.at(Vm, self.l0_base)
         self.vcpu: Vcpu = self.sim.at(Vcpu, self.l0_base + VCPU_OFFSET)
         self.page: VncrPage = self.sim.at(VncrPage, self.l0_base + VNCR_OFFSET)
-        self.vm.pool_base = self.l0_base + POOL_OFFSET
-        self.vm.pool_size = pool_pages * 0x1000
-        self.vm.ram_base, self.vm.ram_end = RAM_BASE, RAM_BASE + TABLES_BYTES
-        self.vm.max_parange = PARANGE[48]
-        self.vm.region_count = len(regions)
-        for region, (base, length, kind) in zip(self.vm.regions, regions, strict=False):
+        self.vm.config.pool_base = self.l0_base + POOL_OFFSET
+        self.vm.config.pool_size = pool_pages * 0x1000
+        self.vm.stage2.pool_end = self.vm.config.pool_base + self.vm.config.pool_size
+        self.vm.config.ram_base, self.vm.config.ram_end = RAM_BASE, RAM_BASE + TABLES_BYTES
+        self.vm.config.max_parange = PARANGE[48]
+        self.vm.config.region_count = len(regions)
+        for region, (base, length, kind) in zip(self.vm.config.regions, regions, strict=False):
             region.base, region.length, region.kind = base, length, kind
-        self.vm.ahead = ahead.BUDGET
-        self.vm.list_registers = 4
-        self.vm.active_priorities = 1
+        self.vm.config.ahead = ahead.BUDGET
+        self.vm.probed.list_registers = 4
+        self.vm.probed.active_priorities = 1
         self.vcpu.vm = self.l0_base
         self.vcpu.vncr_page = self.l0_base + VNCR_OFFSET
         self.vcpu.e2h = 1
@@ -364,7 +365,7 @@ class Rig:
             monitors.probe(self.vm)
             monitors.reset(self.vcpu, self.vm)
             self.ready: bool = stage2.init(self.vm, PARANGE[pa_bits])
-            self.sim[sr.VTTBR_EL2] = self.vm.canonical.vttbr
+            self.sim[sr.VTTBR_EL2] = self.vm.stage2.canonical.vttbr
             self.sim[sr.HCR_EL2] = sr.HCR_EL2.compose(VM=1, NV=1)
         self.before, self.after = State(self.sim), State(self.sim)
         self.initial = self.state()
@@ -390,8 +391,8 @@ class Rig:
 
     def become(self, kind: str) -> None:
         """Make the guest one of `KINDS`."""
-        self.vm.guest_kind, self.vm.nv_level = KINDS[kind]
-        self.vcpu.e2h = int(self.vm.guest_kind == GUEST_VHE)
+        self.vm.config.guest_kind, self.vm.config.nv_level = KINDS[kind]
+        self.vcpu.e2h = int(self.vm.config.guest_kind == GUEST_VHE)
 
     def interpret(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run a function in CPython only (an inline function has no native code of its own).
@@ -430,18 +431,27 @@ class Rig:
 
     def is_pool(self, address: int) -> bool:
         """Whether an address is one of the pool."""
-        return self.vm.pool_base <= address < self.vm.pool_base + self.vm.pool_size
+        return (
+            self.vm.config.pool_base
+            <= address
+            < self.vm.config.pool_base + self.vm.config.pool_size
+        )
 
     def owner_of(self, address: int) -> Stage2 | None:
         """Find the `Stage2` of which an address is part of a table."""
         vm = self.vm
-        first_root, root_bytes = vm.canonical.root, vm.shadows[0].root - vm.canonical.root
-        if not first_root <= address < vm.pool_base + vm.pool_size:
+        first_root, root_bytes = (
+            vm.stage2.canonical.root,
+            vm.stage2.shadows[0].root - vm.stage2.canonical.root,
+        )
+        if not first_root <= address < vm.config.pool_base + vm.config.pool_size:
             return None
-        if address < vm.pool_first_page:
-            return (vm.canonical, *vm.shadows, vm.devices)[(address - first_root) // root_bytes]
-        number = (address - vm.pool_first_page) >> 12
-        for owner in (vm.canonical, *vm.shadows, vm.devices):
+        if address < vm.stage2.pool_first_page:
+            return (vm.stage2.canonical, *vm.stage2.shadows, vm.stage2.devices)[
+                (address - first_root) // root_bytes
+            ]
+        number = (address - vm.stage2.pool_first_page) >> 12
+        for owner in (vm.stage2.canonical, *vm.stage2.shadows, vm.stage2.devices):
             if number in self.chain(owner.pages, "next"):
                 return owner
         return None
@@ -519,18 +529,18 @@ class Rig:
         found = []
         while head:
             number = head - 1
-            assert number < self.vm.pool_pages, "a list leads outside the pool"
+            assert number < self.vm.stage2.pool_pages, "a list leads outside the pool"
             assert number not in found, "a list of pool pages is circular"
             found.append(number)
-            record = self.sim.at(PoolPage, self.vm.pool_base + number * PoolPage.size)
+            record = self.sim.at(PoolPage, self.vm.config.pool_base + number * PoolPage.size)
             head = getattr(record, link)
         return found
 
     def leaves(self, context: Stage2) -> dict[int, tuple[int, int]]:
         """List what a `Stage2` maps, by reading all its tables: {IPA: (level, descriptor)}."""
         found: dict[int, tuple[int, int]] = {}
-        start = self.vm.start_level
-        bits = 64 - sr.VTCR_EL2.T0SZ.get(self.vm.vtcr)
+        start = self.vm.stage2.start_level
+        bits = 64 - sr.VTCR_EL2.T0SZ.get(self.vm.stage2.vtcr)
         entries = 1 << (bits - (39 - 9 * start))
         self._read_table(context.root, start, 0, entries, found)
         return found
@@ -552,9 +562,9 @@ class Rig:
     def check_pool(self) -> None:
         """Require every pool page to be in exactly one place, and the counts to agree."""
         vm = self.vm
-        places = self.chain(vm.pool_free, "next")
+        places = self.chain(vm.stage2.pool_free, "next")
         used = 0
-        for owner in (vm.canonical, *vm.shadows):
+        for owner in (vm.stage2.canonical, *vm.stage2.shadows):
             pages = self.chain(owner.pages, "next")
             used += len(pages)
             places += pages
@@ -563,21 +573,29 @@ class Rig:
             assert set(spare) <= set(pages), "a spare page belongs to another context"
             assert tables <= set(pages), "a table in use is not among its context's pages"
             assert not tables & set(spare), "a table in use is on the spare list"
-        assert sorted(places) == list(range(vm.pool_pages)), "a page is lost, or in two lists"
-        assert vm.pool_used == used
+        assert sorted(places) == list(range(vm.stage2.pool_pages)), (
+            "a page is lost, or in two lists"
+        )
+        assert vm.stage2.pool_used == used
 
     def tables(self, context: Stage2) -> set[int]:
         """Number the pool pages that the tables of a `Stage2` use."""
         found: set[int] = set()
-        bits = 64 - sr.VTCR_EL2.T0SZ.get(self.vm.vtcr)
-        work = [(context.root, self.vm.start_level, 1 << (bits - (39 - 9 * self.vm.start_level)))]
+        bits = 64 - sr.VTCR_EL2.T0SZ.get(self.vm.stage2.vtcr)
+        work = [
+            (
+                context.root,
+                self.vm.stage2.start_level,
+                1 << (bits - (39 - 9 * self.vm.stage2.start_level)),
+            )
+        ]
         while work:
             table, level, entries = work.pop()
             start = (table - self.l0_base) // 8
             for entry in self.sim.views[3][start : start + entries].tolist():
                 if level < 3 and entry & 3 == 3:
                     below = entry & 0xFFFF_FFFF_F000
-                    number = (below - self.vm.pool_first_page) >> 12
+                    number = (below - self.vm.stage2.pool_first_page) >> 12
                     assert number not in found, "two entries lead to one table"
                     found.add(number)
                     work.append((below, level + 1, 512))

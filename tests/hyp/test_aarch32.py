@@ -72,7 +72,7 @@ def machine(mdcr: int = ALL_COUNTERS, hcr: int = 0, cnthctl: int = 0xC00) -> Rig
     rig = fresh_rig()
     rig[sr.VBAR_EL1] = VBAR_VEL2
     rig[sr.CNTKCTL_EL1] = cnthctl
-    rig.vm.cntkctl_holds_cnthctl = 1
+    rig.vm.probed.cntkctl_holds_cnthctl = 1
     rig.set_slot(sr.VBAR_EL1, VBAR_VEL1)
     rig.set_slot(sr.HCR_EL2, hcr)
     rig.vcpu.vel2.memory[in_memory(MDCR)] = mdcr

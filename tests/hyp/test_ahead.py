@@ -137,7 +137,7 @@ def step_elsewhere(vcpu: Vcpu, insn: int) -> None:
 
 def step_to(rig: Rig, end: int) -> int:
     """Go on to `end` one trap or one instruction at a time; give how many it took."""
-    rig.vm.ahead = 0
+    rig.vm.config.ahead = 0
     for steps in range(ahead.BUDGET + 2):
         if rig.vcpu.pc == end:
             return steps
@@ -152,7 +152,7 @@ def step_to(rig: Rig, end: int) -> int:
 def outcome(rig: Rig) -> tuple[bytes, bytes]:
     """Give all memory and registers, but for what only counts or is about AT."""
     rig.vcpu.counters.ahead = 0
-    rig.vm.ahead = 0
+    rig.vm.config.ahead = 0
     for index in range(BARREN):
         rig.vcpu.barren[index] = 0
     array = rig.vcpu.counters.by_sysreg
@@ -206,7 +206,7 @@ def test_it_is_what_one_trap_after_another_is(
 
     def prepared() -> Rig:
         rig = fresh_rig()
-        rig.vcpu.e2h, rig.vm.nv_level = e2h, level
+        rig.vcpu.e2h, rig.vm.config.nv_level = e2h, level
         for n in range(31):
             rig.vcpu.x[n] = seed * (2 * n + 1) & (1 << 64) - 1
         return rig
@@ -253,7 +253,7 @@ def test_a_branch_over_the_write_is_taken() -> None:
 def test_it_can_be_turned_off() -> None:
     """Show that with a budget of 0 an access is one trap."""
     rig = fresh_rig()
-    rig.vm.ahead = 0
+    rig.vm.config.ahead = 0
     run(rig, CLEAR_SET)
     assert executed(rig) == 1 and rig.instructions() == []
 
@@ -352,12 +352,12 @@ def test_a_change_of_translation_is_followed_by_hardware(register: type[Register
     """Show that it neither begins behind such a write, nor does one."""
     for level in (LEVEL_NV2, LEVEL_NV):
         rig = fresh_rig()
-        rig.vcpu.e2h, rig.vm.nv_level = 0, level
+        rig.vcpu.e2h, rig.vm.config.nv_level = 0, level
         rig.vcpu.x[5] = 1 << 31
         run(rig, (msr(register, 5), *CLEAR_SET[1:]))
         assert executed(rig) == 1 and rig.instructions() == []
         rig = fresh_rig()
-        rig.vcpu.e2h, rig.vm.nv_level = 0, level
+        rig.vcpu.e2h, rig.vm.config.nv_level = 0, level
         run(rig, (READ_CNTHCTL, NOP, msr(register, 5)))
         assert executed(rig) == 2
 
@@ -395,7 +395,7 @@ def test_every_register_of_a_row_is_one_trap_without_nv2() -> None:
     code = (mrs(sr.TPIDR_EL2, 2), mrs(sr.VTTBR_EL2, 3), mrs(sr.VBAR_EL2, 4), UNDEFINED)
     for level, won in ((LEVEL_NV, 3), (LEVEL_NV2, 1)):
         rig = fresh_rig()
-        rig.vm.nv_level = level
+        rig.vm.config.nv_level = level
         rig.set_slot(sr.TPIDR_EL2, 0x11)
         rig.set_slot(sr.VTTBR_EL2, 0x22)
         run(rig, (READ_CNTHCTL, *code))

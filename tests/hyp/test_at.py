@@ -159,7 +159,7 @@ def test_hardware_translates_by_the_form_of_el1(instruction: SysInsn, hcr: int) 
     assert [(op.name, op.value) for op in hardware.asked] == [(name, VA)]
     assert rig[sr.PAR_EL1] == failed(FSC.TRANSLATION + 2)
     own = instruction in OWN_NAMES
-    assert (hardware.asked[0].vttbr == rig.vm.canonical.vttbr) == own
+    assert (hardware.asked[0].vttbr == rig.vm.stage2.canonical.vttbr) == own
 
 
 @pytest.mark.parametrize("instruction", GUEST_NAMES, ids=str)
@@ -167,7 +167,7 @@ def test_nothing_is_translated_before_the_context_is_there(instruction: SysInsn)
     """Show an ISB between the registers of L1's guest and hardware's AT, each time."""
     rig = machine(VM)
     Hardware(rig, STOPPED | FSC.TRANSLATION + 1 << 1, failed(FSC.ACCESS_FLAG + 1))
-    rig.vm.shadows[0].dirty = 0
+    rig.vm.stage2.shadows[0].dirty = 0
     run(rig, instruction)
     names = [op.name for op in rig.sim.trace]
     first = next(n for n, name in enumerate(names) if name.startswith("AT "))
@@ -358,7 +358,7 @@ def test_tge_turns_the_guests_stage_1_off(instruction: SysInsn, e2h: int) -> Non
     assert run(rig, instruction) == Outcome.SKIP
     own = bool(e2h) and instruction in (AT.S12E0R, AT.S12E0W)
     assert [value & 1 for value in hardware.sctlr] == [own]
-    assert (hardware.asked[0].vttbr == rig.vm.canonical.vttbr) == own
+    assert (hardware.asked[0].vttbr == rig.vm.stage2.canonical.vttbr) == own
     if not own:
         assert [value & DC != 0 for value in hardware.hcr] == [e2h == 0]
     assert rig.slot(sr.SCTLR_EL1) & 1 == 1

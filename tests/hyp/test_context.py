@@ -134,7 +134,7 @@ def test_identity_and_counter_offset_are_per_context(values: list[int]) -> None:
     rig.run(context.enter_vel2, rig.vcpu)
     assert [rig[r] for r in (sr.VPIDR_EL2, sr.VMPIDR_EL2)] == values[:2]
     assert rig[sr.CNTVOFF_EL2] == 0
-    assert rig[sr.VTTBR_EL2] == rig.vm.canonical.vttbr
+    assert rig[sr.VTTBR_EL2] == rig.vm.stage2.canonical.vttbr
 
 
 @pytest.mark.parametrize(("vtimer", "ptimer"), list(product(range(8), range(8))))
@@ -227,7 +227,7 @@ def test_the_virtual_interface_moves_with_vel1(
 ) -> None:
     """Show that every ICH_* register that exists, and no other, goes there and back."""
     rig = fresh_rig()
-    rig.vm.list_registers, rig.vm.active_priorities = count, priorities
+    rig.vm.probed.list_registers, rig.vm.probed.active_priorities = count, priorities
     live = interface(count, priorities)
     absent = [register for register in interface(16, 4) if register not in live]
     values = iter(words)

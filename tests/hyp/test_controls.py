@@ -72,7 +72,7 @@ def test_l1_can_neither_clear_nor_set_what_is_l0s(l1: int) -> None:
 def test_fp_and_hidden_features_trap(l1: int, holds: bool) -> None:
     """Show CPTR_EL2 in vEL1: FP and CPACR_EL1 as L1's CPTR_EL2 says, hidden features always."""
     rig = fresh_rig()
-    rig.vm.cpacr_holds_cptr = int(holds)
+    rig.vm.probed.cpacr_holds_cptr = int(holds)
     l1_register = sr.CPTR_EL2_E2H
     if holds:
         rig[sr.CPACR_EL1] = l1
@@ -97,7 +97,7 @@ def test_fp_and_hidden_features_trap(l1: int, holds: bool) -> None:
 def test_l2s_counters_and_timers_trap_as_l1_asks(cntkctl: int, memory: int, holds: bool) -> None:
     """Show CNTHCTL_EL2 in vEL1: L1's EL1PCTEN and EL1PTEN (E2H=1) where E2H=0 has them."""
     rig = fresh_rig()
-    rig.vm.cntkctl_holds_cnthctl = int(holds)
+    rig.vm.probed.cntkctl_holds_cnthctl = int(holds)
     rig[sr.CNTKCTL_EL1] = cntkctl
     rig.vcpu.vel2.memory[MEMORY[sr.CNTHCTL_EL2]] = memory
     rig.prepare(context.enter_vel1, rig.vcpu)
@@ -117,7 +117,7 @@ def test_debug_and_pmu_traps_are_l1s_or_l0s(l1: int) -> None:
     """Show MDCR_EL2 in vEL1: L1 can add traps, and can take away none of L0's."""
     rig = fresh_rig()
     always = sr.MDCR_EL2.compose(TTRF=1, TPMS=1)
-    rig.vm.mdcr = always
+    rig.vm.probed.mdcr = always
     rig.vcpu.mdcr_vel2 = always | 6
     rig.vcpu.vel2.memory[MEMORY[sr.MDCR_EL2]] = l1
     rig.prepare(context.enter_vel1, rig.vcpu)

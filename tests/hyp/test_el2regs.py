@@ -39,7 +39,7 @@ def test_a_name_is_there_with_its_feature(register: type[Register], field: Field
     for is_read in (True, False):
         syndrome = rig.run(refusal, rig.vcpu, register.trap_key, is_read)
         assert syndrome == UNDEFINED_SYNDROME
-    rig.vm.id_registers[id_index(identification)] = field.put(1)
+    rig.vm.probed.id_registers[id_index(identification)] = field.put(1)
     for is_read in (True, False):
         assert rig.run(refusal, rig.vcpu, register.trap_key, is_read) == 0
     rig.run(write_el2, rig.vcpu, register.trap_key, 5)

@@ -167,7 +167,7 @@ def test_a_signed_return_is_checked(
     wrong = not good and checked >> damage & 1
     if wrong:
         signed ^= 1 << damage
-    rig.vm.id_registers[ISAR1] = sr.ID_AA64ISAR1_EL1.APA.put(feature)
+    rig.vm.probed.id_registers[ISAR1] = sr.ID_AA64ISAR1_EL1.APA.put(feature)
     rig[sr.TCR_EL1] = sr.TCR_EL1.compose(
         T0SZ=t0sz, T1SZ=t1sz, TBI0=tbi & 1, TBI1=tbi >> 1, TBID0=tbid & 1, TBID1=tbid >> 1
     )

@@ -94,7 +94,7 @@ def test_exceptions_from_l2_to_vel2(mode: str, kind: str, flags: int, sctlr: int
     assert rig.vcpu.pc == VBAR_VEL2 + 0x400 + KINDS[kind]
     assert rig[sr.ELR_EL1] == ELR_WAS
     # With FEAT_NV alone and NV1, hardware's EL1 would be vEL2: L2's is held as EL3.
-    is_held = not rig.vcpu.e2h and rig.vm.nv_level == LEVEL_NV and mode != "EL0t"
+    is_held = not rig.vcpu.e2h and rig.vm.config.nv_level == LEVEL_NV and mode != "EL0t"
     assert rig[sr.SPSR_EL1] == (old ^ 0b1000 if is_held else old)
     assert rig.vcpu.pstate == expected_pstate(old, sctlr, False)
     assert (rig.slot(sr.SPSR_EL1), rig.slot(sr.ELR_EL1)) == (0x111, 0x222)
@@ -134,7 +134,7 @@ def test_interrupts_of_l2_go_to_vel2(handler: object, kind: str, counter: str) -
     assert list(getattr(rig.vcpu.counters, counter)) == [0, 1]
     assert rig[sr.ESR_EL1] == (syndrome if kind == "SError" else 0x5B)
     assert rig.slot(sr.ESR_EL1) == 0x5A
-    assert rig.vm.fatal_code == Fatal.NONE
+    assert rig.vm.post_mortem.fatal_code == Fatal.NONE
 
 
 @pytest.mark.parametrize("handler", [trap.handle_irq, trap.handle_fiq])
@@ -146,7 +146,7 @@ def test_an_interrupt_in_the_hyp_context_stays_pending(handler: object) -> None:
     rig.run(handler, rig.vcpu)
     assert rig[sr.HCR_EL2] & HCR.compose(IMO=1, FMO=1, AMO=1, TGE=1) == 0
     assert (rig.vcpu.pc, rig.vcpu.pstate) == before
-    assert rig.vm.fatal_code == Fatal.NONE
+    assert rig.vm.post_mortem.fatal_code == Fatal.NONE
 
 
 def test_an_serror_in_the_hyp_context_is_vel2s() -> None:
@@ -156,7 +156,7 @@ def test_an_serror_in_the_hyp_context_is_vel2s() -> None:
     rig.run(trap.handle_serror, rig.vcpu)
     assert rig.vcpu.pc == VBAR_VEL2 + 0x200 + KINDS["SError"]
     assert rig[sr.ESR_EL1] == syndrome
-    assert rig.vm.fatal_code == Fatal.NONE
+    assert rig.vm.post_mortem.fatal_code == Fatal.NONE
 
 
 def test_an_exception_from_aarch32_at_el0_takes_its_own_vector() -> None:

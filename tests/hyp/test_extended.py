@@ -23,8 +23,10 @@ VBAR = 0x9_0000
 def machine(xs: int = 1, mops: int = 1, hcx: int = 1, nmi: int = 1) -> Rig:
     """Make a VM that sees the features, on a machine with FEAT_HCX."""
     rig = fresh_rig()
-    rig.vm.id_registers[id_index(sr.ID_AA64ISAR1_EL1)] = sr.ID_AA64ISAR1_EL1.compose(XS=xs)
-    rig.vm.id_registers[id_index(sr.ID_AA64ISAR2_EL1)] = sr.ID_AA64ISAR2_EL1.compose(MOPS=mops)
+    rig.vm.probed.id_registers[id_index(sr.ID_AA64ISAR1_EL1)] = sr.ID_AA64ISAR1_EL1.compose(XS=xs)
+    rig.vm.probed.id_registers[id_index(sr.ID_AA64ISAR2_EL1)] = sr.ID_AA64ISAR2_EL1.compose(
+        MOPS=mops
+    )
     rig[sr.ID_AA64MMFR1_EL1] = MMFR1 * hcx
     rig[sr.ID_AA64PFR1_EL1] = NMI * nmi
     rig[HCRX] = 0

@@ -10,7 +10,7 @@ from vel2.hyp import context, finegrained
 
 def rig_with_fgt() -> Rig:
     rig = fresh_rig()
-    rig.vm.has_fgt = 1
+    rig.vm.probed.has_fgt = 1
     return rig
 
 

@@ -40,8 +40,8 @@ def machine(pmu: int = 6, fgt: int = 1) -> Rig:
         PMUVer=pmu, BRPs=BREAKPOINTS - 1, WRPs=WATCHPOINTS - 1
     )
     rig[sr.PMCR_EL0] = sr.PMCR_EL0.N.put(N)
-    rig.vm.has_fgt = fgt
-    rig.vm.mdcr = 0
+    rig.vm.probed.has_fgt = fgt
+    rig.vm.probed.mdcr = 0
     rig.prepare(monitors.probe, rig.vm)
     rig.prepare(monitors.reset, rig.vcpu, rig.vm)
     rig[sr.VBAR_EL1] = VBAR
@@ -285,9 +285,9 @@ def test_a_machine_without_a_pmu_shows_none() -> None:
     """Show that every PMU register is UNDEFINED, MDCR_EL2 has no PMU bits, and EL1 has none."""
     for version in (0, 15):
         rig = fresh(pmu=version)
-        assert rig.vm.mdcr & MDCR.TPM.mask and rig.vm.mdcr & MDCR.TPMCR.mask
+        assert rig.vm.probed.mdcr & MDCR.TPM.mask and rig.vm.probed.mdcr & MDCR.TPMCR.mask
         rig.run(init_id_registers, rig.vm)
-        features = rig.vm.id_registers[5 * 8]
+        features = rig.vm.probed.id_registers[5 * 8]
         assert sr.ID_AA64DFR0_EL1.PMUVer.get(features) == 0
         assert sr.ID_AA64DFR0_EL1.BRPs.get(features) == BREAKPOINTS - 1
         for register in (sr.PMCR_EL0, sr.PMCCNTR_EL0, sr.PMXEVTYPER_EL0, sr.PMEVTYPER0_EL0):
@@ -341,14 +341,14 @@ def test_counters_kept_by_el2_are_reached_by_el2_only() -> None:
     rig = fresh()
     assert rig[MDCR] == 0, "the rig has not entered a context yet"
     assert write(rig, MDCR, MDCR.compose(HPMN=2, HPME=1, HLP=1))
-    assert rig[MDCR] == rig.vm.mdcr | MDCR.compose(HPMN=2, HPME=1, HLP=1, TPM=1, TPMCR=1)
+    assert rig[MDCR] == rig.vm.probed.mdcr | MDCR.compose(HPMN=2, HPME=1, HLP=1, TPM=1, TPMCR=1)
     assert write(rig, sr.PMINTENSET_EL1, 0xFFFF_FFFF)
     assert rig[sr.PMINTENSET_EL1] == 0xFFFF_FFFF
     assert sr.PMCR_EL0.N.get(read(rig, sr.PMCR_EL0)) == N
     assert sr.PMCR_EL0.N.get(read(rig, sr.PMCR_EL0, EL0T)) == 2
     assert read(rig, sr.PMINTENSET_EL1, EL0T) == 0x8000_0003
     switch(rig)
-    assert rig[MDCR] == rig.vm.mdcr | MDCR.compose(HPMN=2, HPME=1, HLP=1)
+    assert rig[MDCR] == rig.vm.probed.mdcr | MDCR.compose(HPMN=2, HPME=1, HLP=1)
     assert sr.PMCR_EL0.N.get(read(rig, sr.PMCR_EL0)) == 2
     for n in range(N):
         rig[sr.PMEVCNTRn_EL0[n]] = 5
@@ -360,7 +360,7 @@ def test_counters_kept_by_el2_are_reached_by_el2_only() -> None:
 def test_software_increments_reach_the_counters_that_count_here() -> None:
     """Show which counters PMSWINC_EL0 is written for when it traps, and that filters come back."""
     rig = fresh(fgt=0)
-    assert rig.vm.mdcr & MDCR.TPM.mask
+    assert rig.vm.probed.mdcr & MDCR.TPM.mask
     filters = (
         TYPER.compose(NSH=1),
         TYPER.compose(),
@@ -461,7 +461,7 @@ def test_hpmn_is_the_first_counter_that_el2_keeps(n: int, hpmn: int) -> None:
 def test_selectors_follow_a_change_of_e2h() -> None:
     """Show that a breakpoint of EL2 comes into effect with HCR_EL2.E2H, and goes with it."""
     rig = fresh()
-    rig.vm.nv_level, rig.vm.guest_kind = LEVEL_NV, GUEST_VHE
+    rig.vm.config.nv_level, rig.vm.config.guest_kind = LEVEL_NV, GUEST_VHE
     rig.vcpu.e2h = 0
     value = BCR.compose(E=1, BAS=15, HMC=1, PMC=0b01)
     assert write(rig, sr.DBGBCRn_EL1[1], value)

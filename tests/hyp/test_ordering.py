@@ -71,7 +71,7 @@ def test_a_part_may_leave_the_rest_to_its_caller(events: list[Event]) -> None:
 def test_the_rig_records_what_code_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """Show that a run is checked: without its DSB a flush is refused."""
     rig = fresh_rig()
-    context = rig.vm.shadows[0]
+    context = rig.vm.stage2.shadows[0]
     context.dirty = 1
     rig.interpret(pool.flush, context)
     done = [event.what for event in rig.sim.events]
@@ -86,17 +86,17 @@ def test_the_rig_records_what_code_does(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_rig_knows_whose_table_an_entry_is_in() -> None:
     rig = fresh_rig()
     vm = rig.vm
-    taken = rig.interpret(pool.take, vm, vm.shadows[2])
-    roots = vm.shadows[1].root - vm.shadows[0].root
+    taken = rig.interpret(pool.take, vm, vm.stage2.shadows[2])
+    roots = vm.stage2.shadows[1].root - vm.stage2.shadows[0].root
     for address, owner in (
-        (vm.canonical.root, vm.canonical),
-        (vm.shadows[0].root - 8, vm.canonical),
-        (vm.shadows[3].root, vm.shadows[3]),
-        (vm.shadows[3].root + roots - 8, vm.shadows[3]),
-        (taken + 0xFF8, vm.shadows[2]),
+        (vm.stage2.canonical.root, vm.stage2.canonical),
+        (vm.stage2.shadows[0].root - 8, vm.stage2.canonical),
+        (vm.stage2.shadows[3].root, vm.stage2.shadows[3]),
+        (vm.stage2.shadows[3].root + roots - 8, vm.stage2.shadows[3]),
+        (taken + 0xFF8, vm.stage2.shadows[2]),
     ):
         found = rig.owner_of(address)
         assert found is not None and found.root == owner.root, hex(address)
     assert rig.owner_of(RAM_BASE) is None
-    assert rig.owner_of(vm.pool_base) is None
+    assert rig.owner_of(vm.config.pool_base) is None
     assert TLBI.VMALLS12E1IS.name == OWN_FLUSH

@@ -22,9 +22,9 @@ def give(rig: Rig, values: dict[str, int]) -> None:
     rig.set_slot(sr.HCRX_EL2, values["HCRX_EL2"])
     rig.set_slot(sr.ICH_HCR_EL2, values["ICH_HCR_EL2"])
     rig.vcpu.vel2.memory[in_memory(sr.MDCR_EL2)] = values["MDCR_EL2"]
-    rig.vm.cpacr_holds_cptr = 1
+    rig.vm.probed.cpacr_holds_cptr = 1
     rig.vcpu.vel2.el1[switched(sr.CPACR_EL1).index] = values["CPTR_EL2_E2H"]
-    rig.vm.cntkctl_holds_cnthctl = 1
+    rig.vm.probed.cntkctl_holds_cnthctl = 1
     rig.vcpu.vel2.el1[switched(sr.CNTKCTL_EL1).index] = values["CNTHCTL_EL2_E2H"]
 
 

@@ -47,7 +47,7 @@ def select(rig: Rig, key: Key) -> int:
     rig.set_slot(sr.VTTBR_EL2, key.vttbr)
     rig.set_slot(sr.VTCR_EL2, key.vtcr)
     rig.run(shadow.select, rig.vcpu)
-    for number, context in enumerate(rig.vm.shadows):
+    for number, context in enumerate(rig.vm.stage2.shadows):
         if rig.sim.address_of(context) == rig.vcpu.shadow:
             return number
     raise AssertionError("the vcpu's shadow is none of the contexts")
@@ -94,8 +94,8 @@ def test_contexts_are_an_lru_cache_of_meanings(keys: list[Key]) -> None:
         if number in order:
             order.remove(number)
         order.append(number)
-        context = rig.vm.shadows[number]
-        root = context.root if key.hcr & (VM | DC) else rig.vm.canonical.root
+        context = rig.vm.stage2.shadows[number]
+        root = context.root if key.hcr & (VM | DC) else rig.vm.stage2.canonical.root
         assert rig[sr.VTTBR_EL2] == context.vttbr == root | (2 + number) << 48
         assert context.dirty
 
@@ -107,14 +107,14 @@ def test_an_evicted_context_starts_empty_and_flushed() -> None:
         for n in range(SHADOW_CONTEXTS):
             select(rig, Key(VM, n + 1 << 48 | 0x4000_0000, VS | 0x19))
             put_leaf(rig, 30, BIG_RAM_BASE, 0, 0x123)
-        assert all(rig.leaves(context) for context in rig.vm.shadows)
+        assert all(rig.leaves(context) for context in rig.vm.stage2.shadows)
         number = select(rig, Key(VM, 0xAAAA << 48 | 0x4000_0000, VS | 0x19))
-        evicted = rig.vm.shadows[number]
+        evicted = rig.vm.stage2.shadows[number]
         assert rig.leaves(evicted) == {}
         assert ("TLBI VMALLS12E1IS", evicted.vttbr) in [
             (o.name, o.vttbr) for o in rig.instructions()
         ]
-        assert sum(not rig.leaves(context) for context in rig.vm.shadows) == 1
+        assert sum(not rig.leaves(context) for context in rig.vm.stage2.shadows) == 1
         rig.check_pool()
 
 
@@ -134,7 +134,7 @@ def put_leaf(rig: Rig, shift: int, output_base: int, ipa_base: int, offset: int)
 def running(pa_bits: int = 48, pool_pages: int = 96) -> tuple[Rig, Stage2]:
     """Give a rig that runs L2 under one shadow context."""
     rig = fresh_rig(pa_bits, pool_pages)
-    return rig, rig.vm.shadows[select(rig, Key(VM, 1 << 48 | RAM_BASE, 0x19))]
+    return rig, rig.vm.stage2.shadows[select(rig, Key(VM, 1 << 48 | RAM_BASE, 0x19))]
 
 
 OUTPUTS = st.one_of(
@@ -215,12 +215,12 @@ def test_an_entry_is_never_replaced_while_it_may_be_in_a_tlb(before: int, after:
 def test_fill_in_an_empty_pool_gives_up_the_oldest_then_itself() -> None:
     """Show that L2 always gets on: another context's tables go first, then its own."""
     rig, context = running(48, 28)
-    free = rig.vm.pool_pages - rig.vm.pool_used
+    free = rig.vm.stage2.pool_pages - rig.vm.stage2.pool_used
     assert 3 <= free <= 6
     page = 0
     for page in range(2 * free):
         put_leaf(rig, 12, BIG_RAM_BASE, page * GIB, 0)
-        assert rig.vm.pool_used <= rig.vm.pool_pages
+        assert rig.vm.stage2.pool_used <= rig.vm.stage2.pool_pages
         rig.check_pool()
     put_leaf(rig, 12, BIG_RAM_BASE, page * GIB, 0)
     assert page * GIB in rig.leaves(context)

@@ -82,7 +82,7 @@ def test_the_only_cpu_cannot_go_off() -> None:
 def test_the_end_is_noted(function: int, reason: Stop) -> None:
     """Show that the host learns why and when the machine stopped."""
     rig = smc(function)
-    assert rig.vm.stop_reason == reason
+    assert rig.vm.post_mortem.stop_reason == reason
     assert CALLS.made == [(function, 0, 0, 0)]
 
 

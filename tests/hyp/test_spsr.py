@@ -32,7 +32,7 @@ in_each_configuration = pytest.mark.parametrize(
 def machine(e2h: int, nv_level: int) -> Rig:
     """Give a machine whose vEL2 has no stage 2 for L2 in use."""
     rig = fresh_rig()
-    rig.vcpu.e2h, rig.vm.nv_level = e2h, nv_level
+    rig.vcpu.e2h, rig.vm.config.nv_level = e2h, nv_level
     rig.set_slot(sr.HCR_EL2, sr.HCR_EL2.VM.mask)
     rig.set_slot(sr.VTTBR_EL2, 7 << 48 | RAM_BASE)
     return rig
@@ -40,7 +40,7 @@ def machine(e2h: int, nv_level: int) -> Rig:
 
 def hardware_takes_an_exception(rig: Rig, pstate: int) -> None:
     """Do what a BRK at vEL2 does to SPSR_EL1 (AArch64.TakeException with FEAT_NV, FEAT_NV2)."""
-    nv1, nv2 = rig.vcpu.e2h == 0, rig.vm.nv_level != LEVEL_NV
+    nv1, nv2 = rig.vcpu.e2h == 0, rig.vm.config.nv_level != LEVEL_NV
     if not nv1 or nv2:
         pstate = pstate & ~0b1100 | 0b1000
     rig[sr.SPSR_EL1] = pstate

@@ -78,7 +78,7 @@ def flushes(rig: Rig, context: Stage2) -> int:
 def test_tables_map_what_was_asked_for_last(pa_bits: int, wanted: list[tuple[int, int]]) -> None:
     """Show that any sequence of leaves of any sizes leaves what a dictionary says, by BBM."""
     rig = fresh_rig(pa_bits)
-    context = rig.vm.shadows[0]
+    context = rig.vm.stage2.shadows[0]
     context.in_use = context.dirty = 1
     model = Model()
 
@@ -110,19 +110,19 @@ def test_an_empty_pool_leaves_everything_consistent(
     rig = fresh_rig(48, SMALL_POOL)
     models = [Model() for _ in range(3)]
     for number, (which, (level, ipa)) in enumerate(wanted, start=1):
-        context, model = rig.vm.shadows[which], models[which]
+        context, model = rig.vm.stage2.shadows[which], models[which]
         context.in_use = context.dirty = 1
         context.last_use = number
         model.take_out(ipa, level)
         leaf = descriptor(level, number)
         if rig.run(stage2.map_leaf, rig.vm, context, ipa, level, leaf, 0):
             model.leaves[ipa] = (level, leaf)
-        for other, expected in zip(rig.vm.shadows, models, strict=False):
+        for other, expected in zip(rig.vm.stage2.shadows, models, strict=False):
             found = rig.leaves(other)
             assert found.items() <= expected.leaves.items()
             if other.root != context.root and expected.leaves and not found:
                 expected.leaves.clear()  # evicted as a whole
-                older = [c for c in rig.vm.shadows if c.pages and c.root != context.root]
+                older = [c for c in rig.vm.stage2.shadows if c.pages and c.root != context.root]
                 assert all(other.last_use < c.last_use for c in older), "not the oldest went"
             assert found == expected.leaves
         rig.check_pool()
@@ -131,14 +131,14 @@ def test_an_empty_pool_leaves_everything_consistent(
 def test_a_table_is_used_again_by_its_context() -> None:
     """Show that a table cut off by a block goes to the spare list and comes back from it."""
     rig = fresh_rig()
-    context = rig.vm.shadows[0]
+    context = rig.vm.stage2.shadows[0]
     rig.run(stage2.map_leaf, rig.vm, context, 0x1000, 3, descriptor(3, 1), 0)
-    used = rig.vm.pool_used
+    used = rig.vm.stage2.pool_used
     rig.run(stage2.map_leaf, rig.vm, context, 0, 1, descriptor(1, 2), 0)
     assert len(rig.chain(context.spare, "next_spare")) == 2
     rig.check_pool()
     rig.run(stage2.map_leaf, rig.vm, context, GIB, 3, descriptor(3, 3), 0)
-    assert context.spare == 0 and rig.vm.pool_used == used
+    assert context.spare == 0 and rig.vm.stage2.pool_used == used
     assert rig.leaves(context) == {0: (1, descriptor(1, 2)), GIB: (3, descriptor(3, 3))}
 
 
@@ -147,24 +147,24 @@ def test_a_table_is_used_again_by_its_context() -> None:
 def test_all_pages_come_back(pages: int) -> None:
     """Show that `give_back_all` returns every page, spare ones too, exactly once."""
     rig = fresh_rig()
-    context = rig.vm.shadows[2]
-    before = rig.vm.pool_used
+    context = rig.vm.stage2.shadows[2]
+    before = rig.vm.stage2.pool_used
     for _ in range(pages):
         assert rig.run(pool.take, rig.vm, context)
-    assert rig.vm.pool_used == before + pages
+    assert rig.vm.stage2.pool_used == before + pages
     rig.run(pool.give_back_all, rig.vm, context)
-    assert rig.vm.pool_used == before and context.pages == context.spare == 0
+    assert rig.vm.stage2.pool_used == before and context.pages == context.spare == 0
     rig.check_pool()
 
 
 def test_pages_are_taken_cleared() -> None:
     """Show that nothing of a page's last use is in it when it is taken again."""
     rig = fresh_rig()
-    page = rig.run(pool.take, rig.vm, rig.vm.shadows[0])
+    page = rig.run(pool.take, rig.vm, rig.vm.stage2.shadows[0])
     for offset in range(0, 0x1000, 8):
         rig.store(page + offset, 0x5A5A_5A5A)
-    rig.run(pool.give_back_all, rig.vm, rig.vm.shadows[0])
-    again = rig.run(pool.take, rig.vm, rig.vm.shadows[1])
+    rig.run(pool.give_back_all, rig.vm, rig.vm.stage2.shadows[0])
+    again = rig.run(pool.take, rig.vm, rig.vm.stage2.shadows[1])
     assert again == page
     assert not any(rig.load(again + offset) for offset in range(0, 0x1000, 8))
 
@@ -175,13 +175,15 @@ def test_pages_are_taken_cleared() -> None:
 def test_identity_map_is_exact_and_coarse(pa_bits: int, data: st.DataObject) -> None:
     """Show that a range is mapped to itself, all of it and nothing else, in the largest blocks."""
     rig = fresh_rig(pa_bits)
-    context = rig.vm.canonical
+    context = rig.vm.stage2.canonical
     before = rig.leaves(context)
     base = 8 * GIB + data.draw(st.integers(0, 2 * GIB // 0x1000)) * 0x1000
     if data.draw(st.booleans()):
         base &= -2 * MIB
     size = data.draw(st.one_of(st.integers(1, 1100), st.integers(1, 3 * GIB // 0x1000))) * 0x1000
-    assert rig.run(stage2.map_identity, rig.vm, rig.vm.canonical, base, size, stage2.RAM_ATTRIBUTES)
+    assert rig.run(
+        stage2.map_identity, rig.vm, rig.vm.stage2.canonical, base, size, stage2.RAM_ATTRIBUTES
+    )
     after = rig.leaves(context)
     assert before.items() <= after.items()
     covered = base
@@ -202,12 +204,12 @@ def test_pages_say_which_block_they_make_up(pa_bits: int) -> None:
     maps = []
     for by_pages in (0, 1):
         rig = fresh_rig(pa_bits)
-        rig.vm.canonical_by_pages = by_pages
-        before = rig.leaves(rig.vm.canonical)
+        rig.vm.config.canonical_by_pages = by_pages
+        before = rig.leaves(rig.vm.stage2.canonical)
         assert rig.run(
-            stage2.map_identity, rig.vm, rig.vm.canonical, base, size, stage2.RAM_ATTRIBUTES
+            stage2.map_identity, rig.vm, rig.vm.stage2.canonical, base, size, stage2.RAM_ATTRIBUTES
         )
-        after = rig.leaves(rig.vm.canonical)
+        after = rig.leaves(rig.vm.stage2.canonical)
         mapped = {}
         for ipa in after.keys() - before.keys():
             level, leaf = after[ipa]
@@ -223,13 +225,18 @@ def test_pages_say_which_block_they_make_up(pa_bits: int) -> None:
 def test_huge_device_windows_stay_blocks() -> None:
     """Show that a gigabyte of devices takes one entry, whatever the host asked for."""
     rig = fresh_rig()
-    rig.vm.canonical_by_pages = 1
+    rig.vm.config.canonical_by_pages = 1
     base = 8 * GIB
-    before = rig.leaves(rig.vm.canonical)
+    before = rig.leaves(rig.vm.stage2.canonical)
     assert rig.run(
-        stage2.map_identity, rig.vm, rig.vm.canonical, base, 2 * GIB, stage2.DEVICE_ATTRIBUTES
+        stage2.map_identity,
+        rig.vm,
+        rig.vm.stage2.canonical,
+        base,
+        2 * GIB,
+        stage2.DEVICE_ATTRIBUTES,
     )
-    after = rig.leaves(rig.vm.canonical)
+    after = rig.leaves(rig.vm.stage2.canonical)
     assert {ipa: after[ipa][0] for ipa in after.keys() - before.keys()} == {
         base: 1,
         base + GIB: 1,
@@ -243,7 +250,7 @@ def test_canonical_tables_map_the_memory_map_only(pa_bits: int) -> None:
     rig = Rig(pa_bits, 200, regions)
     assert rig.ready
     mapped = 0
-    for ipa, (level, leaf) in rig.leaves(rig.vm.canonical).items():
+    for ipa, (level, leaf) in rig.leaves(rig.vm.stage2.canonical).items():
         assert leaf & ADDRESS == ipa
         inside = [kind for base, size, kind in regions if base <= ipa < base + size]
         assert len(inside) == 1
@@ -252,10 +259,13 @@ def test_canonical_tables_map_the_memory_map_only(pa_bits: int) -> None:
         mapped += size_of(level)
     assert mapped == sum(size for _, size, _ in regions)
     rig.check_pool()
-    roots = [context.root for context in (rig.vm.canonical, *rig.vm.shadows)]
+    roots = [context.root for context in (rig.vm.stage2.canonical, *rig.vm.stage2.shadows)]
     root_bytes = roots[1] - roots[0]
     assert all(root % root_bytes == 0 for root in roots)
-    assert len({context.vttbr >> 48 for context in (rig.vm.canonical, *rig.vm.shadows)}) == 17
+    assert (
+        len({context.vttbr >> 48 for context in (rig.vm.stage2.canonical, *rig.vm.stage2.shadows)})
+        == 17
+    )
 
 
 def test_a_region_beyond_the_address_size_maps_nothing() -> None:
@@ -263,8 +273,10 @@ def test_a_region_beyond_the_address_size_maps_nothing() -> None:
     high = (1 << 40, GIB, REGION_DEVICE)
     rig = Rig(40, 96, (*REGIONS, high))
     assert rig.ready
-    assert not any(rig.leaves(context) for context in rig.vm.shadows)
-    assert rig.leaves(rig.vm.canonical) == shared_rig(40).leaves(shared_rig(40).vm.canonical)
+    assert not any(rig.leaves(context) for context in rig.vm.stage2.shadows)
+    assert rig.leaves(rig.vm.stage2.canonical) == shared_rig(40).leaves(
+        shared_rig(40).vm.stage2.canonical
+    )
 
 
 @given(ipa=st.integers(0, (1 << 64) - 1))

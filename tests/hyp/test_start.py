@@ -50,14 +50,17 @@ class Machine:
         self.vcpu = self.sim.at(Vcpu, pcpu + layout.VCPU_IN_PCPU)
         self.page = self.sim.at(VncrPage, pcpu + layout.VNCR_IN_PCPU)
         vm = self.vm
-        vm.l0_base, vm.l0_size = L0_BASE, L0_BYTES
-        vm.pool_base, vm.pool_size = L0_BASE + layout.POOL_OFFSET, layout.POOL_MIN_BYTES
-        vm.ram_base, vm.ram_end = RAM_BASE, RAM_BASE + RAM_BYTES
-        vm.max_parange = 5
+        vm.config.l0_base, vm.config.l0_size = L0_BASE, L0_BYTES
+        vm.config.pool_base, vm.config.pool_size = (
+            L0_BASE + layout.POOL_OFFSET,
+            layout.POOL_MIN_BYTES,
+        )
+        vm.config.ram_base, vm.config.ram_end = RAM_BASE, RAM_BASE + RAM_BYTES
+        vm.config.max_parange = 5
         self.vcpu.power.entry_pc, self.vcpu.power.entry_x0 = RAM_BASE + 0x8_0000, RAM_BASE
-        vm.guest_kind, vm.nv_level = KINDS[kind]
-        vm.region_count = 1
-        region = vm.regions[0]
+        vm.config.guest_kind, vm.config.nv_level = KINDS[kind]
+        vm.config.region_count = 1
+        region = vm.config.regions[0]
         region.base, region.length, region.kind = RAM_BASE, RAM_BYTES, REGION_RAM
         for register, value in {
             sr.ID_AA64PFR0_EL1: sr.ID_AA64PFR0_EL1.compose(GIC=1),
@@ -96,7 +99,7 @@ def test_no_translation_of_before_is_left(kind: str) -> None:
     assert "dsb ish" in names[:first], "the tables are visible before they are walked"
     assert not any(mmu_on[: first + 4]) and all(mmu_on[first + 4 :])
     assert names[-3:] == ["TLBI ALLE1", "dsb ish", "isb"]
-    assert machine.sim[sr.VTTBR_EL2] == machine.vm.canonical.vttbr
+    assert machine.sim[sr.VTTBR_EL2] == machine.vm.stage2.canonical.vttbr
 
 
 @every_kind
@@ -118,9 +121,9 @@ def test_vel2_begins_as_a_pe_out_of_reset(kind: str) -> None:
     real = sim[HCR]
     for name in ("VM", "RW", "NV", "TSC", "TID3", "AT", "TTLB"):
         assert HCR.field(name).get(real) == 1, name
-    assert HCR.NV2.get(real) == (machine.vm.nv_level == LEVEL_NV2)
+    assert HCR.NV2.get(real) == (machine.vm.config.nv_level == LEVEL_NV2)
     assert HCR.NV1.get(real) == 1 - e2h
-    assert machine.vm.stop_reason == 0
+    assert machine.vm.post_mortem.stop_reason == 0
 
 
 @pytest.mark.parametrize(
@@ -138,7 +141,7 @@ def test_a_machine_that_lacks_something_is_refused_by_name(
     machine = Machine()
     machine.sim[register] = value
     machine.start()
-    assert machine.vm.stop_reason != 0 and machine.vm.fatal_detail == lacks
+    assert machine.vm.post_mortem.stop_reason != 0 and machine.vm.post_mortem.fatal_detail == lacks
 
 
 @every_kind
@@ -147,8 +150,8 @@ def test_e2h_is_shown_as_it_is(kind: str) -> None:
     machine = Machine(kind)
     machine.start()
     guest, level = KINDS[kind]
-    vh = machine.vm.id_registers[idregs.MMFR1_INDEX]
-    e2h0 = machine.vm.id_registers[idregs.MMFR4_INDEX]
+    vh = machine.vm.probed.id_registers[idregs.MMFR1_INDEX]
+    e2h0 = machine.vm.probed.id_registers[idregs.MMFR4_INDEX]
     assert sr.ID_AA64MMFR1_EL1.VH.get(vh) == (guest == GUEST_VHE)
     is_fixed = guest != GUEST_NVHE and level == LEVEL_NV2
     assert sr.ID_AA64MMFR4_EL1.E2H0.get(e2h0) == (0b1110 if is_fixed else 0)

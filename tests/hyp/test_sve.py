@@ -12,8 +12,8 @@ from vel2.hyp.state import GUEST_NVHE, GUEST_VHE, LEVEL_NV, LEVEL_NV2
 
 def rig_with_sve() -> Rig:
     rig = fresh_rig()
-    rig.vm.has_sve = 1
-    rig.vm.cpacr_holds_cptr = 1
+    rig.vm.probed.has_sve = 1
+    rig.vm.probed.cpacr_holds_cptr = 1
     return rig
 
 
@@ -44,7 +44,7 @@ def test_l1_decides_whether_its_guest_may_use_sve(zen: int, traps: int) -> None:
 def test_a_trapped_use_is_l1s_or_undefined(has_sve: int) -> None:
     """Show that a use of SVE in vEL1 goes to vEL2, and is UNDEFINED where the VM has no SVE."""
     rig = rig_with_sve()
-    rig.vm.has_sve = has_sve
+    rig.vm.probed.has_sve = has_sve
     rig.run(context.enter_vel1, rig.vcpu)
     rig[sr.VBAR_EL1] = 0x1_0000
     rig.vcpu.pstate = 0x3C5
@@ -60,7 +60,7 @@ def test_a_trapped_use_is_l1s_or_undefined(has_sve: int) -> None:
 def test_sve_is_offered_with_vhe_alone(kind: int, level: int, machine_has: int) -> None:
     """Show that an L1 without FEAT_VHE has no SVE: there is no such CPU."""
     rig = fresh_rig()
-    rig.vm.guest_kind, rig.vm.nv_level = kind, level
+    rig.vm.config.guest_kind, rig.vm.config.nv_level = kind, level
     rig[sr.ID_AA64PFR0_EL1] = sr.ID_AA64PFR0_EL1.SVE.put(machine_has)
     wanted = machine_has == 1 and kind == GUEST_VHE and level == LEVEL_NV2
     assert rig.interpret(sve.is_offered, rig.vm) == wanted

@@ -134,7 +134,7 @@ FP_TRAP = ESR_ELx.compose(EC=EC.FP_ASIMD, IL=1) | 1 << 24 | 0b1110 << 20
 def test_zcr_el2_traps_to_vel2_itself(zen: int, fpen: int, read: bool) -> None:
     """Show that CPTR_EL2.ZEN, and after it FPEN, trap EL2's own access when their bit 0 is 0."""
     rig = fresh_rig()
-    rig.vm.has_sve = rig.vm.cpacr_holds_cptr = 1
+    rig.vm.probed.has_sve = rig.vm.probed.cpacr_holds_cptr = 1
     rig[sr.CPACR_EL1] = zen << 16 | fpen << 20
     rig[sr.ZCR_EL1] = 0x3
     rig.vcpu.x[3] = 0x1
@@ -291,7 +291,7 @@ def test_cptr_keeps_what_cpacr_cannot(value: int, read_by: type[Register]) -> No
 def test_cnthctl_is_one_register_in_two_places(cnthctl: int, cntkctl: int, holds: bool) -> None:
     """Show that CNTHCTL_EL2 joins what L1 wrote by CNTKCTL_EL1, untrapped, and by its own name."""
     rig = fresh_rig()
-    rig.vm.cntkctl_holds_cnthctl = int(holds)
+    rig.vm.probed.cntkctl_holds_cnthctl = int(holds)
     rig.vcpu.x[1] = cnthctl
     access(rig, sr.CNTHCTL_EL2.encoding, 1, False)
     visible = 0x2_03FF
@@ -338,10 +338,10 @@ def test_identification_registers_show_only_what_the_rules_allow(words: list[int
     rig = fresh_rig()
     for encoding, word in zip(ID_SPACE, words, strict=True):
         rig.sim.registers[encoding.trap_key] = word
-    rig.vm.selectors = ALL_COUNTERS
+    rig.vm.probed.selectors = ALL_COUNTERS
     rig.run(init_id_registers, rig.vm)
     for encoding, word in zip(ID_SPACE, words, strict=True):
-        seen = rig.vm.id_registers[encoding.CRm * 8 + encoding.op2]
+        seen = rig.vm.probed.id_registers[encoding.CRm * 8 + encoding.op2]
         expected = 0
         for rule in BY_KEY.get(encoding.trap_key, ()):
             field = rule.field.get(word)
@@ -379,7 +379,7 @@ def test_features_whose_state_is_not_switched_are_hidden() -> None:
         index = register.encoding.CRm * 8 + register.encoding.op2
         for name in names:
             field = register.field(name)
-            assert field.get(rig.vm.id_registers[index]) == 0, field
+            assert field.get(rig.vm.probed.id_registers[index]) == 0, field
 
 
 def test_rows_have_distinct_registers() -> None:
@@ -394,7 +394,7 @@ def test_the_whole_space_reads_as_the_table(encoding: Encoding, ctx: str) -> Non
     """Show that every encoding of HCR_EL2.TID3's space reads the VM's value, also from L2."""
     rig = fresh_rig()
     index = encoding.CRm * 8 + encoding.op2
-    rig.vm.id_registers[index] = 0xAB_0000 + index
+    rig.vm.probed.id_registers[index] = 0xAB_0000 + index
     if ctx == "vEL1":
         rig.prepare(context.enter_vel1, rig.vcpu)
     access(rig, encoding, 9, True)
@@ -435,7 +435,7 @@ def test_a_hidden_register_is_undefined_whatever_l1_asks(kind: str) -> None:
     rig.set_slot(sr.HCR_EL2, (1 << 64) - 1 & ~(sr.HCR_EL2.E2H.mask | sr.HCR_EL2.TGE.mask))
     for register in (sr.HFGRTR_EL2, sr.HDFGRTR_EL2):
         rig.set_slot(register, (1 << 64) - 1)
-    rig.vm.has_fgt = 1
+    rig.vm.probed.has_fgt = 1
     rig.prepare(context.enter_vel1, rig.vcpu)
     access(rig, sr.LORC_EL1.encoding, 5, True)
     assert was_undefined(rig)

@@ -215,7 +215,7 @@ def test_it_moves_when_e2h_changes(timer: Timer) -> None:
     """FEAT_NV alone lets L1 change HCR_EL2.E2H: from hardware to the page, and back."""
     control, compare, _ = timer
     rig = fresh_rig()
-    rig.vcpu.e2h, rig.vm.nv_level = 0, LEVEL_NV
+    rig.vcpu.e2h, rig.vm.config.nv_level = 0, LEVEL_NV
     rig[control], rig[compare] = ENABLE, NOW
     write(rig, sr.HCR_EL2, sr.HCR_EL2.E2H.mask)
     assert (rig.slot(control), rig.slot(compare)) == (ENABLE, NOW)

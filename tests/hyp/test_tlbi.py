@@ -69,8 +69,8 @@ def four_contexts() -> tuple[State, dict[str, int]]:
         number = select(rig, key)
         if name != "off":
             put_leaf(rig, 12, BIG_RAM_BASE, 0x4200_0000, 0)
-        names[name] = rig.vm.shadows[number].vttbr
-    names["canonical"] = rig[sr.VTTBR_EL2] = rig.vm.canonical.vttbr
+        names[name] = rig.vm.stage2.shadows[number].vttbr
+    names["canonical"] = rig[sr.VTTBR_EL2] = rig.vm.stage2.canonical.vttbr
     rig.set_slot(sr.VTTBR_EL2, 1 << 48 | RAM_BASE)
     return rig.state(), names
 
@@ -116,7 +116,7 @@ def test_each_tlbi_does_what_it_names(insn: SysInsn, tge: bool) -> None:
         gone = {who for _, _, who in expected}
         for who in ("on", "also on", "other VMID"):
             number = (names[who] >> 48) - 2
-            assert bool(rig.leaves(rig.vm.shadows[number])) == (who not in gone)
+            assert bool(rig.leaves(rig.vm.stage2.shadows[number])) == (who not in gone)
         rig.check_pool()
 
 
@@ -160,7 +160,7 @@ def test_many_tlbis_of_l1_stop_the_trap() -> None:
     assert rig[sr.HCR_EL2] == sr.HCR_EL2.NV.mask
     flushed = {vttbr for name, _, vttbr in rig.instructions() if name == FLUSH}
     assert flushed == {names[who] for who in ("on", "also on", "other VMID", "off")}
-    assert not any(context.dirty for context in rig.vm.shadows)
+    assert not any(context.dirty for context in rig.vm.stage2.shadows)
     assert rig[sr.VTTBR_EL2] == names["canonical"]
 
 
@@ -172,7 +172,7 @@ def test_tlbis_of_a_guest_never_stop_the_trap() -> None:
         for _ in range(tlbi.TRAPPED_AT_MOST + 1):
             rig.run(tlbi.from_vel2, rig.vcpu, insn.trap_key, OPERAND)
     assert rig[sr.HCR_EL2] == sr.HCR_EL2.TTLB.mask
-    assert all(context.dirty for context in rig.vm.shadows if context.in_use)
+    assert all(context.dirty for context in rig.vm.stage2.shadows if context.in_use)
 
 
 def test_the_trap_is_back_once_vel1_has_run() -> None:
@@ -202,7 +202,7 @@ def test_a_range_is_decoded_as_the_arm_arm_does(
 ) -> None:
     """Show that a range operation takes out the pages of its range and no others."""
     rig = fresh_rig()
-    context = rig.vm.shadows[select(rig, Key(VM, 1 << 48 | RAM_BASE, 0x19))]
+    context = rig.vm.stage2.shadows[select(rig, Key(VM, 1 << 48 | RAM_BASE, 0x19))]
     for page in PAGES:
         put_leaf(rig, 12, BIG_RAM_BASE, page << 12, 0)
     shift = {1: 12, 2: 14, 3: 16}[granule]
@@ -227,7 +227,7 @@ def test_a_level_hint_bounds_what_is_taken_out(
 ) -> None:
     """Show that TTL names exactly the leaf to remove (DecodeTLBITG, GetTLBITTL)."""
     rig = fresh_rig()
-    context = rig.vm.shadows[select(rig, Key(VM, 1 << 48 | RAM_BASE, 0x19))]
+    context = rig.vm.stage2.shadows[select(rig, Key(VM, 1 << 48 | RAM_BASE, 0x19))]
     ipa = page << 12
     start = ipa & -(1 << shift)
     inside = {ipa, start, start + (1 << shift) - 0x1000}
@@ -243,7 +243,7 @@ def test_a_level_hint_bounds_what_is_taken_out(
 def test_a_reserved_level_hint_is_no_hint(ttl: int) -> None:
     """Show that L1's leaf is found by L0 itself when TTL says nothing, or what cannot be."""
     rig = fresh_rig()
-    context = rig.vm.shadows[select(rig, Key(VM, 1 << 48 | RAM_BASE, 0x19))]
+    context = rig.vm.stage2.shadows[select(rig, Key(VM, 1 << 48 | RAM_BASE, 0x19))]
     put_leaf(rig, 21, BIG_RAM_BASE, 0x20_0000, 0)
     put_leaf(rig, 21, BIG_RAM_BASE, 0x40_0000, 0)
     rig.run(tlbi.from_vel2, rig.vcpu, TLBI.IPAS2E1.trap_key, 0x3FF | ttl << 44)

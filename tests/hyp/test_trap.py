@@ -72,7 +72,10 @@ def test_no_class_stops_l0(ec: int, l2: bool, mode: int) -> None:
         rig = l2_machine(page(BIG_RAM_BASE)) if l2 else machine(False)
         rig.vcpu.pstate = mode
         rig.run(trap.handle_sync, rig.vcpu, esr_of(ec, iss))
-        assert (rig.vm.fatal_code, rig.vm.stop_reason) == (Fatal.NONE, Stop.RUNNING)
+        assert (rig.vm.post_mortem.fatal_code, rig.vm.post_mortem.stop_reason) == (
+            Fatal.NONE,
+            Stop.RUNNING,
+        )
         counted = rig.vcpu.counters.by_ec[(CONTEXT_VEL1 if l2 else CONTEXT_VEL2) * 64 + ec]
         assert counted == 1
         base = rig.vcpu.pc & ~0x7FF

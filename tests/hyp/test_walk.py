@@ -180,7 +180,7 @@ def test_each_limit_of_the_input_size(tg0: int, sl0: int, pa_bits: int) -> None:
 def test_a_table_in_rom_is_read_and_not_written() -> None:
     """Show that a leaf in flash is as if its access flag were set, and stays as it is."""
     rig = fresh_rig()
-    rig.vm.ram_base = RAM_BASE + 0x1000
+    rig.vm.config.ram_base = RAM_BASE + 0x1000
     leaf = BIG_RAM_BASE | 3 << 6 | 1
     for table, kept in ((RAM_BASE, leaf), (RAM_BASE + 0x1000, leaf | 1 << 10)):
         rig.store(table, leaf)

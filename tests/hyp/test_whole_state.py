@@ -71,9 +71,9 @@ def fill_memory(rig: Rig, seed: int) -> None:
 def machine(kind: str) -> Rig:
     """Give a machine of a kind with every feature that changes what is switched."""
     rig = rig_of(kind)
-    rig.vm.has_fgt = 1
-    rig.vm.has_sve = int(KINDS[kind][1] != LEVEL_NV)
-    rig.vm.hcrx_writable = ALL
+    rig.vm.probed.has_fgt = 1
+    rig.vm.probed.has_sve = int(KINDS[kind][1] != LEVEL_NV)
+    rig.vm.probed.hcrx_writable = ALL
     rig.vcpu.hcrx = 0
     return rig
 
@@ -89,14 +89,14 @@ def moved_to_vel1(rig: Rig) -> State:
     in_page = [*INTERFACE, sr.ICH_HCR_EL2, sr.MDSCR_EL1, sr.CNTVOFF_EL2, sr.VDISR_EL2, *IDENTITY]
     if rig.vcpu.e2h:
         in_page += TIMERS
-    if rig.vm.has_sve:
+    if rig.vm.probed.has_sve:
         in_page.append(sr.ZCR_EL1)
     return wanted | {register: rig.slot(register) for register in in_page}
 
 
 def is_there(rig: Rig, register: type[Register]) -> bool:
     """Whether a register is one that a change of context writes on this machine."""
-    return rig.vm.has_sve != 0 or register not in (sr.ZCR_EL1, sr.ZCR_EL2)
+    return rig.vm.probed.has_sve != 0 or register not in (sr.ZCR_EL1, sr.ZCR_EL2)
 
 
 @every_kind
@@ -160,7 +160,7 @@ def test_a_round_trip_changes_nothing_of_vel2(kind: str, seed: int) -> None:
         of_vel1.add(sr.CNTVOFF_EL2)
         of_vel1 |= {row.hardware for row in SWITCHED if row.common_nvhe}
     assert changed(before, after) <= of_vel1
-    assert rig[sr.VTTBR_EL2] == rig.vm.canonical.vttbr
+    assert rig[sr.VTTBR_EL2] == rig.vm.stage2.canonical.vttbr
     for virtual, real in IDENTITY.items():
         assert rig[virtual] == rig[real]
 

@@ -33,9 +33,9 @@ def test_an_exception_that_is_not_expected_stops_l0(offset: int, instruction: in
         vm.memory.write(place[0], instruction.to_bytes(4, "little"))
 
     def examine(vm: Vm) -> None:
-        state = vm.state
+        ended = vm.state.post_mortem
         stops.append(
-            (state.fatal_code, state.fatal_detail, state.fatal_elr, state.fatal_esr >> EC_SHIFT)
+            (ended.fatal_code, ended.fatal_detail, ended.fatal_elr, ended.fatal_esr >> EC_SHIFT)
         )
 
     run_at_virtual_el2(build_payload("survival"), prepare=break_stub, examine=examine)

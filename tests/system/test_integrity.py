@@ -79,7 +79,11 @@ def table_slot(vm: Vm, root: int) -> int:
 def shadow_root(vm: Vm) -> int:
     """Give the root of a shadow that has tables."""
     state = vm.state
-    return next(state.shadows[i].root for i in range(SHADOW_CONTEXTS) if state.shadows[i].pages)
+    return next(
+        state.stage2.shadows[i].root
+        for i in range(SHADOW_CONTEXTS)
+        if state.stage2.shadows[i].pages
+    )
 
 
 def is_device(entry: int) -> bool:
@@ -96,11 +100,11 @@ def vm_field(vm: Vm, path: str) -> int:
 
 
 def canonical(vm: Vm) -> int:
-    return vm.state.canonical.root
+    return vm.state.stage2.canonical.root
 
 
 def own_level2(vm: Vm) -> int:
-    return vm.state.pool_base + vm.state.pool_size + PAGE
+    return vm.state.stage2.pool_end + PAGE
 
 
 def block_of(vm: Vm, address: int) -> int:

@@ -101,11 +101,11 @@ def isolation(request: pytest.FixtureRequest) -> Isolation:
         l0.append(Integrity(vm, CANARY))
 
     def examine(vm: Vm) -> None:
-        assert vm.state.canonical.root == canonical_root()
+        assert vm.state.stage2.canonical.root == canonical_root()
         broken.extend(l0[0].broken())
         regions.extend(
-            (vm.state.regions[i].base, vm.state.regions[i].length)
-            for i in range(vm.state.region_count)
+            (vm.state.config.regions[i].base, vm.state.config.regions[i].length)
+            for i in range(vm.state.config.region_count)
         )
 
     virtual = run_at_virtual_el2(image, el2=el2, nv=level, prepare=prepare, examine=examine)

@@ -35,7 +35,7 @@ from vel2.check.tables import (
 from vel2.control.vm import Vm
 from vel2.hyp import layout
 from vel2.hyp.smmu import Tables as SmmuTables
-from vel2.hyp.state import SHADOW_CONTEXTS
+from vel2.hyp.state import SHADOW_CONTEXTS, Configuration
 from vel2.hyp.state import Vcpu as ResidentVcpu
 from vel2.hyp.state import Vm as ResidentVm
 
@@ -78,10 +78,10 @@ class Integrity:
         """Name everything that is not as it must be; empty when L0 is whole."""
         found = [*self._memory(), *self._roots(), *self._own_stage1(), *self._stream_table()]
         tables: set[int] = set()
-        walked = ("canonical", self.vm.state.canonical.root, self._canonical_leaves)
-        devices = ("devices", self.vm.state.devices.root, self._canonical_findings)
+        walked = ("canonical", self.vm.state.stage2.canonical.root, self._canonical_leaves)
+        devices = ("devices", self.vm.state.stage2.devices.root, self._canonical_findings)
         shadows = [
-            (f"shadow {i}", self.vm.state.shadows[i].root, self._shadow_leaves)
+            (f"shadow {i}", self.vm.state.stage2.shadows[i].root, self._shadow_leaves)
             for i in range(SHADOW_CONTEXTS)
         ]
         for name, root, findings in (walked, devices, *shadows):
@@ -95,10 +95,8 @@ class Integrity:
         return found
 
     def _told_by_host(self) -> bytes:
-        """Give what the host wrote into the `Vm`; `enable_mmu` takes two pages of the pool."""
-        copy = bytearray(self.vm.memory.read(self._vm_base, ResidentVm.size))
-        ResidentVm(copy).pool_size = 0
-        return bytes(copy[: ResidentVm.offset_of("stop_reason")])
+        """Give what the host wrote into the `Vm`, which nobody changes."""
+        return self.vm.memory.read(self._vm_base, Configuration.size)
 
     @property
     def _vm_base(self) -> int:
@@ -119,11 +117,11 @@ class Integrity:
     def _roots(self) -> Iterator[str]:
         """Check what L0 loads into VTTBR_EL2."""
         state = self.vm.state
-        canonical = state.canonical.root
-        if state.canonical.vttbr != canonical | CANONICAL_VMID << VMID_SHIFT:
-            yield f"canonical: VTTBR_EL2 would be {state.canonical.vttbr:#x}"
+        canonical = state.stage2.canonical.root
+        if state.stage2.canonical.vttbr != canonical | CANONICAL_VMID << VMID_SHIFT:
+            yield f"canonical: VTTBR_EL2 would be {state.stage2.canonical.vttbr:#x}"
         for i in range(SHADOW_CONTEXTS):
-            shadow = state.shadows[i]
+            shadow = state.stage2.shadows[i]
             vmid = (FIRST_SHADOW_VMID + i) << VMID_SHIFT
             if shadow.vttbr not in (shadow.root | vmid, canonical | vmid):
                 yield f"shadow {i}: VTTBR_EL2 would be {shadow.vttbr:#x}"
@@ -142,7 +140,7 @@ class Integrity:
 
     @property
     def _root_bytes(self) -> int:
-        return self.vm.state.shadows[0].root - self.vm.state.canonical.root
+        return self.vm.state.stage2.shadows[0].root - self.vm.state.stage2.canonical.root
 
     def _is_unchanged(self, pages: dict[int, bytes]) -> bool:
         return all(self.vm.memory.read(at, len(data)) == data for at, data in pages.items())
@@ -186,7 +184,7 @@ class Integrity:
 
     def _own_stage1(self) -> Iterator[str]:
         """Check EL2's stage 1: the two pages behind the pool, levels 1 and 2."""
-        level1 = self.vm.state.pool_base + self.vm.state.pool_size
+        level1 = self.vm.state.stage2.pool_end
         image = self.vm.l0_base
         table = image >> GRANULE_4K.level_shift(LEVEL_1)
         for level, at in ((LEVEL_1, level1), (LEVEL_2, level1 + GRANULE_4K.size)):
@@ -205,7 +203,7 @@ class Integrity:
 
 def stream_entry(vm: Vm) -> bytes:
     """Give the stream table entry that a device of L1 has to have (STE of SMMUv3, 64 bytes)."""
-    vtcr = sr.VTCR_EL2(vm.state.vtcr)
+    vtcr = sr.VTCR_EL2(vm.state.stage2.vtcr)
     words = (
         STE0.compose(V=1, Config=StreamConfig.STAGE2),
         STE1.compose(SHCFG=1),
@@ -220,7 +218,7 @@ def stream_entry(vm: Vm) -> bytes:
             S2AA64=1,
             S2AFFD=1,
         ),
-        vm.state.devices.root,
+        vm.state.stage2.devices.root,
     )
     return struct.pack("<8Q", *words, 0, 0, 0, 0)
 

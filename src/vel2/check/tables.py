@@ -74,13 +74,13 @@ class MapRange:
 
 def input_bits(vm: Vm) -> int:
     """Give the size of the input address of every stage 2, from VTCR_EL2.T0SZ."""
-    return 64 - sr.VTCR_EL2.T0SZ.get(vm.state.vtcr)
+    return 64 - sr.VTCR_EL2.T0SZ.get(vm.state.stage2.vtcr)
 
 
 def l1_map(vm: Vm) -> list[MapRange]:
     """List L1's memory map by address, as far as stage 2 reaches; call when L0 has started."""
     limit = 1 << input_bits(vm)
-    regions = [vm.state.regions[i] for i in range(vm.state.region_count)]
+    regions = [vm.state.config.regions[i] for i in range(vm.state.config.region_count)]
     return sorted(
         MapRange(region.base, min(region.base + region.length, limit), region.kind == REGION_DEVICE)
         for region in regions
@@ -94,7 +94,7 @@ def leaves(vm: Vm, root: int, seen: set[int] | None = None) -> Iterator[Leaf]:
     :param seen: table pages that are known to be walked already; those of this walk are added.
     :raises TableError: at a table outside L0's pool, or one that is there twice.
     """
-    level = vm.state.start_level
+    level = vm.state.stage2.start_level
     count = 1 << input_bits(vm) - GRANULE_4K.level_shift(level)
     yield from _under(vm, root, level, count, 0, set() if seen is None else seen)
 
@@ -102,9 +102,9 @@ def leaves(vm: Vm, root: int, seen: set[int] | None = None) -> Iterator[Leaf]:
 def _under(
     vm: Vm, table: int, level: int, count: int, start: int, seen: set[int]
 ) -> Iterator[Leaf]:
-    pool = vm.state.pool_base
+    pool = vm.state.config.pool_base
     size = max(count * ENTRY_BYTES, GRANULE_4K.size)
-    if not pool <= table <= pool + vm.state.pool_size - size:
+    if not pool <= table <= vm.state.stage2.pool_end - size:
         raise TableError(f"the table at {table:#x}, level {level}, is outside L0's pool")
     if table in seen:
         raise TableError(f"the table at {table:#x}, level {level}, is pointed at twice")

@@ -118,45 +118,45 @@ class Vm(Session):
     def _configure(self, start: Start) -> None:
         """Write what L0 is to do."""
         request = self.request
-        vm = self.state
-        vm.l0_base = self.l0_base
-        vm.l0_size = self.l0_bytes
-        vm.pool_base = self.l0_base + layout.POOL_OFFSET
-        vm.pool_size = layout.pool_bytes(request.memory_bytes)
-        vm.guest_kind = GUEST_KINDS[request.el2]
-        vm.nv_level = NV_LEVELS[request.nv]
-        vm.ahead = ahead.BUDGET if request.ahead else 0
+        config = self.state.config
+        config.l0_base = self.l0_base
+        config.l0_size = self.l0_bytes
+        config.pool_base = self.l0_base + layout.POOL_OFFSET
+        config.pool_size = layout.pool_bytes(request.memory_bytes)
+        config.guest_kind = GUEST_KINDS[request.el2]
+        config.nv_level = NV_LEVELS[request.nv]
+        config.ahead = ahead.BUDGET if request.ahead else 0
         first = self.vcpu().power
         first.entry_pc = start.pc
         first.entry_x0 = start.x0
-        vm.canonical_by_pages = 1
+        config.canonical_by_pages = 1
 
     def _describe_machine(self) -> None:
         """Write what machine L0 is on, and L1's memory map.
 
         :raises UserError: when it is larger than L0 can keep.
         """
-        vm, memory_map = self.state, self._map
-        vm.gic = self.l0_base + layout.GIC_OFFSET
-        vm.its_control = its_control(memory_map)
+        config, memory_map = self.state.config, self._map
+        config.gic = self.l0_base + layout.GIC_OFFSET
+        config.its_control = its_control(memory_map)
         for index, base in enumerate(redistributors(memory_map, CPUS)):
-            vm.redistributors[index] = base
-            vm.redistributor_count = index + 1
+            config.redistributors[index] = base
+            config.redistributor_count = index + 1
         regions = l1_regions(memory_map, self.request.memory_bytes)
-        vm.smmu_base = memory_map.one(RegionKind.SMMU).base
-        vm.ram_base = RAM_BASE
-        vm.ram_end = RAM_BASE + self.request.memory_bytes
-        vm.max_parange = parange_of(regions)
+        config.smmu_base = memory_map.one(RegionKind.SMMU).base
+        config.ram_base = RAM_BASE
+        config.ram_end = RAM_BASE + self.request.memory_bytes
+        config.max_parange = parange_of(regions)
         if len(regions) > resident.MAX_REGIONS:
             raise UserError(
                 f"the machine has {len(regions)} memory regions; vel2 takes {resident.MAX_REGIONS}:"
                 " use fewer devices."
             )
-        vm.region_count = len(regions)
+        config.region_count = len(regions)
         for index, (base, size, kind) in enumerate(regions):
-            vm.regions[index].base = base
-            vm.regions[index].length = size
-            vm.regions[index].kind = kind
+            config.regions[index].base = base
+            config.regions[index].length = size
+            config.regions[index].kind = kind
 
     @property
     def state(self) -> resident.Vm:
@@ -182,7 +182,7 @@ class Vm(Session):
         return self
 
     def _progress(self) -> tuple[int, ...]:
-        return progress(self.vcpu(), self.state.pool_used)
+        return progress(self.vcpu(), self.state.stage2.pool_used)
 
     def _name_of(self, pc: int) -> str:
         """Name a place of L0, with its source line where there is one."""
@@ -229,33 +229,33 @@ class Vm(Session):
     @property
     def stop_reason(self) -> Stop:
         """Why L0 stopped the machine; RUNNING when it did not."""
-        return Stop(self.state.stop_reason)
+        return Stop(self.state.post_mortem.stop_reason)
 
     @property
     def fatal(self) -> FatalStop | Hang | None:
         """The broken invariant L0 stopped at, or where it hangs, or None."""
-        vm = self.state
+        ended = self.state.post_mortem
         if self._hang is not None:
             return self._hang
-        if vm.fatal_code == Fatal.NONE:
+        if ended.fatal_code == Fatal.NONE:
             return None
-        where = self.image.symbol_at(vm.fatal_elr) or "the guest"
+        where = self.image.symbol_at(ended.fatal_elr) or "the guest"
         return FatalStop(
-            Fatal(vm.fatal_code),
-            vm.fatal_detail,
-            vm.fatal_esr,
-            vm.fatal_elr,
-            vm.fatal_far,
+            Fatal(ended.fatal_code),
+            ended.fatal_detail,
+            ended.fatal_esr,
+            ended.fatal_elr,
+            ended.fatal_far,
             where,
         )
 
     @property
     def lacking(self) -> str:
         """What the machine below has not, so that L0 would not start; empty when it has all."""
-        vm = self.state
-        if vm.fatal_code != Fatal.BAD_MACHINE:
+        ended = self.state.post_mortem
+        if ended.fatal_code != Fatal.BAD_MACHINE:
             return ""
-        return LACKING.get(vm.fatal_detail & 0xFF, f"what it needs ({vm.fatal_detail:#x})")
+        return LACKING.get(ended.fatal_detail & 0xFF, f"what it needs ({ended.fatal_detail:#x})")
 
     def traps(self) -> list[TrapCount]:
         """Give the traps taken so far, by exception class and context."""

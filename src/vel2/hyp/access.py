@@ -52,7 +52,7 @@ def refusal_of_condition(vcpu: Vcpu, condition: u64) -> u64:
     """Give the syndrome of the exception that a register is not there, or refuses for itself."""
     for number, needed in NEEDED:
         if condition == number:
-            if needed.field.get(vm_of(vcpu).id_registers[needed.index]) < needed.value:
+            if needed.field.get(vm_of(vcpu).probed.id_registers[needed.index]) < needed.value:
                 return UNDEFINED_SYNDROME
     for number, function in REFUSALS:
         if condition == number:

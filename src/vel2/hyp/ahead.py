@@ -13,7 +13,8 @@ it. To the guest it is as if no interrupt had come in between. What makes that e
 - **When.** No instruction that is executed here changes how the next one is fetched. A write to
   a register of vEL2's translation regime ends it or does not begin it, and so does an ISB, which
   hardware executes: what came before it must be in effect behind it.
-- **How long.** It only goes forward, and `Vm.ahead` counts every instruction down, whatever it is.
+- **How long.** It only goes forward, and `Configuration.ahead` counts every instruction down,
+  whatever it is.
 - **Unseen.** It is not done where a debugger could see it: with single step or breakpoints on.
 
 Nor is it done in vain twice: an address after which too little was won is remembered
@@ -75,7 +76,7 @@ def code_page(vcpu: Vcpu, va: u64) -> u64:
     if done == 0 or found & PAR.F.mask or PAR.ATTR.get(found) != MAIR_NORMAL_WB:
         return 0
     vm = vm_of(vcpu)
-    if page < vm.ram_base or page >= vm.ram_end:
+    if page < vm.config.ram_base or page >= vm.config.ram_end:
         return 0
     return page
 
@@ -112,7 +113,7 @@ def run(vcpu: Vcpu) -> None:
     """Execute what follows a trapped access of vEL2 that has been done; PC is behind it."""
     start = vcpu.pc
     index = index_of(start)
-    left = vm_of(vcpu).ahead
+    left = vm_of(vcpu).config.ahead
     if vcpu.barren[index] == start or left == 0:
         return
     if is_el0(vcpu.pstate) or mrs(sr.MDSCR_EL1) & DEBUGS:
@@ -123,7 +124,7 @@ def run(vcpu: Vcpu) -> None:
         page = code_page(vcpu, trapped)
     if page == 0:
         left = 0
-    has_nv2 = vm_of(vcpu).nv_level == LEVEL_NV2
+    has_nv2 = vm_of(vcpu).config.nv_level == LEVEL_NV2
     won = u64(0)
     paid = u64(0)
     done = u64(0)

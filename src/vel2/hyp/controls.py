@@ -69,7 +69,7 @@ def l1_cptr(vcpu: Vcpu) -> u64:
     """Give L1's CPTR_EL2 in the E2H=1 layout, while vEL1 runs."""
     if vcpu.e2h == 0:
         return cptr_el2_to_e2h(vcpu.vel2.el1[CPTR_INDEX])
-    if vm_of(vcpu).cpacr_holds_cptr != 0:
+    if vm_of(vcpu).probed.cpacr_holds_cptr != 0:
         return vcpu.vel2.el1[CPTR_INDEX]
     return vcpu.vel2.memory[CPTR_MEMORY]
 
@@ -79,7 +79,7 @@ def l1_cnthctl(vcpu: Vcpu, cntkctl: u64) -> u64:
     """Give L1's CNTHCTL_EL2 in the E2H=1 layout; CNTKCTL_EL1 holds the low part then."""
     if vcpu.e2h == 0:
         return cnthctl_el2_to_e2h(vcpu.vel2.memory[CNTHCTL_INDEX])
-    if vm_of(vcpu).cntkctl_holds_cnthctl != 0:
+    if vm_of(vcpu).probed.cntkctl_holds_cnthctl != 0:
         return cntkctl
     return cntkctl & CNTKCTL_BITS | vcpu.vel2.memory[CNTHCTL_INDEX] & ~CNTKCTL_BITS
 
@@ -87,7 +87,7 @@ def l1_cnthctl(vcpu: Vcpu, cntkctl: u64) -> u64:
 @resident
 def read_cptr(vcpu: Vcpu) -> u64:
     """Read CPTR_EL2 of a vEL2 with E2H=1, by CPACR_EL1 too."""
-    if vm_of(vcpu).cpacr_holds_cptr != 0:
+    if vm_of(vcpu).probed.cpacr_holds_cptr != 0:
         return mrs(sr.CPACR_EL1)
     return vcpu.vel2.memory[CPTR_MEMORY]
 
@@ -95,7 +95,7 @@ def read_cptr(vcpu: Vcpu) -> u64:
 @resident
 def write_cptr(vcpu: Vcpu, value: u64) -> None:
     """Write CPTR_EL2 of a vEL2 with E2H=1, by CPACR_EL1 too."""
-    if vm_of(vcpu).cpacr_holds_cptr == 0:
+    if vm_of(vcpu).probed.cpacr_holds_cptr == 0:
         vcpu.vel2.memory[CPTR_MEMORY] = value
     msr(sr.CPACR_EL1, value)
 
@@ -128,7 +128,7 @@ def write_cntkctl_el12(vcpu: Vcpu, value: u64) -> None:
 @inline
 def cptr_of_vm(vcpu: Vcpu) -> u64:
     """Give the part of CPTR_EL2 that hides features of the whole VM."""
-    if vm_of(vcpu).has_sve != 0:
+    if vm_of(vcpu).probed.has_sve != 0:
         return CPTR_ALWAYS
     return CPTR_ALWAYS | sr.CPTR_EL2.TZ.mask
 
@@ -157,7 +157,7 @@ def hardware_cnthctl_vel1(vcpu: Vcpu) -> u64:
 @inline
 def vel2_hcr(vcpu: Vcpu) -> u64:
     """Give HCR_EL2 for the hyp context."""
-    has_nv2 = vm_of(vcpu).nv_level == LEVEL_NV2
+    has_nv2 = vm_of(vcpu).config.nv_level == LEVEL_NV2
     value = u64(HCR_VEL2)
     if has_nv2:
         value = value | HCR_NV2
@@ -178,9 +178,9 @@ def vel2_cptr(vcpu: Vcpu) -> u64:
     """
     vm = vm_of(vcpu)
     if vcpu.e2h != 0:
-        if vm.cpacr_holds_cptr != 0:
+        if vm.probed.cpacr_holds_cptr != 0:
             return cptr_of_vm(vcpu)
-    elif vm.nv_level == LEVEL_NV2:
+    elif vm.config.nv_level == LEVEL_NV2:
         return cptr_of_vm(vcpu)
     return cptr_of_vm(vcpu) | sr.CPTR_EL2.TCPAC.mask
 
@@ -229,7 +229,7 @@ def load_for_vel1(vcpu: Vcpu) -> None:
     msr(sr.VDISR_EL2, page.slot[VDISR_SLOT])
     msr(sr.HCR_EL2, hcr & HCR_FROM_L1 | HCR_ALWAYS)
     msr(sr.CPTR_EL2, hardware_cptr_vel1(vcpu))
-    msr(sr.MDCR_EL2, vm_of(vcpu).mdcr | vcpu.vel2.memory[MDCR_INDEX] & MDCR_FROM_L1)
+    msr(sr.MDCR_EL2, vm_of(vcpu).probed.mdcr | vcpu.vel2.memory[MDCR_INDEX] & MDCR_FROM_L1)
     msr(sr.CNTHCTL_EL2, hardware_cnthctl_vel1(vcpu))
     msr(sr.VPIDR_EL2, page.slot[VPIDR_SLOT])
     msr(sr.VMPIDR_EL2, page.slot[VMPIDR_SLOT])

@@ -57,7 +57,7 @@ UNALLOCATED = 0b0_0010
 @inline
 def hides_el2(vcpu: Vcpu) -> bool:
     """Whether hardware's SPSR_EL1 says EL1 after an exception from vEL2 to vEL2."""
-    return vcpu.e2h == 0 and vm_of(vcpu).nv_level == LEVEL_NV
+    return vcpu.e2h == 0 and vm_of(vcpu).config.nv_level == LEVEL_NV
 
 
 @inline

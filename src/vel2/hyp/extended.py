@@ -18,7 +18,7 @@ from vel2.lang import inline, mrs, msr, resident, u64
 HCRX = sr.HCRX_EL2
 HCRX_SLOT = slot(HCRX)
 VEL2_NEEDS = HCRX.compose(MSCEn=1, FnXS=1)
-"""The bits that must be `Vm.hcrx_vel2`'s while vEL2 runs."""
+"""The bits that must be `Probed.hcrx_vel2`'s while vEL2 runs."""
 BITS = tuple(
     (id_index(feature.register), feature.field, control_bits(feature, HCRX))
     for feature in FEATURES
@@ -30,17 +30,17 @@ BITS = tuple(
 @resident
 def init(vm: Vm) -> None:
     """Find out which bits are L1's, and what vEL2 runs under."""
-    vm.hcrx_writable = 0
-    vm.hcrx_own = 0
-    vm.hcrx_vel2 = 0
+    vm.probed.hcrx_writable = 0
+    vm.probed.hcrx_own = 0
+    vm.probed.hcrx_vel2 = 0
     if sr.ID_AA64MMFR1_EL1.HCX.get(mrs(sr.ID_AA64MMFR1_EL1)) == 0:
         return
     if sr.ID_AA64PFR1_EL1.NMI.get(mrs(sr.ID_AA64PFR1_EL1)) != 0:
-        vm.hcrx_own = HCRX.TALLINT.mask
+        vm.probed.hcrx_own = HCRX.TALLINT.mask
     for index, field, bits in BITS:
-        if field.get(vm.id_registers[index]) != 0:
-            vm.hcrx_writable = vm.hcrx_writable | bits
-    vm.hcrx_vel2 = vm.hcrx_writable & HCRX.MSCEn.mask
+        if field.get(vm.probed.id_registers[index]) != 0:
+            vm.probed.hcrx_writable = vm.probed.hcrx_writable | bits
+    vm.probed.hcrx_vel2 = vm.probed.hcrx_writable & HCRX.MSCEn.mask
 
 
 @resident
@@ -54,7 +54,7 @@ def reset(vcpu: Vcpu) -> None:
 def load_for_vel1(vcpu: Vcpu) -> None:
     """Give hardware what L1 asks for."""
     vm = vm_of(vcpu)
-    wanted = page_of(vcpu).slot[HCRX_SLOT] & vm.hcrx_writable
+    wanted = page_of(vcpu).slot[HCRX_SLOT] & vm.probed.hcrx_writable
     if wanted != vcpu.hcrx:
         change(vcpu, wanted)
 
@@ -63,9 +63,9 @@ def load_for_vel1(vcpu: Vcpu) -> None:
 def change(vcpu: Vcpu, wanted: u64) -> None:
     """Write HCRX_EL2, and note whether vEL2 can run under it."""
     vm = vm_of(vcpu)
-    msr(HCRX, wanted | vm.hcrx_own)
+    msr(HCRX, wanted | vm.probed.hcrx_own)
     vcpu.hcrx = wanted
-    if wanted & VEL2_NEEDS != vm.hcrx_vel2 & VEL2_NEEDS:
+    if wanted & VEL2_NEEDS != vm.probed.hcrx_vel2 & VEL2_NEEDS:
         vcpu.loaded = vcpu.loaded | HCRX_LOADED
 
 
@@ -73,5 +73,5 @@ def change(vcpu: Vcpu, wanted: u64) -> None:
 def load_for_vel2(vcpu: Vcpu) -> None:
     """Let vEL2 use what EL2 may use whatever HCRX_EL2 says."""
     vm = vm_of(vcpu)
-    vcpu.hcrx = vm.hcrx_vel2
-    msr(HCRX, vcpu.hcrx | vm.hcrx_own)
+    vcpu.hcrx = vm.probed.hcrx_vel2
+    msr(HCRX, vcpu.hcrx | vm.probed.hcrx_own)

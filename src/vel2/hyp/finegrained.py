@@ -95,7 +95,11 @@ MDSCR_TRAP = sr.HDFGWTR_EL2.MDSCR_EL1.mask
 def trap_mdscr(vcpu: Vcpu) -> None:
     """Let writes of MDSCR_EL1 trap, in vEL1 too, where L0 then does them."""
     vcpu.quiet_mdscr = 0
-    if vcpu.mdscr_traps == 0 and vm_of(vcpu).has_fgt != 0 and vm_of(vcpu).nv_level == LEVEL_NV2:
+    if (
+        vcpu.mdscr_traps == 0
+        and vm_of(vcpu).probed.has_fgt != 0
+        and vm_of(vcpu).config.nv_level == LEVEL_NV2
+    ):
         vcpu.mdscr_traps = MDSCR_TRAP
         msr(sr.HDFGWTR_EL2, mrs(sr.HDFGWTR_EL2) | MDSCR_TRAP)
 
@@ -111,7 +115,7 @@ def stop_trapping_mdscr(vcpu: Vcpu) -> None:
 @inline
 def load_for_vel1(vcpu: Vcpu) -> None:
     """Give hardware what L1 asks of the fine-grained traps."""
-    if vm_of(vcpu).has_fgt != 0:
+    if vm_of(vcpu).probed.has_fgt != 0:
         page = page_of(vcpu)
         for register, number, bits, own, has_mdscr in ROWS:
             value = page.slot[number] & bits
@@ -145,7 +149,7 @@ def reset() -> None:
 @resident
 def asks(vcpu: Vcpu, key: u64, is_read: bool) -> bool:
     """Whether a fine-grained bit of L1 is set for this access."""
-    if vm_of(vcpu).has_fgt == 0:
+    if vm_of(vcpu).probed.has_fgt == 0:
         return False
     wanted = u64(key << 1)
     if is_read:

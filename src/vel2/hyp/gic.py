@@ -68,11 +68,11 @@ def load_vel1_interface(vcpu: Vcpu) -> None:
         return
     vm = vm_of(vcpu)
     for n, group0, group1 in ACTIVE_PRIORITIES:
-        if n < vm.active_priorities:
+        if n < vm.probed.active_priorities:
             msr(group0, page.slot[AP0R_SLOT + n])
             msr(group1, page.slot[AP1R_SLOT + n])
     for n, register in LIST_REGISTERS:
-        if n >= vm.list_registers:
+        if n >= vm.probed.list_registers:
             break
         msr(register, page.slot[u64(LR_SLOT + n)])
     msr(sr.ICH_VMCR_EL2, page.slot[ICH_VMCR_SLOT])
@@ -93,11 +93,11 @@ def save_vel1_interface(vcpu: Vcpu) -> None:
         return
     vm = vm_of(vcpu)
     for n, group0, group1 in ACTIVE_PRIORITIES:
-        if n < vm.active_priorities:
+        if n < vm.probed.active_priorities:
             page.slot[AP0R_SLOT + n] = mrs(group0)
             page.slot[AP1R_SLOT + n] = mrs(group1)
     for n, register in LIST_REGISTERS:
-        if n >= vm.list_registers:
+        if n >= vm.probed.list_registers:
             break
         page.slot[LR_SLOT + n] = mrs(register)
     page.slot[ICH_VMCR_SLOT] = mrs(sr.ICH_VMCR_EL2)
@@ -116,7 +116,7 @@ def sync_live_interface(vcpu: Vcpu) -> None:
     page = page_of(vcpu)
     vm = vm_of(vcpu)
     for n, register in LIST_REGISTERS:
-        if n < vm.list_registers:
+        if n < vm.probed.list_registers:
             msr(register, page.slot[u64(LR_SLOT + n)])
     msr(sr.ICH_VMCR_EL2, page.slot[ICH_VMCR_SLOT])
     hcr = page.slot[ICH_HCR_SLOT]
@@ -130,7 +130,7 @@ def sync_live_interface(vcpu: Vcpu) -> None:
 @inline
 def is_there(vcpu: Vcpu, number: u64) -> bool:
     """Whether a register of `GROUP1` is implemented."""
-    return number < u64(FIRST_AP1R + vm_of(vcpu).active_priorities)
+    return number < u64(FIRST_AP1R + vm_of(vcpu).probed.active_priorities)
 
 
 @resident
@@ -257,16 +257,16 @@ def read_vtr(vcpu: Vcpu) -> u64:
 @resident
 def read_misr(vcpu: Vcpu) -> u64:
     """Read ICH_MISR_EL2."""
-    return maintenance_status(page_of(vcpu), vm_of(vcpu).list_registers)
+    return maintenance_status(page_of(vcpu), vm_of(vcpu).probed.list_registers)
 
 
 @resident
 def read_eisr(vcpu: Vcpu) -> u64:
     """Read ICH_EISR_EL2."""
-    return eoi_list_registers(page_of(vcpu), vm_of(vcpu).list_registers)
+    return eoi_list_registers(page_of(vcpu), vm_of(vcpu).probed.list_registers)
 
 
 @resident
 def read_elrsr(vcpu: Vcpu) -> u64:
     """Read ICH_ELRSR_EL2."""
-    return empty_list_registers(page_of(vcpu), vm_of(vcpu).list_registers)
+    return empty_list_registers(page_of(vcpu), vm_of(vcpu).probed.list_registers)

@@ -104,7 +104,7 @@ class Gic(Struct):
 @inline
 def gic_of(vm: Vm) -> Gic:
     """Give the bookkeeping of a VM's GIC."""
-    return at(Gic, vm.gic)
+    return at(Gic, vm.config.gic)
 
 
 @inline
@@ -128,4 +128,8 @@ def pending_of(gic: Gic, index: u64) -> u64:
 @inline
 def is_l1_page(vm: Vm, address: u64, size: u64) -> bool:
     """Whether `size` bytes at an address that is aligned to them are L1's RAM."""
-    return address >= vm.ram_base and address < vm.ram_end and u64(vm.ram_end - address) >= size
+    return (
+        address >= vm.config.ram_base
+        and address < vm.config.ram_end
+        and u64(vm.config.ram_end - address) >= size
+    )

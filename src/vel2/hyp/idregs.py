@@ -94,7 +94,7 @@ def is_in_space(key: u64) -> bool:
 @inline
 def of_vm(vm: Vm, key: u64) -> u64:
     """Give an identification register as the VM sees it."""
-    return vm.id_registers[u64(TrapKey.CRm.get(key) % 8 * 8 + TrapKey.op2.get(key))]
+    return vm.probed.id_registers[u64(TrapKey.CRm.get(key) % 8 * 8 + TrapKey.op2.get(key))]
 
 
 @resident
@@ -105,18 +105,20 @@ def init(vm: Vm) -> None:
         value = hardware & row.keep_mask | row.set_bits
         for cap in row.caps:
             value = value | cap.field.put(capped(cap.field.get(hardware), cap.value))
-        vm.id_registers[row.index] = value
-    mmfr0 = vm.id_registers[MMFR0_INDEX]
-    vm.id_registers[MMFR0_INDEX] = MMFR0.PARange.set(
-        mmfr0, capped(MMFR0.PARange.get(mmfr0), vm.max_parange)
+        vm.probed.id_registers[row.index] = value
+    mmfr0 = vm.probed.id_registers[MMFR0_INDEX]
+    vm.probed.id_registers[MMFR0_INDEX] = MMFR0.PARange.set(
+        mmfr0, capped(MMFR0.PARange.get(mmfr0), vm.config.max_parange)
     )
-    if vm.selectors & ALL_COUNTERS == 0:
-        vm.id_registers[DFR0_INDEX] = vm.id_registers[DFR0_INDEX] & ~PMU_FIELDS
-    if vm.has_sve != 0:
+    if vm.probed.selectors & ALL_COUNTERS == 0:
+        vm.probed.id_registers[DFR0_INDEX] = vm.probed.id_registers[DFR0_INDEX] & ~PMU_FIELDS
+    if vm.probed.has_sve != 0:
         features = PFR0.SVE.get(mrs(PFR0))
-        vm.id_registers[PFR0_INDEX] = PFR0.SVE.set(vm.id_registers[PFR0_INDEX], features)
-        vm.id_registers[ZFR0_INDEX] = mrs(sr.ID_AA64ZFR0_EL1) & sr.ID_AA64ZFR0_EL1.known
-    if vm.guest_kind == GUEST_NVHE:
-        vm.id_registers[MMFR1_INDEX] = MMFR1.VH.set(vm.id_registers[MMFR1_INDEX], 0)
-    if vm.guest_kind == GUEST_NVHE or vm.nv_level != LEVEL_NV2:
-        vm.id_registers[MMFR4_INDEX] = MMFR4.E2H0.set(vm.id_registers[MMFR4_INDEX], 0)
+        vm.probed.id_registers[PFR0_INDEX] = PFR0.SVE.set(
+            vm.probed.id_registers[PFR0_INDEX], features
+        )
+        vm.probed.id_registers[ZFR0_INDEX] = mrs(sr.ID_AA64ZFR0_EL1) & sr.ID_AA64ZFR0_EL1.known
+    if vm.config.guest_kind == GUEST_NVHE:
+        vm.probed.id_registers[MMFR1_INDEX] = MMFR1.VH.set(vm.probed.id_registers[MMFR1_INDEX], 0)
+    if vm.config.guest_kind == GUEST_NVHE or vm.config.nv_level != LEVEL_NV2:
+        vm.probed.id_registers[MMFR4_INDEX] = MMFR4.E2H0.set(vm.probed.id_registers[MMFR4_INDEX], 0)

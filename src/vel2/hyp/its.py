@@ -235,12 +235,12 @@ def init(vm: Vm) -> u64:
     :return: 0, or what is wrong with the machine.
     """
     gic = gic_of(vm)
-    gic.base = vm.gic
-    gic.control = vm.its_control
-    gic.redistributor_count = vm.redistributor_count
-    for index in range(vm.redistributor_count):
+    gic.base = vm.config.gic
+    gic.control = vm.config.its_control
+    gic.redistributor_count = vm.config.redistributor_count
+    for index in range(vm.config.redistributor_count):
         redistributor = gic.redistributors[index]
-        redistributor.frame = vm.redistributors[index]
+        redistributor.frame = vm.config.redistributors[index]
         typer = read_long_register(u64(redistributor.frame + GICR_TYPER.offset))
         redistributor.processor = GICR_TYPER.Processor_Number.get(typer)
         if GICR_TYPER.VLPIS.get(typer) != 0:

@@ -31,10 +31,10 @@ WORD_BYTES = 4
 def frame_at(vm: Vm, address: u64) -> u64:
     """Name the emulated frame at an address of L1, or NO_FRAME."""
     frame = address & ~u64(FRAME_BYTES - 1)
-    if frame == vm.its_control and frame != 0:
+    if frame == vm.config.its_control and frame != 0:
         return ITS
     for index in range(MAX_REDISTRIBUTORS):
-        if index < vm.redistributor_count and frame == vm.redistributors[index]:
+        if index < vm.config.redistributor_count and frame == vm.config.redistributors[index]:
             return index
     return NO_FRAME
 

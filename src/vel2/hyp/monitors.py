@@ -55,7 +55,7 @@ NOT_A_COUNTER = 32
 @inline
 def has_pmu(vcpu: Vcpu) -> bool:
     """Whether the VM has a PMU."""
-    return vm_of(vcpu).selectors & ALL_COUNTERS != 0
+    return vm_of(vcpu).probed.selectors & ALL_COUNTERS != 0
 
 
 @inline
@@ -97,7 +97,7 @@ def is_reserved(vcpu: Vcpu, key: u64) -> bool:
     n = value_of_key(key)
     if n >= CYCLE:
         n = selector_of_key(vcpu, key)
-    return n < CYCLE and n < vm_of(vcpu).counters and reachable(vcpu) >> n & 1 == 0
+    return n < CYCLE and n < vm_of(vcpu).probed.counters and reachable(vcpu) >> n & 1 == 0
 
 
 @resident
@@ -116,7 +116,7 @@ def has_access(vcpu: Vcpu, key: u64, is_read: bool) -> bool:
         return True
     if not is_read and key in WRITABLE:
         return True
-    return value_of_key(key) < vm_of(vcpu).counters
+    return value_of_key(key) < vm_of(vcpu).probed.counters
 
 
 @resident
@@ -130,7 +130,7 @@ def refusal(vcpu: Vcpu, key: u64, is_read: bool) -> u64:
         return vcpu.trap.esr
     index = selector_of_key(vcpu, key)
     if index < SELECTORS:
-        if vm_of(vcpu).selectors >> index & 1 != 0 or key == sr.PMXEVTYPER_EL0.trap_key:
+        if vm_of(vcpu).probed.selectors >> index & 1 != 0 or key == sr.PMXEVTYPER_EL0.trap_key:
             return 0
     elif has_pmu(vcpu) and has_access(vcpu, key, is_read):
         return 0
@@ -143,7 +143,7 @@ def read(vcpu: Vcpu, key: u64) -> u64:
     index = selector_of_key(vcpu, key)
     if index >= SELECTORS:
         return read_pmu(vcpu, key)
-    if vm_of(vcpu).selectors >> index & 1 == 0:
+    if vm_of(vcpu).probed.selectors >> index & 1 == 0:
         return 0
     return vcpu.selectors[index]
 
@@ -164,7 +164,7 @@ def read_pmu(vcpu: Vcpu, key: u64) -> u64:
             return mrs(register)
     number = value_of_key(key)
     for n, register in VALUES:
-        if number == n and n < vm_of(vcpu).counters:
+        if number == n and n < vm_of(vcpu).probed.counters:
             return mrs(register)
     return 0
 
@@ -175,7 +175,7 @@ def write(vcpu: Vcpu, key: u64, value: u64) -> None:
     index = selector_of_key(vcpu, key)
     if index >= SELECTORS:
         write_pmu(vcpu, key, value)
-    elif vm_of(vcpu).selectors >> index & 1 != 0:
+    elif vm_of(vcpu).probed.selectors >> index & 1 != 0:
         selectors.write(vcpu, index, value)
 
 
@@ -199,7 +199,7 @@ def write_pmu(vcpu: Vcpu, key: u64, value: u64) -> None:
             return
     number = value_of_key(key)
     for n, register in VALUES:
-        if number == n and n < vm_of(vcpu).counters:
+        if number == n and n < vm_of(vcpu).probed.counters:
             msr(register, value)
             return
 
@@ -211,7 +211,7 @@ def write_pmcr(vcpu: Vcpu, value: u64) -> None:
         if value & PMCR.P.mask != 0:
             mine = selectors.guest_counters(vcpu)
             for n, register in VALUES:
-                if n < vm_of(vcpu).counters and mine >> n & 1 != 0:
+                if n < vm_of(vcpu).probed.counters and mine >> n & 1 != 0:
                     msr(register, 0)
         msr(PMCR, value & ~PMCR.P.mask)
     else:
@@ -228,7 +228,7 @@ def increment(vcpu: Vcpu, counters: u64) -> None:
     """
     open_mask = u64(0)
     for row in selectors.FILTERS:
-        if row.index < vm_of(vcpu).counters and counters >> row.index & 1 != 0:
+        if row.index < vm_of(vcpu).probed.counters and counters >> row.index & 1 != 0:
             now = mrs(row.register)
             if TYPER.evtCount.get(now) == 0 and counts_here(vcpu, now):
                 open_mask = open_mask | u64(1 << row.index)
@@ -251,11 +251,11 @@ def counts_here(vcpu: Vcpu, hardware_filter: u64) -> bool:
 def mdcr_vel2(vcpu: Vcpu, vm: Vm) -> u64:
     """Compute hardware's MDCR_EL2 for the hyp context."""
     mdcr = selectors.l1_mdcr(vcpu)
-    own = vm.mdcr
+    own = vm.probed.mdcr
     if vcpu.e2h != 0:
         own = own | mdcr & OF_HOST_EL0
-    if not has_pmu(vcpu) or MDCR.HPMN.get(mdcr) == vm.counters:
-        return own | vm.counters
+    if not has_pmu(vcpu) or MDCR.HPMN.get(mdcr) == vm.probed.counters:
+        return own | vm.probed.counters
     return own | MDCR.TPM.mask | MDCR.TPMCR.mask | mdcr & SPLIT
 
 
@@ -270,9 +270,9 @@ def load_mdcr(vcpu: Vcpu) -> None:
 def write_mdcr(vcpu: Vcpu, value: u64) -> None:
     """Write L1's MDCR_EL2. Its traps take effect when vEL1 is entered."""
     vm = vm_of(vcpu)
-    allowed = value & vm.mdcr_writable
-    if MDCR.HPMN.get(allowed) > vm.counters:
-        allowed = MDCR.HPMN.set(allowed, vm.counters)
+    allowed = value & vm.probed.mdcr_writable
+    if MDCR.HPMN.get(allowed) > vm.probed.counters:
+        allowed = MDCR.HPMN.set(allowed, vm.probed.counters)
     changed = vcpu.vel2.memory[MDCR_INDEX] ^ allowed
     vcpu.vel2.memory[MDCR_INDEX] = allowed
     matters = u64(MDCR_COUNTING)
@@ -295,31 +295,33 @@ def probe(vm: Vm) -> None:
     """Find out what there is to monitor with."""
     features = mrs(sr.ID_AA64DFR0_EL1)
     version = sr.ID_AA64DFR0_EL1.PMUVer.get(features)
-    vm.selectors = 0
-    vm.counters = 0
-    vm.mdcr_writable = DEBUG_TRAPS
-    if vm.has_fgt != 0:
+    vm.probed.selectors = 0
+    vm.probed.counters = 0
+    vm.probed.mdcr_writable = DEBUG_TRAPS
+    if vm.probed.has_fgt != 0:
         breakpoints = u64((1 << u64(sr.ID_AA64DFR0_EL1.BRPs.get(features) + 1)) - 1)
         watchpoints = u64((1 << u64(sr.ID_AA64DFR0_EL1.WRPs.get(features) + 1)) - 1)
-        vm.selectors = u64(breakpoints << selectors.FIRST_BREAKPOINT)
-        vm.selectors = vm.selectors | u64(watchpoints << selectors.FIRST_WATCHPOINT)
-        vm.mdcr_writable = vm.mdcr_writable | MDCR.TDCC.mask
+        vm.probed.selectors = u64(breakpoints << selectors.FIRST_BREAKPOINT)
+        vm.probed.selectors = vm.probed.selectors | u64(watchpoints << selectors.FIRST_WATCHPOINT)
+        vm.probed.mdcr_writable = vm.probed.mdcr_writable | MDCR.TDCC.mask
     if version in PMU_PRESENT:
-        vm.counters = PMCR.N.get(mrs(PMCR))
-        vm.selectors = vm.selectors | u64((1 << vm.counters) - 1) | CYCLE_BIT
-        vm.mdcr_writable = vm.mdcr_writable | MDCR.compose(HPMN=31, HPME=1, TPM=1, TPMCR=1)
+        vm.probed.counters = PMCR.N.get(mrs(PMCR))
+        vm.probed.selectors = vm.probed.selectors | u64((1 << vm.probed.counters) - 1) | CYCLE_BIT
+        vm.probed.mdcr_writable = vm.probed.mdcr_writable | MDCR.compose(
+            HPMN=31, HPME=1, TPM=1, TPMCR=1
+        )
         if version >= PMUV3P1:
-            vm.mdcr_writable = vm.mdcr_writable | MDCR.HPMD.mask
+            vm.probed.mdcr_writable = vm.probed.mdcr_writable | MDCR.HPMD.mask
         if version >= PMUV3P5:
-            vm.mdcr_writable = vm.mdcr_writable | MDCR.HLP.mask | MDCR.HCCD.mask
-    if version not in PMU_PRESENT or vm.has_fgt == 0:
-        vm.mdcr = vm.mdcr | MDCR.TPM.mask | MDCR.TPMCR.mask
+            vm.probed.mdcr_writable = vm.probed.mdcr_writable | MDCR.HLP.mask | MDCR.HCCD.mask
+    if version not in PMU_PRESENT or vm.probed.has_fgt == 0:
+        vm.probed.mdcr = vm.probed.mdcr | MDCR.TPM.mask | MDCR.TPMCR.mask
 
 
 @resident
 def reset(vcpu: Vcpu, vm: Vm) -> None:
     """Give L1 all counters, and nothing enabled."""
-    vcpu.vel2.memory[MDCR_INDEX] = vm.counters
+    vcpu.vel2.memory[MDCR_INDEX] = vm.probed.counters
     vcpu.mdcr_vel2 = mdcr_vel2(vcpu, vm)
     selectors.reset(vcpu, vm)
     finegrained.trap_mdscr(vcpu)

@@ -26,7 +26,7 @@ class Outcome(IntEnum):
 
 
 class Stop(IntEnum):
-    """Why L0 stopped the machine, in `Vm.stop_reason`."""
+    """Why L0 stopped the machine, in `PostMortem.stop_reason`."""
 
     RUNNING = 0
     SYSTEM_OFF = 1
@@ -35,13 +35,13 @@ class Stop(IntEnum):
 
 
 class Fatal(IntEnum):
-    """Which invariant of L0 broke, in `Vm.fatal_code`."""
+    """Which invariant of L0 broke, in `PostMortem.fatal_code`."""
 
     NONE = 0
     VECTOR_SAME_EL = 1
-    """An exception from EL2 itself; `Vm.fatal_detail` is the vector's number."""
+    """An exception from EL2 itself; `PostMortem.fatal_detail` is the vector's number."""
     VECTOR_AARCH32 = 2
     """An exception by a vector for AArch32, although HCR_EL2.RW makes EL1 AArch64."""
     POOL_EXHAUSTED = 3
     BAD_MACHINE = 4
-    """The machine below lacks something L0 needs; `Vm.fatal_detail` names it (see `start`)."""
+    """The machine below lacks something L0 needs; `fatal_detail` names it (see `start`)."""

@@ -49,11 +49,11 @@ def pac_with_key_b(pointer: u64, modifier: u64) -> u64:
 def pac_feature(vcpu: Vcpu) -> u64:
     """Give the largest of APA, API and APA3 that L1 sees."""
     vm = vm_of(vcpu)
-    best = sr.ID_AA64ISAR1_EL1.APA.get(vm.id_registers[ISAR1])
-    other = sr.ID_AA64ISAR1_EL1.API.get(vm.id_registers[ISAR1])
+    best = sr.ID_AA64ISAR1_EL1.APA.get(vm.probed.id_registers[ISAR1])
+    other = sr.ID_AA64ISAR1_EL1.API.get(vm.probed.id_registers[ISAR1])
     if other > best:
         best = other
-    other = sr.ID_AA64ISAR2_EL1.APA3.get(vm.id_registers[ISAR2])
+    other = sr.ID_AA64ISAR2_EL1.APA3.get(vm.probed.id_registers[ISAR2])
     if other > best:
         best = other
     return best

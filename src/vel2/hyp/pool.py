@@ -17,7 +17,7 @@ from vel2.lang import PA, at, dsb_ish, inline, isb, mrs, msr, resident, sysop, u
 @inline
 def page_address(vm: Vm, index: u64) -> PA:
     """Give the address of pool page number `index`."""
-    return PA(vm.pool_first_page + (index << PAGE_SHIFT))
+    return PA(vm.stage2.pool_first_page + (index << PAGE_SHIFT))
 
 
 @resident
@@ -34,23 +34,23 @@ def init(vm: Vm, root_pages: u64) -> None:
 
     :param root_pages: concatenated pages of one root; roots are aligned to their size.
     """
-    total = vm.pool_size >> PAGE_SHIFT
+    total = u64(vm.stage2.pool_end - vm.config.pool_base) >> PAGE_SHIFT
     records = u64(total * PoolPage.size + PAGE_MASK) & ~PAGE_MASK
     roots_bytes = u64(root_pages << PAGE_SHIFT)
-    first_root = u64(vm.pool_base + records + roots_bytes - 1) & ~u64(roots_bytes - 1)
+    first_root = u64(vm.config.pool_base + records + roots_bytes - 1) & ~u64(roots_bytes - 1)
     root = first_root
-    vm.canonical.root = root
+    vm.stage2.canonical.root = root
     for i in range(SHADOW_CONTEXTS):
         root = u64(root + roots_bytes)
-        vm.shadows[i].root = root
-    vm.devices.root = u64(root + roots_bytes)
-    vm.pool_first_page = u64(root + roots_bytes * 2)
-    vm.pool_pages = u64(vm.pool_base + vm.pool_size - vm.pool_first_page) >> PAGE_SHIFT
-    vm.pool_free = 0
-    index = vm.pool_pages
+        vm.stage2.shadows[i].root = root
+    vm.stage2.devices.root = u64(root + roots_bytes)
+    vm.stage2.pool_first_page = u64(root + roots_bytes * 2)
+    vm.stage2.pool_pages = u64(vm.stage2.pool_end - vm.stage2.pool_first_page) >> PAGE_SHIFT
+    vm.stage2.pool_free = 0
+    index = vm.stage2.pool_pages
     while index > 0:
-        pool_page(vm, u64(index - 1)).next = u32(vm.pool_free)
-        vm.pool_free = index
+        pool_page(vm, u64(index - 1)).next = u32(vm.stage2.pool_free)
+        vm.stage2.pool_free = index
         index = u64(index - 1)
 
 
@@ -61,16 +61,16 @@ def take(vm: Vm, owner: Stage2) -> u64:
     if number != 0:
         owner.spare = pool_page(vm, u64(number - 1)).next_spare
     else:
-        if vm.pool_free == 0:
+        if vm.stage2.pool_free == 0:
             evict_oldest(vm, owner)
-        number = vm.pool_free
+        number = vm.stage2.pool_free
         if number == 0:
             return 0
         record = pool_page(vm, u64(number - 1))
-        vm.pool_free = record.next
+        vm.stage2.pool_free = record.next
         record.next = u32(owner.pages)
         owner.pages = number
-        vm.pool_used = u64(vm.pool_used + 1)
+        vm.stage2.pool_used = u64(vm.stage2.pool_used + 1)
     record = pool_page(vm, u64(number - 1))
     record.guest_shift = 0
     page = page_address(vm, u64(number - 1))
@@ -93,9 +93,9 @@ def give_back_all(vm: Vm, owner: Stage2) -> None:
     while number != 0:
         record = pool_page(vm, u64(number - 1))
         following = u64(record.next)
-        record.next = u32(vm.pool_free)
-        vm.pool_free = number
-        vm.pool_used = u64(vm.pool_used - 1)
+        record.next = u32(vm.stage2.pool_free)
+        vm.stage2.pool_free = number
+        vm.stage2.pool_used = u64(vm.stage2.pool_used - 1)
         number = following
     owner.pages = 0
     owner.spare = 0
@@ -106,19 +106,19 @@ def evict_oldest(vm: Vm, wanted_by: Stage2) -> None:
     """Empty the shadow context, other than `wanted_by`, that was used longest ago and has pages."""
     oldest = u64(SHADOW_CONTEXTS)
     for i in range(SHADOW_CONTEXTS):
-        candidate = vm.shadows[i]
+        candidate = vm.stage2.shadows[i]
         if candidate.pages == 0 or candidate.root == wanted_by.root:
             continue
-        if oldest == SHADOW_CONTEXTS or candidate.last_use < vm.shadows[oldest].last_use:
+        if oldest == SHADOW_CONTEXTS or candidate.last_use < vm.stage2.shadows[oldest].last_use:
             oldest = i
     if oldest != SHADOW_CONTEXTS:
-        empty(vm, vm.shadows[oldest])
+        empty(vm, vm.stage2.shadows[oldest])
 
 
 @inline
 def root_holds_leaves(vm: Vm) -> bool:
     """Whether a root may map something without a table below it: it is at level 1, not 0."""
-    return vm.start_level != 0
+    return vm.stage2.start_level != 0
 
 
 @resident
@@ -126,7 +126,7 @@ def empty(vm: Vm, context: Stage2) -> None:
     """Unmap everything in a shadow context and forget its TLB entries."""
     if context.stage2_off == 0:
         if context.pages != 0 or root_holds_leaves(vm):
-            roots = u64(vm.shadows[1].root - vm.shadows[0].root) >> PAGE_SHIFT
+            roots = u64(vm.stage2.shadows[1].root - vm.stage2.shadows[0].root) >> PAGE_SHIFT
             for i in range(roots):
                 zero_page(PA(context.root + (i << PAGE_SHIFT)))
         flush(context)

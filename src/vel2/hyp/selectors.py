@@ -45,7 +45,7 @@ class Row:
     """One selector."""
 
     index: int
-    """In `Vcpu.selectors`, and its bit in `Vcpu.moving` and `Vm.selectors`."""
+    """In `Vcpu.selectors`, and its bit in `Vcpu.moving` and `Probed.selectors`."""
     register: type[Register]
     active: int
     """The bit without which nothing happens while L0 runs: NSH of a filter, E of the others."""
@@ -184,7 +184,7 @@ def load_for_context(vcpu: Vcpu) -> None:
 def enabled(vcpu: Vcpu) -> u64:
     """Mask the selectors of counters, breakpoints and watchpoints that are enabled."""
     found = u64(0)
-    exists = vm_of(vcpu).selectors
+    exists = vm_of(vcpu).probed.selectors
     if exists & ALL_COUNTERS != 0:
         counters = mrs(sr.PMCNTENSET_EL0) & exists & ALL_COUNTERS
         of_guest = guest_counters(vcpu)
@@ -250,11 +250,11 @@ def index_of(key: u64) -> u64:
 @resident
 def reset(vcpu: Vcpu, vm: Vm) -> None:
     """Begin with every counter, breakpoint and watchpoint off."""
-    if vm.selectors & ALL_COUNTERS != 0:
+    if vm.probed.selectors & ALL_COUNTERS != 0:
         msr(sr.PMCNTENCLR_EL0, ALL_COUNTERS)
         msr(sr.PMINTENCLR_EL1, ALL_COUNTERS)
         msr(sr.PMOVSCLR_EL0, ALL_COUNTERS)
     for row in ROWS:
-        if vm.selectors >> row.index & 1 != 0:
+        if vm.probed.selectors >> row.index & 1 != 0:
             vcpu.selectors[row.index] = mrs(row.register) & ~row.active
-    load(vcpu, vm.selectors)
+    load(vcpu, vm.probed.selectors)

@@ -68,15 +68,18 @@ def claim(vm: Vm, off: u64, vttbr: u64, vtcr: u64) -> u64:
     """Find the context for L1's stage-2 registers, or make one, evicting the oldest if need be."""
     chosen = u64(0)
     for i in range(SHADOW_CONTEXTS):
-        context = vm.shadows[i]
+        context = vm.stage2.shadows[i]
         if is_for(context, off, vttbr, vtcr):
             return i
         if context.in_use == 0:
-            if vm.shadows[chosen].in_use != 0:
+            if vm.stage2.shadows[chosen].in_use != 0:
                 chosen = i
-        elif vm.shadows[chosen].in_use != 0 and context.last_use < vm.shadows[chosen].last_use:
+        elif (
+            vm.stage2.shadows[chosen].in_use != 0
+            and context.last_use < vm.stage2.shadows[chosen].last_use
+        ):
             chosen = i
-    context = vm.shadows[chosen]
+    context = vm.stage2.shadows[chosen]
     if context.in_use != 0:
         pool.empty(vm, context)
     context.in_use = 1
@@ -85,7 +88,7 @@ def claim(vm: Vm, off: u64, vttbr: u64, vtcr: u64) -> u64:
     context.guest_vtcr = vtcr
     root = context.root
     if off != 0:
-        root = vm.canonical.root
+        root = vm.stage2.canonical.root
     context.vttbr = u64(root | (stage2.FIRST_SHADOW_VMID + chosen) << VMID_SHIFT)
     return chosen
 
@@ -101,9 +104,9 @@ def select(vcpu: Vcpu) -> None:
     if page.slot[HCR_SLOT] & STAGE2_ON == 0:
         off = u64(1)
     if vcpu.shadow == 0 or not is_for(at(Stage2, vcpu.shadow), off, vttbr, vtcr):
-        vcpu.shadow = address_of(vm.shadows[claim(vm, off, vttbr, vtcr)])
-        vm.clock = u64(vm.clock + 1)
-        at(Stage2, vcpu.shadow).last_use = vm.clock
+        vcpu.shadow = address_of(vm.stage2.shadows[claim(vm, off, vttbr, vtcr)])
+        vm.stage2.clock = u64(vm.stage2.clock + 1)
+        at(Stage2, vcpu.shadow).last_use = vm.stage2.clock
     context = at(Stage2, vcpu.shadow)
     context.dirty = 1
     msr(sr.VTTBR_EL2, context.vttbr)
@@ -163,7 +166,7 @@ def invalidation_shift(vm: Vm, context: Stage2, ipa: u64) -> u64:
     if ipa >= stage2.ipa_limit(vm):
         return largest
     table = context.root
-    level = vm.start_level
+    level = vm.stage2.start_level
     while level <= LAST_LEVEL:
         entry = load_u64(stage2.entry_at(vm, table, ipa, level))
         if level == LAST_LEVEL or entry & stage2.TABLE != stage2.TABLE:
@@ -192,7 +195,7 @@ def unmap(vm: Vm, context: Stage2, start: u64, size: u64) -> bool:
         end = limit
     while address < end:
         table = context.root
-        level = vm.start_level
+        level = vm.stage2.start_level
         span = u64(1 << stage2.shift_at(level))
         while level <= LAST_LEVEL:
             slot = stage2.entry_at(vm, table, address, level)

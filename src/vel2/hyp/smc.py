@@ -67,8 +67,8 @@ def firmware_call(function: u64, first: u64, second: u64, third: u64) -> u64:
 def stop_machine(vcpu: Vcpu, reason: u64, function: u64) -> None:
     """Note why and ask the firmware to end the machine; it does not come back."""
     vm = vm_of(vcpu)
-    vm.counter_at_stop = mrs(sr.CNTPCT_EL0)
-    vm.stop_reason = reason
+    vm.post_mortem.counter_at_stop = mrs(sr.CNTPCT_EL0)
+    vm.post_mortem.stop_reason = reason
     firmware_call(function, 0, 0, 0)
 
 

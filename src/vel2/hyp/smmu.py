@@ -105,27 +105,27 @@ class Tables(Struct):
 
 @resident
 def fill_tables(vm: Vm, base: u64) -> None:
-    """Write the stream table, for VTCR_EL2 and the root of `Vm.devices`, and the commands."""
+    """Write the stream table, for VTCR_EL2 and the root of L1's devices, and the commands."""
     tables = at(Tables, base)
     second = u64(base + Tables.second.offset)
     for i in range(FIRST_LEVEL):
         tables.first[i] = u64(second | L1STD.Span.put(SPLIT + 1))
     geometry = u64(
         STAGE2_FLAGS
-        | STE2.S2T0SZ.put(sr.VTCR_EL2.T0SZ.get(vm.vtcr))
-        | STE2.S2SL0.put(sr.VTCR_EL2.SL0.get(vm.vtcr))
-        | STE2.S2IR0.put(sr.VTCR_EL2.IRGN0.get(vm.vtcr))
-        | STE2.S2OR0.put(sr.VTCR_EL2.ORGN0.get(vm.vtcr))
-        | STE2.S2SH0.put(sr.VTCR_EL2.SH0.get(vm.vtcr))
-        | STE2.S2TG.put(sr.VTCR_EL2.TG0.get(vm.vtcr))
-        | STE2.S2PS.put(sr.VTCR_EL2.PS.get(vm.vtcr))
+        | STE2.S2T0SZ.put(sr.VTCR_EL2.T0SZ.get(vm.stage2.vtcr))
+        | STE2.S2SL0.put(sr.VTCR_EL2.SL0.get(vm.stage2.vtcr))
+        | STE2.S2IR0.put(sr.VTCR_EL2.IRGN0.get(vm.stage2.vtcr))
+        | STE2.S2OR0.put(sr.VTCR_EL2.ORGN0.get(vm.stage2.vtcr))
+        | STE2.S2SH0.put(sr.VTCR_EL2.SH0.get(vm.stage2.vtcr))
+        | STE2.S2TG.put(sr.VTCR_EL2.TG0.get(vm.stage2.vtcr))
+        | STE2.S2PS.put(sr.VTCR_EL2.PS.get(vm.stage2.vtcr))
     )
     for i in range(SECOND_LEVEL):
         entry = u64(i * STE_WORDS)
         tables.second[entry] = STE0.compose(V=1, Config=StreamConfig.STAGE2)
         tables.second[u64(entry + 1)] = STREAM_ATTRIBUTES
         tables.second[u64(entry + 2)] = geometry
-        tables.second[u64(entry + 3)] = u64(vm.devices.root & STE3.S2TTB.mask)
+        tables.second[u64(entry + 3)] = u64(vm.stage2.devices.root & STE3.S2TTB.mask)
         for word in range(4, STE_WORDS):
             tables.second[u64(entry + word)] = 0
     tables.commands[0] = CMD.CFGI_ALL
@@ -149,7 +149,7 @@ def is_able(vm: Vm, registers: Registers) -> bool:
         return False
     if IDR1.SIDSIZE.get(idr1) < STREAM_BITS or IDR1.CMDQS.get(idr1) < QUEUE_BITS:
         return False
-    return IDR5.GRAN4K.get(idr5) != 0 and IDR5.OAS.get(idr5) >= sr.VTCR_EL2.PS.get(vm.vtcr)
+    return IDR5.GRAN4K.get(idr5) != 0 and IDR5.OAS.get(idr5) >= sr.VTCR_EL2.PS.get(vm.stage2.vtcr)
 
 
 @resident
@@ -192,11 +192,11 @@ def init(vm: Vm) -> bool:
 
     :return: False if the machine's SMMU cannot do that.
     """
-    registers = at(Registers, vm.smmu_base)
-    base = u64(vm.l0_base + SMMU_OFFSET)
+    registers = at(Registers, vm.config.smmu_base)
+    base = u64(vm.config.l0_base + SMMU_OFFSET)
     if not is_able(vm, registers) or not refuse_while_off(registers):
         return False
-    if not stage2.map_regions(vm, vm.devices):
+    if not stage2.map_regions(vm, vm.stage2.devices):
         return False
     fill_tables(vm, base)
     dsb_sy()

@@ -10,7 +10,8 @@ would. A leaf says in its software bits at which level it could be.
 
 Hardware wants the largest blocks. QEMU wants pages: when its TLB holds an entry that a block of
 either stage made, TLBI of one address empties all of it, and the next instructions walk two stages
-each. So the host chooses (`Vm.canonical_by_pages`); shadow leaves are as large as L1's either way.
+each. So the host chooses (`Configuration.canonical_by_pages`); shadow leaves are as large as L1's
+either way.
 """
 
 from enum import IntEnum
@@ -67,7 +68,7 @@ def shift_at(level: u64) -> u64:
 def index_at(vm: Vm, ipa: u64, level: u64) -> u64:
     """Give the entry number for `ipa`; a root may be several tables in a row."""
     index = ipa >> shift_at(level)
-    if level != vm.start_level:
+    if level != vm.stage2.start_level:
         index = index & INDEX_MASK
     return index
 
@@ -81,7 +82,7 @@ def entry_at(vm: Vm, table: u64, ipa: u64, level: u64) -> PA:
 @inline
 def ipa_limit(vm: Vm) -> u64:
     """Give the first IPA that hardware's tables cannot map."""
-    return u64(1 << u64(64 - sr.VTCR_EL2.T0SZ.get(vm.vtcr)))
+    return u64(1 << u64(64 - sr.VTCR_EL2.T0SZ.get(vm.stage2.vtcr)))
 
 
 @resident
@@ -90,7 +91,7 @@ def find_leaf(vm: Vm, root: u64, ipa: u64) -> u64:
     if ipa >= ipa_limit(vm):
         return 0
     table = root
-    level = vm.start_level
+    level = vm.stage2.start_level
     while level <= LAST_LEVEL:
         entry = load_u64(entry_at(vm, table, ipa, level))
         if entry & VALID == 0:
@@ -105,7 +106,7 @@ def find_leaf(vm: Vm, root: u64, ipa: u64) -> u64:
 @resident
 def canonical_leaf(vm: Vm, ipa: L1IPA) -> u64:
     """Give the canonical leaf for an address of L1 (level in SW), or 0 for a hole."""
-    return find_leaf(vm, vm.canonical.root, u64(ipa))
+    return find_leaf(vm, vm.stage2.canonical.root, u64(ipa))
 
 
 @resident
@@ -118,7 +119,7 @@ def is_ram(vm: Vm, ipa: L1IPA) -> bool:
 @inline
 def is_writable(vm: Vm, ipa: L1IPA) -> bool:
     """Whether what L1 has at `ipa` is its RAM, and neither flash nor a device nor a hole."""
-    return u64(ipa) >= vm.ram_base and u64(ipa) < vm.ram_end
+    return u64(ipa) >= vm.config.ram_base and u64(ipa) < vm.config.ram_end
 
 
 @resident
@@ -155,7 +156,7 @@ def table_at(vm: Vm, owner: Stage2, ipa: u64, level: u64, guest_shift: u64) -> u
     :return: 0 when the pool has no table left; nothing is half-done then.
     """
     table = owner.root
-    step = vm.start_level
+    step = vm.stage2.start_level
     while step < level:
         slot = entry_at(vm, table, ipa, step)
         entry = load_u64(slot)
@@ -213,7 +214,7 @@ def map_pages(vm: Vm, base: u64, level: u64, attributes: u64) -> bool:
     address = base
     end = u64(base + (1 << shift_at(level)))
     while address < end:
-        table = table_at(vm, vm.canonical, address, LAST_LEVEL, 0)
+        table = table_at(vm, vm.stage2.canonical, address, LAST_LEVEL, 0)
         if table == 0:
             return False
         leaf = u64(Stage2Leaf.SW.put(level) | address | attributes | PAGE)
@@ -226,7 +227,11 @@ def map_pages(vm: Vm, base: u64, level: u64, attributes: u64) -> bool:
 @inline
 def by_pages(vm: Vm, owner: Stage2, level: u64, attributes: u64) -> bool:
     """Whether what fits a block at `level` is mapped by pages: all but the huge device windows."""
-    if vm.canonical_by_pages == 0 or level == LAST_LEVEL or owner.root != vm.canonical.root:
+    if (
+        vm.config.canonical_by_pages == 0
+        or level == LAST_LEVEL
+        or owner.root != vm.stage2.canonical.root
+    ):
         return False
     return level != 1 or attributes & MEMATTR_DEVICE_MASK != 0
 
@@ -263,8 +268,8 @@ def map_identity(vm: Vm, owner: Stage2, base: u64, size: u64, attributes: u64) -
 @resident
 def map_regions(vm: Vm, owner: Stage2) -> bool:
     """Map all of L1's memory map to itself; False if the pool has no table left."""
-    for i in range(vm.region_count):
-        region = vm.regions[i]
+    for i in range(vm.config.region_count):
+        region = vm.config.regions[i]
         attributes = u64(RAM_ATTRIBUTES)
         if region.kind == REGION_DEVICE:
             attributes = DEVICE_ATTRIBUTES
@@ -280,31 +285,31 @@ def init(vm: Vm, mmfr0: u64) -> bool:
     :return: False if the pool is too small for the memory map.
     """
     ps = sr.ID_AA64MMFR0_EL1.PARange.get(mmfr0)
-    if ps > vm.max_parange:
-        ps = vm.max_parange
+    if ps > vm.config.max_parange:
+        ps = vm.config.max_parange
     bits = PA_BITS[ps & PS_MASK]
     root_pages = u64(1)
-    vm.start_level = 0
+    vm.stage2.start_level = 0
     if bits <= LEVEL_1_MAX_BITS:
-        vm.start_level = 1
+        vm.stage2.start_level = 1
         if bits > 39:
             root_pages = u64(1 << u64(bits - 39))
-    vm.vtcr = u64(
+    vm.stage2.vtcr = u64(
         sr.VTCR_EL2.res1
         | sr.VTCR_EL2.PS.put(ps)
         | sr.VTCR_EL2.compose(SH0=3, ORGN0=1, IRGN0=1, VS=1)
-        | sr.VTCR_EL2.SL0.put(u64(2 - vm.start_level))
+        | sr.VTCR_EL2.SL0.put(u64(2 - vm.stage2.start_level))
         | sr.VTCR_EL2.T0SZ.put(u64(64 - bits))
     )
     pool.init(vm, root_pages)
     for i in range(SHADOW_CONTEXTS):
         vmid = u64(FIRST_SHADOW_VMID + i)
-        vm.shadows[i].vttbr = u64(vm.shadows[i].root | vmid << VTTBR_VMID_SHIFT)
-    vm.canonical.vttbr = u64(vm.canonical.root | CANONICAL_VMID << VTTBR_VMID_SHIFT)
-    return map_regions(vm, vm.canonical)
+        vm.stage2.shadows[i].vttbr = u64(vm.stage2.shadows[i].root | vmid << VTTBR_VMID_SHIFT)
+    vm.stage2.canonical.vttbr = u64(vm.stage2.canonical.root | CANONICAL_VMID << VTTBR_VMID_SHIFT)
+    return map_regions(vm, vm.stage2.canonical)
 
 
 @inline
 def load_canonical(vm: Vm) -> None:
     """Make hardware walk the canonical stage 2."""
-    msr(sr.VTTBR_EL2, vm.canonical.vttbr)
+    msr(sr.VTTBR_EL2, vm.stage2.canonical.vttbr)

@@ -100,10 +100,10 @@ def build_tables(vm: Vm) -> None:
 
     Two pages at the end of the pool's block hold the tables; the pool is told so.
     """
-    vm.pool_size = u64(vm.pool_size - 2 * PAGE_BYTES)
+    vm.stage2.pool_end = u64(vm.config.pool_base + vm.config.pool_size - 2 * PAGE_BYTES)
     level1 = own_tables(vm)
     level2 = u64(level1 + PAGE_BYTES)
-    image_gigabyte = vm.l0_base >> GIGABYTE_SHIFT
+    image_gigabyte = vm.config.l0_base >> GIGABYTE_SHIFT
     for i in range(GIGABYTES):
         entry = u64(u64(i << GIGABYTE_SHIFT) | DATA_BLOCK)
         if i == 0:
@@ -114,7 +114,7 @@ def build_tables(vm: Vm) -> None:
     for i in range(512):
         block = u64(u64(image_gigabyte << GIGABYTE_SHIFT) + (i << BLOCK_SHIFT))
         entry = u64(block | DATA_BLOCK)
-        if block == vm.l0_base:
+        if block == vm.config.l0_base:
             entry = u64(block | CODE_BLOCK)
         store_u64(PA(level2 + i * 8), entry)
     dsb_ish()
@@ -123,7 +123,7 @@ def build_tables(vm: Vm) -> None:
 @inline
 def own_tables(vm: Vm) -> u64:
     """Give the address of EL2's own level-1 table, behind the pool."""
-    return u64(vm.pool_base + vm.pool_size)
+    return vm.stage2.pool_end
 
 
 @resident
@@ -169,23 +169,23 @@ def probe(vm: Vm) -> None:
     msr(sr.CNTKCTL_EL1, CNTHCTL_PROBE)
     isb()
     if mrs(sr.CPACR_EL1) & CPTR_PROBE == CPTR_PROBE:
-        vm.cpacr_holds_cptr = 1
+        vm.probed.cpacr_holds_cptr = 1
     if mrs(sr.CNTKCTL_EL1) & CNTHCTL_PROBE == CNTHCTL_PROBE:
-        vm.cntkctl_holds_cnthctl = 1
+        vm.probed.cntkctl_holds_cnthctl = 1
     msr(sr.CPACR_EL1, 0)
     msr(sr.CNTKCTL_EL1, 0)
-    vm.mdcr = controls.MDCR_ALWAYS
+    vm.probed.mdcr = controls.MDCR_ALWAYS
     if sr.ID_AA64MMFR0_EL1.FGT.get(mrs(sr.ID_AA64MMFR0_EL1)) != 0:
-        vm.has_fgt = 1
+        vm.probed.has_fgt = 1
     monitors.probe(vm)
     if sve.is_offered(vm):
-        vm.has_sve = 1
+        vm.probed.has_sve = 1
     vtr = mrs(sr.ICH_VTR_EL2)
-    vm.list_registers = u64(sr.ICH_VTR_EL2.ListRegs.get(vtr) + 1)
-    vm.active_priorities = 1
+    vm.probed.list_registers = u64(sr.ICH_VTR_EL2.ListRegs.get(vtr) + 1)
+    vm.probed.active_priorities = 1
     bits = sr.ICH_VTR_EL2.PREbits.get(vtr)
     if bits > 4:
-        vm.active_priorities = u64(1 << u64(bits - 4))
+        vm.probed.active_priorities = u64(1 << u64(bits - 4))
 
 
 @inline
@@ -210,7 +210,7 @@ def reset_vcpu(vcpu: Vcpu, vm: Vm) -> None:
     page = page_of(vcpu)
     page.slot[HCR_SLOT] = sr.HCR_EL2.RW.mask
     vcpu.e2h = 0
-    if vm.guest_kind == GUEST_VHE and vm.nv_level == LEVEL_NV2:
+    if vm.config.guest_kind == GUEST_VHE and vm.config.nv_level == LEVEL_NV2:
         page.slot[HCR_SLOT] = sr.HCR_EL2.compose(E2H=1, RW=1)
         vcpu.e2h = 1
     reset_shadows(vcpu)
@@ -249,7 +249,7 @@ def take_interface() -> None:
 @inline
 def boot(vcpu: Vcpu, vm: Vm) -> None:
     """Do once what is for the whole machine, on the pcpu that starts first."""
-    vm.counter_at_start = mrs(sr.CNTPCT_EL0)
+    vm.post_mortem.counter_at_start = mrs(sr.CNTPCT_EL0)
     lacking = missing_feature()
     if lacking != 0:
         fatal(vcpu, Fatal.BAD_MACHINE, lacking)
@@ -275,7 +275,7 @@ def forget(vcpu: Vcpu, vm: Vm) -> None:
         store_u64(PA(address_of(vcpu) + i * 8), 0)
     vcpu.vm = address_of(vm)
     pcpu = u64(address_of(vcpu) - VCPU_IN_PCPU)
-    vcpu.index = u64(pcpu - vm.l0_base - PCPU_OFFSET) // PCPU_BYTES
+    vcpu.index = u64(pcpu - vm.config.l0_base - PCPU_OFFSET) // PCPU_BYTES
     vcpu.vncr_page = u64(pcpu + VNCR_IN_PCPU)
     pool.zero_page(PA(vcpu.vncr_page))
 
@@ -283,11 +283,11 @@ def forget(vcpu: Vcpu, vm: Vm) -> None:
 @resident
 def begin(vcpu: Vcpu, vm: Vm) -> None:
     """Give this pcpu's registers and its vCPU the state from which L1 starts there."""
-    if vm.has_fgt != 0:
+    if vm.probed.has_fgt != 0:
         finegrained.reset()
     sve.reset(vm)
     extended.reset(vcpu)
-    msr(sr.VTCR_EL2, vm.vtcr)
+    msr(sr.VTCR_EL2, vm.stage2.vtcr)
     reset_vcpu(vcpu, vm)
     msr(sr.VNCR_EL2, vcpu.vncr_page)
     stage2.load_canonical(vm)

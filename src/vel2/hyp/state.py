@@ -125,7 +125,7 @@ class Vcpu(Struct):
     loaded = scalar(u64)
     """What hardware holds of L1's that must not stay while vEL2 runs (bits `*_LOADED`)."""
     hcrx = scalar(u64)
-    """What hardware's HCRX_EL2 holds, without `Vm.hcrx_own`."""
+    """What hardware's HCRX_EL2 holds, without `Probed.hcrx_own`."""
     zcr_vel2 = scalar(u64)
     """L1's ZCR_EL2, while vEL1 runs."""
     mdscr = scalar(u64)
@@ -215,8 +215,8 @@ class Region(Struct):
     kind = scalar(u64)
 
 
-class Vm(Struct):
-    """The machine L1 owns. The host writes the first group, L0 the rest."""
+class Configuration(Struct):
+    """What the VM is. The host writes it before the machine starts, and nobody afterwards."""
 
     l0_base = scalar(u64)
     l0_size = scalar(u64)
@@ -247,28 +247,13 @@ class Vm(Struct):
     redistributors = array(u64, MAX_REDISTRIBUTORS)
     """RD_base of each, which no region has in it."""
 
-    stop_reason = scalar(u64)
-    fatal_code = scalar(u64)
-    fatal_detail = scalar(u64)
-    fatal_esr = scalar(u64)
-    fatal_elr = scalar(u64)
-    fatal_far = scalar(u64)
-    counter_at_start = scalar(u64)
-    counter_at_stop = scalar(u64)
 
-    pool_first_page = scalar(u64)
-    pool_pages = scalar(u64)
-    pool_free = scalar(u64)
-    """Head of the free list, as index + 1."""
-    pool_used = scalar(u64)
-    vtcr = scalar(u64)
-    start_level = scalar(u64)
-    vmid_count = scalar(u64)
-    canonical = nested(Stage2)
-    devices = nested(Stage2)
-    """L1's memory map once more, in the largest blocks, for the SMMU."""
-    shadows = array(Stage2, SHADOW_CONTEXTS)
-    clock = scalar(u64)
+class Probed(Struct):
+    """The machine as it was found. `start.boot` writes it on the first pcpu, and nobody afterwards.
+
+    It is in force for all pcpus: they are taken to be alike.
+    """
+
     id_registers = array(u64, ID_REGISTERS)
     """[CRm * 8 + op2] of the space S3_0_C0_C<CRm>_<op2>, as L1 sees them."""
     mdcr = scalar(u64)
@@ -295,8 +280,57 @@ class Vm(Struct):
     """HCRX_EL2 for vEL2, without `hcrx_own`."""
 
 
+class Stage2Manager(Struct):
+    """All stage-2 tables that hardware walks, and the pool of pages they are made of.
+
+    `start.boot` makes the first group, which then stays. The rest is shared by all pcpus: a change
+    on one, and a walk that leads to one, must keep the others out by a lock of this group, taken
+    before any other of L0's. One vCPU needs none.
+    """
+
+    vtcr = scalar(u64)
+    start_level = scalar(u64)
+    pool_end = scalar(u64)
+    """Behind the last page of the pool: EL2's own tables."""
+    pool_first_page = scalar(u64)
+    pool_pages = scalar(u64)
+    canonical = nested(Stage2)
+    devices = nested(Stage2)
+    """L1's memory map once more, in the largest blocks, for the SMMU."""
+
+    pool_free = scalar(u64)
+    """Head of the free list, as index + 1."""
+    pool_used = scalar(u64)
+    clock = scalar(u64)
+    shadows = array(Stage2, SHADOW_CONTEXTS)
+
+
+class PostMortem(Struct):
+    """Why and how L0 stopped the machine, for the host. Whoever stops it writes, and only once."""
+
+    stop_reason = scalar(u64)
+    """An `outcome.Stop`."""
+    fatal_code = scalar(u64)
+    """An `outcome.Fatal`."""
+    fatal_detail = scalar(u64)
+    fatal_esr = scalar(u64)
+    fatal_elr = scalar(u64)
+    fatal_far = scalar(u64)
+    counter_at_start = scalar(u64)
+    counter_at_stop = scalar(u64)
+
+
+class Vm(Struct):
+    """The machine L1 owns: one part for each owner and lifetime."""
+
+    config = nested(Configuration)
+    probed = nested(Probed)
+    stage2 = nested(Stage2Manager)
+    post_mortem = nested(PostMortem)
+
+
 def id_index(register: type[Register]) -> int:
-    """Give the place of an identification register in `Vm.id_registers`."""
+    """Give the place of an identification register in `Probed.id_registers`."""
     return register.encoding.CRm * 8 + register.encoding.op2
 
 
@@ -315,10 +349,10 @@ def page_of(vcpu: Vcpu) -> VncrPage:
 @inline
 def pool_page(vm: Vm, index: u64) -> PoolPage:
     """Give the record of pool page number `index`."""
-    return at(PoolPage, u64(vm.pool_base + index * PoolPage.size))
+    return at(PoolPage, u64(vm.config.pool_base + index * PoolPage.size))
 
 
 @inline
 def pool_index(vm: Vm, page: PA) -> u64:
     """Give the number of the pool page at `page`."""
-    return u64(page - vm.pool_first_page) >> PAGE_SHIFT
+    return u64(page - vm.stage2.pool_first_page) >> PAGE_SHIFT

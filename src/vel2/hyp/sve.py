@@ -35,7 +35,7 @@ TRAPPED_FP = ESR_ELx.compose(EC=EC.FP_ASIMD, IL=1, ISS=ISS_FP.compose(CV=1, COND
 @inline
 def is_offered(vm: Vm) -> bool:
     """Whether the VM has SVE."""
-    if vm.guest_kind != GUEST_VHE or vm.nv_level != LEVEL_NV2:
+    if vm.config.guest_kind != GUEST_VHE or vm.config.nv_level != LEVEL_NV2:
         return False
     return sr.ID_AA64PFR0_EL1.SVE.get(mrs(sr.ID_AA64PFR0_EL1)) != 0
 
@@ -43,7 +43,7 @@ def is_offered(vm: Vm) -> bool:
 @resident
 def reset(vm: Vm) -> None:
     """Give this pcpu the vector lengths of a PE out of reset, if the VM has SVE."""
-    if vm.has_sve != 0:
+    if vm.probed.has_sve != 0:
         msr(sr.CPTR_EL2, CPTR_OPEN)
         isb()
         msr(sr.ZCR_EL1, 0)
@@ -53,7 +53,7 @@ def reset(vm: Vm) -> None:
 @inline
 def load_vel1_length(vcpu: Vcpu) -> None:
     """Change from vEL2's vector length to vEL1's; hardware's CPTR_EL2 is still vEL2's."""
-    if vm_of(vcpu).has_sve != 0:
+    if vm_of(vcpu).probed.has_sve != 0:
         vcpu.zcr_vel2 = mrs(sr.ZCR_EL1)
         msr(sr.ZCR_EL1, page_of(vcpu).slot[ZCR_SLOT])
         msr(sr.ZCR_EL2, vcpu.zcr_vel2)
@@ -62,7 +62,7 @@ def load_vel1_length(vcpu: Vcpu) -> None:
 @inline
 def save_vel1_length(vcpu: Vcpu) -> None:
     """Change from vEL1's vector length to vEL2's."""
-    if vm_of(vcpu).has_sve != 0:
+    if vm_of(vcpu).probed.has_sve != 0:
         msr(sr.CPTR_EL2, CPTR_OPEN)
         isb()
         page_of(vcpu).slot[ZCR_SLOT] = mrs(sr.ZCR_EL1)
@@ -83,7 +83,7 @@ def trap_of_vel2(cptr: u64) -> u64:
 @resident
 def refusal(vcpu: Vcpu) -> u64:
     """Give the syndrome of the exception that vEL2's access to ZCR_EL2 takes instead, or 0."""
-    if vm_of(vcpu).has_sve == 0:
+    if vm_of(vcpu).probed.has_sve == 0:
         return UNDEFINED_SYNDROME
     return trap_of_vel2(controls.read_cptr(vcpu))
 
@@ -91,6 +91,6 @@ def refusal(vcpu: Vcpu) -> u64:
 @resident
 def from_vel1(vcpu: Vcpu) -> Outcome:
     """Forward a trapped use of SVE: L1 asked for it. Without SVE in the VM it is UNDEFINED."""
-    if vm_of(vcpu).has_sve != 0:
+    if vm_of(vcpu).probed.has_sve != 0:
         return forward(vcpu)
     return undefined(vcpu)

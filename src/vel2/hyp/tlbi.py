@@ -140,7 +140,7 @@ def run_for_guest(vcpu: Vcpu, key: u64, value: u64) -> bool:
     vmid = current_vmid(vcpu)
     running = mrs(sr.VTTBR_EL2)
     for i in range(SHADOW_CONTEXTS):
-        context = vm.shadows[i]
+        context = vm.stage2.shadows[i]
         if stands_for(vm, context, vmid) and context.dirty != 0:
             msr(sr.VTTBR_EL2, context.vttbr)
             isb()
@@ -217,7 +217,7 @@ def stage2_operation(vcpu: Vcpu, key: u64, value: u64) -> bool:
     vm = vm_of(vcpu)
     vmid = current_vmid(vcpu)
     for i in range(SHADOW_CONTEXTS):
-        context = vm.shadows[i]
+        context = vm.stage2.shadows[i]
         if context.in_use == 0 or not (everything or stands_for(vm, context, vmid)):
             continue
         if whole:
@@ -239,7 +239,7 @@ def stop_trapping(vcpu: Vcpu) -> None:
     """
     vm = vm_of(vcpu)
     for i in range(SHADOW_CONTEXTS):
-        context = vm.shadows[i]
+        context = vm.stage2.shadows[i]
         if context.dirty != 0:
             pool.flush(context)
             context.dirty = 0

@@ -243,9 +243,9 @@ def handle_bad_vector(vcpu: Vcpu, vector: u64) -> None:
 def fatal(vcpu: Vcpu, code: u64, detail: u64) -> None:
     """Record a broken invariant of ours and stop the machine."""
     vm = vm_of(vcpu)
-    vm.fatal_code = code
-    vm.fatal_detail = detail
-    vm.fatal_esr = mrs(sr.ESR_EL2)
-    vm.fatal_elr = mrs(sr.ELR_EL2)
-    vm.fatal_far = mrs(sr.FAR_EL2)
+    vm.post_mortem.fatal_code = code
+    vm.post_mortem.fatal_detail = detail
+    vm.post_mortem.fatal_esr = mrs(sr.ESR_EL2)
+    vm.post_mortem.fatal_elr = mrs(sr.ELR_EL2)
+    vm.post_mortem.fatal_far = mrs(sr.FAR_EL2)
     smc.stop_machine(vcpu, Stop.FATAL, SYSTEM_OFF)

@@ -31,7 +31,7 @@ def show_e2h(vcpu: Vcpu) -> None:
 def write_hcr(vcpu: Vcpu, value: u64) -> None:
     """Write HCR_EL2, which traps with FEAT_NV alone."""
     allowed = value
-    if vm_of(vcpu).guest_kind == GUEST_NVHE:
+    if vm_of(vcpu).config.guest_kind == GUEST_NVHE:
         allowed = value & ~E2H
     set_l1_hcr(vcpu, allowed)
     if allowed & E2H != 0 and vcpu.e2h == 0:

@@ -101,7 +101,7 @@ def guest_stage2(vm: Vm, result: Walk, vttbr: u64, vtcr: u64, ipa: L2IPA) -> Non
     result.fsc = NO_FAULT
     granule = granule_bits(vtcr)
     input_bits = u64(64 - VTCR.T0SZ.get(vtcr))
-    pa_bits = u64(64 - VTCR.T0SZ.get(vm.vtcr))
+    pa_bits = u64(64 - VTCR.T0SZ.get(vm.stage2.vtcr))
     level = start_level(vtcr, granule, pa_bits)
     if (
         level >= NO_LEVEL
