@@ -90,7 +90,6 @@ def test_the_vectors_can_reach_the_vcpu() -> None:
 def test_contexts_hold_every_row() -> None:
     """Show that the home table and the structures made from it have the same rows, in order."""
     assert [row.index for row in SWITCHED] == list(range(len(SWITCHED)))
-    assert [row.index for row in CONTEXT_MEMORY] == list(range(len(CONTEXT_MEMORY)))
     assert CpuContext.size == 8 * (len(SWITCHED) + len(CONTEXT_MEMORY))
     assert len({row.hardware for row in SWITCHED}) == len(SWITCHED)
     assert len({row.vel2 for row in SWITCHED}) == len(SWITCHED)
