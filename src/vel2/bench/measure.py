@@ -27,14 +27,7 @@ from vel2.bench.layout import (
 )
 from vel2.bench.operations import OPERATIONS, operation_names
 from vel2.bench.payload import Payload
-from vel2.bench.system import (
-    L1Guest,
-    MeasureError,
-    Running,
-    Take,
-    guest_failed,
-    system,
-)
+from vel2.bench.system import L1Guest, MeasureError, Running, Take, guest_failed, system
 from vel2.guests.recipes import l1_tree
 from vel2.guests.vmm import build_vmm
 from vel2.machine.console import Console

@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
@@ -44,48 +44,42 @@ from vel2.check.payloads.survival.main import survival_main
 from vel2.check.payloads.traps import code as traps_code
 from vel2.check.payloads.traps.main import traps_main
 from vel2.errors import UserError
-from vel2.lang import Image
+from vel2.lang import Assembler, Image
 from vel2.runtime.bare import Bare, build_bare
 
 __all__ = ("PAYLOADS", "build_payload")
 
-PAYLOADS: dict[str, Callable[..., Any]] = {
-    "classes": classes_main,
-    "debug": debug_main,
-    "dma": dma_main,
-    "exceptions": exceptions_main,
-    "features": features_main,
-    "interrupts": interrupts_main,
-    "isolation": isolation_main,
-    "pmu": pmu_main,
-    "pointers": pointers_main,
-    "regime": regime_main,
-    "registers": registers_main,
-    "stage2": stage2_main,
-    "survival": survival_main,
-    "traps": traps_main,
+
+class Payload(NamedTuple):
+    """What a payload is made of, besides what all share.
+
+    :ivar main: what it starts with.
+    :ivar code: emit the instructions that it runs, and the subset cannot say.
+    """
+
+    main: Callable[..., None]
+    code: tuple[Callable[[Assembler], None], ...] = ()
+
+
+PAYLOADS = {
+    "classes": Payload(classes_main, (classes_code.emit,)),
+    "debug": Payload(debug_main, (debug_code.emit,)),
+    "dma": Payload(dma_main),
+    "exceptions": Payload(exceptions_main, (exceptions_code.emit,)),
+    "features": Payload(features_main, (features_code.emit, exceptions_code.emit)),
+    "interrupts": Payload(interrupts_main, (interrupts_code.emit,)),
+    "isolation": Payload(isolation_main),
+    "pmu": Payload(pmu_main, (pmu_code.emit, interrupts_code.emit)),
+    "pointers": Payload(pointers_main, (pointers_code.emit,)),
+    "regime": Payload(regime_main, (regime_code.emit, exceptions_code.emit)),
+    "registers": Payload(
+        registers_main, (registers_code.emit, exceptions_code.emit, features_code.emit)
+    ),
+    "stage2": Payload(stage2_main),
+    "survival": Payload(survival_main, (ahead_code.emit,)),
+    "traps": Payload(traps_main, (traps_code.emit,)),
 }
-"""Every payload by name: what it starts with."""
-
-
-CODE = (
-    exceptions_code.emit,
-    interrupts_code.emit,
-    features_code.emit,
-    registers_code.emit,
-    pmu_code.emit,
-    debug_code.emit,
-    pointers_code.emit,
-    ahead_code.emit,
-)
-"""Assembly that every payload has."""
-
-OWN_CODE = {
-    "classes": classes_code.emit,
-    "regime": regime_code.emit,
-    "traps": traps_code.emit,
-}
-"""Assembly that one payload alone has."""
+"""Every payload by name."""
 
 
 class Controls(NamedTuple):
@@ -133,11 +127,12 @@ def without_el12(image: Image) -> bytes:
 
 @cache
 def _image(name: str) -> Image:
+    payload = PAYLOADS[name]
     program = Bare(
         f"the payload {name}",
         2,
         MEMORY,
-        PAYLOADS[name],
+        payload.main,
         State,
         "el2_vectors",
         Parameters,
@@ -145,10 +140,8 @@ def _image(name: str) -> Image:
         controls=el2_controls,
     )
     assembly = assemble()
-    for emit in CODE:
+    for emit in payload.code:
         emit(assembly)
-    if name in OWN_CODE:
-        OWN_CODE[name](assembly)
     return build_bare(program, assembly)
 
 

@@ -13,8 +13,6 @@ from vel2.arch.bits import Register
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.arch.pstate import PSTATE_DAIF, M_EL1h, SPSR_ELx
 from vel2.check.payloads.classes.code import AARCH32
-from vel2.check.payloads.debug.main import all_counters
-from vel2.check.payloads.exceptions.traps import CNTHCTL_BASE, CPTR_BASE, HCR_BASE, no_traps
 from vel2.check.payloads.layout import ARENA, State
 from vel2.check.payloads.library.assembly import (
     HVC_EL1_VECTOR,
@@ -22,15 +20,18 @@ from vel2.check.payloads.library.assembly import (
     LOWER_AARCH64_SYNC,
 )
 from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect
-from vel2.check.payloads.library.controls import has_e2h, set_cnthctl, set_cptr, set_hcr
-from vel2.check.payloads.library.gic import (
-    HCR_IRQ,
-    PPI_HPTIMER,
-    acknowledge,
-    end_interrupt,
-    gic_init,
-    soon,
+from vel2.check.payloads.library.controls import (
+    CNTHCTL_BASE,
+    CPTR_BASE,
+    HCR_BASE,
+    all_counters,
+    has_e2h,
+    no_traps,
+    set_cnthctl,
+    set_cptr,
+    set_hcr,
 )
+from vel2.check.payloads.library.gic import HCR_IRQ, gic_init, soon, start_hptimer, take_hptimer
 from vel2.check.payloads.library.guest import is_hvc, reset_guest, run_guest
 from vel2.check.payloads.library.seen import saw
 from vel2.check.payloads.traps.code import NOTHING_HERE
@@ -244,13 +245,9 @@ def interrupt(state: State) -> None:
     begin(state, bytes_address(b"a32-irq\0"), NO_SUBJECT)
     state.spsr = 0
     while state.spsr & SPSR_ELx.nRW.mask == 0:
-        msr(sr.CNTHP_CVAL_EL2, soon())
-        msr(sr.CNTHP_CTL_EL2, 1)
-        isb()
+        start_hptimer(soon())
         run_aarch32(state, symbol_address("a32_spin"))
-        acknowledge(state, PPI_HPTIMER)
-        msr(sr.CNTHP_CTL_EL2, 0)
-        end_interrupt(PPI_HPTIMER)
+        take_hptimer(state)
     expect(state, bytes_address(b"vector\0"), state.vector, LOWER_AARCH64_IRQ)
     expect(state, bytes_address(b"elr\0"), state.elr, symbol_address("a32_spin"))
     expect(state, bytes_address(b"spsr\0"), state.spsr, USER)

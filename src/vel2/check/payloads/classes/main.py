@@ -12,14 +12,12 @@ from vel2.arch.pstate import PSTATE_DAIF, M_EL0t, M_EL1h, SPSR_ELx
 from vel2.check.payloads.classes import aarch32
 from vel2.check.payloads.classes.aarch32 import guest_registers, reset
 from vel2.check.payloads.classes.code import ANYWHERE
-from vel2.check.payloads.exceptions.traps import HCR_BASE, no_traps
 from vel2.check.payloads.layout import ARENA, Parameters, State
 from vel2.check.payloads.library.assembly import NO_EXCEPTION, SCTLR_OFF
 from vel2.check.payloads.library.checks import begin, end, finish
-from vel2.check.payloads.library.controls import has_e2h, invalidate_all, set_hcr, use_stage2
-from vel2.check.payloads.library.guest import probe, reset_guest, run_guest
+from vel2.check.payloads.library.controls import HCR_BASE, has_e2h, no_traps, set_hcr
+from vel2.check.payloads.library.guest import probe, run_guest, start_guest
 from vel2.check.payloads.library.seen import saw
-from vel2.check.payloads.library.tables import stage2_table
 from vel2.lang import bytes_address, isb, msr, resident, symbol_address, u64
 
 VMID = 11
@@ -80,9 +78,7 @@ def below_el2(state: State, place: u64, mode: u64, leave: u64) -> None:
 def classes_main(state: State, parameters: Parameters) -> None:
     """Run the payload."""
     at_el2(state)
-    reset_guest()
-    use_stage2(stage2_table(state, parameters.ram_end), VMID)
-    invalidate_all()
+    start_guest(state, parameters, VMID)
     reset(state)
     below_el2(state, AT_EL1, M_EL1h, symbol_address("guest_hvc"))
     below_el2(state, AT_EL0, M_EL0t, symbol_address("class_leave_el0"))

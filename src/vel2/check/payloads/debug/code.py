@@ -3,6 +3,7 @@
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.pstate import PSTATE_DAIF, M_EL0t, SPSR_ELx
+from vel2.check.payloads.library.accesses import emit_accesses, register_accesses
 from vel2.check.payloads.library.assembly import HVC_DONE
 from vel2.lang import Assembler
 
@@ -24,7 +25,6 @@ REGISTERS: tuple[type[Register], ...] = (
     sr.OSDLR_EL1,
     sr.DBGPRCR_EL1,
 )
-"""What is read and written in L2."""
 READ_ONLY: tuple[type[Register], ...] = (
     sr.MDRAR_EL1,
     sr.OSLSR_EL1,
@@ -34,11 +34,15 @@ READ_ONLY: tuple[type[Register], ...] = (
     sr.DBGWCR15_EL1,
 )
 WRITE_ONLY: tuple[type[Register], ...] = (sr.OSLAR_EL1,)
-
-
-def label(register: type[Register], access: str) -> str:
-    """Name the code that accesses a register with x1."""
-    return f"l2_debug_{access}_{register.name.lower()}"
+ACCESSES = register_accesses(
+    "l2_debug",
+    (
+        *((register, "rw") for register in REGISTERS),
+        *((register, "r") for register in READ_ONLY),
+        *((register, "w") for register in WRITE_ONLY),
+    ),
+)
+"""What L2 reads and writes."""
 
 
 def emit(a: Assembler) -> None:
@@ -139,12 +143,4 @@ def emit(a: Assembler) -> None:
     a.mrs(1, sr.MDCR_EL2)
     a.word(NOP)
     a.hvc(HVC_DONE)
-    for register in REGISTERS + READ_ONLY:
-        a.label(label(register, "read"))
-        a.mrs(1, register)
-        a.hvc(HVC_DONE)
-    for register in REGISTERS + WRITE_ONLY:
-        a.label(label(register, "write"))
-        a.msr(register, 1)
-        a.isb()
-        a.hvc(HVC_DONE)
+    emit_accesses(a, ACCESSES)

@@ -8,28 +8,23 @@ from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
 from vel2.arch.pstate import PSTATE_DAIF, M_EL0t, M_EL1h, M_EL2h, SPSR_ELx
-from vel2.check.payloads.debug.code import READ_ONLY, REGISTERS, WRITE_ONLY, label
-from vel2.check.payloads.exceptions.traps import no_traps
+from vel2.check.payloads.debug.code import ACCESSES
 from vel2.check.payloads.layout import ARENA, Parameters, State
-from vel2.check.payloads.library.assembly import HVC_DONE
+from vel2.check.payloads.library.accesses import show_access
 from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect, finish
-from vel2.check.payloads.library.controls import has_e2h, invalidate_all, use_stage2
+from vel2.check.payloads.library.controls import all_counters, has_e2h, no_traps
 from vel2.check.payloads.library.guest import (
     enter_guest,
     enter_guest_el0,
-    is_hvc,
     probe,
-    reset_guest,
     run_guest,
+    start_guest,
 )
-from vel2.check.payloads.library.seen import saw
-from vel2.check.payloads.library.tables import stage2_table
-from vel2.check.payloads.pmu.main import say
+from vel2.check.payloads.library.seen import saw, say
 from vel2.lang import bytes_address, isb, mrs, msr, resident, symbol_address, u64
 
 VMID = 10
 DFR0 = sr.ID_AA64DFR0_EL1
-PMU_PRESENT = tuple(range(1, 15))
 MDCR = sr.MDCR_EL2
 MDSCR = sr.MDSCR_EL1
 BCR, WCR = sr.DBGBCR_EL1, sr.DBGWCR_EL1
@@ -38,14 +33,6 @@ SS = SPSR_ELx.SS.mask
 ALL_BYTES_BCR, ALL_BYTES_WCR = 15, 255
 LOADS, STORES = 1, 2
 CONTEXT_ID = 0x1234
-
-
-@resident
-def all_counters() -> u64:
-    """Give MDCR_EL2 without a trap."""
-    if DFR0.PMUVer.get(mrs(DFR0)) in PMU_PRESENT:
-        return sr.PMCR_EL0.N.get(mrs(sr.PMCR_EL0))
-    return 0
 
 
 @resident
@@ -368,24 +355,6 @@ def brk(state: State) -> None:
 BRK_MDCR = (0, TO_EL2)
 
 
-@dataclass(frozen=True)
-class Access:
-    """One access of L2."""
-
-    name: bytes
-    code: str
-
-
-ACCESSES = tuple(
-    Access(f"{register.name.lower()}-{access}\0".encode(), label(register, access))
-    for registers, kinds in (
-        (REGISTERS, ("write", "read")),
-        (READ_ONLY, ("read",)),
-        (WRITE_ONLY, ("write",)),
-    )
-    for register in registers
-    for access in kinds
-)
 SAMPLE = BCR.compose(HMC=1, PMC=3, BAS=ALL_BYTES_BCR)
 """What L2 writes to each register."""
 GUEST_MDCR = (
@@ -406,11 +375,8 @@ def guest_accesses(state: State) -> None:
         msr(MDCR, all_counters() | mdcr)
         isb()
         for access in ACCESSES:
-            state.guest_x[30] = symbol_address("guest_hvc")
-            state.vector = enter_guest(state, symbol_address(access.code), 0, SAMPLE)
-            saw(state, bytes_address(access.name), mdcr)
-            if is_hvc(state, HVC_DONE):
-                say(bytes_address(access.name), mdcr, bytes_address(b"x1\0"), state.x[1])
+            code = symbol_address(access.code)
+            show_access(state, bytes_address(access.name), code, SAMPLE, mdcr)
         say(bytes_address(b"after\0"), mdcr, bytes_address(b"bcr\0"), mrs(sr.DBGBCR0_EL1))
         say(bytes_address(b"after\0"), mdcr, bytes_address(b"wcr\0"), mrs(sr.DBGWCR1_EL1))
         say(bytes_address(b"after\0"), mdcr, bytes_address(b"mdscr\0"), mrs(MDSCR))
@@ -443,9 +409,7 @@ def debug_main(state: State, parameters: Parameters) -> None:
         mrs(sr.ID_AA64DFR0_EL1) & DEBUG_FIELDS,
     )
     read_back()
-    reset_guest()
-    use_stage2(stage2_table(state, parameters.ram_end), VMID)
-    invalidate_all()
+    start_guest(state, parameters, VMID)
     no_traps()
     kept_over_a_guest(state)
     breakpoints(state)

@@ -1,22 +1,13 @@
 """The instructions that payload `exceptions` runs at EL2, and in L2 with and without a trap."""
 
 from vel2.arch import sysregs as sr
-from vel2.arch.bits import Encoding
 from vel2.arch.insn import DC, IC, TLBI
-from vel2.check.payloads.library.assembly import HVC_DONE
+from vel2.check.payloads.library.assembly import HVC_DONE, Unnamed
 from vel2.lang import Assembler
 from vel2.lang.asm import Encodable
 
-
-class _Unnamed:
-    """A register by its encoding alone."""
-
-    def __init__(self, *encoding: int) -> None:
-        self.encoding = Encoding(*encoding)
-
-
-UNALLOCATED = _Unnamed(3, 4, 14, 9, 5)
-IMPLEMENTATION_DEFINED = _Unnamed(3, 0, 15, 2, 0)
+UNALLOCATED = Unnamed(3, 4, 14, 9, 5)
+IMPLEMENTATION_DEFINED = Unnamed(3, 0, 15, 2, 0)
 PACIA_X1_X2 = 0xDAC1_0041
 FMOV_D0_X1 = 0x9E67_0020
 BRK_7 = 0xD420_00E0
@@ -37,7 +28,7 @@ AT_EL2: tuple[tuple[str, tuple[int, ...] | None, Encodable | None], ...] = (
     ("udf", (UDF_5,), None),
     ("unallocated", None, UNALLOCATED),
     ("sp_el2", None, sr.SP_EL2),
-    ("elr_el3", None, _Unnamed(3, 6, 4, 0, 1)),
+    ("elr_el3", None, Unnamed(3, 6, 4, 0, 1)),
     ("misaligned_pc", (BR_X0,), None),
 )
 """What each does: words of code, or a read of a register."""
@@ -46,7 +37,7 @@ READS: tuple[tuple[str, Encodable], ...] = (
     ("sctlr_el1", sr.SCTLR_EL1),
     ("ttbr0_el1", sr.TTBR0_EL1),
     ("id_aa64pfr0_el1", sr.ID_AA64PFR0_EL1),
-    ("id_unallocated", _Unnamed(3, 0, 0, 7, 7)),
+    ("id_unallocated", Unnamed(3, 0, 0, 7, 7)),
     ("ctr_el0", sr.CTR_EL0),
     ("clidr_el1", sr.CLIDR_EL1),
     ("ccsidr_el1", sr.CCSIDR_EL1),

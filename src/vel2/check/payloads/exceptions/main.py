@@ -12,16 +12,15 @@ from vel2.check.payloads.exceptions.traps import control_traps
 from vel2.check.payloads.layout import ARENA, Parameters, State
 from vel2.check.payloads.library.assembly import LOWER_AARCH64_SYNC, NO_EXCEPTION, SCTLR_OFF
 from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect, finish
-from vel2.check.payloads.library.controls import (
-    HCR_GUEST,
-    HCR_HOST,
-    invalidate_all,
-    set_hcr,
-    use_stage2,
+from vel2.check.payloads.library.controls import HCR_GUEST, HCR_HOST, set_hcr
+from vel2.check.payloads.library.guest import (
+    enter_guest,
+    probe,
+    reset_guest,
+    run_guest,
+    start_guest,
 )
-from vel2.check.payloads.library.guest import enter_guest, probe, reset_guest, run_guest
 from vel2.check.payloads.library.seen import saw
-from vel2.check.payloads.library.tables import stage2_table
 from vel2.lang import bytes_address, isb, mrs, msr, resident, symbol_address, u64
 
 VMID = 4
@@ -179,9 +178,7 @@ def exceptions_main(state: State, parameters: Parameters) -> None:
     returns(state, TGE)
     entry_pstate(state)
     hvc_disabled(state)
-    reset_guest()
-    use_stage2(stage2_table(state, parameters.ram_end), VMID)
-    invalidate_all()
+    start_guest(state, parameters, VMID)
     registers_survive(state)
     reset_guest()
     set_hcr(HCR_GUEST)

@@ -13,7 +13,7 @@ from vel2.check.payloads.layout import State
 from vel2.check.payloads.library.assembly import HVC_DONE, HVC_EL1_VECTOR
 from vel2.check.payloads.library.checks import begin, end, expect
 from vel2.check.payloads.library.controls import HCR_GUEST, set_hcr
-from vel2.check.payloads.library.guest import is_hvc, reset_guest, run_guest
+from vel2.check.payloads.library.guest import enter_at, is_hvc, reset_guest
 from vel2.lang import bytes_address, isb, mrs, msr, resident, symbol_address, u64
 
 HCR = sr.HCR_EL2
@@ -45,15 +45,6 @@ TAKEN = (
 
 
 @resident
-def enter(state: State, code: u64, pstate: u64, value: u64) -> None:
-    """Run L2's code with x1."""
-    state.guest_x[1] = value
-    state.guest_pc = code
-    state.guest_pstate = pstate
-    state.vector = run_guest()
-
-
-@resident
 def taken(state: State) -> None:
     """Let L2 take a virtual SError, or not; HCR_EL2.VSE says afterwards whether it is pending."""
     for row in TAKEN:
@@ -62,7 +53,7 @@ def taken(state: State) -> None:
             msr(sr.VSESR_EL2, syndrome)
             set_hcr(HCR_GUEST | AMO | VSE)
             isb()
-            enter(state, symbol_address("guest_hvc"), row.pstate, 0)
+            state.vector = enter_at(state, row.pstate, symbol_address("guest_hvc"), 0, 0)
             pending = mrs(HCR) & VSE
             if row.vector != 0:
                 expect_serror(state, row.vector, syndrome)
@@ -90,7 +81,7 @@ def deferred(state: State) -> None:
         msr(sr.VDISR_EL2, 0)
         set_hcr(HCR_GUEST | AMO | VSE)
         isb()
-        enter(state, symbol_address("l2_esb_disr"), PSTATE_DAIF | M_EL1h, 0)
+        state.vector = enter_at(state, PSTATE_DAIF | M_EL1h, symbol_address("l2_esb_disr"), 0, 0)
         if not is_hvc(state, HVC_DONE):
             expect(state, bytes_address(b"esr_el2\0"), state.esr, HVC_DONE)
         expect(state, bytes_address(b"disr_el1\0"), state.x[1], DEFERRED | syndrome)
@@ -107,15 +98,15 @@ def not_shared(state: State) -> None:
     begin(state, bytes_address(b"vdisr-other\0"), 1)
     msr(sr.VDISR_EL2, LEFT_BY_ANOTHER)
     isb()
-    enter(state, symbol_address("l2_read_disr_el1"), PSTATE_DAIF | M_EL1h, 0)
+    state.vector = enter_at(state, PSTATE_DAIF | M_EL1h, symbol_address("l2_read_disr_el1"), 0, 0)
     expect(state, bytes_address(b"first\0"), state.x[1], LEFT_BY_ANOTHER)
     msr(sr.VDISR_EL2, 0)
     isb()
-    enter(state, symbol_address("l2_read_disr_el1"), PSTATE_DAIF | M_EL1h, 0)
+    state.vector = enter_at(state, PSTATE_DAIF | M_EL1h, symbol_address("l2_read_disr_el1"), 0, 0)
     expect(state, bytes_address(b"second\0"), state.x[1], 0)
     end(state)
     begin(state, bytes_address(b"disr-write\0"), 1)
-    enter(state, symbol_address("l2_write_disr_el1"), PSTATE_DAIF | M_EL1h, 0)
+    state.vector = enter_at(state, PSTATE_DAIF | M_EL1h, symbol_address("l2_write_disr_el1"), 0, 0)
     expect(state, bytes_address(b"cleared\0"), mrs(sr.VDISR_EL2), 0)
     msr(sr.DISR_EL1, 0)
     expect(state, bytes_address(b"own\0"), mrs(sr.DISR_EL1), 0)

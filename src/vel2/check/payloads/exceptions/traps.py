@@ -6,19 +6,26 @@ from dataclasses import dataclass
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.check.payloads.layout import ARENA, State
-from vel2.check.payloads.library.controls import HCR_GUEST, set_cnthctl, set_cptr, set_hcr
+from vel2.check.payloads.library.controls import (
+    CNTHCTL_BASE,
+    CPTR_BASE,
+    HCR_BASE,
+    no_traps,
+    set_cnthctl,
+    set_cptr,
+    set_hcr,
+    set_ich_hcr,
+    set_mdcr,
+)
 from vel2.check.payloads.library.guest import enter_guest, reset_guest
 from vel2.check.payloads.library.seen import saw
-from vel2.lang import bytes_address, inline, isb, msr, resident, symbol_address, u64
+from vel2.lang import bytes_address, isb, resident, symbol_address, u64
 
 HCR = sr.HCR_EL2
 MDCR = sr.MDCR_EL2
 CNTHCTL = sr.CNTHCTL_EL2_E2H
 CPTR = sr.CPTR_EL2_E2H
 ICH = sr.ICH_HCR_EL2
-HCR_BASE = HCR_GUEST | HCR.compose(API=1, APK=1, EnSCXT=1)
-CPTR_BASE = CPTR.compose(FPEN=3, ZEN=3)
-CNTHCTL_BASE = CNTHCTL.compose(EL1PCTEN=1, EL1PTEN=1)
 
 
 @dataclass(frozen=True)
@@ -29,18 +36,6 @@ class Case:
     code: str
     set_control: Callable[[u64], None]
     value: int
-
-
-@inline
-def set_mdcr(value: u64) -> None:
-    """Write MDCR_EL2."""
-    msr(sr.MDCR_EL2, value)
-
-
-@inline
-def set_ich_hcr(value: u64) -> None:
-    """Write ICH_HCR_EL2."""
-    msr(sr.ICH_HCR_EL2, value)
 
 
 SETTERS: dict[type[Register], Callable[[u64], None]] = {
@@ -121,16 +116,6 @@ CASES = (
     _hcr("svc"),
     _hcr("brk"),
 )
-
-
-@resident
-def no_traps() -> None:
-    """Set every control to what traps nothing of what the cases run."""
-    set_hcr(HCR_BASE)
-    set_cptr(CPTR_BASE)
-    msr(sr.MDCR_EL2, 0)
-    set_cnthctl(CNTHCTL_BASE)
-    msr(sr.ICH_HCR_EL2, 0)
 
 
 @resident

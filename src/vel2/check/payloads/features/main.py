@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Field, Register
 from vel2.arch.esr import EC, ESR_ELx
-from vel2.check.payloads.exceptions.traps import no_traps
 from vel2.check.payloads.features.code import HIGHEST, INSTRUCTIONS, OPTIONAL, FeatureCode
 from vel2.check.payloads.layout import ARENA, Parameters, State
 from vel2.check.payloads.library.assembly import (
@@ -22,7 +21,7 @@ from vel2.check.payloads.library.assembly import (
     SCTLR_OFF,
 )
 from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect, finish
-from vel2.check.payloads.library.controls import invalidate_all, use_stage2
+from vel2.check.payloads.library.controls import no_traps
 from vel2.check.payloads.library.guest import (
     enter_guest,
     enter_guest_el0,
@@ -30,10 +29,9 @@ from vel2.check.payloads.library.guest import (
     is_hvc,
     probe,
     reset_guest,
+    start_guest,
 )
-from vel2.check.payloads.library.seen import saw
-from vel2.check.payloads.library.tables import stage2_table
-from vel2.check.payloads.pmu.main import say
+from vel2.check.payloads.library.seen import saw, say
 from vel2.lang import PA, bytes_address, isb, mrs, msr, resident, store_u64, symbol_address
 
 VMID = 8
@@ -217,9 +215,7 @@ def features_main(state: State, parameters: Parameters) -> None:
     at_highest_el(state)
     aarch32_at_el2(state)
     instructions_at_el2(state)
-    reset_guest()
-    use_stage2(stage2_table(state, parameters.ram_end), VMID)
-    invalidate_all()
+    start_guest(state, parameters, VMID)
     at_el1(state)
     instructions_below(state)
     big_endian(state)

@@ -24,16 +24,17 @@ from vel2.arch.gicv3 import (
 )
 from vel2.check.payloads.layout import PAGE_BYTES, State
 from vel2.check.payloads.library import lpi as gic
-from vel2.check.payloads.library.assembly import CURRENT_SPX_SYNC, HVC_DONE
+from vel2.check.payloads.library.assembly import CURRENT_SPX_IRQ, CURRENT_SPX_SYNC, HVC_DONE
 from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect
 from vel2.check.payloads.library.controls import HCR_HOST, invalidate_all, set_hcr
-from vel2.check.payloads.library.faults import READ_SAME
+from vel2.check.payloads.library.faults import ALIAS, READ_SAME
 from vel2.check.payloads.library.gic import (
     GICR,
     HCR_IRQ,
     SPURIOUS,
     acknowledge,
     end_interrupt,
+    interrupt_l2,
     read_byte,
     read_long,
     read_word,
@@ -69,14 +70,11 @@ OTHER_LPI = FIRST_LPI + 5000
 EVENT, OTHER_EVENT = 3, 31
 URGENT, PLAIN = 0x40, 0xA0
 ENABLE = LpiProperty.Enable.mask
-IRQ_CURRENT_SPX = 5
-IRQ_LOWER = 9
 HOLE = 0x3F00_0000
 """Nothing of the board is there."""
 MANY = 100
 PIDR2 = ID_REGISTERS + 0x18
 ARCHITECTURE_SHIFT, GICV3 = 4, 3
-ALIAS = 1 << 38
 CBASER = gic.GITS + GITS_CBASER.offset
 PROPBASER = GICR + GICR_PROPBASER.offset
 PENDBASER = GICR + GICR_PENDBASER.offset
@@ -207,7 +205,7 @@ def arrives_at_el2(state: State) -> None:
     begin(state, bytes_address(b"lpi-el2\0"), NO_SUBJECT)
     gic.with_event(Command.INT, DEVICE, EVENT)
     state.vector = probe(symbol_address("el2_wait"), 0, 0)
-    expect(state, bytes_address(b"vector\0"), state.vector, IRQ_CURRENT_SPX)
+    expect(state, bytes_address(b"vector\0"), state.vector, CURRENT_SPX_IRQ)
     acknowledge(state, LPI)
     end_interrupt(LPI)
     end(state)
@@ -349,8 +347,7 @@ def while_l2_runs(state: State, root: u64) -> None:
     """Let an LPI interrupt L2; then let L2 look at the frames that EL2 maps for it, and write."""
     begin(state, bytes_address(b"lpi-l2\0"), NO_SUBJECT)
     gic.with_event(Command.INT, DEVICE, EVENT)
-    state.vector = enter_guest(state, symbol_address("l2_loop"), 0, 0)
-    expect(state, bytes_address(b"vector\0"), state.vector, IRQ_LOWER)
+    interrupt_l2(state)
     acknowledge(state, LPI)
     end_interrupt(LPI)
     end(state)

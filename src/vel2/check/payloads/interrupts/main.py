@@ -9,17 +9,11 @@ from vel2.arch.pstate import PSTATE_DAIF
 from vel2.check.payloads.interrupts import virtual
 from vel2.check.payloads.interrupts.lpi import lpis
 from vel2.check.payloads.layout import Parameters, State
-from vel2.check.payloads.library.assembly import HVC_DONE
+from vel2.check.payloads.library.assembly import CURRENT_SPX_IRQ, LOWER_AARCH64_IRQ, NO_EXCEPTION
 from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect, finish
-from vel2.check.payloads.library.controls import (
-    HCR_GUEST,
-    HCR_HOST,
-    has_e2h,
-    invalidate_all,
-    set_hcr,
-    use_stage2,
-)
+from vel2.check.payloads.library.controls import HCR_GUEST, HCR_HOST, has_e2h, set_hcr
 from vel2.check.payloads.library.gic import (
+    ENABLE,
     HCR_IRQ,
     PPI_HPTIMER,
     PPI_HVTIMER,
@@ -28,19 +22,18 @@ from vel2.check.payloads.library.gic import (
     acknowledge,
     end_interrupt,
     gic_init,
+    interrupt_l2,
     later,
     return_to_el2,
     soon,
+    start_hptimer,
+    take_hptimer,
 )
-from vel2.check.payloads.library.guest import enter_guest, is_hvc, probe, reset_guest
-from vel2.check.payloads.library.tables import stage2_table
+from vel2.check.payloads.library.guest import done, enter_guest, leave_guest, probe, start_guest
 from vel2.lang import bytes_address, isb, mrs, msr, resident, symbol_address, u64
 
 VMID = 7
-IRQ_CURRENT_SPX = 5
-IRQ_LOWER = 9
-NO_EXCEPTION = 0x100
-ENABLE, IMASK, ISTATUS = 1, 2, 4
+IMASK, ISTATUS = 2, 4
 SGI = 3
 OFFSET = 0x1_2345
 MASKS_AND_MODE = PSTATE_DAIF | 0x1F
@@ -71,7 +64,7 @@ def own_timers(state: State) -> None:
         msr(control, ENABLE)
         isb()
         state.vector = probe(symbol_address("el2_wait"), 0, 0)
-        expect(state, bytes_address(b"vector\0"), state.vector, IRQ_CURRENT_SPX)
+        expect(state, bytes_address(b"vector\0"), state.vector, CURRENT_SPX_IRQ)
         expect(state, bytes_address(b"ctl\0"), mrs(control), ENABLE | ISTATUS)
         acknowledge(state, intid)
         msr(control, 0)
@@ -83,9 +76,7 @@ def own_timers(state: State) -> None:
 def masked(state: State) -> None:
     """Check that a masked interrupt pends, is seen in ISR_EL1, and can be acknowledged."""
     begin(state, bytes_address(b"el2-masked\0"), NO_SUBJECT)
-    msr(sr.CNTHP_CVAL_EL2, 0)
-    msr(sr.CNTHP_CTL_EL2, ENABLE)
-    isb()
+    start_hptimer(0)
     state.vector = probe(symbol_address("el2_pass"), 0, 0)
     expect(state, bytes_address(b"vector\0"), state.vector, NO_EXCEPTION)
     expect(state, bytes_address(b"isr\0"), mrs(sr.ISR_EL1) & ISR_I, ISR_I)
@@ -97,7 +88,7 @@ def masked(state: State) -> None:
     msr(sr.ICC_SGI1R_EL1, SGI << 24 | 1)
     isb()
     state.vector = probe(symbol_address("el2_wait"), 0, 0)
-    expect(state, bytes_address(b"vector\0"), state.vector, IRQ_CURRENT_SPX)
+    expect(state, bytes_address(b"vector\0"), state.vector, CURRENT_SPX_IRQ)
     acknowledge(state, SGI)
     end_interrupt(SGI)
     end(state)
@@ -107,15 +98,11 @@ def masked(state: State) -> None:
 def while_l2_runs(state: State) -> None:
     """Let EL2's timer interrupt L2, which has interrupts masked: it comes to EL2 all the same."""
     begin(state, bytes_address(b"l2-hptimer\0"), NO_SUBJECT)
-    msr(sr.CNTHP_CVAL_EL2, soon())
-    msr(sr.CNTHP_CTL_EL2, ENABLE)
-    state.vector = enter_guest(state, symbol_address("l2_loop"), 0, 0)
-    expect(state, bytes_address(b"vector\0"), state.vector, IRQ_LOWER)
+    start_hptimer(soon())
+    interrupt_l2(state)
     expect_in_loop(state, state.elr)
     expect(state, bytes_address(b"spsr\0"), state.spsr & MASKS_AND_MODE, state.guest_pstate)
-    acknowledge(state, PPI_HPTIMER)
-    msr(sr.CNTHP_CTL_EL2, 0)
-    end_interrupt(PPI_HPTIMER)
+    take_hptimer(state)
     end(state)
 
 
@@ -169,7 +156,7 @@ def guest_timers(state: State) -> None:
         begin(state, bytes_address(name), NO_SUBJECT)
         when = u64(soon() - offset)
         state.vector = enter_guest(state, symbol_address(start), when, 0)
-        expect(state, bytes_address(b"vector\0"), state.vector, IRQ_LOWER)
+        expect(state, bytes_address(b"vector\0"), state.vector, LOWER_AARCH64_IRQ)
         expect(state, bytes_address(b"ctl\0"), mrs(control), ENABLE | ISTATUS)
         expect(state, bytes_address(b"cval\0"), mrs(cval), when)
         acknowledge(state, intid)
@@ -204,7 +191,7 @@ def guest_timers_at_el2(state: State) -> None:
                 msr(cval, when)
                 isb()
             state.vector = probe(symbol_address("el2_wait"), 0, 0)
-            expect(state, bytes_address(b"vector\0"), state.vector, IRQ_CURRENT_SPX)
+            expect(state, bytes_address(b"vector\0"), state.vector, CURRENT_SPX_IRQ)
             expect(state, bytes_address(b"ctl\0"), mrs(control), ENABLE | ISTATUS)
             expect(state, bytes_address(b"cval\0"), mrs(cval), when)
             acknowledge(state, intid)
@@ -227,8 +214,7 @@ def timer_of_another_guest(state: State) -> None:
         msr(cval, 0)
         msr(control, ENABLE)
         isb()
-        state.vector = enter_guest(state, symbol_address("l2_loop"), 0, 0)
-        expect(state, bytes_address(b"vector\0"), state.vector, IRQ_LOWER)
+        interrupt_l2(state)
         acknowledge(state, intid)
         msr(control, 0)
         state.vector = return_to_el2(state)
@@ -247,14 +233,6 @@ def expect_in_loop(state: State, address: u64) -> None:
 
 
 @resident
-def done(state: State) -> u64:
-    """Give 1 if L2 got to its HVC."""
-    if is_hvc(state, HVC_DONE):
-        return 1
-    return 0
-
-
-@resident
 def interrupts_main(state: State, parameters: Parameters) -> None:
     """Run the payload."""
     gic_init()
@@ -262,10 +240,7 @@ def interrupts_main(state: State, parameters: Parameters) -> None:
     isb()
     own_timers(state)
     masked(state)
-    reset_guest()
-    root = stage2_table(state, parameters.ram_end)
-    use_stage2(root, VMID)
-    invalidate_all()
+    root = start_guest(state, parameters, VMID)
     set_hcr(HCR_IRQ)
     isb()
     while_l2_runs(state)
@@ -283,6 +258,5 @@ def interrupts_main(state: State, parameters: Parameters) -> None:
     set_hcr(HCR_GUEST)
     isb()
     virtual.physical_to_l2(state)
-    set_hcr(HCR_HOST)
-    isb()
+    leave_guest()
     finish(state)

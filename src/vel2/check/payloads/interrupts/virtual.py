@@ -3,7 +3,7 @@
 from vel2.arch import sysregs as sr
 from vel2.arch.pstate import M_EL1h
 from vel2.check.payloads.layout import State
-from vel2.check.payloads.library.assembly import HVC_DONE
+from vel2.check.payloads.library.assembly import HVC_DONE, LOWER_AARCH64_IRQ
 from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect
 from vel2.check.payloads.library.controls import set_hcr
 from vel2.check.payloads.library.gic import (
@@ -13,12 +13,15 @@ from vel2.check.payloads.library.gic import (
     PPI_HPTIMER,
     PPI_MAINTENANCE,
     PPI_VTIMER,
+    SPURIOUS,
     acknowledge,
     end_interrupt,
+    interrupt_l2,
     is_active,
     soon,
+    start_hptimer,
 )
-from vel2.check.payloads.library.guest import enter_guest, is_hvc, run_guest
+from vel2.check.payloads.library.guest import enter_at, enter_guest, is_hvc
 from vel2.lang import bytes_address, isb, mrs, msr, resident, symbol_address, u64
 
 LR = sr.ICH_LR0_EL2
@@ -30,10 +33,8 @@ LR_EOI = 1 << 41
 VIRQ = 42
 PENDING_VIRQ = LR.compose(State=PENDING, Group=1, Priority=0x80, vINTID=VIRQ)
 VMCR_OPEN = VMCR.compose(VPMR=ALL_PRIORITIES, VENG1=1)
-IRQ_LOWER = 9
 EL1_IRQ, EL1_FIQ, EL1_SERROR = 0x85, 0x86, 0x87
 """What L2's vectors report: an exception from EL1 with SP_EL1."""
-SPURIOUS = 1023
 
 
 @resident
@@ -47,9 +48,14 @@ def expect_hvc(state: State, what: u64, immediate: u64) -> None:
 @resident
 def run_unmasked(state: State, code: u64) -> None:
     """Run L2's code at EL1h with all interrupts enabled."""
-    state.guest_pc = code
-    state.guest_pstate = M_EL1h
-    state.vector = run_guest()
+    state.vector = enter_at(state, M_EL1h, code, 0, 0)
+
+
+@resident
+def interrupted_l2(state: State) -> None:
+    """Let L2 loop with interrupts enabled until its EL1 takes one."""
+    run_unmasked(state, symbol_address("l2_loop"))
+    expect_hvc(state, bytes_address(b"irq\0"), EL1_IRQ)
 
 
 @resident
@@ -76,8 +82,7 @@ def list_registers(state: State) -> None:
     msr(sr.ICH_HCR_EL2, ICH.En.mask)
     isb()
     expect(state, bytes_address(b"elrsr\0"), mrs(sr.ICH_ELRSR_EL2) & 1, 0)
-    run_unmasked(state, symbol_address("l2_loop"))
-    expect_hvc(state, bytes_address(b"irq\0"), EL1_IRQ)
+    interrupted_l2(state)
     elr = mrs(sr.ELR_EL12)
     expect(state, bytes_address(b"elr_el1\0"), elr, symbol_address("l2_loop"))
     expect(state, bytes_address(b"iar\0"), l2_acknowledge(state), VIRQ)
@@ -104,10 +109,7 @@ def masked(state: State) -> None:
     """Check the ways in which a virtual interrupt is not delivered."""
     for name, vmcr, hcr, lr in MASKED:
         begin(state, bytes_address(name), NO_SUBJECT)
-        msr(sr.ICH_VMCR_EL2, vmcr)
-        msr(sr.ICH_LR0_EL2, lr)
-        msr(sr.ICH_HCR_EL2, hcr)
-        isb()
+        load(hcr, lr, vmcr)
         run_unmasked(state, symbol_address("guest_hvc"))
         expect_hvc(state, bytes_address(b"not-masked\0"), HVC_DONE)
         end(state)
@@ -128,8 +130,7 @@ def opened_by_l2(state: State) -> None:
     vmcr = mrs(sr.ICH_VMCR_EL2)
     expect(state, bytes_address(b"vpmr\0"), VMCR.VPMR.get(vmcr), state.x[1])
     expect(state, bytes_address(b"veng1\0"), VMCR.VENG1.get(vmcr), 1)
-    run_unmasked(state, symbol_address("l2_loop"))
-    expect_hvc(state, bytes_address(b"irq\0"), EL1_IRQ)
+    interrupted_l2(state)
     expect(state, bytes_address(b"iar\0"), l2_acknowledge(state), VIRQ)
     l2_end(state, VIRQ)
     end(state)
@@ -137,12 +138,18 @@ def opened_by_l2(state: State) -> None:
 
 
 @resident
+def load(hcr: u64, lr: u64, vmcr: u64) -> None:
+    """Write ICH_HCR_EL2, ICH_LR0_EL2 and ICH_VMCR_EL2."""
+    msr(sr.ICH_VMCR_EL2, vmcr)
+    msr(sr.ICH_LR0_EL2, lr)
+    msr(sr.ICH_HCR_EL2, hcr)
+    isb()
+
+
+@resident
 def quiet() -> None:
     """Turn the virtual interface off."""
-    msr(sr.ICH_HCR_EL2, 0)
-    msr(sr.ICH_LR0_EL2, 0)
-    msr(sr.ICH_VMCR_EL2, VMCR_OPEN)
-    isb()
+    load(0, 0, VMCR_OPEN)
 
 
 @resident
@@ -154,8 +161,7 @@ def hardware_list_register(state: State) -> None:
     msr(sr.CNTV_CVAL_EL02, 0)
     msr(sr.CNTV_CTL_EL02, 1)
     isb()
-    state.vector = enter_guest(state, symbol_address("l2_loop"), 0, 0)
-    expect(state, bytes_address(b"vector\0"), state.vector, IRQ_LOWER)
+    interrupt_l2(state)
     acknowledge(state, PPI_VTIMER)
     end_interrupt(PPI_VTIMER)
     expect(state, bytes_address(b"active\0"), is_active(PPI_VTIMER), 1)
@@ -163,8 +169,7 @@ def hardware_list_register(state: State) -> None:
     msr(sr.ICH_LR0_EL2, lr)
     msr(sr.ICH_HCR_EL2, ICH.En.mask)
     isb()
-    run_unmasked(state, symbol_address("l2_loop"))
-    expect_hvc(state, bytes_address(b"irq\0"), EL1_IRQ)
+    interrupted_l2(state)
     expect(state, bytes_address(b"iar\0"), l2_acknowledge(state), PPI_VTIMER)
     msr(sr.CNTV_CTL_EL02, 0)
     isb()
@@ -192,12 +197,8 @@ def maintenance(state: State) -> None:
     """Check each cause of the maintenance interrupt while L2 runs, and that it goes when told."""
     for name, hcr, lr, vmcr, misr in MAINTENANCE:
         begin(state, bytes_address(name), NO_SUBJECT)
-        msr(sr.ICH_VMCR_EL2, vmcr)
-        msr(sr.ICH_LR0_EL2, lr)
-        msr(sr.ICH_HCR_EL2, hcr)
-        isb()
-        state.vector = enter_guest(state, symbol_address("l2_loop"), 0, 0)
-        expect(state, bytes_address(b"vector\0"), state.vector, IRQ_LOWER)
+        load(hcr, lr, vmcr)
+        interrupt_l2(state)
         expect(state, bytes_address(b"misr\0"), mrs(sr.ICH_MISR_EL2), misr)
         expect(state, bytes_address(b"eisr\0"), mrs(sr.ICH_EISR_EL2), u64(lr >> 41 & 1))
         acknowledge_maintenance(state)
@@ -228,11 +229,10 @@ def eoi_by_l2(state: State) -> None:
     msr(sr.ICH_LR0_EL2, PENDING_VIRQ | LR_EOI)
     msr(sr.ICH_HCR_EL2, ICH.En.mask)
     isb()
-    run_unmasked(state, symbol_address("l2_loop"))
-    expect_hvc(state, bytes_address(b"irq\0"), EL1_IRQ)
+    interrupted_l2(state)
     expect(state, bytes_address(b"iar\0"), l2_acknowledge(state), VIRQ)
     state.vector = enter_guest(state, symbol_address("l2_eoi"), VIRQ, 0)
-    expect(state, bytes_address(b"vector\0"), state.vector, IRQ_LOWER)
+    expect(state, bytes_address(b"vector\0"), state.vector, LOWER_AARCH64_IRQ)
     expect(state, bytes_address(b"eisr\0"), mrs(sr.ICH_EISR_EL2), 1)
     acknowledge_maintenance(state)
     end(state)
@@ -268,11 +268,8 @@ def physical_to_l2(state: State) -> None:
     """Check that with HCR_EL2.IMO=0 a physical interrupt is L2's: it takes and acknowledges it."""
     begin(state, bytes_address(b"l2-physical\0"), NO_SUBJECT)
     isb()
-    msr(sr.CNTHP_CVAL_EL2, soon())
-    msr(sr.CNTHP_CTL_EL2, 1)
-    isb()
-    run_unmasked(state, symbol_address("l2_loop"))
-    expect_hvc(state, bytes_address(b"irq\0"), EL1_IRQ)
+    start_hptimer(soon())
+    interrupted_l2(state)
     expect(state, bytes_address(b"iar\0"), l2_acknowledge(state), PPI_HPTIMER)
     msr(sr.CNTHP_CTL_EL2, 0)
     isb()

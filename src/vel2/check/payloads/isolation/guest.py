@@ -2,17 +2,10 @@
 
 from vel2.arch import sysregs as sr
 from vel2.arch.insn import AT, TLBI
-from vel2.check.payloads.layout import ARENA, RAM_BASE, Parameters, State
+from vel2.check.payloads.layout import ARENA, Parameters, State
 from vel2.check.payloads.library.assembly import CURRENT_SPX_SYNC, HVC_DONE, LOWER_AARCH64_SYNC
 from vel2.check.payloads.library.checks import begin, end, expect
-from vel2.check.payloads.library.controls import (
-    HCR_HOST,
-    SCTLR_ON,
-    invalidate_all,
-    physical_size,
-    set_hcr,
-    use_stage2,
-)
+from vel2.check.payloads.library.controls import HCR_HOST, invalidate_all, set_hcr, use_stage2
 from vel2.check.payloads.library.faults import (
     ALIAS,
     CM,
@@ -32,18 +25,23 @@ from vel2.check.payloads.library.faults import (
     expect_no_canary,
     expect_par,
 )
-from vel2.check.payloads.library.guest import enter_guest, expect_el1, expect_el2, is_hvc, probe
+from vel2.check.payloads.library.guest import (
+    done,
+    enter_guest,
+    expect_el1,
+    expect_el2,
+    is_hvc,
+    probe,
+)
+from vel2.check.payloads.library.stage1 import guest_stage1_on
 from vel2.check.payloads.library.tables import (
-    BLOCK_2M,
-    MAIR,
     S1_NORMAL,
     S2_NORMAL,
     TABLE,
-    TCR_39,
     UPPER_BASE,
     entry_of,
+    identity_table,
     map_to,
-    new_table,
 )
 from vel2.lang import (
     PA,
@@ -72,15 +70,21 @@ GUEST_ACCESSES = (
 
 
 @resident
+def end_with_nothing(state: State, parameters: Parameters) -> None:
+    """End the check of an access that must leave x1 as it was, and bring nothing of the target."""
+    expect(state, bytes_address(b"x1\0"), state.x[1], UNTOUCHED)
+    expect_no_canary(state, parameters)
+    end(state)
+
+
+@resident
 def guest_attempts(state: State, parameters: Parameters, address: u64) -> None:
     """Let L2 read, write and execute at an address: its EL1 must take an External abort."""
     for name, code, esr in GUEST_ACCESSES:
         begin(state, bytes_address(name), address)
         state.vector = enter_guest(state, symbol_address(code), address, UNTOUCHED)
         expect_el1(state, CURRENT_SPX_SYNC, u64(esr | EXTERNAL), address)
-        expect(state, bytes_address(b"x1\0"), state.x[1], UNTOUCHED)
-        expect_no_canary(state, parameters)
-        end(state)
+        end_with_nothing(state, parameters)
 
 
 GUEST_WALKS = (
@@ -99,9 +103,7 @@ def guest_walk_attempts(state: State, parameters: Parameters, address: u64, leve
         want = u64(esr | u64(EXTERNAL_WALK + level))
         state.esr = state.esr & WITHOUT_INSTRUCTION
         expect_el2(state, LOWER_AARCH64_SYNC, want & WITHOUT_INSTRUCTION, address)
-        expect(state, bytes_address(b"x1\0"), state.x[1], UNTOUCHED)
-        expect_no_canary(state, parameters)
-        end(state)
+        end_with_nothing(state, parameters)
     for name, code in STAGE2_ATS:
         begin(state, bytes_address(name), address)
         state.vector = probe(symbol_address(code), address, 0)
@@ -160,7 +162,7 @@ def remap(state: State, parameters: Parameters, root: u64, target: u64) -> None:
     read = symbol_address("guest_read")
     begin(state, bytes_address(b"remap-before\0"), alias)
     state.vector = enter_guest(state, read, alias, UNTOUCHED)
-    expect(state, bytes_address(b"hvc\0"), u64(is_hvc(state, HVC_DONE)), 1)
+    expect(state, bytes_address(b"hvc\0"), done(state), 1)
     expect(state, bytes_address(b"x1\0"), state.x[1], MARKER)
     end(state)
     leaf = load_u64(PA(slot))
@@ -186,7 +188,7 @@ def remap(state: State, parameters: Parameters, root: u64, target: u64) -> None:
     invalidate_all()
     begin(state, bytes_address(b"remap-back\0"), alias)
     state.vector = enter_guest(state, read, alias, UNTOUCHED)
-    expect(state, bytes_address(b"hvc\0"), u64(is_hvc(state, HVC_DONE)), 1)
+    expect(state, bytes_address(b"hvc\0"), done(state), 1)
     expect(state, bytes_address(b"x1\0"), state.x[1], MARKER)
     end(state)
     store_u64(PA(slot), 0)
@@ -230,17 +232,8 @@ def without_stage2(state: State, parameters: Parameters, target: u64) -> None:
 @resident
 def guest_stage1(state: State, parameters: Parameters) -> u64:
     """Make a stage 1 for L2 that maps RAM to itself, and turn it on."""
-    root = new_table(state)
-    address = u64(RAM_BASE)
-    while address < parameters.ram_end:
-        map_to(state, root, address, 2, address, S1_NORMAL)
-        address = u64(address + BLOCK_2M)
-    msr(sr.MAIR_EL12, MAIR)
-    msr(sr.TCR_EL12, TCR_39 | sr.TCR_EL1.IPS.put(physical_size()))
-    msr(sr.TTBR0_EL12, root)
-    msr(sr.TTBR1_EL12, root)
-    msr(sr.SCTLR_EL12, SCTLR_ON)
-    invalidate_all()
+    root = identity_table(state, parameters.ram_end, S1_NORMAL)
+    guest_stage1_on(root)
     return root
 
 
@@ -265,9 +258,7 @@ def stage1_walk_attempts(state: State, parameters: Parameters, address: u64, lev
         begin(state, bytes_address(name), address)
         state.vector = enter_guest(state, symbol_address(code), address, UNTOUCHED)
         expect_el1(state, CURRENT_SPX_SYNC, u64(esr | fault), address)
-        expect(state, bytes_address(b"x1\0"), state.x[1], UNTOUCHED)
-        expect_no_canary(state, parameters)
-        end(state)
+        end_with_nothing(state, parameters)
     for name, code in STAGE1_ATS:
         begin(state, bytes_address(name), address)
         state.vector = probe(symbol_address(code), address, 0)
@@ -337,14 +328,6 @@ def execute_from_device(state: State, root: u64) -> None:
     expect(state, bytes_address(b"done\0"), done(state), 0)
     end(state)
     use_stage2(root, VMID)
-
-
-@resident
-def done(state: State) -> u64:
-    """Give 1 if L2 got to its HVC."""
-    if is_hvc(state, HVC_DONE):
-        return 1
-    return 0
 
 
 @resident

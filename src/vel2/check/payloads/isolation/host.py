@@ -4,17 +4,10 @@ from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage1Leaf
 from vel2.arch.insn import AT
 from vel2.arch.pstate import PSTATE_DAIF, M_EL0t
-from vel2.check.payloads.layout import RAM_BASE, Parameters, State
+from vel2.check.payloads.layout import Parameters, State
 from vel2.check.payloads.library.assembly import CURRENT_SPX_SYNC, LOWER_AARCH64_SYNC
-from vel2.check.payloads.library.checks import UART_BASE, begin, end, expect
-from vel2.check.payloads.library.controls import (
-    HCR_HOST,
-    SCTLR_ON,
-    has_e2h,
-    invalidate_all,
-    physical_size,
-    set_hcr,
-)
+from vel2.check.payloads.library.checks import begin, end, expect
+from vel2.check.payloads.library.controls import HCR_HOST, has_e2h, invalidate_all, set_hcr
 from vel2.check.payloads.library.faults import (
     ALIAS,
     CM,
@@ -32,30 +25,8 @@ from vel2.check.payloads.library.faults import (
     expect_par,
 )
 from vel2.check.payloads.library.guest import expect_el2, probe, run_guest
-from vel2.check.payloads.library.tables import (
-    BLOCK_2M,
-    INPUT_BITS,
-    MAIR,
-    S1_DEVICE,
-    S1_NORMAL,
-    TABLE,
-    TCR_39,
-    UPPER_BASE,
-    entry_of,
-    map_to,
-    new_table,
-)
-from vel2.lang import (
-    PA,
-    bytes_address,
-    isb,
-    msr,
-    resident,
-    store_u64,
-    symbol_address,
-    sysop,
-    u64,
-)
+from vel2.check.payloads.library.tables import S1_NORMAL, TABLE, UPPER_BASE, entry_of, map_to
+from vel2.lang import PA, bytes_address, isb, msr, resident, store_u64, symbol_address, sysop, u64
 
 EL0_READ_WRITE = Stage1Leaf.AP.put(1)
 
@@ -109,30 +80,6 @@ def attempts_by_el0(state: State, parameters: Parameters, target: u64) -> None:
     set_hcr(HCR_HOST)
     isb()
 
-
-@resident
-def host_stage1(state: State, parameters: Parameters) -> u64:
-    """Turn on stage 1 of the EL2&0 or EL2 regime: RAM and the UART map to themselves."""
-    root = new_table(state)
-    address = u64(RAM_BASE)
-    while address < parameters.ram_end:
-        map_to(state, root, address, 2, address, S1_NORMAL)
-        address = u64(address + BLOCK_2M)
-    map_to(state, root, UART_BASE, 3, UART_BASE, S1_DEVICE)
-    msr(sr.MAIR_EL2, MAIR)
-    if has_e2h():
-        msr(sr.TCR_EL2_E2H, TCR_39 | sr.TCR_EL1.IPS.put(physical_size()))
-        msr(sr.TTBR1_EL2, root)
-    else:
-        msr(sr.TCR_EL2, TCR_EL2_39 | sr.TCR_EL2.PS.put(physical_size()))
-    msr(sr.TTBR0_EL2, root)
-    invalidate_all()
-    msr(sr.SCTLR_EL2, SCTLR_ON)
-    isb()
-    return root
-
-
-TCR_EL2_39 = sr.TCR_EL2.res1 | sr.TCR_EL2.compose(T0SZ=64 - INPUT_BITS, SH0=3, ORGN0=1, IRGN0=1)
 
 MAPPED_ACCESSES = (
     (b"el2-on-read\0", "do_read", READ_SAME),

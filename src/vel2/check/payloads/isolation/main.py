@@ -18,7 +18,8 @@ from vel2.check.payloads.library.assembly import SCTLR_OFF
 from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect, finish
 from vel2.check.payloads.library.controls import has_e2h, invalidate_all, use_stage2
 from vel2.check.payloads.library.guest import reset_guest
-from vel2.check.payloads.library.tables import stage2_table
+from vel2.check.payloads.library.stage1 import own_stage1
+from vel2.check.payloads.library.tables import S2_NORMAL, identity_table
 from vel2.lang import bytes_address, isb, mrs, msr, resident
 
 
@@ -41,7 +42,7 @@ def isolation_main(state: State, parameters: Parameters) -> None:
 @resident
 def by_host(state: State, parameters: Parameters) -> None:
     """Attempt it by EL2's own stage 1."""
-    own = host.host_stage1(state, parameters)
+    own = own_stage1(state, parameters)
     for i in range(parameters.target_count):
         host.attempts_by_stage1(state, parameters, own, parameters.targets[i])
         host.attempts_by_walk(state, parameters, own, parameters.targets[i])
@@ -55,7 +56,7 @@ def by_host(state: State, parameters: Parameters) -> None:
 def by_guest(state: State, parameters: Parameters) -> None:
     """Attempt it from L2, by stage 2 and by its own stage 1."""
     reset_guest()
-    root = stage2_table(state, parameters.ram_end)
+    root = identity_table(state, parameters.ram_end, S2_NORMAL)
     use_stage2(root, guest.VMID)
     invalidate_all()
     for i in range(parameters.target_count):

@@ -19,7 +19,7 @@ OTHER_VECTORS = 0x20
 """Added to the number of a vector of the second table, `other_vectors`."""
 NO_EXCEPTION = 0x100
 """What `probe` returns when there was none."""
-CURRENT_SPX_SYNC = 4
+CURRENT_SPX_SYNC, CURRENT_SPX_IRQ = 4, 5
 LOWER_AARCH64_SYNC, LOWER_AARCH64_IRQ = 8, 9
 HVC_DONE = 1
 """Immediate of the HVC with which L2 says that an access went through."""
@@ -67,20 +67,20 @@ GUEST_INSTRUCTIONS = (
 """One instruction each; x0 is the address."""
 
 
-class _Pstate:
-    """A PSTATE field's special-purpose register."""
+class Unnamed:
+    """A register by its encoding alone, as an Assembler takes it."""
 
     def __init__(self, *encoding: int) -> None:
         self.encoding = Encoding(*encoding)
 
 
 PSTATE_PARTS = (
-    _Pstate(3, 3, 4, 2, 1),  # DAIF
-    _Pstate(3, 0, 4, 2, 2),  # CurrentEL
-    _Pstate(3, 0, 4, 2, 0),  # SPSel
-    _Pstate(3, 0, 4, 2, 3),  # PAN
-    _Pstate(3, 3, 4, 2, 6),  # SSBS
-    _Pstate(3, 0, 4, 2, 4),  # UAO
+    Unnamed(3, 3, 4, 2, 1),  # DAIF
+    Unnamed(3, 0, 4, 2, 2),  # CurrentEL
+    Unnamed(3, 0, 4, 2, 0),  # SPSel
+    Unnamed(3, 0, 4, 2, 3),  # PAN
+    Unnamed(3, 3, 4, 2, 6),  # SSBS
+    Unnamed(3, 0, 4, 2, 4),  # UAO
 )
 """Each reads as its bits in SPSR_ELx's places. NZCV and DIT, which should be as they were, are left
 out: QEMU clears them."""

@@ -4,11 +4,7 @@ A check prints one line, with the first value that was wrong.
 """
 
 from vel2.check.payloads.layout import State
-from vel2.lang import (
-    bytes_address,
-    resident,
-    u64,
-)
+from vel2.lang import bytes_address, resident, u64
 from vel2.runtime.console import NEWLINE, SPACE
 from vel2.runtime.uart import pl011
 
@@ -28,8 +24,17 @@ def put_field(name: u64, value: u64) -> None:
 
 
 @resident
+def put_name(name: u64, subject: u64) -> None:
+    """Write a name, and what it is about: an address or number, or NO_SUBJECT."""
+    put(name)
+    if subject != NO_SUBJECT:
+        put_byte(SPACE)
+        put_hex(subject)
+
+
+@resident
 def begin(state: State, name: u64, subject: u64) -> None:
-    """Begin a check; `subject` is an address or number to print, or NO_SUBJECT."""
+    """Begin a check; see `put_name` for the subject."""
     state.name = name
     state.subject = subject
     state.wrong = 0
@@ -52,10 +57,7 @@ def end(state: State) -> None:
         state.failures = u64(state.failures + 1)
         put(bytes_address(b"not \0"))
     put(bytes_address(b"ok \0"))
-    put(state.name)
-    if state.subject != NO_SUBJECT:
-        put_byte(SPACE)
-        put_hex(state.subject)
+    put_name(state.name, state.subject)
     if state.wrong != 0:
         put_byte(SPACE)
         put(state.wrong)

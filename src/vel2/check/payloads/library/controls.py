@@ -4,16 +4,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.insn import TLBI
 from vel2.check.payloads.library.assembly import SCTLR_OFF
 from vel2.check.payloads.library.tables import INPUT_BITS
-from vel2.lang import (
-    dsb_sy,
-    inline,
-    isb,
-    mrs,
-    msr,
-    resident,
-    sysop,
-    u64,
-)
+from vel2.lang import dsb_sy, inline, isb, mrs, msr, resident, sysop, u64
 
 MAX_PS = 5
 """48 bits."""
@@ -95,3 +86,46 @@ def use_stage2(root: u64, vmid: u64) -> None:
     msr(sr.VTTBR_EL2, root | sr.VTTBR_EL2.VMID.put(vmid))
     set_hcr(HCR_GUEST)
     isb()
+
+
+HCR_BASE = HCR_GUEST | sr.HCR_EL2.compose(API=1, APK=1, EnSCXT=1)
+CPTR_BASE = sr.CPTR_EL2_E2H.compose(FPEN=3, ZEN=3)
+CNTHCTL_BASE = sr.CNTHCTL_EL2_E2H.compose(EL1PCTEN=1, EL1PTEN=1)
+PMU_PRESENT = tuple(range(1, 15))
+"""Values of PMUVer: 0 is no PMU, and 15 one of the implementation's own."""
+
+
+@inline
+def set_mdcr(value: u64) -> None:
+    """Write MDCR_EL2."""
+    msr(sr.MDCR_EL2, value)
+
+
+@inline
+def set_ich_hcr(value: u64) -> None:
+    """Write ICH_HCR_EL2."""
+    msr(sr.ICH_HCR_EL2, value)
+
+
+@resident
+def no_traps() -> None:
+    """Set every control to what traps nothing that payloads run."""
+    set_hcr(HCR_BASE)
+    set_cptr(CPTR_BASE)
+    msr(sr.MDCR_EL2, 0)
+    set_cnthctl(CNTHCTL_BASE)
+    msr(sr.ICH_HCR_EL2, 0)
+
+
+@inline
+def has_pmu() -> bool:
+    """Whether EL2 sees PMUv3."""
+    return sr.ID_AA64DFR0_EL1.PMUVer.get(mrs(sr.ID_AA64DFR0_EL1)) in PMU_PRESENT
+
+
+@resident
+def all_counters() -> u64:
+    """Give MDCR_EL2 that traps nothing: EL1 has every event counter."""
+    if has_pmu():
+        return sr.PMCR_EL0.N.get(mrs(sr.PMCR_EL0))
+    return 0

@@ -7,9 +7,10 @@ register, without writeback. A compiler is free to choose another.
 from vel2.arch import sysregs as sr
 from vel2.arch.pstate import PSTATE_DAIF, M_EL2h
 from vel2.check.payloads.layout import State
+from vel2.check.payloads.library.assembly import LOWER_AARCH64_IRQ
 from vel2.check.payloads.library.checks import expect
 from vel2.check.payloads.library.controls import HCR_GUEST
-from vel2.check.payloads.library.guest import run_guest
+from vel2.check.payloads.library.guest import enter_guest, run_guest
 from vel2.lang import (
     PA,
     bytes_address,
@@ -48,6 +49,8 @@ DELAY_SHIFT = 10
 LATER_SHIFT = 6
 """A timer that must not have fired when L2 has left again is this fraction of a second ahead."""
 HCR_IRQ = HCR_GUEST | sr.HCR_EL2.compose(IMO=1, FMO=1, AMO=1)
+ENABLE = 1
+"""CNT*_CTL: the timer fires."""
 EOI_MODE = sr.ICC_CTLR_EL1.EOImode.mask
 
 
@@ -151,3 +154,26 @@ def return_to_el2(state: State) -> u64:
     state.guest_pc = symbol_address("guest_hvc")
     state.guest_pstate = PSTATE_DAIF | M_EL2h
     return run_guest()
+
+
+@resident
+def start_hptimer(when: u64) -> None:
+    """Let EL2's physical timer fire at a count."""
+    msr(sr.CNTHP_CVAL_EL2, when)
+    msr(sr.CNTHP_CTL_EL2, ENABLE)
+    isb()
+
+
+@resident
+def take_hptimer(state: State) -> None:
+    """Acknowledge the interrupt of EL2's physical timer, silence it and end it."""
+    acknowledge(state, PPI_HPTIMER)
+    msr(sr.CNTHP_CTL_EL2, 0)
+    end_interrupt(PPI_HPTIMER)
+
+
+@resident
+def interrupt_l2(state: State) -> None:
+    """Let L2 loop with interrupts masked until one comes to EL2."""
+    state.vector = enter_guest(state, symbol_address("l2_loop"), 0, 0)
+    expect(state, bytes_address(b"vector\0"), state.vector, LOWER_AARCH64_IRQ)

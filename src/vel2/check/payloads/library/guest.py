@@ -3,21 +3,23 @@
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.arch.pstate import PSTATE_DAIF, M_EL0t, M_EL1h
-from vel2.check.payloads.layout import State
-from vel2.check.payloads.library.assembly import HVC_EL1_VECTOR, LOWER_AARCH64_SYNC, SCTLR_OFF
-from vel2.check.payloads.library.checks import expect
-from vel2.check.payloads.library.controls import set_cnthctl
-from vel2.lang import (
-    bytes_address,
-    extern,
-    inline,
-    isb,
-    mrs,
-    msr,
-    resident,
-    symbol_address,
-    u64,
+from vel2.check.payloads.layout import Parameters, State
+from vel2.check.payloads.library.assembly import (
+    HVC_DONE,
+    HVC_EL1_VECTOR,
+    LOWER_AARCH64_SYNC,
+    SCTLR_OFF,
 )
+from vel2.check.payloads.library.checks import expect
+from vel2.check.payloads.library.controls import (
+    HCR_HOST,
+    invalidate_all,
+    set_cnthctl,
+    set_hcr,
+    use_stage2,
+)
+from vel2.check.payloads.library.tables import S2_NORMAL, identity_table
+from vel2.lang import bytes_address, extern, inline, isb, mrs, msr, resident, symbol_address, u64
 
 HVC_IMMEDIATE = 0xFFFF
 
@@ -45,23 +47,42 @@ def reset_guest() -> None:
 
 
 @resident
-def enter_guest(state: State, code: u64, address: u64, value: u64) -> u64:
-    """Run L2's code at EL1h with x0 and x1; give the vector that came back."""
+def start_guest(state: State, parameters: Parameters, vmid: u64) -> u64:
+    """Make L2 ready: its EL1 reset, RAM mapped to itself by a new stage 2; give its root."""
+    reset_guest()
+    root = identity_table(state, parameters.ram_end, S2_NORMAL)
+    use_stage2(root, vmid)
+    invalidate_all()
+    return root
+
+
+@resident
+def leave_guest() -> None:
+    """Let no stage 2 apply any more."""
+    set_hcr(HCR_HOST)
+    isb()
+
+
+@resident
+def enter_at(state: State, pstate: u64, code: u64, address: u64, value: u64) -> u64:
+    """Run L2's code with this PSTATE, x0 and x1; give the vector that came back."""
     state.guest_x[0] = address
     state.guest_x[1] = value
     state.guest_pc = code
-    state.guest_pstate = PSTATE_DAIF | M_EL1h
+    state.guest_pstate = pstate
     return run_guest()
+
+
+@resident
+def enter_guest(state: State, code: u64, address: u64, value: u64) -> u64:
+    """Run L2's code at EL1h with x0 and x1; give the vector that came back."""
+    return enter_at(state, PSTATE_DAIF | M_EL1h, code, address, value)
 
 
 @resident
 def enter_guest_el0(state: State, code: u64, address: u64, value: u64) -> u64:
     """Run L2's code at EL0 with x0 and x1; give the vector that came back."""
-    state.guest_x[0] = address
-    state.guest_x[1] = value
-    state.guest_pc = code
-    state.guest_pstate = PSTATE_DAIF | M_EL0t
-    return run_guest()
+    return enter_at(state, PSTATE_DAIF | M_EL0t, code, address, value)
 
 
 @inline
@@ -90,3 +111,11 @@ def expect_el2(state: State, vector: u64, esr: u64, far: u64) -> None:
     expect(state, bytes_address(b"vector\0"), state.vector, vector)
     expect(state, bytes_address(b"esr_el2\0"), state.esr, esr)
     expect(state, bytes_address(b"far_el2\0"), state.far, far)
+
+
+@resident
+def done(state: State) -> u64:
+    """Give 1 if L2 got to its HVC."""
+    if is_hvc(state, HVC_DONE):
+        return 1
+    return 0

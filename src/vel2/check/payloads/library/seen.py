@@ -5,16 +5,15 @@ from vel2.arch.esr import EC, FSC, ESR_ELx
 from vel2.arch.pstate import SPSR_ELx
 from vel2.check.payloads.layout import State
 from vel2.check.payloads.library.assembly import HVC_EL1_VECTOR
-from vel2.check.payloads.library.checks import NO_SUBJECT, put, put_byte, put_field, put_hex
-from vel2.check.payloads.library.guest import HVC_IMMEDIATE
-from vel2.lang import (
-    bytes_address,
-    inline,
-    mrs,
-    resident,
-    u64,
+from vel2.check.payloads.library.checks import (
+    put,
+    put_byte,
+    put_field,
+    put_name,
 )
-from vel2.runtime.console import NEWLINE, SPACE
+from vel2.check.payloads.library.guest import HVC_IMMEDIATE
+from vel2.lang import bytes_address, inline, mrs, resident, u64
+from vel2.runtime.console import NEWLINE
 
 VECTOR_NUMBER = 15
 ALLINT = SPSR_ELx.ALLINT.mask
@@ -33,10 +32,7 @@ FSC_TYPE = 0b11_1100
 def saw(state: State, name: u64, subject: u64) -> None:
     """Print the last exception: what EL2 got, or, when it is L2's report, what L2's EL1 got."""
     put(bytes_address(b"saw \0"))
-    put(name)
-    if subject != NO_SUBJECT:
-        put_byte(SPACE)
-        put_hex(subject)
+    put_name(name, subject)
     put_field(bytes_address(b"vector\0"), state.vector)
     ec = ESR_ELx.EC.get(state.esr)
     if state.vector & SAME_KIND == SYNCHRONOUS:
@@ -71,3 +67,12 @@ def saw_by_el1() -> None:
 def is_stage2_fault(esr: u64) -> bool:
     """Whether an abort's status is one of those that come with HPFAR_EL2."""
     return esr & FSC_TYPE <= FSC.PERMISSION
+
+
+@resident
+def say(name: u64, subject: u64, field: u64, value: u64) -> None:
+    """Print one value, to be compared between machines."""
+    put(bytes_address(b"saw \0"))
+    put_name(name, subject)
+    put_field(field, value)
+    put_byte(NEWLINE)

@@ -3,16 +3,7 @@
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import GRANULE_4K, Stage1Leaf, Stage2Leaf
 from vel2.check.payloads.layout import PAGE_BYTES, RAM_BASE, TABLES, State
-from vel2.lang import (
-    PA,
-    dsb_ish,
-    dsb_sy,
-    inline,
-    load_u64,
-    resident,
-    store_u64,
-    u64,
-)
+from vel2.lang import PA, dsb_ish, dsb_sy, inline, load_u64, resident, store_u64, u64
 
 LAST_LEVEL = 3
 START_LEVEL = 1
@@ -88,11 +79,11 @@ def map_to(state: State, root: u64, address: u64, level: u64, output: u64, attri
 
 
 @resident
-def stage2_table(state: State, ram_end: u64) -> u64:
-    """Make a stage 2 that maps L1's RAM to itself, in 2 MiB blocks."""
+def identity_table(state: State, end: u64, attributes: u64) -> u64:
+    """Make a table that maps RAM up to an address to itself, in 2 MiB blocks; give its root."""
     root = new_table(state)
     address = u64(RAM_BASE)
-    while address < ram_end:
-        map_to(state, root, address, 2, address, S2_NORMAL)
+    while address < end:
+        map_to(state, root, address, 2, address, attributes)
         address = u64(address + BLOCK_2M)
     return root

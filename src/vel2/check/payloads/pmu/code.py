@@ -2,6 +2,7 @@
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
+from vel2.check.payloads.library.accesses import emit_accesses, register_accesses
 from vel2.check.payloads.library.assembly import HVC_DONE
 from vel2.lang import Assembler
 
@@ -34,11 +35,7 @@ REGISTERS: tuple[tuple[type[Register], str], ...] = (
     (sr.PMEVTYPER30_EL0, "r"),
 )
 """What is read and written in L2. The cycle counter's value is not the same twice."""
-
-
-def label(register: type[Register], access: str) -> str:
-    """Name the code that accesses a register with x1."""
-    return f"l2_pmu_{access}_{register.name.lower()}"
+ACCESSES = register_accesses("l2_pmu", REGISTERS)
 
 
 def count_cycles(a: Assembler, loop: str) -> None:
@@ -82,13 +79,4 @@ def emit(a: Assembler) -> None:
     a.label("l2_cycles")
     count_cycles(a, ".l2_cycles")
     a.hvc(HVC_DONE)
-    for register, access in REGISTERS:
-        if "r" in access:
-            a.label(label(register, "read"))
-            a.mrs(1, register)
-            a.hvc(HVC_DONE)
-        if "w" in access:
-            a.label(label(register, "write"))
-            a.msr(register, 1)
-            a.isb()
-            a.hvc(HVC_DONE)
+    emit_accesses(a, ACCESSES)

@@ -7,35 +7,22 @@ filter, with counters that L1 keeps for EL2 (MDCR_EL2.HPMN), and until they over
 from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
-from vel2.check.payloads.exceptions.traps import no_traps
-from vel2.check.payloads.interrupts.main import IRQ_CURRENT_SPX, IRQ_LOWER
 from vel2.check.payloads.layout import Parameters, State
-from vel2.check.payloads.library.assembly import HVC_DONE
-from vel2.check.payloads.library.checks import (
-    NO_SUBJECT,
-    begin,
-    end,
-    expect,
-    finish,
-    put,
-    put_byte,
-    put_field,
-    put_hex,
-)
-from vel2.check.payloads.library.controls import invalidate_all, set_hcr, use_stage2
+from vel2.check.payloads.library.accesses import show_access
+from vel2.check.payloads.library.assembly import CURRENT_SPX_IRQ, HVC_DONE, LOWER_AARCH64_IRQ
+from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect, finish
+from vel2.check.payloads.library.controls import no_traps, set_hcr
 from vel2.check.payloads.library.gic import HCR_IRQ, acknowledge, end_interrupt, gic_init
 from vel2.check.payloads.library.guest import (
     enter_guest,
     enter_guest_el0,
     is_hvc,
     probe,
-    reset_guest,
+    start_guest,
 )
-from vel2.check.payloads.library.seen import saw
-from vel2.check.payloads.library.tables import stage2_table
-from vel2.check.payloads.pmu.code import REGISTERS, label
+from vel2.check.payloads.library.seen import saw, say
+from vel2.check.payloads.pmu.code import ACCESSES
 from vel2.lang import bytes_address, inline, isb, mrs, msr, resident, symbol_address, u64
-from vel2.runtime.console import NEWLINE, SPACE
 
 VMID = 9
 PPI_PMU = 23
@@ -49,18 +36,6 @@ ALL_ONES = (1 << 64) - 1
 WRAPS_32 = 0xFFFF_FFFF
 SOON = (1 << 64) - 100_000
 """A cycle count that overflows a little later."""
-
-
-@resident
-def say(name: u64, subject: u64, field: u64, value: u64) -> None:
-    """Print one value, to be compared between machines."""
-    put(bytes_address(b"saw \0"))
-    put(name)
-    if subject != NO_SUBJECT:
-        put_byte(SPACE)
-        put_hex(subject)
-    put_field(field, value)
-    put_byte(NEWLINE)
 
 
 @inline
@@ -336,14 +311,14 @@ def overflow(state: State) -> None:
     probe(symbol_address("el2_swinc"), 1, 0)
     expect(state, bytes_address(b"ovs\0"), mrs(sr.PMOVSSET_EL0), 1)
     state.vector = probe(symbol_address("el2_wait"), 0, 0)
-    expect_interrupt(state, IRQ_CURRENT_SPX)
+    expect_interrupt(state, CURRENT_SPX_IRQ)
     end(state)
     begin(state, bytes_address(b"overflow-el1\0"), NO_SUBJECT)
     msr(sr.PMEVTYPER0_EL0, 0)
     msr(sr.PMEVCNTR0_EL0, WRAPS_32)
     isb()
     state.vector = enter_guest(state, symbol_address("l2_swinc"), 1, 0)
-    expect_interrupt(state, IRQ_LOWER)
+    expect_interrupt(state, LOWER_AARCH64_IRQ)
     end(state)
     begin(state, bytes_address(b"overflow-cycles\0"), NO_SUBJECT)
     msr(sr.PMCNTENCLR_EL0, 1)
@@ -354,7 +329,7 @@ def overflow(state: State) -> None:
     isb()
     state.vector = enter_guest(state, symbol_address("l2_loop"), 0, 0)
     expect(state, bytes_address(b"ovs\0"), mrs(sr.PMOVSSET_EL0), CYCLE)
-    expect_interrupt(state, IRQ_LOWER)
+    expect_interrupt(state, LOWER_AARCH64_IRQ)
     end(state)
 
 
@@ -367,19 +342,6 @@ def expect_interrupt(state: State, vector: u64) -> None:
     end_interrupt(PPI_PMU)
 
 
-@dataclass(frozen=True)
-class Access:
-    """One access of L2."""
-
-    name: bytes
-    code: str
-
-
-ACCESSES = tuple(
-    Access(f"{register.name.lower()}-{access}\0".encode(), label(register, access))
-    for register, kinds in REGISTERS
-    for access in (("read",) if kinds == "r" else ("write",) if kinds == "w" else ("write", "read"))
-)
 SAMPLE = TYPER.compose(P=1, NSH=1)
 """What L2 writes to each register; it enables no counter and no interrupt of one in use."""
 
@@ -392,11 +354,8 @@ def guest_accesses(state: State) -> None:
         msr(MDCR, mdcr | counters_available())
         isb()
         for access in ACCESSES:
-            state.guest_x[30] = symbol_address("guest_hvc")
-            state.vector = enter_guest(state, symbol_address(access.code), 0, SAMPLE)
-            saw(state, bytes_address(access.name), mdcr)
-            if is_hvc(state, HVC_DONE):
-                say(bytes_address(access.name), mdcr, bytes_address(b"x1\0"), state.x[1])
+            code = symbol_address(access.code)
+            show_access(state, bytes_address(access.name), code, SAMPLE, mdcr)
         say(bytes_address(b"after\0"), mdcr, bytes_address(b"t0\0"), mrs(sr.PMEVTYPER0_EL0))
         say(bytes_address(b"after\0"), mdcr, bytes_address(b"filtr\0"), mrs(sr.PMCCFILTR_EL0))
         say(bytes_address(b"after\0"), mdcr, bytes_address(b"pmcr\0"), mrs(PMCR))
@@ -464,9 +423,7 @@ def pmu_main(state: State, parameters: Parameters) -> None:
     """Run the payload."""
     identity()
     read_back()
-    reset_guest()
-    use_stage2(stage2_table(state, parameters.ram_end), VMID)
-    invalidate_all()
+    start_guest(state, parameters, VMID)
     filters(state)
     prohibitions(state)
     kept_counters(state)

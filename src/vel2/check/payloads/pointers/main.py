@@ -14,8 +14,8 @@ from vel2.check.payloads.library.assembly import NO_EXCEPTION, SCTLR_OFF
 from vel2.check.payloads.library.checks import finish
 from vel2.check.payloads.library.controls import has_e2h
 from vel2.check.payloads.library.guest import probe, reset_guest
-from vel2.check.payloads.library.seen import saw
-from vel2.check.payloads.pmu.main import say
+from vel2.check.payloads.library.seen import saw, say
+from vel2.check.payloads.library.stage1 import own_stage1_off
 from vel2.lang import bytes_address, isb, msr, resident, symbol_address, u64
 
 MODIFIER = 0x4D4F_4449_4649_4552
@@ -146,6 +146,5 @@ def pointers_main(state: State, parameters: Parameters) -> None:
             set_size(size, granule, 0)
             returns(state, size, granule, 0)
     set_size(25, 0, 0)
-    msr(sr.SCTLR_EL2, SCTLR_OFF)
-    isb()
+    own_stage1_off()
     finish(state)

@@ -13,24 +13,14 @@ from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.arch.descriptors import Stage1Leaf, Stage1Table
 from vel2.arch.pstate import SPSR_ELx
-from vel2.check.payloads.layout import ARENA, IMAGE_BASE, RAM_BASE, Parameters, State
-from vel2.check.payloads.library.assembly import NO_EXCEPTION, SCTLR_OFF
-from vel2.check.payloads.library.checks import NO_SUBJECT, UART_BASE, begin, end, expect, finish
-from vel2.check.payloads.library.controls import SCTLR_ON, has_e2h, invalidate_all, physical_size
+from vel2.check.payloads.layout import ARENA, IMAGE_BASE, Parameters, State
+from vel2.check.payloads.library.assembly import NO_EXCEPTION
+from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect, finish
+from vel2.check.payloads.library.controls import SCTLR_ON, has_e2h, invalidate_all
 from vel2.check.payloads.library.guest import probe
-from vel2.check.payloads.library.seen import saw
-from vel2.check.payloads.library.tables import (
-    BLOCK_2M,
-    INPUT_BITS,
-    MAIR,
-    S1_DEVICE,
-    S1_NORMAL,
-    TCR_39,
-    entry_of,
-    map_to,
-    new_table,
-)
-from vel2.check.payloads.pmu.main import say
+from vel2.check.payloads.library.seen import saw, say
+from vel2.check.payloads.library.stage1 import own_stage1_off, own_stage1_on, own_stage1_table
+from vel2.check.payloads.library.tables import S1_NORMAL, entry_of, map_to
 from vel2.check.payloads.regime.code import GUARDED, PACIASP, RET
 from vel2.lang import (
     PA,
@@ -86,7 +76,6 @@ def _flips() -> tuple[Flip, ...]:
 
 
 FLIPS = _flips()
-TCR_EL2_39 = sr.TCR_EL2.res1 | sr.TCR_EL2.compose(T0SZ=64 - INPUT_BITS, SH0=3, ORGN0=1, IRGN0=1)
 ATTEMPTS = (
     (b"unaligned\0", "do_read", ARENA | 1),
     (b"ldar-12\0", "regime_ldar", ARENA | 12),
@@ -110,13 +99,8 @@ PAC = (
 @resident
 def make_tables(state: State, parameters: Parameters) -> u64:
     """Map RAM and the UART to themselves, the image read-only, and the pages of the attempts."""
-    root = new_table(state)
-    address = u64(RAM_BASE)
-    while address < parameters.ram_end:
-        map_to(state, root, address, 2, address, S1_NORMAL)
-        address = u64(address + BLOCK_2M)
+    root = own_stage1_table(state, parameters.ram_end)
     map_to(state, root, IMAGE_BASE, 2, IMAGE_BASE, S1_NORMAL | READ_ONLY)
-    map_to(state, root, UART_BASE, 3, UART_BASE, S1_DEVICE)
     map_to(state, root, GUARDED_PAGE, 3, ARENA + 0x1000, S1_NORMAL | READ_ONLY | GP)
     map_to(state, root, WRITABLE_PAGE, 3, ARENA + 0x2000, S1_NORMAL)
     map_to(state, root, READ_ONLY_TABLE, 3, ARENA + 0x4000, S1_NORMAL)
@@ -129,22 +113,6 @@ def make_tables(state: State, parameters: Parameters) -> u64:
     store_u32(PA(ARENA + 0x2000), RET)
     dsb_sy()
     return root
-
-
-@resident
-def turn_on(root: u64) -> u64:
-    """Turn stage 1 on; give TCR_EL2."""
-    tcr = u64(TCR_EL2_39 | sr.TCR_EL2.PS.put(physical_size()))
-    msr(sr.MAIR_EL2, MAIR)
-    if has_e2h():
-        tcr = u64(TCR_39 | sr.TCR_EL1.IPS.put(physical_size()))
-        msr(sr.TTBR1_EL2, root)
-    msr(sr.TCR_EL2, tcr)
-    msr(sr.TTBR0_EL2, root)
-    invalidate_all()
-    msr(sr.SCTLR_EL2, SCTLR_ON)
-    isb()
-    return tcr
 
 
 @resident
@@ -191,7 +159,7 @@ def without_el0(state: State) -> None:
 def regime_main(state: State, parameters: Parameters) -> None:
     """Run the payload."""
     root = make_tables(state, parameters)
-    tcr = turn_on(root)
+    tcr = own_stage1_on(root)
     attempts(state, root, BASE)
     e2h = u64(0)
     if has_e2h():
@@ -208,8 +176,7 @@ def regime_main(state: State, parameters: Parameters) -> None:
             msr(sr.SCTLR_EL2, SCTLR_ON)
             isb()
     without_el0(state)
-    msr(sr.SCTLR_EL2, SCTLR_OFF)
-    isb()
+    own_stage1_off()
     finish(state)
 
 

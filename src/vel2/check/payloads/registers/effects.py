@@ -3,11 +3,19 @@
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ISS_FP, ESR_ELx
 from vel2.arch.pstate import PSTATE_DAIF, M_EL0t, M_EL1h, M_EL1t, M_EL2h, M_EL2t
-from vel2.check.payloads.exceptions.traps import CNTHCTL_BASE, HCR_BASE, no_traps, set_mdcr
 from vel2.check.payloads.layout import ARENA, State
 from vel2.check.payloads.library.assembly import CURRENT_SPX_SYNC, NO_EXCEPTION, SCTLR_OFF
 from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect
-from vel2.check.payloads.library.controls import has_e2h, set_cnthctl, set_cptr, set_hcr
+from vel2.check.payloads.library.controls import (
+    CNTHCTL_BASE,
+    HCR_BASE,
+    has_e2h,
+    no_traps,
+    set_cnthctl,
+    set_cptr,
+    set_hcr,
+    set_mdcr,
+)
 from vel2.check.payloads.library.guest import enter_guest, enter_guest_el0, probe, reset_guest
 from vel2.check.payloads.library.seen import saw
 from vel2.lang import bytes_address, isb, mrs, msr, resident, symbol_address, u64

@@ -6,7 +6,6 @@ Then those with an effect that is easily seen are seen to have it.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.check.payloads.exceptions.traps import no_traps
 from vel2.check.payloads.layout import Parameters, State
 from vel2.check.payloads.library.assembly import HVC_DONE, NO_EXCEPTION
 from vel2.check.payloads.library.checks import (
@@ -19,9 +18,8 @@ from vel2.check.payloads.library.checks import (
     put_byte,
     put_field,
 )
-from vel2.check.payloads.library.controls import has_e2h, invalidate_all, use_stage2
-from vel2.check.payloads.library.guest import enter_guest, is_hvc, probe, reset_guest
-from vel2.check.payloads.library.tables import stage2_table
+from vel2.check.payloads.library.controls import has_e2h, no_traps
+from vel2.check.payloads.library.guest import enter_guest, is_hvc, probe, reset_guest, start_guest
 from vel2.check.payloads.registers import code, effects, timers
 from vel2.lang import bytes_address, inline, mrs, resident, symbol_address, u64
 from vel2.runtime.console import NEWLINE
@@ -210,9 +208,7 @@ def registers_main(state: State, parameters: Parameters) -> None:
     own_registers(state)
     if has_e2h():
         pairs(state)
-    reset_guest()
-    use_stage2(stage2_table(state, parameters.ram_end), VMID)
-    invalidate_all()
+    start_guest(state, parameters, VMID)
     no_traps()
     guest_registers(state)
     virtual_ids(state)

@@ -5,8 +5,7 @@ from vel2.check.payloads.layout import State
 from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect
 from vel2.check.payloads.library.controls import has_e2h
 from vel2.check.payloads.library.guest import enter_guest, reset_guest
-from vel2.check.payloads.library.seen import saw
-from vel2.check.payloads.pmu.main import say
+from vel2.check.payloads.library.seen import saw, say
 from vel2.lang import bytes_address, isb, mrs, msr, resident, symbol_address, u64
 
 MMFR0 = sr.ID_AA64MMFR0_EL1

@@ -1,19 +1,9 @@
 """The part of `stage2` about faults: each kind, at each level, by each kind of access and AT."""
 
 from vel2.arch import sysregs as sr
-from vel2.arch.descriptors import (
-    GRANULE_16K,
-    GRANULE_64K,
-    S2MemAttrFWB,
-    Stage2Leaf,
-)
+from vel2.arch.descriptors import GRANULE_16K, GRANULE_64K, S2MemAttrFWB, Stage2Leaf
 from vel2.check.payloads.layout import ARENA, PAGE_BYTES, RAM_BASE, Parameters, State
-from vel2.check.payloads.library.assembly import (
-    GUEST_INSTRUCTIONS,
-    HVC_DONE,
-    NO_EXCEPTION,
-    SCTLR_OFF,
-)
+from vel2.check.payloads.library.assembly import GUEST_INSTRUCTIONS, NO_EXCEPTION, SCTLR_OFF
 from vel2.check.payloads.library.checks import (
     NO_SUBJECT,
     begin,
@@ -24,32 +14,24 @@ from vel2.check.payloads.library.checks import (
     put_field,
     put_hex,
 )
-from vel2.check.payloads.library.controls import (
-    HCR_GUEST,
-    SCTLR_ON,
-    invalidate_all,
-    physical_size,
-    set_hcr,
-)
+from vel2.check.payloads.library.controls import HCR_GUEST, invalidate_all, physical_size, set_hcr
 from vel2.check.payloads.library.faults import ALIAS, MARKER, UNTOUCHED, block_of
-from vel2.check.payloads.library.guest import enter_guest, enter_guest_el0, is_hvc, probe
+from vel2.check.payloads.library.guest import done, enter_guest, enter_guest_el0, probe
 from vel2.check.payloads.library.seen import saw
+from vel2.check.payloads.library.stage1 import guest_stage1_on
 from vel2.check.payloads.library.tables import (
-    BLOCK_2M,
     INPUT_BITS,
-    MAIR,
     S1_NORMAL,
     S2_NORMAL,
     TABLE,
-    TCR_39,
     entry_of,
+    identity_table,
     map_to,
     new_table,
 )
 from vel2.lang import (
     PA,
     bytes_address,
-    dsb_sy,
     inline,
     isb,
     load_u64,
@@ -140,6 +122,23 @@ def set_leaf(state: State, root: u64, level: u64, attributes: u64) -> u64:
     return entry_of(state, root, IPA, level)
 
 
+@resident
+def unmap(state: State, root: u64) -> None:
+    """Leave nothing mapped around `IPA`."""
+    store_u64(PA(entry_of(state, root, IPA, 1)), 0)
+    invalidate_all()
+
+
+@resident
+def fill_with_returns(state: State) -> None:
+    """Fill the page at `ARENA` with code that returns; L2's x30 then leads to its HVC."""
+    here = u64(ARENA)
+    while here < ARENA + PAGE_BYTES:
+        store_u64(PA(here), RETURN)
+        here = u64(here + 8)
+    state.guest_x[30] = symbol_address("guest_hvc")
+
+
 LEAF_CASES = (
     (b"no-access-flag\0", S2_NORMAL & ~AF, ALL),
     (b"no-access\0", NO_ACCESS, NEITHER),
@@ -170,8 +169,7 @@ def leaf_faults(state: State, root: u64) -> None:
     heading(bytes_address(b"beyond-input-size\0"), 0)
     access_all(state, IPA | 1 << INPUT_BITS, ALL)
     access_all(state, IPA | 1 << 47, ALL)
-    store_u64(PA(entry_of(state, root, IPA, 1)), 0)
-    invalidate_all()
+    unmap(state, root)
 
 
 @resident
@@ -243,14 +241,6 @@ PERMISSION_CASES = (
 )
 
 
-@resident
-def done(state: State) -> u64:
-    """Give 1 if L2 got to its HVC."""
-    if is_hvc(state, HVC_DONE):
-        return 1
-    return 0
-
-
 XN_CASES = (
     (b"xn-none\0", 0, 1, 1),
     (b"xn-not-el1\0", 1, 0, 1),
@@ -263,11 +253,7 @@ XN_CASES = (
 @resident
 def execute_permissions(state: State, root: u64) -> None:
     """Check XN[1:0] for EL1 and EL0, each before and after the other has used the translation."""
-    here = u64(ARENA)
-    while here < ARENA + PAGE_BYTES:
-        store_u64(PA(here), RETURN)
-        here = u64(here + 8)
-    state.guest_x[30] = symbol_address("guest_hvc")
+    fill_with_returns(state)
     for name, xn, el1, el0 in XN_CASES:
         set_leaf(state, root, 3, S2_NORMAL | XN.put(xn))
         for _ in range(2):
@@ -306,33 +292,16 @@ def across_pages(state: State, root: u64) -> None:
         state.vector = enter_guest(state, symbol_address(code), first, UNTOUCHED)
         saw(state, bytes_address(name), first)
     msr(sr.SCTLR_EL12, SCTLR_OFF)
-    store_u64(PA(entry_of(state, root, IPA, 1)), 0)
-    invalidate_all()
+    unmap(state, root)
 
 
-CODE_BYTES = 16 << 20
+CODE_END = RAM_BASE + (16 << 20)
 
 
 @resident
 def code_table(state: State) -> u64:
     """Make a stage 1 for L2 that maps the payload to itself."""
-    own = new_table(state)
-    address = u64(RAM_BASE)
-    while address < RAM_BASE + CODE_BYTES:
-        map_to(state, own, address, 2, address, S1_NORMAL)
-        address = u64(address + BLOCK_2M)
-    return own
-
-
-@resident
-def guest_stage1_on(root: u64) -> None:
-    """Turn on L2's stage 1 with a table."""
-    msr(sr.MAIR_EL12, MAIR)
-    msr(sr.TCR_EL12, TCR_39 | sr.TCR_EL1.IPS.put(physical_size()))
-    msr(sr.TTBR0_EL12, root)
-    msr(sr.TTBR1_EL12, root)
-    msr(sr.SCTLR_EL12, SCTLR_ON)
-    invalidate_all()
+    return identity_table(state, CODE_END, S1_NORMAL)
 
 
 @resident
@@ -445,9 +414,7 @@ def attributes(state: State, root: u64) -> None:
     msr(sr.SCTLR_EL12, SCTLR_OFF)
     if sr.ID_AA64MMFR2_EL1.FWB.get(mrs(sr.ID_AA64MMFR2_EL1)) != 0:
         attributes_with_fwb(state, root, own)
-    store_u64(PA(entry_of(state, root, IPA, 1)), 0)
-    dsb_sy()
-    invalidate_all()
+    unmap(state, root)
 
 
 @resident

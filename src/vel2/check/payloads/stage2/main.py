@@ -6,11 +6,10 @@ the same at virtual and at real EL2. What the architecture fixes in one value is
 
 from vel2.check.payloads.layout import Parameters, State
 from vel2.check.payloads.library.checks import finish
-from vel2.check.payloads.library.controls import HCR_HOST, invalidate_all, set_hcr, use_stage2
-from vel2.check.payloads.library.guest import reset_guest
-from vel2.check.payloads.library.tables import stage2_table
+from vel2.check.payloads.library.controls import use_stage2
+from vel2.check.payloads.library.guest import leave_guest, start_guest
 from vel2.check.payloads.stage2 import faults, tlbi, walks
-from vel2.lang import isb, resident
+from vel2.lang import resident
 
 VMID = 3
 
@@ -18,10 +17,7 @@ VMID = 3
 @resident
 def stage2_main(state: State, parameters: Parameters) -> None:
     """Run the payload."""
-    reset_guest()
-    root = stage2_table(state, parameters.ram_end)
-    use_stage2(root, VMID)
-    invalidate_all()
+    root = start_guest(state, parameters, VMID)
     faults.leaf_faults(state, root)
     faults.address_size_faults(state, root)
     faults.instructions(state, root)
@@ -39,6 +35,5 @@ def stage2_main(state: State, parameters: Parameters) -> None:
     use_stage2(root, VMID)
     tlbi.tlbi_precision(state, root)
     tlbi.vmid_switch(state, parameters)
-    set_hcr(HCR_HOST)
-    isb()
+    leave_guest()
     finish(state)

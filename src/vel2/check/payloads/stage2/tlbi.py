@@ -13,8 +13,8 @@ from vel2.check.payloads.library.tables import (
     LAST_LEVEL,
     S2_NORMAL,
     entry_of,
+    identity_table,
     map_to,
-    stage2_table,
 )
 from vel2.lang import (
     PA,
@@ -243,8 +243,8 @@ VMIDS = 20
 @resident
 def vmid_switch(state: State, parameters: Parameters) -> None:
     """Check many VMIDs with the same IPA: each reads its own page, without TLBI between them."""
-    first = stage2_table(state, parameters.ram_end)
-    second = stage2_table(state, parameters.ram_end)
+    first = identity_table(state, parameters.ram_end, S2_NORMAL)
+    second = identity_table(state, parameters.ram_end, S2_NORMAL)
     map_to(state, first, BASE, 3, ARENA, S2_NORMAL)
     map_to(state, second, BASE, 3, u64(ARENA + PAGE_BYTES), S2_NORMAL)
     invalidate_all()

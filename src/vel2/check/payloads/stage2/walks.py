@@ -2,12 +2,13 @@
 
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import GRANULE_4K, Stage1Leaf, Stage2Leaf
-from vel2.check.payloads.layout import ARENA, PAGE_BYTES, State
+from vel2.check.payloads.layout import ARENA, State
 from vel2.check.payloads.library.assembly import SCTLR_OFF
 from vel2.check.payloads.library.controls import HCR_GUEST, has_e2h, invalidate_all, set_hcr
 from vel2.check.payloads.library.faults import ALIAS, UNTOUCHED, block_of
 from vel2.check.payloads.library.guest import enter_guest, enter_guest_el0, probe
 from vel2.check.payloads.library.seen import saw
+from vel2.check.payloads.library.stage1 import guest_stage1_on
 from vel2.check.payloads.library.tables import (
     INDEX_MASK,
     S1_NORMAL,
@@ -23,16 +24,16 @@ from vel2.check.payloads.stage2.faults import (
     IPA,
     NO_ACCESS,
     READ_ONLY,
-    RETURN,
     TRANSLATIONS,
     WRITE_ONLY,
     XN,
     access_all,
     code_table,
-    guest_stage1_on,
+    fill_with_returns,
     heading,
     saw_par,
     set_leaf,
+    unmap,
     use_39_bits,
 )
 from vel2.lang import (
@@ -130,11 +131,7 @@ def execute_only(state: State, root: u64) -> None:
 
     Stage 1 lets EL0 execute but not read there, and EL1 read but not execute.
     """
-    here = u64(ARENA)
-    while here < ARENA + PAGE_BYTES:
-        store_u64(PA(here), RETURN)
-        here = u64(here + 8)
-    state.guest_x[30] = symbol_address("guest_hvc")
+    fill_with_returns(state)
     own = code_table(state)
     map_to(state, own, block_of(IPA, 3), 3, block_of(IPA, 3), S1_NORMAL | Stage1Leaf.PXN.mask)
     guest_stage1_on(own)
@@ -148,8 +145,7 @@ def execute_only(state: State, root: u64) -> None:
         state.vector = enter_guest_el0(state, code, IPA, UNTOUCHED)
         saw(state, bytes_address(b"execute\0"), IPA)
     msr(sr.SCTLR_EL12, SCTLR_OFF)
-    store_u64(PA(entry_of(state, root, IPA, 1)), 0)
-    invalidate_all()
+    unmap(state, root)
 
 
 @resident
@@ -174,8 +170,7 @@ def translation_with_tge(state: State, root: u64) -> None:
                     saw_par(state, bytes_address(name), stage1)
     set_hcr(HCR_GUEST)
     msr(sr.SCTLR_EL12, SCTLR_OFF)
-    store_u64(PA(entry_of(state, root, IPA, 1)), 0)
-    invalidate_all()
+    unmap(state, root)
 
 
 @resident
@@ -187,5 +182,4 @@ def reserved_granule(state: State, root: u64) -> None:
     heading(bytes_address(b"reserved-granule\0"), 3)
     access_all(state, IPA, ALL)
     use_39_bits(root, 0)
-    store_u64(PA(entry_of(state, root, IPA, 1)), 0)
-    invalidate_all()
+    unmap(state, root)

@@ -7,21 +7,15 @@ from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import Stage1Leaf
 from vel2.arch.insn import IC
 from vel2.arch.pstate import PSTATE_DAIF, M_EL0t
-from vel2.check.payloads.isolation.host import host_stage1
 from vel2.check.payloads.layout import ARENA, PAGE_BYTES, Parameters, State
-from vel2.check.payloads.library.assembly import NO_EXCEPTION, SCTLR_OFF
+from vel2.check.payloads.library.assembly import CURRENT_SPX_IRQ, NO_EXCEPTION, SCTLR_OFF
 from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect
-from vel2.check.payloads.library.controls import HCR_HOST, has_e2h, invalidate_all, set_hcr
+from vel2.check.payloads.library.controls import HCR_HOST, has_e2h, has_pmu, invalidate_all, set_hcr
 from vel2.check.payloads.library.faults import ALIAS
-from vel2.check.payloads.library.gic import (
-    PPI_HPTIMER,
-    acknowledge,
-    end_interrupt,
-    gic_init,
-    later,
-)
+from vel2.check.payloads.library.gic import gic_init, later, start_hptimer, take_hptimer
 from vel2.check.payloads.library.guest import probe, run_guest
 from vel2.check.payloads.library.seen import saw
+from vel2.check.payloads.library.stage1 import own_stage1
 from vel2.check.payloads.library.tables import S1_NORMAL, map_to, new_table
 from vel2.check.payloads.survival.ahead_code import NEW, WORDS
 from vel2.lang import (
@@ -47,9 +41,6 @@ FOR_EL0 = S1_NORMAL | Stage1Leaf.AP.put(3)
 NOT_GLOBAL = Stage1Leaf.nG.mask
 NEVER = Stage1Leaf.compose(UXN=1, PXN=1)
 ASIDS = (1, 2)
-PMU_PRESENT = tuple(range(1, 15))
-IRQ_CURRENT_SPX = 5
-ENABLE = 1
 LAST_WORD = PAGE_BYTES - 4
 
 
@@ -89,7 +80,7 @@ def rights_of_el0(state: State, root: u64) -> None:
     """Try it with a timer (CNTHCTL_EL2.EL0PTEN) and with the PMU (PMUSERENR_EL0.EN)."""
     msr(sr.CNTHCTL_EL2_E2H, sr.CNTHCTL_EL2_E2H.compose(EL0PTEN=1, EL1PCTEN=1, EL1PTEN=1))
     by_el0(state, root, bytes_address(b"ahead-el0-timer\0"), symbol_address("ahead_el0_timer"))
-    if sr.ID_AA64DFR0_EL1.PMUVer.get(mrs(sr.ID_AA64DFR0_EL1)) in PMU_PRESENT:
+    if has_pmu():
         msr(sr.PMUSERENR_EL0, sr.PMUSERENR_EL0.EN.mask)
         by_el0(state, root, bytes_address(b"ahead-el0-pmu\0"), symbol_address("ahead_el0_pmu"))
         msr(sr.PMUSERENR_EL0, 0)
@@ -140,15 +131,12 @@ def endless(state: State, root: u64) -> None:
     map_to(state, root, CODE, 3, ARENA, S1_NORMAL)
     invalidate_all()
     begin(state, bytes_address(b"ahead-endless\0"), NO_SUBJECT)
-    msr(sr.CNTHP_CVAL_EL2, later())
-    msr(sr.CNTHP_CTL_EL2, ENABLE)
+    start_hptimer(later())
     set_hcr(HCR_HOST | sr.HCR_EL2.IMO.mask)
     isb()
     state.vector = probe(CODE, 0, 0)
-    expect(state, bytes_address(b"vector\0"), state.vector, IRQ_CURRENT_SPX)
-    acknowledge(state, PPI_HPTIMER)
-    msr(sr.CNTHP_CTL_EL2, 0)
-    end_interrupt(PPI_HPTIMER)
+    expect(state, bytes_address(b"vector\0"), state.vector, CURRENT_SPX_IRQ)
+    take_hptimer(state)
     set_hcr(HCR_HOST)
     isb()
     end(state)
@@ -158,7 +146,7 @@ def endless(state: State, root: u64) -> None:
 def what_follows_a_trap(state: State, parameters: Parameters) -> None:
     """Try all of it."""
     gic_init()
-    root = host_stage1(state, parameters)
+    root = own_stage1(state, parameters)
     if has_e2h():
         rights_of_el0(state, root)
         other_tables(state, root)

@@ -24,8 +24,8 @@ from vel2.check.payloads.library.tables import (
     S2_NORMAL,
     TABLE,
     UPPER_BASE,
+    identity_table,
     map_to,
-    stage2_table,
 )
 from vel2.check.payloads.stage2.faults import ACCESSES, code_table, heading, new_large_table
 from vel2.check.payloads.survival.walks import LOWER_VA, NOWHERE, REGIMES, TCR, VMID, fill_table
@@ -57,7 +57,7 @@ def guest_accesses(state: State, parameters: Parameters) -> None:
     """Let L2 run by tables in circles, and into nothing, with and without stage 2."""
     circle = new_large_table(state)
     lost = new_large_table(state)
-    stage2 = stage2_table(state, parameters.ram_end)
+    stage2 = identity_table(state, parameters.ram_end, S2_NORMAL)
     for nowhere in NOWHERE:
         map_to(state, stage2, block_of(nowhere, 3), 3, block_of(nowhere, 3), S2_NORMAL)
     msr(sr.MAIR_EL12, MAIR)

@@ -2,7 +2,6 @@
 
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import FSC
-from vel2.check.payloads.isolation.host import host_stage1
 from vel2.check.payloads.layout import ARENA, PAGE_BYTES, RAM_BASE, Parameters, State
 from vel2.check.payloads.library.assembly import LOWER_AARCH64_SYNC, NO_EXCEPTION, SCTLR_OFF
 from vel2.check.payloads.library.checks import NO_SUBJECT, UART_BASE, begin, end, expect, put
@@ -17,7 +16,8 @@ from vel2.check.payloads.library.controls import (
 from vel2.check.payloads.library.faults import FETCH_LOWER, UNTOUCHED, WITHOUT_INSTRUCTION, block_of
 from vel2.check.payloads.library.guest import enter_guest, expect_el2, probe
 from vel2.check.payloads.library.seen import saw
-from vel2.check.payloads.library.tables import MAIR, S2_NORMAL, TABLE, map_to, stage2_table
+from vel2.check.payloads.library.stage1 import own_stage1
+from vel2.check.payloads.library.tables import MAIR, S2_NORMAL, TABLE, identity_table, map_to
 from vel2.check.payloads.stage2.faults import (
     AF,
     IPA,
@@ -136,7 +136,7 @@ def guest_walks(state: State, parameters: Parameters) -> None:
     size = physical_size()
     circle = new_large_table(state)
     lost = new_large_table(state)
-    stage2 = stage2_table(state, parameters.ram_end)
+    stage2 = identity_table(state, parameters.ram_end, S2_NORMAL)
     for nowhere in NOWHERE:
         map_to(state, stage2, block_of(nowhere, 3), 3, block_of(nowhere, 3), S2_NORMAL)
     for stages in range(1, 3):
@@ -166,7 +166,7 @@ MAINTENANCE = ("dc_cvac", "dc_cvap", "dc_civac")
 @resident
 def maintenance(state: State, parameters: Parameters) -> None:
     """Maintain caches by addresses where nothing is: at EL2, and in L2 with and without stage 2."""
-    stage2 = stage2_table(state, parameters.ram_end)
+    stage2 = identity_table(state, parameters.ram_end, S2_NORMAL)
     for nowhere in NOWHERE:
         map_to(state, stage2, block_of(nowhere, 3), 3, block_of(nowhere, 3), S2_NORMAL)
     for name in MAINTENANCE:
@@ -201,7 +201,7 @@ def without_tables(state: State, parameters: Parameters) -> None:
 
     The TLB has what it needs; what L0 would find by a walk of its own is not there.
     """
-    host_stage1(state, parameters)
+    own_stage1(state, parameters)
     for nowhere in NOWHERE:
         begin(state, bytes_address(b"without-tables\0"), nowhere)
         state.vector = probe(symbol_address("do_without_tables"), nowhere, ARENA)

@@ -20,9 +20,16 @@ from vel2.arch.bits import Register
 from vel2.arch.pstate import PSTATE_DAIF, M_EL0t, M_EL1h
 from vel2.check.payloads.layout import ARENA, Parameters, State
 from vel2.check.payloads.library.checks import finish, put, put_byte, put_hex
-from vel2.check.payloads.library.controls import has_e2h, invalidate_all, set_hcr, use_stage2
+from vel2.check.payloads.library.controls import (
+    all_counters,
+    has_e2h,
+    has_pmu,
+    invalidate_all,
+    set_hcr,
+    use_stage2,
+)
 from vel2.check.payloads.library.guest import run_guest
-from vel2.check.payloads.library.tables import stage2_table
+from vel2.check.payloads.library.tables import S2_NORMAL, identity_table
 from vel2.check.payloads.traps.code import R
 from vel2.check.payloads.traps.table import (
     ACCESSES,
@@ -42,18 +49,7 @@ from vel2.check.payloads.traps.table import (
     Phase,
     enables,
 )
-from vel2.lang import (
-    PA,
-    bytes_address,
-    inline,
-    isb,
-    load_u64,
-    mrs,
-    msr,
-    resident,
-    symbol_address,
-    u64,
-)
+from vel2.lang import PA, bytes_address, isb, load_u64, mrs, msr, resident, symbol_address, u64
 from vel2.runtime.console import NEWLINE, SPACE
 
 VMID = 9
@@ -131,12 +127,6 @@ def existing() -> u64:
     return found
 
 
-@inline
-def has_pmu() -> bool:
-    """Whether EL2 sees PMUv3."""
-    return sr.ID_AA64DFR0_EL1.PMUVer.get(mrs(sr.ID_AA64DFR0_EL1)) != 0
-
-
 @resident
 def write_hcr(phase: u64, value: u64) -> None:
     """Write HCR_EL2; with TGE where L2 is EL2's own EL0."""
@@ -149,11 +139,8 @@ def write_hcr(phase: u64, value: u64) -> None:
 @resident
 def write_mdcr(value: u64) -> None:
     """Write MDCR_EL2; `ALL_COUNTERS` in HPMN becomes their number."""
-    counters = u64(0)
-    if has_pmu():
-        counters = sr.PMCR_EL0.N.get(mrs(sr.PMCR_EL0))
     if sr.MDCR_EL2.HPMN.get(value) == ALL_COUNTERS:
-        msr(sr.MDCR_EL2, sr.MDCR_EL2.HPMN.set(value, counters))
+        msr(sr.MDCR_EL2, sr.MDCR_EL2.HPMN.set(value, all_counters()))
     else:
         msr(sr.MDCR_EL2, value)
 
@@ -295,7 +282,7 @@ def traps_main(state: State, parameters: Parameters) -> None:
             put(bytes_address(b"no \0"))
             put_hex(row.number)
             put_byte(NEWLINE)
-    use_stage2(stage2_table(state, parameters.ram_end), VMID)
+    use_stage2(identity_table(state, parameters.ram_end, S2_NORMAL), VMID)
     invalidate_all()
     for phase in Phase:
         run_phase(state, u64(phase))
