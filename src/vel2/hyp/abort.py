@@ -20,7 +20,7 @@ from vel2.arch.a64 import SystemInstruction, system_instruction
 from vel2.arch.descriptors import ADDRESS_BITS_LPA, S2MemAttrParts, Stage2Leaf
 from vel2.arch.esr import EC, FSC, FSC_LEVEL, ISS_DABT, ESR_ELx
 from vel2.arch.insn import DC
-from vel2.hyp import mmio, pool, shadow
+from vel2.hyp import mmio, pool, shadow, stage2
 from vel2.hyp.answer import forward_with_far, give_stage2_fault, give_with_far
 from vel2.hyp.exception import is_el0
 from vel2.hyp.fallible import try_at_s1e1r
@@ -31,14 +31,14 @@ from vel2.hyp.records import TO_RUNNING_EL1, TO_VEL2
 from vel2.hyp.stage1 import ALL_REACHED, instruction_at, reach_tables, walk_status
 from vel2.hyp.state import NO_FAULT, Stage2, Vcpu, vm_of
 from vel2.hyp.walk import S2AP_READ, S2AP_WRITE, guest_stage2
-from vel2.lang import L2IPA, U64_MAX, at, inline, mrs, msr, resident, u64
+from vel2.lang import IPA, L1IPA, L2IPA, U64_MAX, at, inline, mrs, msr, resident, u64
 
 FSC_MASK = ISS_DABT.DFSC.mask
 FSC_TYPE = FSC_MASK & ~FSC_LEVEL
 LOWER_TO_SAME = 1
 """An abort's EC from a lower EL plus 1 is the same abort from the current EL."""
 EXTERNAL_KEEPS = ISS_DABT.CM.mask | ISS_DABT.WnR.mask
-NO_IPA = U64_MAX
+NO_IPA = IPA(U64_MAX)
 TEA = sr.HCR_EL2.TEA.mask
 XN_EL0_ONLY = 0b01
 XN_NEVER = 0b10
@@ -127,23 +127,23 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
     """Handle an abort in the hyp context."""
     vcpu.trap.hpfar = mrs(sr.HPFAR_EL2)
     if is_data_hole(vcpu.trap.esr):
-        outcome = mmio.access(vcpu, faulting_ipa(vcpu))
+        outcome = mmio.access(vcpu, L1IPA(faulting_ipa(vcpu)))
         if outcome != Outcome.NOBODY:
             return outcome
     return external_abort(vcpu)
 
 
 @inline
-def faulting_ipa(vcpu: Vcpu) -> u64:
+def faulting_ipa(vcpu: Vcpu) -> IPA:
     """Give the IPA of a fault for which HPFAR_EL2 is valid; the page's alone for a stage-1 walk."""
     ipa = sr.HPFAR_EL2.FIPA.get(vcpu.trap.hpfar) << PAGE_SHIFT
     if vcpu.trap.esr & ISS_DABT.S1PTW.mask == 0:
         ipa = ipa | vcpu.trap.far & PAGE_MASK
-    return ipa & ((1 << ADDRESS_BITS_LPA) - 1)
+    return IPA(ipa & ((1 << ADDRESS_BITS_LPA) - 1))
 
 
 @resident
-def translate_far(vcpu: Vcpu) -> u64:
+def translate_far(vcpu: Vcpu) -> IPA:
     """Find the IPA of a permission fault, for which HPFAR_EL2 is UNKNOWN, by AT; PAR_EL1 is kept.
 
     Stage 1 has let the access pass, and EL1 may read whatever stage 1 maps: so the AT is a read by
@@ -157,7 +157,7 @@ def translate_far(vcpu: Vcpu) -> u64:
     msr(sr.PAR_EL1, saved)
     if done == 0 or par & sr.PAR_EL1.F.mask:
         return NO_IPA
-    return par & sr.PAR_EL1.PA.mask | vcpu.trap.far & PAGE_MASK
+    return IPA(par & sr.PAR_EL1.PA.mask | vcpu.trap.far & PAGE_MASK)
 
 
 @inline
@@ -239,9 +239,9 @@ def is_stuck(vcpu: Vcpu) -> bool:
 
 
 @resident
-def forward_fault(vcpu: Vcpu, fsc: u64, ipa: u64) -> Outcome:
+def forward_fault(vcpu: Vcpu, fsc: u64, ipa: IPA) -> Outcome:
     """Forward a stage-2 fault with the code and level that L1's own tables give it."""
-    return give_stage2_fault(vcpu, vcpu.trap.esr & ~FSC_MASK | fsc, vcpu.trap.far, ipa)
+    return give_stage2_fault(vcpu, vcpu.trap.esr & ~FSC_MASK | fsc, vcpu.trap.far, u64(ipa))
 
 
 @resident
@@ -265,7 +265,7 @@ def from_vel1(vcpu: Vcpu) -> Outcome:
 
 
 @inline
-def again_or_forward(vcpu: Vcpu, ipa: u64) -> Outcome:
+def again_or_forward(vcpu: Vcpu, ipa: IPA) -> Outcome:
     """Let an access run again with an emptied TLB; when that does not help, L1 gets its fault."""
     if is_stuck(vcpu):
         return forward_fault(vcpu, vcpu.trap.esr & FSC_MASK, ipa)
@@ -273,18 +273,18 @@ def again_or_forward(vcpu: Vcpu, ipa: u64) -> Outcome:
 
 
 @resident
-def stage2_fault(vcpu: Vcpu, ipa: u64) -> Outcome:
+def stage2_fault(vcpu: Vcpu, ipa: IPA) -> Outcome:
     """Resolve a fault of hardware's stage 2 while vEL1 runs."""
     vm = vm_of(vcpu)
     context = at(Stage2, vcpu.shadow)
     if context.stage2_off != 0:
-        return to_hole(vcpu, ipa)
+        return to_hole(vcpu, L1IPA(ipa))
     guest_stage2(vm, vcpu.walk, context.guest_vttbr, context.guest_vtcr, L2IPA(ipa))
     if vcpu.walk.fsc != NO_FAULT:
         return forward_fault(vcpu, vcpu.walk.fsc, ipa)
     if l1_forbids(vcpu) or is_protected_walk(vcpu):
         return forward_fault(vcpu, permission_status(vcpu), ipa)
-    canonical = shadow.output_of(vm, vcpu.walk.output)
+    canonical = stage2.canonical_leaf(vm, vcpu.walk.output)
     if canonical == 0:
         return to_hole(vcpu, vcpu.walk.output)
     if is_fetch(vcpu.trap.esr) and is_never_executable(canonical):
@@ -295,7 +295,7 @@ def stage2_fault(vcpu: Vcpu, ipa: u64) -> Outcome:
 
 
 @resident
-def to_hole(vcpu: Vcpu, address: u64) -> Outcome:
+def to_hole(vcpu: Vcpu, address: L1IPA) -> Outcome:
     """Answer an access of vEL1 to an address of L1 where its map has a hole."""
     if is_data_hole(vcpu.trap.esr):
         outcome = mmio.access(vcpu, address)

@@ -47,7 +47,7 @@ from vel2.hyp.stage1 import (
 )
 from vel2.hyp.state import NO_FAULT, Stage2, Vcpu
 from vel2.hyp.walk import S2AP_READ, S2AP_WRITE
-from vel2.lang import at, extern, inline, isb, mrs, msr, resident, u64
+from vel2.lang import IPA, at, extern, inline, isb, mrs, msr, resident, u64
 
 PAR = sr.PAR_EL1
 FAILED = sr.PAR_EL1_F
@@ -122,7 +122,7 @@ def second_stage(vcpu: Vcpu, par: u64, va: u64, is_write: bool) -> u64:
     vcpu.walk.fsc = NO_FAULT
     if at(Stage2, vcpu.shadow).stage2_off != 0:
         return par
-    ipa = par & PA_MASK | va & PAGE_MASK
+    ipa = IPA(par & PA_MASK | va & PAGE_MASK)
     permission = u64(S2AP_READ)
     if is_write:
         permission = S2AP_WRITE

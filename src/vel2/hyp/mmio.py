@@ -19,7 +19,7 @@ from vel2.arch.gicv3 import FRAME_BYTES
 from vel2.hyp import its, lpi
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import MAX_REDISTRIBUTORS, Vcpu, Vm, vm_of
-from vel2.lang import U32_MAX, resident, u64
+from vel2.lang import L1IPA, U32_MAX, resident, u64
 
 ITS = MAX_REDISTRIBUTORS
 NO_FRAME = ITS + 1
@@ -28,7 +28,7 @@ WORD_BYTES = 4
 
 
 @resident
-def frame_at(vm: Vm, address: u64) -> u64:
+def frame_at(vm: Vm, address: L1IPA) -> u64:
     """Name the emulated frame at an address of L1, or NO_FRAME."""
     frame = address & ~u64(FRAME_BYTES - 1)
     if frame == vm.config.its_control and frame != 0:
@@ -81,7 +81,7 @@ def store(vcpu: Vcpu, frame: u64, offset: u64, size: u64) -> Outcome:
 
 
 @resident
-def access(vcpu: Vcpu, address: u64) -> Outcome:
+def access(vcpu: Vcpu, address: L1IPA) -> Outcome:
     """Emulate a data access, not one of a walk, to an address where L1's map has a hole.
 
     :return: NOBODY if nobody answers: the access is to be given an External abort.

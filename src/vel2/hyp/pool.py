@@ -13,6 +13,9 @@ from vel2.hyp.layout import PAGE_MASK, PAGE_SHIFT
 from vel2.hyp.state import SHADOW_CONTEXTS, PoolPage, Stage2, Vm, VncrPage, pool_index, pool_page
 from vel2.lang import PA, at, dsb_ish, inline, isb, mrs, msr, resident, sysop, u32, u64
 
+NO_PAGE = PA(0)
+"""L0 has no memory there."""
+
 
 @inline
 def page_address(vm: Vm, index: u64) -> PA:
@@ -38,12 +41,12 @@ def init(vm: Vm, root_pages: u64) -> None:
     records = u64(total * PoolPage.size + PAGE_MASK) & ~PAGE_MASK
     roots_bytes = u64(root_pages << PAGE_SHIFT)
     first_root = u64(vm.config.pool_base + records + roots_bytes - 1) & ~u64(roots_bytes - 1)
-    root = first_root
+    root = PA(first_root)
     vm.stage2.canonical.root = root
     for i in range(SHADOW_CONTEXTS):
-        root = u64(root + roots_bytes)
+        root = PA(root + roots_bytes)
         vm.stage2.shadows[i].root = root
-    vm.stage2.devices.root = u64(root + roots_bytes)
+    vm.stage2.devices.root = PA(root + roots_bytes)
     vm.stage2.pool_first_page = u64(root + roots_bytes * 2)
     vm.stage2.pool_pages = u64(vm.stage2.pool_end - vm.stage2.pool_first_page) >> PAGE_SHIFT
     vm.stage2.pool_free = 0
@@ -55,8 +58,8 @@ def init(vm: Vm, root_pages: u64) -> None:
 
 
 @resident
-def take(vm: Vm, owner: Stage2) -> u64:
-    """Take a cleared page for a table of `owner`; 0 if even eviction gives none."""
+def take(vm: Vm, owner: Stage2) -> PA:
+    """Take a cleared page for a table of `owner`; `NO_PAGE` if even eviction gives none."""
     number = owner.spare
     if number != 0:
         owner.spare = pool_page(vm, u64(number - 1)).next_spare
@@ -65,7 +68,7 @@ def take(vm: Vm, owner: Stage2) -> u64:
             evict_oldest(vm, owner)
         number = vm.stage2.pool_free
         if number == 0:
-            return 0
+            return NO_PAGE
         record = pool_page(vm, u64(number - 1))
         vm.stage2.pool_free = record.next
         record.next = u32(owner.pages)
@@ -75,7 +78,7 @@ def take(vm: Vm, owner: Stage2) -> u64:
     record.guest_shift = 0
     page = page_address(vm, u64(number - 1))
     zero_page(page)
-    return u64(page)
+    return page
 
 
 @resident

@@ -21,7 +21,7 @@ from vel2.hyp.homes import slot
 from vel2.hyp.layout import PAGE_SHIFT
 from vel2.hyp.state import SHADOW_CONTEXTS, Stage2, Vcpu, Vm, page_of, pool_index, pool_page, vm_of
 from vel2.lang import (
-    L1IPA,
+    IPA,
     L2IPA,
     PA,
     U64_MAX,
@@ -130,7 +130,7 @@ def fill(vcpu: Vcpu, ipa: L2IPA, canonical: u64) -> bool:
     leaf = leaf | combined_attributes(found.memattr, found.sh, found.xn, found.s2ap, canonical)
     leaf = leaf | stage2.leaf_type(level)
     vcpu.counters.shadow_fills = u64(vcpu.counters.shadow_fills + 1)
-    mapped = stage2.map_leaf(vm, context, u64(ipa) & ~offset_mask, level, leaf, found.shift)
+    mapped = stage2.map_leaf(vm, context, IPA(ipa & ~offset_mask), level, leaf, found.shift)
     if mapped == stage2.Mapped.NO_TABLE:
         pool.empty(vm, context)
     return mapped != stage2.Mapped.BEFORE
@@ -157,67 +157,61 @@ def combined_attributes(memattr: u64, sh: u64, xn: u64, s2ap: u64, canonical: u6
 
 
 @resident
-def invalidation_shift(vm: Vm, context: Stage2, ipa: u64) -> u64:
+def invalidation_shift(vm: Vm, context: Stage2, ipa: L2IPA) -> u64:
     """Give log2 of what to unmap so that the leaf of L1 that covers `ipa` is wholly gone.
 
     Shadow leaves may be parts of a larger leaf of L1; the tables on the way remember how large.
     """
     largest = u64(PAGE_SHIFT)
-    if ipa >= stage2.ipa_limit(vm):
+    if u64(ipa) >= stage2.ipa_limit(vm):
         return largest
     table = context.root
     level = vm.stage2.start_level
     while level <= LAST_LEVEL:
-        entry = load_u64(stage2.entry_at(vm, table, ipa, level))
+        entry = load_u64(stage2.entry_at(vm, table, IPA(ipa), level))
         if level == LAST_LEVEL or entry & stage2.TABLE != stage2.TABLE:
             if entry & stage2.VALID and stage2.shift_at(level) > largest:
                 largest = stage2.shift_at(level)
             return largest
-        table = entry & stage2.ADDRESS
+        table = PA(entry & stage2.ADDRESS)
         level = u64(level + 1)
-        shift = u64(pool_page(vm, pool_index(vm, PA(table))).guest_shift)
+        shift = u64(pool_page(vm, pool_index(vm, table)).guest_shift)
         if shift > largest:
             largest = shift
     return largest
 
 
 @resident
-def unmap(vm: Vm, context: Stage2, start: u64, size: u64) -> bool:
+def unmap(vm: Vm, context: Stage2, start: L2IPA, size: u64) -> bool:
     """Take out every leaf that overlaps a range; whole tables inside it are cut off.
 
     :return: whether there was anything to take out. The caller flushes.
     """
     changed = False
-    address = start
+    address = u64(start)
     end = u64(start + size)
     limit = stage2.ipa_limit(vm)
-    if end > limit or end < start:
+    if end > limit or end < address:
         end = limit
     while address < end:
         table = context.root
         level = vm.stage2.start_level
         span = u64(1 << stage2.shift_at(level))
         while level <= LAST_LEVEL:
-            slot = stage2.entry_at(vm, table, address, level)
+            slot = stage2.entry_at(vm, table, IPA(address), level)
             entry = load_u64(slot)
             span = u64(1 << stage2.shift_at(level))
             whole = address & u64(span - 1) == 0 and u64(end - address) >= span
             if entry & stage2.VALID == 0:
                 break
             if level < LAST_LEVEL and entry & stage2.TABLE == stage2.TABLE and not whole:
-                table = entry & stage2.ADDRESS
+                table = PA(entry & stage2.ADDRESS)
                 level = u64(level + 1)
                 continue
             store_u64(slot, 0)
             changed = True
             if level < LAST_LEVEL and entry & stage2.TABLE == stage2.TABLE:
-                stage2.cut_off(vm, context, entry & stage2.ADDRESS, u64(level + 1))
+                stage2.cut_off(vm, context, PA(entry & stage2.ADDRESS), u64(level + 1))
             break
         address = u64((address & ~u64(span - 1)) + span)
     return changed
-
-
-@resident
-def output_of(vm: Vm, walked: u64) -> u64:
-    """Give the canonical leaf for an output of L1's stage 2, or 0 if L1 has nothing there."""
-    return stage2.canonical_leaf(vm, L1IPA(walked))

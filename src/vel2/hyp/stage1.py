@@ -21,10 +21,10 @@ from vel2.arch.esr import FSC, FSC_LEVEL, ISS_DABT
 from vel2.hyp import shadow
 from vel2.hyp.fallible import try_at_s1e1r, try_load_entry
 from vel2.hyp.layout import PAGE_MASK
-from vel2.hyp.stage2 import is_ram
+from vel2.hyp.stage2 import canonical_leaf, is_ram, pa_of
 from vel2.hyp.state import CONTEXT_VEL1, NO_FAULT, Stage2, Vcpu, vm_of
 from vel2.hyp.walk import S2AP_READ, guest_stage2
-from vel2.lang import L1IPA, L2IPA, PA, U32_MAX, at, inline, mrs, msr, resident, u64
+from vel2.lang import IPA, L1IPA, L2IPA, U32_MAX, at, inline, mrs, msr, resident, u64
 
 TCR = sr.TCR_EL1
 UPPER = VirtualAddress.Upper.mask
@@ -69,14 +69,14 @@ def in_order(entry: u64) -> u64:
 
 
 @resident
-def reach(vcpu: Vcpu, ipa: u64, permission: u64) -> bool:
+def reach(vcpu: Vcpu, ipa: IPA, permission: u64) -> bool:
     """Find where an IPA of the regime that hardware has leads: `walk.output`.
 
     :param permission: the bit of S2AP that the access needs.
     :return: False, with `walk.fsc` set, if L1's own stage 2 does not map or allow it.
     """
     vcpu.walk.fsc = NO_FAULT
-    vcpu.walk.output = ipa
+    vcpu.walk.output = L1IPA(ipa)
     if not has_guest_stage2(vcpu):
         return True
     context = at(Stage2, vcpu.shadow)
@@ -93,7 +93,7 @@ def has_guest_stage2(vcpu: Vcpu) -> bool:
 
 
 @resident
-def reach_entry(vcpu: Vcpu, ipa: u64) -> bool:
+def reach_entry(vcpu: Vcpu, ipa: IPA) -> bool:
     """Make a stage-1 descriptor reachable for hardware's walk, and read it into `walk.entry`.
 
     :return: False, with `walk.fsc` set: SYNC_EXTERNAL if L1 has no memory there.
@@ -102,10 +102,10 @@ def reach_entry(vcpu: Vcpu, ipa: u64) -> bool:
         return False
     # L0 reads it too: neither a hole nor a device may be read for the guest, at EL2.
     vm = vm_of(vcpu)
-    is_read = is_ram(vm, L1IPA(vcpu.walk.output))
-    if is_read and try_load_entry(vcpu.walk, PA(vcpu.walk.output)) != 0:
+    is_read = is_ram(vm, vcpu.walk.output)
+    if is_read and try_load_entry(vcpu.walk, pa_of(vcpu.walk.output)) != 0:
         if has_guest_stage2(vcpu):
-            shadow.fill(vcpu, L2IPA(ipa), shadow.output_of(vm, vcpu.walk.output))
+            shadow.fill(vcpu, L2IPA(ipa), canonical_leaf(vm, vcpu.walk.output))
         return True
     vcpu.walk.fsc = u64(FSC.SYNC_EXTERNAL)
     return False
@@ -135,7 +135,7 @@ def reach_tables(vcpu: Vcpu, va: u64) -> u64:
     table = table & ADDRESS_MASK & ~u64((1 << u64(root_bits + 3)) - 1)
     index = va >> shift & u64((1 << root_bits) - 1)
     while left > 0:
-        if not reach_entry(vcpu, u64(table + index * 8)):
+        if not reach_entry(vcpu, IPA(table + index * 8)):
             return left
         entry = in_order(vcpu.walk.entry)
         if entry & TABLE != TABLE:
@@ -156,11 +156,11 @@ def instruction_at(vcpu: Vcpu, va: u64) -> u64:
     msr(PAR, saved)
     if done == 0 or found & PAR.F.mask:
         return 0
-    if not reach(vcpu, found & PAR.PA.mask | va & PAGE_MASK, S2AP_READ):
+    if not reach(vcpu, IPA(found & PAR.PA.mask | va & PAGE_MASK), S2AP_READ):
         return 0
-    doubleword = vcpu.walk.output & ~DOUBLEWORD_MASK
-    is_read = is_ram(vm_of(vcpu), L1IPA(doubleword))
-    if not is_read or try_load_entry(vcpu.walk, PA(doubleword)) == 0:
+    doubleword = L1IPA(vcpu.walk.output & ~DOUBLEWORD_MASK)
+    is_read = is_ram(vm_of(vcpu), doubleword)
+    if not is_read or try_load_entry(vcpu.walk, pa_of(doubleword)) == 0:
         return 0
     return vcpu.walk.entry >> u64((va & HIGH_WORD) * BYTE) & U32_MAX
 

@@ -21,7 +21,7 @@ from vel2.arch.descriptors import ENTRIES, LAST_LEVEL, S2MemAttrParts, Stage2Lea
 from vel2.hyp import pool
 from vel2.hyp.layout import PAGE_SHIFT
 from vel2.hyp.state import REGION_DEVICE, SHADOW_CONTEXTS, Stage2, Vm, pool_index, pool_page
-from vel2.lang import L1IPA, PA, dsb_ish, inline, load_u64, msr, resident, store_u64, u8, u64
+from vel2.lang import IPA, L1IPA, PA, dsb_ish, inline, load_u64, msr, resident, store_u64, u8, u64
 
 VALID = Stage2Leaf.VALID.mask
 TABLE = Stage2Leaf.VALID.mask | Stage2Leaf.TYPE.mask
@@ -65,7 +65,7 @@ def shift_at(level: u64) -> u64:
 
 
 @inline
-def index_at(vm: Vm, ipa: u64, level: u64) -> u64:
+def index_at(vm: Vm, ipa: IPA, level: u64) -> u64:
     """Give the entry number for `ipa`; a root may be several tables in a row."""
     index = ipa >> shift_at(level)
     if level != vm.stage2.start_level:
@@ -74,7 +74,7 @@ def index_at(vm: Vm, ipa: u64, level: u64) -> u64:
 
 
 @inline
-def entry_at(vm: Vm, table: u64, ipa: u64, level: u64) -> PA:
+def entry_at(vm: Vm, table: PA, ipa: IPA, level: u64) -> PA:
     """Give the address of the entry for `ipa` in a table at `level`."""
     return PA(table + index_at(vm, ipa, level) * 8)
 
@@ -86,9 +86,9 @@ def ipa_limit(vm: Vm) -> u64:
 
 
 @resident
-def find_leaf(vm: Vm, root: u64, ipa: u64) -> u64:
+def find_leaf(vm: Vm, root: PA, ipa: IPA) -> u64:
     """Walk hardware's tables; give the leaf that maps `ipa` as it stands there, or 0."""
-    if ipa >= ipa_limit(vm):
+    if u64(ipa) >= ipa_limit(vm):
         return 0
     table = root
     level = vm.stage2.start_level
@@ -98,7 +98,7 @@ def find_leaf(vm: Vm, root: u64, ipa: u64) -> u64:
             return 0
         if level == LAST_LEVEL or entry & TABLE != TABLE:
             return entry
-        table = entry & ADDRESS
+        table = PA(entry & ADDRESS)
         level = u64(level + 1)
     return 0
 
@@ -106,7 +106,7 @@ def find_leaf(vm: Vm, root: u64, ipa: u64) -> u64:
 @resident
 def canonical_leaf(vm: Vm, ipa: L1IPA) -> u64:
     """Give the canonical leaf for an address of L1 (level in SW), or 0 for a hole."""
-    return find_leaf(vm, vm.stage2.canonical.root, u64(ipa))
+    return find_leaf(vm, vm.stage2.canonical.root, IPA(ipa))
 
 
 @resident
@@ -117,24 +117,33 @@ def is_ram(vm: Vm, ipa: L1IPA) -> bool:
 
 
 @inline
+def pa_of(ipa: L1IPA) -> PA:
+    """Give where an address of L1 is in the machine: the canonical stage 2 is the identity.
+
+    The caller has found that L1 has something there.
+    """
+    return PA(ipa)
+
+
+@inline
 def is_writable(vm: Vm, ipa: L1IPA) -> bool:
     """Whether what L1 has at `ipa` is its RAM, and neither flash nor a device nor a hole."""
     return u64(ipa) >= vm.config.ram_base and u64(ipa) < vm.config.ram_end
 
 
 @resident
-def cut_off(vm: Vm, owner: Stage2, table: u64, level: u64) -> None:
+def cut_off(vm: Vm, owner: Stage2, table: PA, level: u64) -> None:
     """Put a table at `level` and all tables below it on the spare list of `owner`."""
     if level < LAST_LEVEL:
         for i in range(ENTRIES):
             entry = load_u64(PA(table + i * 8))
             if entry & TABLE == TABLE:
-                cut_off(vm, owner, entry & ADDRESS, u64(level + 1))
-    pool.spare(vm, owner, PA(table))
+                cut_off(vm, owner, PA(entry & ADDRESS), u64(level + 1))
+    pool.spare(vm, owner, table)
 
 
 @inline
-def note_part(vm: Vm, table: u64, step: u64, guest_shift: u64) -> None:
+def note_part(vm: Vm, table: PA, step: u64, guest_shift: u64) -> None:
     """Remember in a table at level `step` that it, or a table below it, holds part of a leaf of L1.
 
     An invalidation of any address in that leaf must find all of its parts. It walks towards the
@@ -142,18 +151,18 @@ def note_part(vm: Vm, table: u64, step: u64, guest_shift: u64) -> None:
     are smaller than the leaf says how large the leaf is.
     """
     if guest_shift > shift_at(step):
-        record = pool_page(vm, pool_index(vm, PA(table)))
+        record = pool_page(vm, pool_index(vm, table))
         if record.guest_shift < guest_shift:
             record.guest_shift = u8(guest_shift)
 
 
 @resident
-def table_at(vm: Vm, owner: Stage2, ipa: u64, level: u64, guest_shift: u64) -> u64:
+def table_at(vm: Vm, owner: Stage2, ipa: IPA, level: u64, guest_shift: u64) -> PA:
     """Give the table at `level` on the way to `ipa`, made where there is none.
 
     A block in the way is taken out, not split: what it mapped faults, or is mapped by the caller.
 
-    :return: 0 when the pool has no table left; nothing is half-done then.
+    :return: `NO_PAGE` when the pool has no table left; nothing is half-done then.
     """
     table = owner.root
     step = vm.stage2.start_level
@@ -165,26 +174,26 @@ def table_at(vm: Vm, owner: Stage2, ipa: u64, level: u64, guest_shift: u64) -> u
                 store_u64(slot, 0)
                 pool.flush(owner)
             below = pool.take(vm, owner)
-            if below == 0:
-                return 0
+            if below == pool.NO_PAGE:
+                return below
             dsb_ish()
             store_u64(slot, u64(below | TABLE))
             table = below
         else:
-            table = entry & ADDRESS
+            table = PA(entry & ADDRESS)
         step = u64(step + 1)
         note_part(vm, table, step, guest_shift)
     return table
 
 
 @resident
-def map_leaf(vm: Vm, owner: Stage2, ipa: u64, level: u64, leaf: u64, guest_shift: u64) -> Mapped:
+def map_leaf(vm: Vm, owner: Stage2, ipa: IPA, level: u64, leaf: u64, guest_shift: u64) -> Mapped:
     """Map one block or page, replacing what was there by break-before-make.
 
     :param guest_shift: log2 of the leaf of L1 that this is (a part of), for later invalidation.
     """
     table = table_at(vm, owner, ipa, level, guest_shift)
-    if table == 0:
+    if table == pool.NO_PAGE:
         return Mapped.NO_TABLE
     slot = entry_at(vm, table, ipa, level)
     old = load_u64(slot)
@@ -194,7 +203,7 @@ def map_leaf(vm: Vm, owner: Stage2, ipa: u64, level: u64, leaf: u64, guest_shift
         store_u64(slot, 0)
         pool.flush(owner)
         if level < LAST_LEVEL and old & TABLE == TABLE:
-            cut_off(vm, owner, old & ADDRESS, u64(level + 1))
+            cut_off(vm, owner, PA(old & ADDRESS), u64(level + 1))
     store_u64(slot, leaf)
     dsb_ish()
     return Mapped.NOW
@@ -209,13 +218,13 @@ def leaf_type(level: u64) -> u64:
 
 
 @resident
-def map_pages(vm: Vm, base: u64, level: u64, attributes: u64) -> bool:
+def map_pages(vm: Vm, base: L1IPA, level: u64, attributes: u64) -> bool:
     """Map what one block at `level` would map by pages, marked as parts of that block."""
-    address = base
+    address = u64(base)
     end = u64(base + (1 << shift_at(level)))
     while address < end:
-        table = table_at(vm, vm.stage2.canonical, address, LAST_LEVEL, 0)
-        if table == 0:
+        table = table_at(vm, vm.stage2.canonical, IPA(address), LAST_LEVEL, 0)
+        if table == pool.NO_PAGE:
             return False
         leaf = u64(Stage2Leaf.SW.put(level) | address | attributes | PAGE)
         for i in range(ENTRIES):
@@ -237,12 +246,12 @@ def by_pages(vm: Vm, owner: Stage2, level: u64, attributes: u64) -> bool:
 
 
 @resident
-def map_identity(vm: Vm, owner: Stage2, base: u64, size: u64, attributes: u64) -> bool:
+def map_identity(vm: Vm, owner: Stage2, base: L1IPA, size: u64, attributes: u64) -> bool:
     """Map a range of L1's memory map to itself, in the canonical stage 2 or in that of devices.
 
     What the machine cannot address (a window that QEMU leaves above a small PA range) stays out.
     """
-    address = base
+    address = u64(base)
     end = u64(base + size)
     if end > ipa_limit(vm):
         end = ipa_limit(vm)
@@ -255,10 +264,10 @@ def map_identity(vm: Vm, owner: Stage2, base: u64, size: u64, attributes: u64) -
             level = u64(level + 1)
         mapped = False
         if by_pages(vm, owner, level, attributes):
-            mapped = map_pages(vm, address, level, attributes)
+            mapped = map_pages(vm, L1IPA(address), level, attributes)
         else:
             leaf = u64(Stage2Leaf.SW.put(level) | address | attributes | leaf_type(level))
-            mapped = map_leaf(vm, owner, address, level, leaf, 0) != Mapped.NO_TABLE
+            mapped = map_leaf(vm, owner, IPA(address), level, leaf, 0) != Mapped.NO_TABLE
         if not mapped:
             return False
         address = u64(address + (1 << shift_at(level)))
@@ -273,7 +282,7 @@ def map_regions(vm: Vm, owner: Stage2) -> bool:
         attributes = u64(RAM_ATTRIBUTES)
         if region.kind == REGION_DEVICE:
             attributes = DEVICE_ATTRIBUTES
-        if not map_identity(vm, owner, region.base, region.length, attributes):
+        if not map_identity(vm, owner, L1IPA(region.base), region.length, attributes):
             return False
     return True
 

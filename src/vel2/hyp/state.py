@@ -8,7 +8,7 @@ from vel2.arch.bits import Register
 from vel2.hyp.homes import CONTEXT_MEMORY, SWITCHED
 from vel2.hyp.layout import PAGE_SHIFT
 from vel2.hyp.records import ExceptionRecord, ReturnRecord, Trap
-from vel2.lang import PA, Struct, array, at, inline, nested, scalar, u8, u32, u64
+from vel2.lang import L1IPA, PA, Struct, array, at, inline, nested, scalar, u8, u32, u64
 
 CONTEXT_VEL2 = 0
 """vEL2 or its EL0 (E2H=1, TGE=1): the hyp context."""
@@ -58,7 +58,7 @@ class Walk(Struct):
 
     fsc = scalar(u64)
     """`NO_FAULT`, or the fault status code to report, level included."""
-    output = scalar(u64)
+    output = scalar(L1IPA)
     entry = scalar(u64)
     """The descriptor read last (`fallible.try_load_entry`)."""
     level = scalar(u64)
@@ -184,7 +184,7 @@ class Stage2(Struct):
 
     vttbr = scalar(u64)
     """Root and VMID as hardware's VTTBR_EL2 wants them."""
-    root = scalar(u64)
+    root = scalar(PA)
     guest_vttbr = scalar(u64)
     guest_vtcr = scalar(u64)
     in_use = scalar(u64)

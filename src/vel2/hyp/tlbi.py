@@ -30,7 +30,7 @@ from vel2.hyp.homes import slot
 from vel2.hyp.layout import PAGE_SHIFT
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import SHADOW_CONTEXTS, Stage2, Vcpu, Vm, page_of, vm_of
-from vel2.lang import dsb_ish, inline, isb, mrs, msr, resident, sysop, u64
+from vel2.lang import L2IPA, dsb_ish, inline, isb, mrs, msr, resident, sysop, u64
 
 VTTBR_SLOT = slot(sr.VTTBR_EL2)
 VTCR_SLOT = slot(sr.VTCR_EL2)
@@ -171,12 +171,12 @@ def ttl_shift(value: u64) -> u64:
 @resident
 def unmap_ipa(vcpu: Vcpu, vm: Vm, context: Stage2, value: u64) -> None:
     """Take out the leaf of L1 that covers one IPA."""
-    ipa = u64(TLBI_IPA.IPA.get(value) << PAGE_SHIFT)
+    ipa = L2IPA(TLBI_IPA.IPA.get(value) << PAGE_SHIFT)
     shift = ttl_shift(value)
     if shift == 0:
         shift = shadow.invalidation_shift(vm, context, ipa)
     size = u64(1 << shift)
-    if shadow.unmap(vm, context, ipa & ~u64(size - 1), size):
+    if shadow.unmap(vm, context, L2IPA(ipa & ~u64(size - 1)), size):
         vcpu.counters.shadow_unmaps = u64(vcpu.counters.shadow_unmaps + 1)
         pool.flush(context)
 
@@ -195,12 +195,12 @@ def unmap_range(vcpu: Vcpu, vm: Vm, context: Stage2, value: u64) -> None:
     if start > ADDRESS_MASK:
         return
     size = u64(pages << granule_shift)
-    first = u64((1 << shadow.invalidation_shift(vm, context, start)) - 1)
+    first = u64((1 << shadow.invalidation_shift(vm, context, L2IPA(start))) - 1)
     last_ipa = u64(start + size - 1)
     if last_ipa > ADDRESS_MASK:
         last_ipa = ADDRESS_MASK
-    last = u64((1 << shadow.invalidation_shift(vm, context, last_ipa)) - 1)
-    begin = start & ~first
+    last = u64((1 << shadow.invalidation_shift(vm, context, L2IPA(last_ipa))) - 1)
+    begin = L2IPA(start & ~first)
     if shadow.unmap(vm, context, begin, u64((last_ipa | last) + 1 - begin)):
         vcpu.counters.shadow_unmaps = u64(vcpu.counters.shadow_unmaps + 1)
         pool.flush(context)

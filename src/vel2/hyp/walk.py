@@ -17,9 +17,9 @@ from vel2.arch.descriptors import (
 )
 from vel2.arch.esr import FSC
 from vel2.hyp.fallible import try_exchange, try_load_entry
-from vel2.hyp.stage2 import PA_BITS, is_ram, is_writable
+from vel2.hyp.stage2 import PA_BITS, is_ram, is_writable, pa_of
 from vel2.hyp.state import NO_FAULT, Vm, Walk
-from vel2.lang import L1IPA, L2IPA, PA, inline, resident, u64
+from vel2.lang import L1IPA, L2IPA, inline, resident, u64
 
 VTCR = sr.VTCR_EL2
 VALID = Stage2Leaf.VALID.mask
@@ -128,7 +128,7 @@ def guest_stage2(vm: Vm, result: Walk, vttbr: u64, vtcr: u64, ipa: L2IPA) -> Non
         if not is_ram(vm, slot):
             fail(result, FSC.SYNC_EXTERNAL_WALK, level)
             return
-        if try_load_entry(result, PA(slot)) == 0:
+        if try_load_entry(result, pa_of(slot)) == 0:
             fail(result, FSC.SYNC_EXTERNAL_WALK, level)
             return
         entry = result.entry
@@ -149,14 +149,14 @@ def guest_stage2(vm: Vm, result: Walk, vttbr: u64, vtcr: u64, ipa: L2IPA) -> Non
         ):
             fail(result, FSC.TRANSLATION, level)
             return
-        finish(result, level, shift, u64(ipa), output_bits, vtcr)
+        finish(result, level, shift, ipa, output_bits, vtcr)
         if result.fsc == NO_FAULT and entry & AF == 0 and not set_access_flag(vm, slot, entry):
             fail(result, FSC.SYNC_EXTERNAL_WALK, level)
         return
 
 
 @inline
-def finish(result: Walk, level: u64, shift: u64, ipa: u64, output_bits: u64, vtcr: u64) -> None:
+def finish(result: Walk, level: u64, shift: u64, ipa: L2IPA, output_bits: u64, vtcr: u64) -> None:
     """Check the leaf in `result.entry`, and note what it says."""
     entry = result.entry
     offset_mask = u64((1 << shift) - 1)
@@ -166,7 +166,7 @@ def finish(result: Walk, level: u64, shift: u64, ipa: u64, output_bits: u64, vtc
     elif entry & AF == 0 and vtcr & VTCR.HA.mask == 0:
         fail(result, FSC.ACCESS_FLAG, level)
     else:
-        result.output = output
+        result.output = L1IPA(output)
         result.level = shift_to_level(shift)
         result.s2ap = Stage2Leaf.S2AP.get(entry)
         result.xn = Stage2Leaf.XN.get(entry)
@@ -185,7 +185,7 @@ def set_access_flag(vm: Vm, slot: L1IPA, entry: u64) -> bool:
     """
     if not is_writable(vm, slot):
         return True
-    return try_exchange(PA(slot), entry, entry | AF) != 0
+    return try_exchange(pa_of(slot), entry, entry | AF) != 0
 
 
 @inline

@@ -61,9 +61,10 @@ from vel2.lang.program import link_elf
 from vel2.lang.sim import SimulatedAbort, Simulation, SimulationError
 from vel2.lang.structs import Struct, array, nested, scalar
 from vel2.lang.subset import SubsetError, constexpr, extern, inline, resident
-from vel2.lang.types import L1IPA, L2IPA, PA, U32_MAX, U64_MAX, VA, u8, u16, u32, u64
+from vel2.lang.types import IPA, L1IPA, L2IPA, PA, U32_MAX, U64_MAX, VA, u8, u16, u32, u64
 
 __all__ = (
+    "IPA",
     "L1IPA",
     "L2IPA",
     "PA",

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     class VA(int):
         """A virtual address."""
 
+    class IPA(int):
+        """An intermediate physical address of whatever guest runs: an L2IPA or an L1IPA."""
+
     class L2IPA(int):
         """An intermediate physical address of L2, the guest's guest."""
 
@@ -62,6 +65,7 @@ else:
     u32 = Scalar("u32", 32)
     u64 = Scalar("u64", 64)
     VA = Scalar("VA", 64, is_address=True)
+    IPA = Scalar("IPA", 64, is_address=True)
     L2IPA = Scalar("L2IPA", 64, is_address=True)
     L1IPA = Scalar("L1IPA", 64, is_address=True)
     PA = Scalar("PA", 64, is_address=True)

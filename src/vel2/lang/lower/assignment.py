@@ -164,7 +164,7 @@ def _annotation(f: Context, node: ast.expr) -> Type:
         return Type(U64)
     f.refuse(
         node,
-        f"`{f.text(node)}` is not a type of the subset: use u8..u64, bool, VA, L2IPA, "
+        f"`{f.text(node)}` is not a type of the subset: use u8..u64, bool, VA, IPA, L2IPA, "
         "L1IPA, PA or a Struct",
     )
 

@@ -133,7 +133,7 @@ class Source:
             return Type(U64)  # mypy sees the members, the machine a number
         name = getattr(annotation, "__name__", repr(annotation))
         raise self.refuse(
-            f"{what} has the type {name}: use u8..u64, bool, VA, L2IPA, L1IPA, PA or a Struct"
+            f"{what} has the type {name}: use u8..u64, bool, VA, IPA, L2IPA, L1IPA, PA or a Struct"
         )
 
 
