@@ -1,5 +1,6 @@
-"""Room `check`: what shows that vel2 does what the architecture says.
+"""Room `check`: evidence that vel2 does what the architecture says.
 
-What lives here: payloads (small guest hypervisors run at real and at virtual EL2), proofs, and
-equivalence runs. What must not: anything the hypervisor needs to run. Only `cli` may import it.
+It holds the payloads (small guest hypervisors that run at real and at virtual EL2), the guest
+matrix, hostile programs, and the checks of L0's integrity. Nothing that the hypervisor needs to run
+may live here. Only `cli` may import it.
 """

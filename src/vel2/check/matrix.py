@@ -1,16 +1,16 @@
-"""The guest matrix: known guest hypervisors against every kind of virtual EL2.
+"""The guest matrix: known guest hypervisors under every kind of virtual EL2.
 
-A row is a `Recipe`: what to run for a guest, and which console lines show that it did what
-it is known to do. A column is a `Combination` of what virtual EL2 is like and which hardware L0
-uses for it. A cell is one boot, in a machine of its own, with a time limit. `matrix_guests` has the
+A row is a `Recipe`: what to run for a guest, and which console lines show that it did what it is
+known to do. A column is a `Combination` of a kind of virtual EL2 and the hardware support that L0
+uses for it. A cell is one boot in its own machine, with a time limit. `matrix_guests` has the
 recipes; this module runs and judges them and knows no guest.
 
-A machine ends by its guest's power-off. A guest hypervisor that stays up when its guests have ended
-is known by its recipe: its machine is stopped once the console has shown all there is to show.
+A machine ends when its guest powers it off. Some guest hypervisors stay up after their guests have
+ended. Their recipes say so, and the machine is stopped once the console has shown everything.
 
-A combination that a guest cannot be run in is a claim, and claims are shown too: where the guest
-declines by itself, the recipe says how it does that, and the cell is n/a only after a boot in which
-it did. Only a guest that would not come up at all is not booted.
+That a guest cannot run in a combination is a claim, and claims are tested too. If the guest
+declines by itself, the recipe says how, and the cell is n/a only after a boot in which it did. Only
+a guest that would not come up at all is not booted.
 """
 
 import re

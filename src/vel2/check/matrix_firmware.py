@@ -1,7 +1,7 @@
 """Firmware in the guest matrix: it starts at virtual EL2 and boots Linux from a disk.
 
-From there on it is as with Linux as L1: its KVM starts the same kernel as L2. What the firmware
-hands over (L1's device tree, the memory map, the exception level) is what is on trial.
+From there on Linux is L1 as usual: its KVM starts the same kernel as L2. The test is what the
+firmware hands over: L1's device tree, the memory map, the Exception level.
 """
 
 from collections.abc import Callable

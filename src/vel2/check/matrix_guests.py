@@ -1,7 +1,7 @@
 """The rows of the guest matrix, and the cells of `--quick`.
 
-A new guest is one more `Recipe` in `RECIPES`: how to make its VM, which lines its console shows
-when all is well, and the combinations it has nothing to show in.
+A new guest is one more `Recipe` in `RECIPES`: how to build its VM, which lines its console shows
+when all is well, and the combinations in which it has nothing to show.
 """
 
 from vel2.check.matrix import NVHE_NV, NVHE_NV2, VHE_NV, VHE_NV2

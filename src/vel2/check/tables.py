@@ -1,6 +1,7 @@
 """L0's stage-2 tables as hardware walks them, read by the host from shared memory.
 
-Nothing here is shared with `vel2.hyp.stage2`, which writes them: a mistake there shows here.
+Nothing here is shared with `vel2.hyp.stage2`, which writes them, so that a mistake there shows
+here.
 """
 
 from collections.abc import Iterator

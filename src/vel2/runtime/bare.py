@@ -1,11 +1,11 @@
-"""A program on bare metal: where it lies, how it starts, its vectors, and how it is built.
+"""A bare-metal program: where it lies in memory, how it starts, its vectors, how it is built.
 
 The image begins with an arm64 Image header and the parameters that the host patches in. Firmware,
-or whoever plays its part, starts it as booting.rst has it: at the highest Exception level the
-program is for, MMU and caches off, nothing known of the rest of RAM. The start masks everything,
-lets the program set its own controls, takes vectors and a stack, clears the program's state, and
-calls its main function with the addresses of state and parameters. When that returns, the machine
-is powered off.
+or a hypervisor in its place, starts it as booting.rst requires: at the Exception level the program
+was built for, with MMU and caches off, and unknown contents in the rest of RAM. The start-up code
+masks all exceptions, lets the program set its controls, sets up vectors and stack, clears the
+program's state, and calls its main function with the addresses of state and parameters. When main
+returns, the machine is powered off.
 """
 
 from collections.abc import Callable, Mapping

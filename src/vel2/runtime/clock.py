@@ -1,4 +1,4 @@
-"""The time as a program may read it at any Exception level."""
+"""The time, readable at any Exception level."""
 
 from vel2.arch import sysregs as sr
 from vel2.lang import inline, isb, mrs, u64

@@ -1,11 +1,11 @@
-"""Printing text and numbers, whatever carries the bytes.
+"""Print text and numbers through any device that can send a byte.
 
-`console` makes the functions of a console from the one that sends a byte. A program names its
-device once and unpacks them:
+`console` builds the functions of a console from one that sends a byte. A program chooses its device
+once and unpacks them:
 
     put_byte, put, put_hex, put_decimal = pl011(UART_BASE)
 
-Numbers need no buffer: a bare-metal program has none before it has a stack to trust.
+Numbers are printed digit by digit, because the subset has no local arrays to build them in.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,7 @@
-"""System calls of Linux on arm64, and what a C library would make of them.
+"""System calls of Linux on arm64, and the few functions that a C library would add.
 
-Numbers are those of `include/uapi/asm-generic/unistd.h`; an error is -errno, in 64 bits.
+Numbers are those of `include/uapi/asm-generic/unistd.h`. An error is returned as -errno, in 64
+bits.
 """
 
 from vel2.lang import PA, extern, load_u64, resident, u64

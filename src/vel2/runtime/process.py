@@ -1,8 +1,8 @@
-"""A static program for Linux: where it begins, how it calls the kernel, and how it is built.
+"""A static Linux program: its entry point, its system calls, and how it is built.
 
-The kernel starts it with argc, argv and the environment on the stack. `_start` reads the counter
-first, so that a program can tell when its process began, then calls the main function with the
-address of argc and that count; what main gives is the exit status.
+The kernel starts it with argc, argv and the environment on the stack. `_start` first reads the
+counter, so that a program can tell when its process began. Then it calls the main function with the
+address of argc and that count. What main returns is the exit status.
 """
 
 from collections.abc import Callable

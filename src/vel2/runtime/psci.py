@@ -1,4 +1,4 @@
-"""PSCI as a caller sees it: the functions that our programs call, and the conduit to firmware.
+"""PSCI for its callers: the functions that our programs call, and the instruction that calls them.
 
 Function identifiers are those of Arm's DEN0022; the calling convention is SMCCC's (DEN0028).
 """

@@ -1,4 +1,4 @@
-"""Semihosting calls, which QEMU answers itself, at any Exception level and as one instruction.
+"""Semihosting calls, which QEMU itself answers, at any Exception level and as one instruction.
 
 The calls are those of Arm's "Semihosting for AArch32 and AArch64".
 """

@@ -1,9 +1,9 @@
-"""Consoles on the files of a Linux process, one line at a time.
+"""Consoles on a Linux process's files, one line at a time.
 
-Several processes of L1 write to one terminal, and so does the guest that one of them runs: a line
-goes out by one write(2), so that lines stay whole. What a program prints must end its line, or be
-flushed. The buffers lie in the program's data segment (`line_buffers`), so that the functions
-need no argument for them.
+In L1 several processes share one terminal, and a guest's output goes there too. One write(2) writes
+each line, so that lines stay whole. Text without a newline at its end stays in the buffer until it
+is flushed. The buffers are in the program's data segment (`line_buffers`), so that no function
+needs an argument for them.
 """
 
 from collections.abc import Callable

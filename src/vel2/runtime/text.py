@@ -1,4 +1,4 @@
-"""NUL-terminated strings, and the numbers in them."""
+"""NUL-terminated strings, and numbers in them."""
 
 from vel2.lang import PA, load_u8, resident, u64
 

@@ -1,6 +1,6 @@
-"""Consoles on UARTs that somebody has set up: Arm's PL011, and the 8250.
+"""Consoles on UARTs that are already set up: Arm's PL011, and the 8250.
 
-Registers have the names of the PrimeCell UART (PL011) manual and of the 16550's data sheet.
+Registers are named as in the PrimeCell UART (PL011) manual and the 16550's data sheet.
 """
 
 from vel2.lang import PA, load_u32, resident, store_u8, u8, u64

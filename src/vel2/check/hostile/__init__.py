@@ -1,11 +1,11 @@
-"""Hostile programs: a seeded fuzz of L0 from every place that a guest can stand in.
+"""Hostile programs: a seeded fuzz of L0 from every level that a guest can run at.
 
-One bare-metal program runs as L1 (`harness`). The host makes thousands of *bursts* for it
-(`program`): words that are executed at virtual EL2, at EL1 or EL0 of an L2, at AArch32 EL0, or at
-EL0 of a VHE host, with registers, tables of both stages and controls that somebody means harm by
-(`words`, `values`, `tables`, `encodings`). What the program gets in return is its own affair. What
-L0 does is the host's: it must not stop, not hang, and have nothing changed (`machine`).
-`campaign` runs seed after seed in the four combinations, `minimise` makes a failure small.
+One bare-metal program runs as L1 (`harness`). The host generates thousands of *bursts* for it
+(`program`): instructions to be executed at virtual EL2, at EL1 or EL0 of an L2, at EL0 in AArch32,
+or at EL0 of a VHE host. Registers, tables of both stages and controls are chosen to do harm
+(`words`, `values`, `tables`, `encodings`). What becomes of the program does not matter. What
+becomes of L0 does: it must not stop, hang or be changed (`machine`). `campaign` runs seed after
+seed in the four combinations; `minimise` reduces a failure.
 """
 
 from vel2.check.hostile.campaign import COMBINATIONS, Campaign, Totals, result_tree, run_campaign

@@ -1,7 +1,7 @@
-"""Many programs in many machines: seed after seed, in every combination, until there are enough.
+"""Run many hostile programs: seed after seed, in every combination, until enough have run.
 
-Programs are independent, so a few run at once. Which ones are run depends on the first seed and on
-nothing else; only how many does depend on the machine's speed.
+Programs are independent, so several run at once. The first seed alone decides which programs run;
+the host's speed decides only how many.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Groups of instruction encodings, as a fixed part and the bits that may be anything.
+"""Groups of instruction encodings: the bits that are fixed, and the bits that may be anything.
 
-The groups are the ones of the Arm ARM's decode tables. What L1 does not see (SME, MTE, MOPS, GCS,
-128-bit registers) is here as well: hiding a feature must hold against who uses it all the same.
+The groups follow the decode tables of the Arm ARM. Features that L1 does not see (SME, MTE, MOPS,
+GCS, 128-bit registers) are included: a feature must stay hidden from a guest that uses it anyway.
 """
 
 from typing import NamedTuple

@@ -1,17 +1,17 @@
-"""The program at virtual EL2 that runs one burst after the other and gets control back.
+"""The program at virtual EL2 that runs burst after burst and regains control each time.
 
-A burst's words run where they lie, at the level its PSTATE says. Each exception that reaches EL2
-comes here, from whatever state: the vectors use no stack, put SCTLR_EL2 right before they touch
-memory, and keep two registers in TPIDR_EL0 and TPIDRRO_EL0. Then the burst goes on behind the word
-that made the exception, until its words are used up. An exception taken by L2's EL1 comes by the
-HVC that its vectors consist of, with ELR_EL1 as the place.
+A burst's words run in place, at the level that its PSTATE selects. Every exception to EL2 comes
+here, whatever state EL2 is in: the vectors use no stack, restore SCTLR_EL2 before they touch
+memory, and save two registers in TPIDR_EL0 and TPIDRRO_EL0. The burst then continues after the word
+that caused the exception, until its words are used up. When L2's EL1 takes an exception, its vector
+executes an HVC, and ELR_EL1 names the place.
 
-An *event* is a hostile instruction that ran: the words from where the burst was entered up to the
-one that made the exception, counted here. A burst that leaves its words counts what is certain.
+An *event* is a hostile instruction that was executed. The harness counts the words from where the
+burst was entered to the one that caused the exception. For a burst that leaves its words, it counts
+only what is certain.
 
-A burst that loops ends by the EL2 physical timer. What takes the harness away (its vectors, its
-memory, an endless loop with interrupts masked) is for the host to notice: it sees `Control.index`
-stand still.
+The EL2 physical timer ends a burst that loops. If the harness itself is lost (its vectors, its
+memory, an endless loop with interrupts masked), the host notices: `Control.index` stops changing.
 """
 
 from vel2.arch import sysregs as sr

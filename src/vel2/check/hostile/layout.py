@@ -1,7 +1,7 @@
-"""Where the hostile program keeps what in L1's RAM, and what it shares with the host.
+"""Where the hostile program keeps its data in L1's RAM, and what it shares with the host.
 
-Everything is written by the host before the machine starts: QEMU does not see code that the host
-changes later. What the guest does to it is the guest's affair: it is the guest's own memory.
+The host writes everything before the machine starts, because QEMU does not notice code that the
+host changes later. The guest may overwrite all of it: it is the guest's own memory.
 """
 
 from vel2.lang import Struct, array, scalar, u64

@@ -1,14 +1,15 @@
-"""One program in one machine: start it, watch it, and say what became of L0.
+"""Run one program in one machine, watch it, and say what became of L0.
 
-Three things end a machine. The guest does, by running out of bursts or by PSCI: an ordinary end.
-L0 does, by stopping at a broken invariant: a failure. Or nothing happens any more, and then the
-question is who is stuck. The program tells its burst in shared memory; when that stands still while
-QEMU computes, the machine is paused a few times and asked for its PE's Exception level and L0's
-count of traps. Always at EL2, with no trap between two looks: L0 hangs. Anything else is a guest
-that has lost its way, which is its own affair: it has let the harness go, and the machine is ended.
+A machine ends in one of three ways. The guest ends it, when its bursts are done or by PSCI: that is
+ordinary. L0 ends it, by stopping at a broken invariant: that is a failure. Or nothing happens any
+more, and the question is who is stuck. The program shows its current burst in shared memory. If the
+burst stays the same while QEMU uses CPU time, the machine is paused a few times to read the PE's
+Exception level and L0's count of traps. If it is at EL2 every time, with no trap between two looks,
+L0 hangs. Anything else is a guest that has lost its way and let go of the harness. That is the
+guest's own affair, and the machine is ended.
 
-QEMU's own end (an assertion that a guest can reach) is told apart: it is no fault of L0's, and it
-is not nothing either.
+If QEMU ends by itself, at an assertion that a guest can reach, the result says so. That is no fault
+of L0's, but a finding all the same.
 """
 
 import os

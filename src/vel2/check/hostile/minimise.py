@@ -1,7 +1,7 @@
-"""The least that still fails: bursts are dropped, then words become NOPs, while L0 still fails.
+"""Reduce a failing program: drop bursts, then turn words into NOPs, while L0 still fails.
 
-Addresses stay, because a program's values name them. What is kept fails in the same way (`End`),
-and at the same place where L0 said one.
+Addresses stay, because the program's values name them. The reduced program must fail in the same
+way (`End`), and at the same place if L0 named one.
 """
 
 from collections.abc import Callable

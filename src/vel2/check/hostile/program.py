@@ -1,8 +1,8 @@
-"""A hostile program: what one seed puts into a machine.
+"""A hostile program: what one seed generates for a machine.
 
-A program is a list of bursts and the tables they use. It depends on its seed, the kind of virtual
-EL2 and the machine's addresses, and on nothing else, so that a failure can be made again. Bursts
-that may take the harness away come last: what follows them is lost with it.
+A program is a list of bursts and the tables they use. It depends only on its seed, the kind of
+virtual EL2 and the machine's addresses, so that a failure can be repeated. Bursts that may destroy
+the harness come last, because whatever follows them is lost.
 """
 
 from dataclasses import dataclass, field

@@ -1,8 +1,8 @@
 """Translation tables of a hostile program: two that map RAM to itself, and sixty that do not.
 
-The pages point at one another and at themselves, at L0's memory, at holes, at flash and devices;
-leaves have wrong types for their level, wrong sizes, reserved bits and every attribute. Which page
-is a root, of which stage, with which granule, is up to the registers of a burst.
+The pages point at one another and at themselves, at L0's memory, holes, flash and devices. Leaves
+have the wrong type for their level, wrong sizes, reserved bits and every attribute. A burst's
+registers decide which page is a root, of which stage, and with which granule.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""What hostile registers hold: addresses that matter, and values near what means something.
+"""Values of hostile registers: addresses that matter, and values close to meaningful ones.
 
-A random number is refused at the first gate. Most values here are legal in all but a few bits: an
-address of L0's memory, a table that the program has made, a field at a boundary, a register's own
-fields in random settings.
+A random number fails the first check. So most values here are legal except for a few bits: an
+address in L0's memory, a table that the program has built, a field at a boundary, a register whose
+own fields have random settings.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,8 +1,8 @@
-"""The words of a burst: items of one to six instructions, each aimed at something.
+"""The words of a burst: items of one to six instructions, each with an aim.
 
-An item takes registers with values of its own (`Maker.bind`), which the harness loads when the
-burst begins. Items that belong together (SPSR, ELR, ERET; TTBR, TCR, SCTLR) come as idioms, because
-chance would not find them.
+An item may reserve registers for its own values (`Maker.bind`); the harness loads them when the
+burst begins. Instructions that matter only together (SPSR, ELR, ERET; TTBR, TCR, SCTLR) are
+generated as idioms, because chance would not find them.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Building payloads: the subset part, the assembly, and the parameters patched in."""
+"""Build payloads: the subset part, the assembly, and the parameters patched in."""
 
 from array import array
 from collections.abc import Callable, Sequence

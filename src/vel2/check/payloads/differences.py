@@ -1,6 +1,6 @@
-"""What a payload sees at virtual EL2 otherwise than at real EL2, and must: each with the reason.
+"""What a payload must see differently at virtual EL2 than at real EL2, each with its reason.
 
-`saw` lines leave out by themselves what the architecture calls UNKNOWN (`seen.saw`).
+`saw` lines already leave out what the architecture calls UNKNOWN (`seen.saw`).
 """
 
 from collections.abc import Iterable

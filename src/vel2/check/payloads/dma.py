@@ -1,10 +1,9 @@
-"""Payload `dma`: L1 tells a device to read and write memory, its own and what is not its own.
+"""Payload `dma`: L1 makes a device read and write memory, L1's own and memory that is not.
 
-The device is QEMU's `edu`, on PCI, which copies between memory and a buffer of its own. What it
-may reach is what L1 may: L1's RAM to its last byte. At each target (L0's memory, hidden devices,
-holes, addresses beyond the map) the machine has nothing for L1, so a write is lost and a read does
-not show what the host has put there. The host looks at L0's memory afterwards
-(`tests/system/test_dma.py`).
+The device is QEMU's `edu`, on PCI, which copies between memory and a buffer of its own. It may
+reach what L1 may reach: L1's RAM, to the last byte. At each target (L0's memory, hidden devices,
+holes, addresses beyond the map) L1 has nothing, so a write is lost and a read does not show what
+the host put there. Afterwards the host examines L0's memory (`tests/system/test_dma.py`).
 """
 
 from vel2.check.payloads.layout import ARENA, Parameters, State

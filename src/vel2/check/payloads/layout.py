@@ -1,8 +1,8 @@
-"""Where a payload keeps what in L1's RAM, and what the host tells it.
+"""Where a payload keeps its data in L1's RAM, and what the host tells it.
 
 The image is linked at the address where both QEMU's loader and vel2 put an arm64 Image whose text
 offset is 0. Everything else lies above it and counts as the image's BSS, so that no loader puts a
-device tree there. A payload clears what it uses: nothing is assumed about the contents of RAM.
+device tree there. A payload clears the memory it uses and assumes nothing about the rest.
 """
 
 from vel2.lang import Struct, array, scalar, u64

@@ -1,8 +1,8 @@
 """The part of `classes` about an EL0 in AArch32: what it raises, trapped and not.
 
-AArch32 may be hidden, and vEL1 enter it all the same. A hypervisor below has to give EL2 what EL2's
-controls trap, and EL1 what is EL1's. What such a hypervisor traps for itself, and an exception
-return of EL2 itself to AArch32, are checks that fail there, and declared.
+AArch32 may be hidden, and vEL1 can enter it anyway. The hypervisor below must give EL2 what EL2's
+controls trap, and EL1 what belongs to EL1. Two kinds of check fail there and are declared: those of
+what that hypervisor traps for itself, and an exception return from EL2 itself to AArch32.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """The instructions of payload `classes`: what each raises, at EL2, at its EL0, in L2, in AArch32.
 
-The AArch64 ones return to x30, from where `classes` lets them leave. The AArch32 ones (A32) run at
+The AArch64 ones return to x30, where `classes` has put a way out. The AArch32 ones (A32) run at
 L2's EL0 and end in an SVC, which L2's EL1 reports.
 """
 

@@ -1,10 +1,9 @@
-"""Payload `classes`: every exception class that the machine can raise, from wherever it can.
+"""Payload `classes`: every exception class that the machine can raise, from every level.
 
-The instructions of `code` run at EL2, at its own EL0, at L2's EL1 and EL0; and those of
-AArch32 at L2's EL0, which L2's EL1 enters by an exception return, with nothing trapped and under
-each control of EL2 that is about them (`aarch32`). A hypervisor below has to live, and to
-give each exception to whom it belongs: what L2's EL1 and EL2 saw is to be the same at real and at
-virtual EL2.
+The instructions of `code` run at EL2, at its own EL0, and at L2's EL1 and EL0. The AArch32 ones run
+at L2's EL0, which L2's EL1 enters by an exception return, with nothing trapped and then under each
+control of EL2 that concerns them (`aarch32`). The hypervisor below must survive, and give each
+exception to the level it belongs to: EL2 and L2's EL1 must see the same at real and at virtual EL2.
 """
 
 from vel2.arch import sysregs as sr

@@ -1,9 +1,9 @@
 """Payload `features`: what an identification register does not show must be UNDEFINED.
 
-For each optional register: if its feature is there, EL2 may read it; if it is not, a read is
-UNDEFINED at EL2, and at EL1 whatever EL2's traps are. The same for each optional instruction, at
-EL2, EL1 and EL0. A hypervisor below that hides a feature is held to it; where no control of
-hardware takes an instruction away, that is declared (`differences`).
+If the feature of an optional register is present, EL2 may read the register. If not, a read is
+UNDEFINED at EL2, and at EL1 whatever EL2 traps. The same holds for optional instructions, at EL2,
+EL1 and EL0. A hypervisor below that hides a feature must keep to this. Where hardware has no
+control that takes an instruction away, the difference is declared (`differences`).
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""The part of `interrupts` about LPIs: what commands to the ITS and memory tables do.
+"""The part of `interrupts` about LPIs: what commands to the ITS and tables in memory do.
 
-The LPIs are acknowledged with interrupts masked unless a line is about where one arrives.
+LPIs are acknowledged with interrupts masked, except where the line is about where one arrives.
 """
 
 from vel2.arch import sysregs as sr

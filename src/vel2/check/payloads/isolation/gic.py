@@ -1,9 +1,9 @@
 """The part of `isolation` that L1 does through the GIC, which reads and writes memory by itself.
 
 Each attack aims a table or the queue of the ITS, or a table of a redistributor, at memory that is
-not L1's. What the GIC does with it is its own business: at real EL2 there is nothing at the target,
-and the ITS may stall or not. So the payload requires only what can be seen to come of the target's
-contents, no interrupt and no canary, and the host looks at what became of L0's memory.
+not L1's. The GIC may do with it what it likes: at real EL2 nothing is at the target, and the ITS
+may stall or not. So the payload requires only that nothing of the target's contents shows, neither
+an interrupt nor the canary. The host then examines L0's memory.
 """
 
 from vel2.arch import sysregs as sr

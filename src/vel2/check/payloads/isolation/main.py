@@ -1,13 +1,14 @@
 """Payload `isolation`: L1 tries every way it has to reach memory that is not its own.
 
-At each target (L0's memory, hidden devices, holes of the map) each way must end in the fault that
-the machine gives for a hole: a synchronous External abort to the EL that made the access, or on the
-walk whose tables were there. What the host put at the target must never show up in a register. The
-end of L1's RAM is inside a 1 GiB block, which L1 may map: what lies beyond must stay out of reach.
-Last it aims the GIC at them, which has tables and a queue in memory (`gic`).
+At each target (L0's memory, hidden devices, holes of the map) each attempt must end in the fault
+that the machine gives for a hole: a synchronous External abort, taken to the EL that made the
+access, or reported for the walk if the tables were at the target. What the host put there must
+never appear in a register. The end of L1's RAM lies inside a 1 GiB block, which L1 may map: what is
+beyond must stay out of reach. Last, the payload aims the GIC's tables and command queue at the
+targets (`gic`).
 
-The canary is chosen by the host so that it is a valid descriptor of both stages for `ARENA`, where
-`MARKER` lies: a walk through the target's memory would succeed and be seen.
+The host chooses the canary so that it is a valid descriptor of both stages for `ARENA`, where
+`MARKER` lies: a walk through the target's memory would succeed and be noticed.
 """
 
 from vel2.arch import sysregs as sr

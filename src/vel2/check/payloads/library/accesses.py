@@ -1,4 +1,4 @@
-"""Reads and writes of system registers by L2, each as code of its own, and what came of it."""
+"""Single reads and writes of system registers by L2, and what came of each."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,11 +1,12 @@
-"""The assembly of every payload: EL2's controls and vectors, probes, and the code of L2.
+"""The assembly of every payload: EL2's first controls and its vectors, probes, and L2's code.
 
-Exceptions never resume. `probe` and `run_guest` note where their caller is; the next exception to
-EL2, from whatever level, saves everything into the `State` and returns from them with the vector's
-number. An exception nobody waits for is reported by `unexpected_exception` and ends the payload.
+Nothing resumes after an exception. `probe` and `run_guest` record their caller. The next exception
+to EL2, from whatever level, saves everything into the `State` and returns from them with the number
+of its vector. If nobody waits for an exception, `unexpected_exception` reports it and the payload
+ends.
 
 L2's code runs at EL1 or EL0 with stage 1 off, at the addresses of the image. Each vector of its EL1
-tells EL2 its own number by HVC, so what EL1 saw is in ESR_EL1, FAR_EL1, ELR_EL1 and SPSR_EL1 then.
+tells EL2 its number by HVC; ESR_EL1, FAR_EL1, ELR_EL1 and SPSR_EL1 then still have what EL1 saw.
 """
 
 from vel2.arch import sysregs as sr

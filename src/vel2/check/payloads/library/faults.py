@@ -1,4 +1,4 @@
-"""What the payloads about memory share: syndromes, aliases, and what to expect of AT."""
+"""What the payloads about memory share: syndromes, aliases, and what AT must give."""
 
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, FSC, ISS_DABT, ESR_ELx

@@ -1,7 +1,7 @@
-"""The GICv3 of the board, as much of it as payload `interrupts` needs.
+"""The board's GICv3, as far as the payloads need it.
 
-Registers that a hypervisor may emulate are accessed as drivers do it: by a load or store of one
-register, without writeback. A compiler is free to choose another.
+Registers that a hypervisor may emulate are accessed as drivers do it, by a load or store of one
+register without writeback. A compiler might choose another instruction.
 """
 
 from vel2.arch import sysregs as sr

@@ -1,4 +1,4 @@
-"""Running code at EL2 and in L2 until the next exception, and what is required of that."""
+"""Run code at EL2 and in L2 until the next exception, and check what it was."""
 
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ESR_ELx

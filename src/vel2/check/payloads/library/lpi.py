@@ -1,4 +1,4 @@
-"""The ITS and LPIs, driven as software at EL2 does: for `interrupts` and `isolation`.
+"""The ITS and LPIs, driven as software at EL2 does it: for `interrupts` and `isolation`.
 
 Registers are at the addresses of QEMU's board; everything in memory is in pages of `ARENA`.
 """

@@ -1,4 +1,4 @@
-"""Printing what an exception brought, to be compared between two machines."""
+"""Print what an exception brought, for comparing two machines."""
 
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, FSC, ESR_ELx

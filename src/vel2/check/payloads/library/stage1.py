@@ -1,4 +1,4 @@
-"""Stage 1 of EL2's own regime and of L2, with one table for both halves of the addresses."""
+"""Stage 1 of EL2's own regime and of L2, with one table for both halves of the address space."""
 
 from vel2.arch import sysregs as sr
 from vel2.check.payloads.layout import Parameters, State

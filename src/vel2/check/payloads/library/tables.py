@@ -1,4 +1,4 @@
-"""Translation tables with a granule of 4 KiB, for 39 bits of input address, of either stage."""
+"""Translation tables of either stage, with a 4 KiB granule and 39 bits of input address."""
 
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import GRANULE_4K, Stage1Leaf, Stage2Leaf

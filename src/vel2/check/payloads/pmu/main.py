@@ -1,7 +1,7 @@
 """Payload `pmu`: PMUv3 at EL2, and in L2 with and without L1's traps.
 
-Software increments are counted, because their number is known: by EL2, EL1 and EL0, under every
-filter, with counters that L1 keeps for EL2 (MDCR_EL2.HPMN), and until they overflow.
+The events are software increments, because their number is known. EL2, EL1 and EL0 make them, under
+every filter, with counters that L1 keeps for EL2 (MDCR_EL2.HPMN), and until they overflow.
 """
 
 from dataclasses import dataclass

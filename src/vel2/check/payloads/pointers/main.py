@@ -1,8 +1,8 @@
 """Payload `pointers`: pointer authentication at EL2, as TCR_EL2 shapes pointers.
 
-Every line is what the instruction gave at real EL2: which bits are the PAC, whether the top byte is
-one of them, and which half of the address space a pointer belongs to, of which there is only one
-with E2H=0. Keys and modifiers are the same everywhere, so the values are.
+Each line shows what an instruction gave: which bits are the PAC, whether the top byte is one of
+them, and which half of the address space a pointer belongs to (with E2H=0 there is only one). Keys
+and modifiers are the same everywhere, and so are the values.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
 """Payload `regime`: what each bit of SCTLR_EL2 and TCR_EL2 does to EL2 itself.
 
-Stage 1 is on. Each bit is flipped by itself, and every attempt that a bit could make succeed or
-fail is made: misaligned accesses, a misaligned stack, tagged addresses, a page that is writable,
-one that is guarded, one without access flag, one whose table forbids writing, and each kind of
-pointer authentication. With HCR_EL2.E2H=0 EL2 has layouts of its own, and bits that are about an
-EL0 do nothing there. `saw` lines show the exceptions, and `say` lines whether a PAC was added.
+Stage 1 is on. Each bit is flipped alone, and then everything is attempted that a bit could allow or
+forbid: misaligned accesses, a misaligned stack, tagged addresses, a writable page, a guarded one,
+one without access flag, one whose table forbids writing, and each kind of pointer authentication.
+With HCR_EL2.E2H=0 EL2 has layouts of its own, and bits about an EL0 do nothing there. `saw` lines
+show the exceptions, and `say` lines whether a PAC was added.
 """
 
 from dataclasses import dataclass

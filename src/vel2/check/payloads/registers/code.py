@@ -1,7 +1,7 @@
 """The registers that payload `registers` writes and reads, and the code that does it.
 
-Names are those of E2H=1; `build.without_el12` makes an nVHE guest's of them. `bits` are those that
-a write must change whoever is below: not those of features that a hypervisor may hide, nor those
+Names are those for E2H=1; `build.without_el12` turns them into an nVHE guest's. `bits` are those
+that a write must change under any hypervisor: not those of features that one may hide, nor those
 that would disturb the payload itself.
 """
 

@@ -1,8 +1,8 @@
-"""Payload `registers`: EL2's registers and the guest's, each where it must be found.
+"""Payload `registers`: EL2's registers and the guest's, each in its place.
 
 Every register is written and read back in several patterns, by EL2 and, if it is the guest's, by
-the guest too: what one writes the other reads, and neither changes what belongs to the other.
-Then those with an effect that is easily seen are seen to have it.
+the guest too. What one writes the other reads, and neither changes what belongs to the other.
+Registers with an effect that is easy to see must then have that effect.
 """
 
 from vel2.arch import sysregs as sr

@@ -1,7 +1,8 @@
 """Payload `stage2`: what L1 sees of its guest's stage-2 faults, and what its TLBI does.
 
-Most of it is `saw` lines: syndrome, FAR_EL2, HPFAR_EL2 of every kind of fault at every level, to be
-the same at virtual and at real EL2. What the architecture fixes in one value is checked as well.
+Most of the output is `saw` lines: syndrome, FAR_EL2 and HPFAR_EL2 of every kind of fault at every
+level, which must be the same at virtual and at real EL2. Where the architecture allows one value
+only, that is checked as well.
 """
 
 from vel2.check.payloads.layout import Parameters, State

@@ -1,4 +1,4 @@
-"""The part of `survival` about what L0 executes itself behind an access that traps.
+"""The part of `survival` about what L0 itself executes after an access that traps.
 
 All of it runs with EL2's stage 1 on: L0 reads only code that is ordinary memory.
 """

@@ -1,10 +1,9 @@
 """Payload `survival`: what a guest may do to make L0 hang or fall, and must not.
 
-Each attempt is something the architecture has an answer to, though no sane hypervisor asks: tables
-that lead back to themselves, sizes out of range, tables where nothing answers, rights that are
-another's, loops without an end. The answers are `saw` lines, to be the same at real EL2. That the
-payload gets to its end is half of the test; the other half is the host's, which looks at L0
-afterwards.
+The architecture has an answer to every attempt, though no sane hypervisor asks: tables that lead
+back to themselves, sizes out of range, tables where nothing answers, somebody else's rights, loops
+without an end. The answers are `saw` lines, which must be the same at real EL2. Half of the test is
+that the payload reaches its end. The other half is the host's, which examines L0 afterwards.
 """
 
 from vel2.check.payloads.layout import Parameters, State

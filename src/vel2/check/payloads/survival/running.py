@@ -1,8 +1,8 @@
-"""The part of `survival` where L2 runs by tables that lead nowhere.
+"""The part of `survival` where L2 runs on tables that lead nowhere.
 
-L2's code lies in the upper half of its address space, whose tables are good. What it accesses is in
-the lower half, whose tables are not: hardware walks them under L0's stage 2, and every stop of that
-walk is an abort that L0 has to answer, or a leaf to fill in, and never twice the same for ever.
+L2's code lies in the upper half of its address space, whose tables are good. Its data accesses go
+to the lower half, whose tables are not. Hardware walks those under L0's stage 2. Each stop of the
+walk is an abort that L0 must answer or a leaf that it must fill in, and must not repeat for ever.
 """
 
 from vel2.arch import sysregs as sr

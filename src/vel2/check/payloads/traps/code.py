@@ -1,12 +1,12 @@
-"""The assembly of payload `traps`: every access as a stub, and the loop of L2 that runs them.
+"""The assembly of payload `traps`: each access as a stub, and L2's loop that runs them.
 
-The loop, its stubs and both sets of vectors share the registers of L2 that no stub changes (`R`).
-A stub that takes an exception is not resumed: whoever takes the exception notes it in `R.outcome`
-and goes on behind the stub, where x30 points.
+The loop, its stubs and both sets of vectors share registers of L2 that no stub changes (`R`). A
+stub that takes an exception is not resumed: the handler records the exception in `R.outcome` and
+continues after the stub, where x30 points.
 
-EL1's handler needs registers that EL2 may have trapped itself (ESR_EL1 by TRVM, ERET by HFGITR_EL2)
-and says so in `R.doing`; EL2 then does it for EL1. The loop ends with an exception to EL2 that no
-control can suppress: a stage-2 fault, or an SVC where EL0 is right below EL2.
+EL1's handler needs registers that EL2 may have trapped itself (ESR_EL1 by TRVM, ERET by
+HFGITR_EL2). It says so in `R.doing`, and EL2 then acts for EL1. The loop ends with an exception to
+EL2 that no control can suppress: a stage-2 fault, or an SVC where EL0 is directly below EL2.
 """
 
 from enum import IntEnum

@@ -1,16 +1,16 @@
 """Payload `traps`: every access of L2 by every trap control of EL2, one bit at a time.
 
-Each list of accesses (`table`) runs in L2 in one go (`code`), first with nothing
-trapped, then once for each control. How each access ended is said for the baseline, and for a
-control where it is not as in the baseline:
+L2 makes all accesses of a list (`table`) in one go (`code`), first with nothing trapped, then once
+for each control. The payload prints how each access ended for the baseline, and for each control
+what differs from it:
 
     id INDEX VALUE                    an identification register, as EL2 reads it
     no BANK                           this control register does not exist
     t PHASE CONTROL ACCESS OUTCOME
 
-The numbers are those of `table`; the outcome is ESR_ELx with the vector that was taken, and
-whether EL2 or EL1 took it (`code`), or 0. What is right is for the host to say, which has
-the lists of two machines.
+The numbers are those of `table`. The outcome is ESR_ELx with the vector that was taken and whether
+EL2 or EL1 took it (`code`), or 0. The payload does not judge: the host compares the lists of two
+machines.
 """
 
 from dataclasses import dataclass

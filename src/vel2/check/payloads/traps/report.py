@@ -1,9 +1,9 @@
-"""Judging two lists of payload `traps`: the machine's real EL2 is what virtual EL2 is held to.
+"""Judge two lists of payload `traps`: virtual EL2 must match the machine's real EL2.
 
-Nothing here knows how vel2 routes a trap. An access at virtual EL2 has to end as it ends at real
-EL2 under the same control, syndrome included, but for features that L1's identification registers
-do not show (`FEATURES`): their registers and instructions are UNDEFINED, whatever traps are set,
-and their control bits change nothing. What is neither is in `EXCEPTIONS`, with the reason.
+Nothing here knows how vel2 routes a trap. Under the same control an access must end at virtual EL2
+as it ends at real EL2, syndrome included. Features that L1's identification registers do not show
+(`FEATURES`) are different: their registers and instructions are UNDEFINED, whatever traps are set,
+and their control bits change nothing. Any other difference is in `EXCEPTIONS`, with its reason.
 """
 
 import fnmatch

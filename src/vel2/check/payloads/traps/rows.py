@@ -1,10 +1,10 @@
-"""Judging the table of trap controls by a machine: `vel2.arch.controls` against payload `traps`.
+"""Judge the table of trap controls by a machine: `vel2.arch.controls` against payload `traps`.
 
-The table says of each access at EL1 which control bits make it trap with EC 0x18; the payload has
-tried them all at QEMU's real EL2. Both ways: a trap without a row means that the table has a hole,
-a row without a trap that one of the two is wrong. Where it is QEMU, `OMISSIONS` says by which
-sentence of the Arm ARM. An omission excuses the machine from a trap it does not take, and nothing
-else: where a newer QEMU takes it, it is compared as any other.
+The table says which control bits make an access at EL1 trap with EC 0x18; the payload has tried
+them all at QEMU's real EL2. A trap without a row is a hole in the table. A row without a trap means
+that one of the two is wrong. If that is QEMU, `OMISSIONS` names the sentence of the Arm ARM. An
+omission excuses the machine from a trap that it does not take, and from nothing else: a newer QEMU
+that takes it is compared like any other.
 """
 
 from typing import NamedTuple

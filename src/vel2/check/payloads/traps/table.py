@@ -1,10 +1,9 @@
 """What payload `traps` tries: every access by every control bit.
 
-An *access* is one instruction of L2: an MRS and an MSR of each register known to `arch`, each
-system instruction, samples of encodings that nobody has defined, and the instructions that EL2 can
-trap otherwise. A *control* is one register of EL2 with one bit changed from a value that traps
-nothing, or a field of several bits with one of its values. Both are numbered; payload and host
-share the numbers.
+An *access* is one instruction of L2: an MRS and an MSR of each register that `arch` knows, each
+system instruction, samples of unallocated encodings, and the other instructions that EL2 can trap.
+A *control* is one register of EL2 with one bit changed from a value that traps nothing, or a field
+of several bits with one of its values. Both are numbered, and payload and host share the numbers.
 """
 
 from dataclasses import dataclass
