@@ -1,4 +1,4 @@
-"""What the bare-metal programs of L2 share: their console, their GICv3, and an end by mistake."""
+"""What the bare-metal programs of L2 share: console, GICv3, and the report of an exception."""
 
 from vel2.arch import sysregs as sr
 from vel2.bench.layout import IMAGE_BASE, STACK_TOP, STATE

@@ -1,6 +1,6 @@
-"""Charts as SVG that a page can hold: no script, no other file, readable on light and dark.
+"""Charts as SVG inside a page: no script, no other file, readable on light and dark.
 
-Text stays text, and everything that is not data has the page's own colour.
+Text stays text, and everything but the data has the page's own colour.
 """
 
 import io

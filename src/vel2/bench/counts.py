@@ -1,8 +1,7 @@
-"""What was trapped up to one moment, and so between two.
+"""Count what trapped between two moments.
 
-A snapshot of L0's own counters is a copy of the `Vcpu`; a quarter of a megabyte of it counts system
-registers one by one. Only the parts that differ are looked into, so that hundreds of snapshots cost
-little.
+A snapshot of L0's own counters is a copy of the `Vcpu`. A quarter of a megabyte of it counts system
+registers one by one. Only the parts that differ are examined, so hundreds of snapshots cost little.
 """
 
 from collections import Counter

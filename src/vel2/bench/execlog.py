@@ -1,18 +1,18 @@
-"""QEMU's log of every instruction of a window, and what it says.
+"""QEMU's log of every instruction in a window, and how to read it.
 
 A TCG plugin could see each instruction, but would have to be compiled on the user's machine. QEMU's
 log needs nothing: with `one-insn-per-tb` every block is one instruction, `log exec` writes a line
-for each block that is entered, `log int` one for each exception and each exception return. Both
+for each block that is entered, and `log int` one for each exception and each exception return. Both
 can be switched while the machine runs, so that its boot costs nothing.
 
-The guest cannot see the log, and its time is the count of its instructions, so a window in the log
+The guest cannot see the log, and its time is the count of its instructions. So a window of the log
 has exactly the instructions that the guest counted:
 
 * a block that QEMU left at once, to look at an interrupt, is named again as `Stopped`: it did not
   run, and comes again;
-* an instruction that took a data abort did not complete, and is not counted by the guest's clock;
+* an instruction that took a data abort did not complete, and the guest's clock does not count it;
 * an instruction fetch that aborts writes no line;
-* an instruction that traps is counted: it is the trap's own.
+* an instruction that traps is counted: it belongs to the trap.
 """
 
 import concurrent.futures

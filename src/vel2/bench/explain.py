@@ -1,8 +1,8 @@
-"""What happens in one operation of L2, step by step, out of its profile.
+"""Explain one operation of L2 step by step, from its profile.
 
-A step is what one party did until it was another's turn: L2; L0, when who runs changes; or L1,
-together with the traps to L0 that answered it and let it go on. Steps have kinds, and what is said
-about a kind is written here; all figures come from the run.
+A step is what one party did until another took its turn: L2; L0, when who runs changes; or L1,
+together with the traps that L0 answered for it before it went on. Steps have kinds. The text about
+each kind is written here; all figures come from the run.
 """
 
 from collections import Counter

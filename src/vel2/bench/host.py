@@ -1,4 +1,4 @@
-"""The host's end of the payload's marks (see `marks`)."""
+"""The host's side of the payload's marks (see `marks`)."""
 
 import contextlib
 import os

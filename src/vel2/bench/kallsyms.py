@@ -1,10 +1,10 @@
-"""The symbols of a Linux kernel, read from its Image: the table it carries for its own traces.
+"""The symbols of a Linux kernel, from the table in its Image that serves its own traces.
 
-`scripts/kallsyms.c` of Linux writes it: how many symbols, their names as strings of tokens, each
-with its type letter first; a marker for every 256th name; the 256 tokens, and where each begins;
-and for each symbol, in the order of addresses, where it is. Versions differ in where they put these
-parts and in what the addresses count from. Nothing says where the table is: it is found by its
-tokens, since digits always stand for themselves, and each part is checked against the others.
+Linux's `scripts/kallsyms.c` writes the table: the number of symbols; their names as strings of
+tokens, each with its type letter first; a marker for every 256th name; the 256 tokens, and where
+each begins; and the place of each symbol, in the order of addresses. Versions differ in the order
+of these parts and in what addresses count from. Nothing says where the table is. Its tokens give it
+away, since digits always stand for themselves, and each part is checked against the others.
 """
 
 from __future__ import annotations

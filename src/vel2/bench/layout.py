@@ -1,8 +1,8 @@
-"""Where the payload keeps what in L2's RAM, and what the host tells it.
+"""Where the payload keeps its data in L2's RAM, and what the host tells it.
 
-The VMM loads the image 2 MiB above the start of RAM. The state and the stack lie above it; higher
-still is memory that nobody has touched, for stage-2 faults: first what L1 gives page by page, then
-what it gives in huge pages.
+The VMM loads the image 2 MiB above the start of RAM. State and stack lie above it. Higher still is
+memory that nobody has touched, for stage-2 faults: first memory that L1 gives page by page, then
+memory that it gives in huge pages.
 """
 
 from vel2.guests.l2tree import DTB_BYTES, L2_RAM_BASE

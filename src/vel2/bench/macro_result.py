@@ -1,8 +1,8 @@
 """The result of the macro benchmarks as a tree for JSON, and how it compares with `native`.
 
 There are two scales. Instructions are exact. Host time is noisy, so configurations take turns, and
-what is compared is each run with the run of its base (`Configuration.base`) in the same turn: the
-figure is the median.
+each run is compared with the run of its base (`Configuration.base`) in the same turn. The figure is
+the median.
 """
 
 from collections.abc import Mapping

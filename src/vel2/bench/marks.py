@@ -1,12 +1,12 @@
 """The payload's marks: moments at which the host looks at L0's counters.
 
-A mark must not be seen by L1 or L0, must not take time, and the host must be sure of what it reads.
-Semihosting gives that: QEMU executes `HLT #0xF000` at any EL itself, as one instruction, and does
-file operations while the vCPU stands in that instruction. The payload writes the mark to a FIFO of
-the host, then reads a byte from another, which the host writes when it has seen enough. Nothing
-moves meanwhile: with icount, the guest's clock is the count of instructions executed.
+Neither L1 nor L0 may see a mark, it may take no time, and the host must be sure of what it reads.
+Semihosting gives all this: QEMU itself executes `HLT #0xF000` at any EL, as one instruction, and
+does file operations while the vCPU stands in that instruction. The payload writes the mark to a
+FIFO of the host, then reads a byte from another, which the host writes when it has seen enough.
+Nothing moves meanwhile: with icount, the guest's clock is the count of instructions executed.
 
-(A debugger's breakpoint does not do: a vCPU that stops by one counts as idle for a moment, and
+(A debugger's breakpoint would not do: a vCPU that stops at one counts as idle for a moment, and
 icount skips idle time, up to the next timer.)
 """
 

@@ -1,7 +1,7 @@
-"""What the payload does N times: one function in the subset for each operation.
+"""The operations that the payload repeats: one function in the subset for each.
 
-Every one is expanded inside the timed loop, so that nothing but the loop's own three instructions
-comes on top; the operation `null` shows what those cost.
+Each is expanded inside the timed loop, which adds three instructions of its own. The operation
+`null` shows what those cost.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""One run of a Linux program that measures its own parts, and what it showed (see `userspace`)."""
+"""One run of a Linux program that measures its own parts (see `userspace`), and its results."""
 
 import contextlib
 import re

@@ -1,7 +1,7 @@
-"""The bare-metal L2: for each operation a warm-up, the timed round, and single ones, between marks.
+"""The bare-metal L2: for each operation a warm-up, the timed round and single ones, between marks.
 
-Results are printed when all is done, since printing makes L1 busy for a while after it looks
-finished.
+Results are printed when everything is done, because printing keeps L1 busy for a while after it
+seems finished.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
-"""Linux's KVM as L0, the peer that vel2 is compared with.
+"""Linux's KVM as L0: the peer that vel2 is compared with.
 
-The newest Linux 7 of Debian runs at the machine's real EL2 with `kvm-arm.mode=nested`; our VMM
-starts L1 there in a virtual EL2 of KVM's. L1's kernel, initrd and so L2 are those of every other
-configuration. L1's vCPU has what KVM gives without being asked: no SVE and no pointer
-authentication, so that L1 has less to switch than in the other columns.
+The newest Linux 7 of Debian runs at the machine's real EL2 with `kvm-arm.mode=nested`. Our VMM
+starts L1 there, in a virtual EL2 of KVM's. L1's kernel and initrd, and so L2, are those of every
+other configuration. L1's vCPU has KVM's defaults: no SVE and no pointer authentication, so that L1
+has less to switch than in the other columns.
 """
 
 from vel2.arch.nesting import Kind

@@ -1,7 +1,7 @@
-"""From an address to the place in the source: who runs there, and which function of theirs.
+"""Find the place in the source for an address: who runs there, and in which function.
 
-The functions of L0 are those of the source, also where the compiler expanded them in others: the
-line table knows from which line each instruction came.
+L0's functions are those of the source, even where the compiler expanded them in others: the line
+table knows from which line each instruction came.
 """
 
 import ast

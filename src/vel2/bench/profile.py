@@ -1,9 +1,9 @@
-"""Where the instructions of one operation go: each one, by who executed it and in which function.
+"""Where the instructions of one operation go: who executed each, and in which function.
 
 Some of the payload's single operations are logged instruction by instruction (`execlog`), and the
-usual one of them is looked into. A window begins at the payload's first reading of the counter and
-ends before its last, so that the instructions in it are those that the two readings differ by.
-That they are is checked for each profile, not assumed.
+usual one of them is examined. A window begins at the payload's first reading of the counter and
+ends before its last, so that it has the instructions by which the two readings differ. Each profile
+checks that; nothing is assumed.
 """
 
 from collections import Counter

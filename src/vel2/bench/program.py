@@ -1,12 +1,12 @@
 """The Linux program of the macro benchmarks: process 1 of L1 and of L2.
 
-Being process 1 it needs no other: its first instruction is the end of the boot. It reads the
-counter there, does the workloads, starts L2 if it runs in L1, prints what it measured, and powers
+As process 1 it needs no other, and its first instruction is the end of the boot. There it reads the
+counter. Then it does the workloads, starts L2 if it runs in L1, prints what it measured, and powers
 off. The counter is CNTVCT_EL0: in L1 it counts from the start of the machine, in L2 from when L1's
 KVM made the vCPU.
 
-Of the marks, the end of a boot has its beginning elsewhere: L1's at the start of the machine, L2's
-in L1.
+The mark that ends a boot has its beginning elsewhere: for L1 at the start of the machine, for L2 in
+L1.
 """
 
 from functools import cache

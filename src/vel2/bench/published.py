@@ -1,9 +1,9 @@
-"""What NEVE published of nested virtualization on Arm: the figures to lay beside ours.
+"""NEVE's published figures for nested virtualization on Arm, to lay beside ours.
 
 Lim, Dall, Li, Nieh, Zyngier: NEVE: Nested Virtualization Extensions for ARM, SOSP 2017, tables 1, 6
-and 7: cycles and traps of KVM of its day as L0 and L1, on Armv8.0 hardware, with the instructions
-of Armv8.3 and of NEVE (which became FEAT_NV2) replaced by ones that trap or access memory there.
-Cycles are no instructions: what can be compared is the ratio to a VM that is not nested, and traps.
+and 7: cycles and traps of the KVM of its day as L0 and L1, on Armv8.0 hardware. Instructions of
+Armv8.3 and of NEVE (which became FEAT_NV2) are replaced there by ones that trap or access memory.
+Cycles are not instructions: only traps, and the ratio to a VM that is not nested, can be compared.
 None stands for what is not taken from there.
 """
 

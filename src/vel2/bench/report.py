@@ -1,8 +1,8 @@
 """One page with all results: charts, and the tables behind them.
 
-It is made from the trees that `--json` writes, of one run or of several: single operations, macro
-benchmarks, growth curves and profiles, each a section or more of its own. What was not measured is
-not on the page.
+It is made from the trees that `--json` writes, of one run or of several. Single operations, macro
+benchmarks, growth curves and profiles have one or more sections each. What was not measured is not
+on the page.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

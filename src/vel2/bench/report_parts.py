@@ -1,4 +1,4 @@
-"""What the page is put together from: sections, tables, numbers."""
+"""The building blocks of the page: sections, tables, numbers."""
 
 import re
 from collections.abc import Sequence

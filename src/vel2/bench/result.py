@@ -1,6 +1,6 @@
 """The result of a benchmark as a tree for JSON, and the comparisons drawn from it.
 
-Every figure that was not measured is None, and a comparison with one is None too.
+A figure that was not measured is None, and so is a comparison with one.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
 """What to compare with: vel2's own targets, and Linux KVM as L0.
 
-Instructions of all levels together for one operation of L2 under Linux 6.12's KVM as L1, and traps
-to real EL2. KVM's figures are those of Linux 7.3.4 as L0 on QEMU 10.0.2, measured with another
-payload that does the same; its traps are those of the usual operation.
+Figures are instructions of all levels together for one operation of L2 under Linux 6.12's KVM as
+L1, and traps to real EL2. KVM's were measured with Linux 7.3.4 as L0 on QEMU 10.0.2, and with
+another payload that does the same. Its traps are those of the usual operation.
 """
 
 from dataclasses import dataclass

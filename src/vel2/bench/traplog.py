@@ -1,4 +1,4 @@
-"""Traps to real EL2 as QEMU's log has them, where what runs at EL2 does not tell: Linux.
+"""Traps to real EL2 from QEMU's log, for when the software at EL2 does not report them: Linux.
 
 With `-d int` QEMU writes each exception it takes, in order; here, to a FIFO:
 
@@ -9,9 +9,9 @@ With `-d int` QEMU writes each exception it takes, in order; here, to a FIFO:
     ...with ELR 0xffffb41cccc92590
     ...to EL2 PC 0xffffc0e9eead8c00 PSTATE 0x4023c9
 
-From EL1 to EL2 is a trap: with HCR_EL2.E2H, the kernel of a Linux at real EL2 runs there. Its user
-space runs at EL0 as guests' does, but a guest runs under vectors of KVM's own: an exception from
-EL0 is a trap when its vector is in a table that exceptions from EL1 have used.
+An exception from EL1 to EL2 is a trap: with HCR_EL2.E2H, the kernel of a Linux at real EL2 runs at
+EL2. Its user space runs at EL0, as guests' does, but a guest runs under vectors of KVM's own. So an
+exception from EL0 is a trap when its vector is in a table that exceptions from EL1 have used.
 
 A mark of the payload is in the log too, as the semihosting call that writes it. QEMU logs a call
 before it executes it, so whoever has received a mark finds it in the log.

@@ -1,8 +1,8 @@
-"""What the Linux programs of the benchmarks have in common: marks and results.
+"""What the Linux programs of the benchmarks share: marks and results.
 
-They are process 1 of their level, and print when all is done. The host sees the marks of `marks`
-here too: QEMU executes `HLT #0xF000` at EL0 when told to. A mark with round 0 is a beginning, one
-with round 1 an end.
+Each runs as process 1 of its level and prints when everything is done. The host sees the marks of
+`marks` here too, because QEMU executes `HLT #0xF000` at EL0 when told to. A mark with round 0 is a
+beginning, one with round 1 an end.
 """
 
 from vel2.bench.layout import UNKNOWN_EXITS, Parameters, Result, State

@@ -1,6 +1,6 @@
-"""What the Linux program of the macro benchmarks does N times: a function for each workload.
+"""The workloads of the macro benchmarks' Linux program: a function for each.
 
-It is the same program in L1 and in L2. A workload makes system calls, which stay in the kernel of
+The program is the same in L1 and in L2. A workload makes system calls, which stay in the kernel of
 its own level; processes, which change the translation tables and flush the TLB; or page faults,
 which in L2 may go on to stage 2.
 """

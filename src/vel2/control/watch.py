@@ -1,15 +1,15 @@
-"""Watching L0: a visit to EL2 that does not end is a bug of L0's, and is said to be one.
+"""Watch L0: a visit to EL2 that does not end is a bug of L0's, and is reported as one.
 
-Nothing in L0 takes part, so that it costs L0 nothing. The host looks at L0's counters in shared
-memory now and then. Every entry to EL2 counts in one of them, so while they move, visits end. When
-they have not moved from one look to the next, either a guest runs undisturbed, or the vCPU sleeps,
-or L0 has not come back: QEMU, asked for the vCPU's registers, tells at which Exception level it is.
-EL2 at both looks, with the counters the same, is one visit.
+L0 takes no part in this, so it costs L0 nothing. From time to time the host looks at L0's counters
+in shared memory. Every entry to EL2 counts in one of them, so while they move, visits end. If they
+have not moved between two looks, a guest runs undisturbed, or the vCPU sleeps, or L0 has not
+returned. QEMU is then asked for the vCPU's registers, which show its Exception level. EL2 at both
+looks, with the same counters, is one visit.
 
-How long it lasts is measured in CPU time of the vCPU's own thread, not by the clock: on a host with
-much else to do a visit of a microsecond may take seconds. A vCPU that sleeps uses none. Asking for
-registers changes nothing in the machine, so deterministic runs are as they were; only a machine
-that is going to be ended is stopped, for its PC to be exact.
+The visit's length is measured in CPU time of the vCPU's own thread, not by the clock: on a busy
+host a visit of a microsecond may take seconds. A vCPU that sleeps uses none. Asking for registers
+changes nothing in the machine, so deterministic runs stay the same. Only a machine that is about to
+be ended is stopped, so that its PC is exact.
 """
 
 import os

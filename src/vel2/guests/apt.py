@@ -1,8 +1,8 @@
-"""A private apt: the system's apt programs over lists, caches and an empty dpkg of our own.
+"""A private apt: the system's apt programs with lists, caches and an empty dpkg of our own.
 
-There is one root per Debian release, so that a dependency is always resolved within one release.
-The system's proxies and credentials hold; its sources, preferences, hooks, lists and package state
-do not, and nothing of it is written. Metadata not signed by Debian's keys is refused by apt.
+Each Debian release has its own root, so that dependencies are always resolved within one release.
+The system's proxies and credentials apply. Its sources, preferences, hooks, lists and package state
+do not, and none of it is written. apt refuses metadata that Debian's keys have not signed.
 """
 
 import errno

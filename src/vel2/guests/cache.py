@@ -1,4 +1,4 @@
-"""Where guests are kept, and how files get there whole or not at all."""
+"""Where guests are kept, and how a file gets there complete or not at all."""
 
 import contextlib
 import errno

@@ -1,7 +1,8 @@
-"""An initramfs that finds the root file system on a virtio disk, for kernels that have no own.
+"""An initramfs that mounts the root from a virtio disk, for kernels without one of their own.
 
-Debian's cloud kernel has ext4 and PCIe built in, and virtio disks as one module, which comes from
-the kernel's package as it is. `root=` on the command line names the disk, `init=` what to start.
+Debian's cloud kernel has ext4 and PCIe built in, and virtio disks as one module, which is taken
+unchanged from the kernel's package. On the command line `root=` names the disk, and `init=` the
+program to start.
 """
 
 import lzma

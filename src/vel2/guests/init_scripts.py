@@ -1,7 +1,7 @@
-"""What the small guests do as process 1, as busybox shell scripts.
+"""What the small guests run as process 1: busybox shell scripts.
 
 The kernel passes words of its command line that it does not know, such as `job=l2`, to init as
-environment variables: that is how the host selects the work.
+environment variables. That is how the host selects the work.
 """
 
 __all__ = ("KVM_L0_INIT", "L1_INIT", "L1_JOBS", "L2_COMMAND", "L2_INIT", "QEMU_PATH", "WELCOME")

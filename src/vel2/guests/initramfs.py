@@ -1,7 +1,7 @@
 """Write initramfs images: cpio archives in the `newc` format.
 
-The format is the one of the kernel's `Documentation/driver-api/early-userspace/buffer-format.rst`:
-per file a 110-byte header of ASCII hex fields, the name, the data, both padded to 4 bytes, and a
+The kernel's `Documentation/driver-api/early-userspace/buffer-format.rst` describes the format: per
+file a 110-byte header of ASCII hex fields, the name and the data, both padded to 4 bytes, and a
 file named `TRAILER!!!` at the end. The same tree gives the same bytes on every host: entries are
 sorted, owned by root, and dated 1970.
 """

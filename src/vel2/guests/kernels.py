@@ -1,4 +1,4 @@
-"""The guests on offer, which of them are at hand, and fetching them."""
+"""The guests on offer, which of them are present, and fetching them."""
 
 import contextlib
 import functools

@@ -1,11 +1,11 @@
 """The board that the VMM gives L2, as constants, a layout and a device tree.
 
 It is a cut-down `virt`: RAM at 1 GiB, a GICv3, the architected timer, PSCI by HVC, an 8250 UART.
-The VMM loads the kernel 2 MiB above the start of RAM, the device tree at the start of RAM, and the
-initrd at the next 2 MiB boundary after the kernel (its `image_size`, BSS included).
+The VMM loads the device tree at the start of RAM, the kernel 2 MiB above it, and the initrd at the
+next 2 MiB boundary after the kernel (its `image_size`, BSS included).
 
-A guest with a virtual EL2, which is L1 where KVM is L0, has PSCI by SMC, since HVC is a call to
-itself there, the timers of EL2, and a maintenance interrupt.
+A guest with a virtual EL2 (L1, where KVM is L0) calls PSCI by SMC, since HVC there is a call to
+itself. It also gets the timers of EL2 and a maintenance interrupt.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """The lines by which a guest tells the host what it saw.
 
-A guest prints `##vel2 KEY=VALUE` on its console, one fact a line, the value up to the end of the
-line. A VMM that relays a deeper guest's console puts a prefix before such a line; keys begin with
-the level (`l1.`, `l2.`), so no reader needs the prefix.
+A guest prints `##vel2 KEY=VALUE` on its console: one fact a line, the value up to the end of the
+line. A VMM that relays a deeper guest's console puts a prefix before the line. Keys begin with the
+level (`l1.`, `l2.`), so no reader needs the prefix.
 """
 
 import re

@@ -1,9 +1,9 @@
 """L1's initramfs with Debian's own QEMU in it, to start L2 by KVM.
 
-The files are those of Debian's `qemu-system-arm` for arm64, byte for byte. Of the packages it
-depends on only what the program maps when it starts goes along: the interpreter and the shared
-libraries it names, and those they name. Firmware, modules, locales and documents stay behind, as
-L2 is a plain kernel on a board without options.
+The files are those of Debian's `qemu-system-arm` for arm64, byte for byte. From the packages it
+depends on, the image takes only what the program maps when it starts: the interpreter, the shared
+libraries it names, and the libraries those name. Firmware, modules, locales and documentation stay
+out, because L2 is a plain kernel on a board without options.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """The initramfs images of the small guests.
 
-`base` is busybox and an init. L2's is a base with L2's init; L1's is a base with L1's init, the VMM
-and everything it needs to start L2. Where Linux's KVM is L0, its tree holds the same for L1.
+`base` is busybox and an init. L2's is a base with L2's init. L1's is a base with L1's init, the
+VMM, and everything it needs to start L2. Where Linux's KVM is L0, its tree holds the same for L1.
 """
 
 from pathlib import Path

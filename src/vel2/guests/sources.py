@@ -1,7 +1,7 @@
 """Learn from the system's own apt configuration where Debian's archive is.
 
-The system already knows the mirror to use and the keys to trust; both are taken over, for Debian
-only, and nothing of the system's is changed. Formats: sources.list(5), one-line and deb822.
+The system already knows which mirror to use and which keys to trust. Both are taken over, for
+Debian only, and nothing of the system's is changed. Formats: sources.list(5), one-line and deb822.
 """
 
 import os

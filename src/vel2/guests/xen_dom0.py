@@ -1,9 +1,9 @@
-"""A dom0 that starts a domain by Xen's own tools, as an initramfs.
+"""An initramfs for a dom0 that starts a domain with Xen's own tools.
 
 The programs are those of Debian's `xen-utils`, and the modules those of the kernel package that
-dom0 boots, byte for byte; both are taken out of trees that `fetch_closure` makes. The new domain
-has no disk and no network, so neither scripts nor a device model are needed: `xenstored`,
-`xenconsoled` and `xl` do.
+dom0 boots, byte for byte. Both come from trees that `fetch_closure` makes. The new domain has no
+disk and no network, so it needs neither scripts nor a device model: `xenstored`, `xenconsoled` and
+`xl` are enough.
 """
 
 import lzma

@@ -1,15 +1,15 @@
-"""Which devices a machine under vel2 may have: an allow-list, asked of QEMU itself.
+"""Which devices a machine under vel2 may have: an allow-list, checked by asking QEMU itself.
 
-What writes memory by itself reaches L0's unless it is behind the SMMU. QEMU's options are many and
-have many spellings, so they are not read: the machine is made, stopped before its first
-instruction, and asked for the objects it has. Each has to be of a kind that is known
+A device that writes memory by itself reaches L0's memory unless it is behind the SMMU. QEMU has
+many options with many spellings, so they are not parsed. Instead the machine is created, stopped
+before its first instruction, and asked which objects it has. Each must be of a kind that is known
 
-- to write no memory (the board's own devices; the ITS and the redistributors are L0's to mediate),
-- to come to memory by the SMMU alone (PCI functions: DMA by their bus's address space), or
-- to come to memory by the controller that it hangs on (a disk on SCSI, a keyboard on USB).
+- to write no memory (the board's own devices; L0 mediates the ITS and the redistributors),
+- to reach memory only through the SMMU (PCI functions: DMA by their bus's address space), or
+- to reach memory only through its controller (a disk on SCSI, a keyboard on USB).
 
-Some kinds are missing on purpose. A virtio device on virtio-mmio has no SMMU before it.
-`virtio-balloon` takes page numbers from its driver and has QEMU drop those pages, whichever they
+Some kinds are missing on purpose. A virtio device on virtio-mmio has no SMMU in front of it.
+`virtio-balloon` takes page numbers from its driver and makes QEMU drop those pages, whichever they
 are. `virtio-iommu` and `pxb` take functions out of the SMMU's reach. `vhost-*` and `vfio-*` leave
 DMA to a program or a device that QEMU does not watch.
 """

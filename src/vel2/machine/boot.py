@@ -1,4 +1,4 @@
-"""Putting a guest into RAM: its images, and the device tree that tells it where it is."""
+"""Put a guest into RAM: its images, and the device tree that tells it where it is."""
 
 import struct
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
 """Undo the compression that kernel files come in.
 
-Every function takes bytes and gives bytes; a stream that ends early or does not check is refused.
-Trailing bytes after the stream are allowed: kernel builds append padding and sizes.
+Every function takes bytes and gives bytes. A stream that ends early or fails its check is refused.
+Bytes after the stream are allowed, because kernel builds append padding and sizes.
 """
 
 import bz2

@@ -1,8 +1,8 @@
 """The guest's serial console.
 
 Bytes arrive on the machine's service thread through `feed`, which appends them to the history and
-the log file, hands them to the listeners, and wakes whoever waits for a pattern. Waiting is driven
-by arrivals: nothing here polls.
+the log file, hands them to the listeners, and wakes whoever waits for a pattern. Arriving bytes
+drive all waiting: nothing here polls.
 """
 
 import re

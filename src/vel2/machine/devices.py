@@ -1,10 +1,10 @@
 """Disks and networks for a machine, as QEMU's options.
 
-They are virtio devices on PCIe, of the kind that comes to memory by the IOMMU if there is one:
-under vel2 that is L0's SMMU, and they reach what L1 reaches. Without vel2 they look the same.
+They are virtio devices on PCIe that reach memory through the IOMMU, if there is one. Under vel2
+that is L0's SMMU, so they reach what L1 reaches. Without vel2 they look the same.
 
-A disk's file is written only if that was asked for. Otherwise what the guest writes goes to a
-temporary file of QEMU's, which ends with the machine.
+A disk's file is written only on request. Otherwise the guest's writes go to a temporary file of
+QEMU's, which ends with the machine.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Domains that a guest hypervisor starts by itself when it boots, as Xen does.
 
-Their kernels and ramdisks lie in memory, and L1's device tree says where: Xen's
-`docs/misc/arm/device-tree/booting.txt`. Domain 0 has its modules right below `/chosen`; each other
-domain has a node there of its own, with its memory and cpus ("dom0less").
+Their kernels and ramdisks lie in memory, and L1's device tree says where, as Xen's
+`docs/misc/arm/device-tree/booting.txt` describes. Domain 0 has its modules directly below
+`/chosen`. Each other domain has its own node there, with its memory and cpus ("dom0less").
 """
 
 import re

@@ -1,7 +1,6 @@
-"""Device trees: QEMU's own, and the one L1 gets.
+"""Device trees: QEMU's own, and the one that L1 gets.
 
-L1's tree is QEMU's tree with L0's share taken out, so whatever QEMU's board has stays described by
-the one who built it.
+L1's tree is QEMU's tree without L0's share, so that QEMU, which built the board, also describes it.
 """
 
 import subprocess

@@ -1,7 +1,7 @@
-"""The frames of the GIC that L0 emulates, and what is left of the map without them.
+"""The frames of the GIC that L0 emulates, and the map without them.
 
-A control frame of the ITS or the first frame of a redistributor has registers that make the GIC
-read and write memory. L1 has no way to them but through L0.
+A control frame of the ITS and the first frame of a redistributor have registers that make the GIC
+read and write memory. L1 can reach them only through L0.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""Read a guest kernel from any file people have, or say in one sentence why not.
+"""Read a guest kernel from any common kind of file, or say in one sentence why not.
 
 Accepted: the Linux arm64 `Image` (with or without EFI stub; Xen and U-Boot use the same header),
-the same compressed, EFI zboot, and ELF64 AArch64. The header is described in Linux's
-`Documentation/arch/arm64/booting.rst`; the PE part in the PE/COFF specification.
+the same compressed, EFI zboot, and ELF64 AArch64. Linux's `Documentation/arch/arm64/booting.rst`
+describes the header; the PE/COFF specification describes the PE part.
 """
 
 import io

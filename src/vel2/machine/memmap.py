@@ -1,7 +1,7 @@
 """The machine's physical address map, read from its device tree.
 
-QEMU moves windows about with its options and versions, so no address is written down here: what
-the device tree says is what the board has.
+QEMU moves windows with its options and versions, so no address is written down here. What the
+device tree says is what the board has.
 """
 
 from collections.abc import Iterator

@@ -1,10 +1,10 @@
 """The machine's RAM as host memory.
 
 RAM is an anonymous file (memfd) that both sides map shared. It has no name in any file system, so
-the kernel frees it with the last process that holds it, however that process ends. It is sparse:
-a page costs memory once somebody writes it (or reads it through the mapping).
+the kernel frees it with the last process that holds it, however that process ends. It is sparse: a
+page costs memory only once somebody writes it (or reads it through the mapping).
 
-QEMU opens the file again through `/proc/self/fd/N`, N being a descriptor it inherits.
+QEMU opens the file again through `/proc/self/fd/N`, where N is a descriptor it inherits.
 """
 
 import contextlib

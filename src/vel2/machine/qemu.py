@@ -1,9 +1,9 @@
 """One QEMU process as an object.
 
-Nothing in the file system belongs to a running machine: its RAM is a memfd, and console, doorbell
-and QMP are socket pairs whose far ends QEMU inherits. A service thread starts QEMU, reads
-everything it sends and waits for its end; the supervisor script makes the kernel kill QEMU when
-that thread ends, so that QEMU never outlives us, not even when we are killed.
+A running machine owns nothing in the file system: its RAM is a memfd, and console, doorbell and QMP
+are socket pairs whose far ends QEMU inherits. A service thread starts QEMU, reads everything it
+sends and waits for its end. The supervisor script makes the kernel kill QEMU when that thread ends,
+so that QEMU never outlives us, even if we are killed.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""A blocking face on QEMU's machine protocol (QMP).
+"""A blocking interface to QEMU's machine protocol (QMP).
 
-The protocol itself is the QEMU project's `qemu.qmp`, which is asynchronous; it runs on the
-machine's service thread. `Monitor` may be used from every other thread.
+The QEMU project's `qemu.qmp` speaks the protocol. It is asynchronous and runs on the machine's
+service thread. Every other thread may use `Monitor`.
 """
 
 import asyncio

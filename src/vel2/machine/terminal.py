@@ -1,12 +1,12 @@
 """Connect the user's terminal to a guest's console.
 
-The terminal is in raw mode meanwhile, so that every key, Ctrl-C and Ctrl-Z too, is the guest's.
-Ctrl-A is the one key taken: Ctrl-A X leaves, Ctrl-A H shows help, Ctrl-A Ctrl-A (or Ctrl-A A) sends
-a Ctrl-A. The terminal's settings come back however the session ends, short of SIGKILL.
+Meanwhile the terminal is in raw mode, so that every key is the guest's, Ctrl-C and Ctrl-Z included.
+Only Ctrl-A is taken: Ctrl-A X leaves, Ctrl-A H shows help, Ctrl-A Ctrl-A (or Ctrl-A A) sends a
+Ctrl-A. The terminal's settings come back however the session ends, short of SIGKILL.
 
 Input that is no terminal is data, and no byte of it is a key: Ctrl-A goes to the guest too. Its end
-may mean three things (`AtEof`). It can be held back until the guest asks for it: what a script
-types at once is lost otherwise, since Linux empties the UART when its driver starts.
+may mean one of three things (`AtEof`). Input can be held back until the guest asks for it. Without
+that, what a script types at once is lost, because Linux empties the UART when its driver starts.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Which QEMU is used, and whether it can do what vel2 needs."""
+"""Find the QEMU to use, and check that it can do what vel2 needs."""
 
 import functools
 import os

@@ -1,7 +1,8 @@
-"""The L2 of the growth curves: a bare-metal program that does what L1's program tells it to.
+"""The L2 of the growth curves: a bare-metal program that obeys L1's program.
 
-It runs at EL1 with its MMU off and interrupts masked, and asks for a command by a read that goes to
-L1's user space. So every command is one exit to user space, and what the command itself causes.
+It runs at EL1 with its MMU off and interrupts masked, and asks for each command by a read that goes
+to L1's user space. So every command costs one exit to user space, and whatever the command itself
+causes.
 """
 
 from functools import cache

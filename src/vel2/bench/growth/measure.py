@@ -1,4 +1,4 @@
-"""How the cost of an exit grows: with the guests, the memory touched, the list registers in use."""
+"""Measure how an exit's cost grows with guests, touched memory and list registers in use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

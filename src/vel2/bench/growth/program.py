@@ -1,7 +1,7 @@
 """The Linux program of the growth curves: process 1 of L1, and the VMM of many small guests.
 
-It sets each point up, lets L2 do what is measured, and reads the counter and makes marks around
-that. All guests run on L1's one vCPU: this program lets each go on until it asks for a command.
+It sets each point up and lets L2 do what is measured. It reads the counter and makes marks before
+and after. All guests run on L1's one vCPU: this program lets each run until it asks for a command.
 """
 
 from functools import cache

@@ -1,4 +1,4 @@
-"""Building the program: a static arm64 ELF file."""
+"""Build the program: a static arm64 ELF file."""
 
 from vel2.guests.observe.main import observe_main
 from vel2.lang import Assembler

@@ -1,4 +1,4 @@
-"""Counting and sampling by perf_event_open."""
+"""Count and sample by perf_event_open."""
 
 from vel2.guests.observe.state import PerfAttributes, State
 from vel2.lang import PA, address_of, extern, load_u64, resident, u32, u64

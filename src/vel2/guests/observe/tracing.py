@@ -1,4 +1,4 @@
-"""Tracing a child by ptrace, as a debugger does: a breakpoint, single steps, a watchpoint."""
+"""Trace a child by ptrace, as a debugger does: a breakpoint, single steps, a watchpoint."""
 
 from vel2.guests.observe.state import State, UserRegisters
 from vel2.lang import address_of, extern, resident, symbol_address, u32, u64

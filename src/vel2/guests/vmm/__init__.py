@@ -1,4 +1,4 @@
-"""The small KVM user of L1: one static program in the subset that runs one VM with one vCPU.
+"""The VMM of L1: a static program in the subset that runs one VM with one vCPU by KVM.
 
 It gives its guest the board of `l2tree`: RAM, a vGICv3 in the kernel, PSCI in the kernel, and an
 8250 UART whose output goes to standard output, each line marked with a label. Where KVM itself is

@@ -1,4 +1,4 @@
-"""Building the VMM: a static arm64 ELF file."""
+"""Build the VMM: a static arm64 ELF file."""
 
 from vel2.guests.vmm.main import vmm_main
 from vel2.guests.vmm.uart import GUEST_LINE

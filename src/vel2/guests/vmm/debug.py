@@ -1,7 +1,7 @@
-"""Debugging the guest by KVM_SET_GUEST_DEBUG: a breakpoint on its first instruction, then steps.
+"""Debug the guest by KVM_SET_GUEST_DEBUG: a breakpoint on its first instruction, then steps.
 
-Each must stop the vCPU with the syndrome and the PC it is for. What was found is a marker each;
-then the guest runs freely.
+Each must stop the vCPU with the right syndrome and PC. The VMM prints each finding as a marker,
+then lets the guest run freely.
 """
 
 from vel2.arch import sysregs as sr

@@ -1,4 +1,4 @@
-"""How the VMM ends when Linux does not do what it asks for."""
+"""End the VMM when Linux does not do what it asks for."""
 
 from vel2.lang import bytes_address, resident, u64
 from vel2.runtime.linux import exit_with, failed

@@ -1,8 +1,8 @@
 """Standard input as the keys of the guest's UART.
 
-One thread runs the vCPU, so what is typed must get it out of KVM_RUN. Standard input sends SIGIO
-when something can be read. The signal is blocked but while KVM_RUN runs (KVM_SET_SIGNAL_MASK): it
-is never delivered, KVM_RUN ends with EINTR, and nothing is lost that comes before or in between.
+One thread runs the vCPU, so a key must interrupt KVM_RUN. Standard input sends SIGIO when something
+can be read. The signal is blocked except while KVM_RUN runs (KVM_SET_SIGNAL_MASK). So it is never
+delivered, KVM_RUN ends with EINTR, and no key is lost that comes before or in between.
 """
 
 from vel2.guests.vmm import kvm

@@ -1,4 +1,4 @@
-"""The VMM's program: options, the VM, the images, and the run loop."""
+"""The VMM's program: options, the VM, the images, and the loop that runs the vCPU."""
 
 from vel2.guests.l2tree import (
     ALIGN,

@@ -1,6 +1,6 @@
-"""What KVM counts of the vCPU, as much of it as L2 may see: how often it exited.
+"""KVM's statistics of the vCPU, of which L2 may see one figure: how often the vCPU exited.
 
-The file is described in Linux's `Documentation/virt/kvm/api.rst`, KVM_GET_STATS_FD: a header, then
+Linux's `Documentation/virt/kvm/api.rst` describes the file under KVM_GET_STATS_FD: a header, then
 descriptors with names, then the values.
 """
 

@@ -1,4 +1,4 @@
-"""An 8250 UART. A byte sent is gone at once; what it receives are the keys of standard input."""
+"""An 8250 UART. It sends a byte at once, and receives the keys of standard input."""
 
 from vel2.guests.vmm import keys
 from vel2.guests.vmm.kvm import IRQ_LINE, IRQ_TYPE_SPI
