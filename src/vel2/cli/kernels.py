@@ -10,6 +10,7 @@ from vel2.cli.guests import progress_bars
 from vel2.cli.streams import say
 from vel2.errors import UserError
 from vel2.guests.kernels import OFFERS, fetch, guest_path, list_guests
+from vel2.machine.version import require_qemu
 
 __all__ = (
     "FIRMWARE",
@@ -77,10 +78,11 @@ def fetch_missing(names: Iterable[str]) -> None:
     """Fetch what the cache has not; what is there is not asked about again.
 
     :param names: what is not on offer is a file's, and has to be there.
-    :raises UserError: before anything is fetched, when one is neither.
+    :raises UserError: before anything is fetched, when one is neither, or nothing can run them.
     """
     names = list(names)
     check_names(names)
+    require_qemu()
     at_hand = {guest.name for guest in list_guests() if guest.path}
     if missing := sorted({name for name in names if name in OFFERS} - at_hand):
         say(f"fetching {', '.join(missing)} from Debian, once")

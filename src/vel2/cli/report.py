@@ -193,8 +193,13 @@ def explained(path: Path, what: str) -> Iterator[None]:
 
 
 def plain_table(*columns: str, texts: int = 1) -> Table:
-    """Make a table whose first columns are text and whose others are numbers."""
+    """Make a table whose first columns are text and whose others are numbers.
+
+    Where it is too wide, what does not fit goes on in the next line: nothing is left out.
+    """
     table = Table(*columns, box=None, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
     for column in table.columns[texts:]:
         column.justify = "right"
     return table

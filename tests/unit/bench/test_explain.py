@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
@@ -27,7 +28,9 @@ from vel2.bench.explain_page import Explained, explain_page, moved
 from vel2.bench.measure import Figures
 from vel2.bench.places import Place
 from vel2.bench.profile import Profile, Run
+from vel2.cli.bench.explain import write_page
 from vel2.cli.main import vel2
+from vel2.cli.terminal import Terminal
 
 HVC, ERET = Taken("HVC", esr=0x16 << 26), Taken("ERET", esr=0x1A << 26)
 MRS_MDCR = Taken("MRS", esr=0x18 << 26 | 3 << 20 | 1 << 17 | 4 << 14 | 1 << 10 | 1 << 1 | 1)
@@ -173,3 +176,20 @@ def test_bad_options(options: list[str], said: str) -> None:
     result = CliRunner().invoke(vel2, ["bench", "explain", *options])
     assert result.exit_code == 2
     assert result.stderr.startswith(f"vel2: {said}")
+
+
+def test_the_page_is_shown_or_written_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    page = "# One call\n\n`HCR_EL2` is **read**.\n\n| who | count |\n| --- | --: |\n| L0 | 5 |\n"
+    shown = io.StringIO()
+    terminal = Terminal()
+    terminal.file = shown
+    write_page(terminal, page, None)
+    text = shown.getvalue()
+    assert not {"#", "`", "*", "|"} & set(text), text
+    assert "HCR_EL2 is read." in text and re.search(r"L0 +5", text)
+    write_page(terminal, page, tmp_path / "page.md")
+    assert (tmp_path / "page.md").read_text() == page
+    assert shown.getvalue() == text

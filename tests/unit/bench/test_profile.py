@@ -22,11 +22,12 @@ from vel2.bench.execlog import ExecLog, Taken, read_steps
 from vel2.bench.layout import ROUNDS, TIMED, Mark
 from vel2.bench.measure import Figures, MeasureError
 from vel2.bench.payload import payload_image
-from vel2.bench.places import Code, source_text
+from vel2.bench.places import Code, Place, source_text
 from vel2.bench.profile import (
     KERNEL_HALF,
     Naming,
     Profile,
+    Run,
     Watch,
     Windows,
     between_reads,
@@ -139,7 +140,8 @@ def test_a_place_is_the_source_function_where_it_was_expanded() -> None:
     place = next(place for place in places if place and place.function == "context.enter_vel2")
     assert place.line is not None and place.line.startswith("vel2/hyp/context.py:")
     assert source_text(place.line)
-    assert code.at(L0.symbols["resume"]) == code.at(L0.symbols["resume"] + 4)
+    second = code.at(L0.symbols["resume"] + 4)
+    assert second is not None and second.function == "assembly resume"
     resume = code.at(L0.symbols["resume"])
     assert resume is not None and (resume.function, resume.line) == ("assembly resume", None)
     assert code.at(L0.end) is None
@@ -215,6 +217,31 @@ def test_the_usual_window_is_profiled() -> None:
     assert "hypercall in vhe-nv2: 9 instructions" in lines
     assert "HVC64 L2 1 3 3 33.3" in lines
     assert "L0 assembly vectors 3 33.3" in lines
+
+
+def test_a_narrow_page_loses_no_place_and_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The source is what can be looked up; its beginning stands as far as there is room."""
+    monkeypatch.setenv("COLUMNS", "80")
+    place = "vel2/hyp/a_module_of_some_name.py:1234"
+    name = "a_function_of_a_guest_whose_name_is_too_long_for_a_line_of_eighty_columns_to_hold"
+    runs = [
+        Run("L0", Taken("HVC"), [0] * 12_345, [Place("trap.handle", place)] * 12_345),
+        Run("L1 vEL2", None, [0] * 54_321, [Place(name)] * 54_321),
+    ]
+    source = "value = " + "and_more_of_the_same + " * 20
+    monkeypatch.setattr("vel2.bench.places.source_text", lambda line: source)
+    text = io.StringIO()
+    terminal = Terminal()
+    terminal.file = text
+    print_profile(terminal, "vhe-nv2", Profile("hypercall", 66_666, 0, Figures(10, 90), runs))
+    lines = text.getvalue().splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    (found,) = (line for line in lines if place in line)
+    assert "12,345  18.5  value = " in found and found.endswith("…")
+    # A name goes on in the next line.
+    at = next(n for n, line in enumerate(lines) if "a_function_of" in line)
+    first, second = lines[at : at + 2]
+    assert first.split()[2] + second.split()[0] == name and first.split()[3] == "54,321"
 
 
 def test_of_equally_frequent_windows_the_least_is_usual() -> None:

@@ -86,7 +86,7 @@ def test_a_kernel_that_is_nothing() -> None:
     assert result.exit_code == ExitCode.USAGE
     assert result.stderr == (
         "vel2: 'nope' is neither a file nor a kernel on offer;"
-        " give a path, or one of 6.1, 6.12, 7, xen-4.17, xen-4.20.\n"
+        " give a path, or one of 6.1, 6.12, 6.12-16k, 6.12-rt, 7, xen-4.17, xen-4.20.\n"
     )
     assert result.stdout == ""
 
@@ -238,3 +238,16 @@ def test_a_reader_that_leaves() -> None:
 def test_every_end_has_a_code(reason: ExitReason) -> None:
     code = exit_code_of(MachineExit(reason, "", 0, 1.0))
     assert (code is ExitCode.OK) == (reason in (ExitReason.SHUTDOWN, ExitReason.STOPPED))
+
+
+def test_without_qemu_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred megabytes are of no use where nothing can run them."""
+    monkeypatch.setenv("VEL2_QEMU", "no-qemu-of-this-name")
+    fetched: list[object] = []
+    monkeypatch.setattr("vel2.cli.kernels.fetch", lambda names, progress: fetched.append(names))
+    monkeypatch.setattr("vel2.cli.matrix.fetch", lambda names, progress: fetched.append(names))
+    for command in (["demo"], ["bench", "--only", "null"], ["bench", "macro"], ["matrix"]):
+        result = invoke(*command)
+        assert "VEL2_QEMU is set to 'no-qemu-of-this-name'" in result.stderr, command
+        assert result.exit_code == ExitCode.UNABLE or result.exit_code == ExitCode.USAGE
+    assert fetched == []

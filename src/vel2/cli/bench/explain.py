@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.markdown import Markdown
 
 from vel2.cli.bench.options import Asked, asking
 from vel2.cli.report import require_writable, write_file
@@ -30,7 +31,7 @@ CONFIGS = ("vhe-nv2", "nvhe-nv2", "vhe-nv")
     "markdown_file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write the page there.",
+    help="Write the page there instead of showing it.",
 )
 def explain(asked: Asked, operation: str, markdown_file: Path | None) -> None:
     """Explain one OPERATION step by step, out of its profile.
@@ -65,11 +66,11 @@ def page_of(profiles: "list[tuple[Configuration, Profile]]", tree: "Tree") -> st
 
 
 def write_page(terminal: Terminal, text: str, path: Path | None) -> None:
-    """Write a page to a file, or to the terminal as it is.
+    """Write a page to a file as it is, or show it.
 
     :raises UserError: when the file cannot be written.
     """
     if path is None:
-        terminal.print(text, markup=False, highlight=False, soft_wrap=True, end="")
+        terminal.print(Markdown(text))
         return
     write_file(path, text, "the page")

@@ -62,11 +62,12 @@ class Asked:
         from vel2.bench.system import CPU, compile_all
 
         check_names(more_kernels)
+        run = run_of(not clock.rounds, CPU)
         compile_all(self.configurations)
         of_kvm = [KVM_KERNEL] if any(row.kvm for row in self.configurations) else []
         fetch_missing(["busybox", self.l1, *more_kernels, *of_kvm])
         return Campaign(
-            run_of(not clock.rounds, CPU),
+            run,
             self.l1,
             load_kernel(find_kernel(self.l1)),
             self.configurations,

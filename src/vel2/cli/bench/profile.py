@@ -72,7 +72,12 @@ def print_profile(terminal: Terminal, configuration: str, profile: "Profile") ->
     if profile.lines:
         terminal.print()
         table = plain_table("source line of L0", "instructions", "%", "")
-        table.columns[-1].justify, table.columns[-1].no_wrap = "left", True
+        *figures, source = table.columns
+        for column in figures:
+            column.no_wrap = True
+        source.justify = "left"
         for line, count in profile.lines.most_common(MOST_LINES):
-            table.add_row(line, f"{count:,}", share(count), Text(source_text(line)))
+            # Of what there is no room for, the source itself is what can be looked up.
+            text = Text(source_text(line), no_wrap=True, overflow="ellipsis")
+            table.add_row(line, f"{count:,}", share(count), text)
         terminal.print(table)
