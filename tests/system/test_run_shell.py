@@ -59,10 +59,14 @@ class Terminal:
         os.close(self._near)
 
 
+@pytest.fixture(autouse=True)
+def fetched() -> None:
+    done = subprocess.run([VEL2, "guests", "fetch", "6.12", "busybox"], capture_output=True)
+    assert done.returncode == ExitCode.OK, done.stderr
+
+
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
-    fetched = subprocess.run([VEL2, "guests", "fetch", "6.12", "busybox"], capture_output=True)
-    assert fetched.returncode == ExitCode.OK, fetched.stderr
     it = Terminal("run", "--kernel", "6.12", "--traps")
     yield it
     it.close()
@@ -94,9 +98,7 @@ def test_l2_is_one_command_away(terminal: Terminal) -> None:
     assert terminal.process.wait() == ExitCode.OK
 
 
-def test_l2_from_a_pipe(terminal: Terminal) -> None:
-    """The fixture has fetched what it needs; its own machine is not looked at."""
-    terminal.close()
+def test_l2_from_a_pipe() -> None:
     options = ("run", "--kernel", "6.12", "--type-after", "L1# $", "--on-eof", "ctrl-d")
     done = subprocess.run([VEL2, *options], input="l2\n", capture_output=True, text=True)
     assert done.returncode == ExitCode.OK, done.stdout[-2000:] + done.stderr

@@ -145,6 +145,11 @@ LINUX_ROWS = (
             ),
         )
     ),
+    # Tables of another granule, in L1 and L2 and of stage 2; threads where others have interrupts.
+    *(
+        LinuxRow(kernel, "", {Kind.VHE: "VHE", Kind.NVHE: "Hyp nVHE"})
+        for kernel in ("6.12-16k", "6.12-rt")
+    ),
 )
 
 

@@ -61,19 +61,21 @@ class Offer:
 # Until 6.19 Debian's linux-image-VERSION held /boot/vmlinuz-VERSION; from 7.0 on it only depends on
 # linux-binary-VERSION, which holds /usr/lib/modules/VERSION/vmlinuz.
 KERNEL_PATH = r"(boot/vmlinuz-[^/]+|(usr/)?lib/modules/[^/]+/vmlinuz)"
-KERNEL_PACKAGES = r"linux-(image|binary)-\d.*-cloud-arm64(-unsigned)?"
+KERNEL_PACKAGES = r"linux-(image|binary)-\d.*-{flavour}(-unsigned)?"
 
 
-def _kernel(name: str, summary: str, *sources: tuple[str, str | None]) -> Offer:
+def _kernel(
+    name: str, summary: str, *sources: tuple[str, str | None], flavour: str = "cloud-arm64"
+) -> Offer:
     return Offer(
         name=name,
         kind="kernel",
         summary=summary,
-        metapackage="linux-image-cloud-arm64",
+        metapackage=f"linux-image-{flavour}",
         sources=sources,
         wanted=KERNEL_PATH,
-        follow=KERNEL_PACKAGES,
-        upstream=f"{name}.",
+        follow=KERNEL_PACKAGES.format(flavour=flavour),
+        upstream=f"{name.partition('-')[0]}.",
     )
 
 
@@ -94,6 +96,8 @@ OFFERS: dict[str, Offer] = {
     for offer in (
         _kernel("6.1", "Linux of Debian 12", ("bookworm", None)),
         _kernel("6.12", "Linux of Debian 13", ("trixie", None)),
+        _kernel("6.12-16k", "the same with 16 KiB pages", ("trixie", None), flavour="arm64-16k"),
+        _kernel("6.12-rt", "the same with PREEMPT_RT", ("trixie", None), flavour="rt-arm64"),
         _kernel(
             "7",
             "newest Linux 7 in Debian",

@@ -326,11 +326,13 @@ def test_names_that_are_not_offered_are_refused() -> None:
         fetch(["5.10"])
     assert str(caught.value) == (
         "there is no guest '5.10' on offer;"
-        " use 6.1, 6.12, 7, xen-4.17, xen-4.20, u-boot, edk2 or busybox."
+        " use 6.1, 6.12, 6.12-16k, 6.12-rt, 7, xen-4.17, xen-4.20, u-boot, edk2 or busybox."
     )
     with pytest.raises(UserError) as caught:
         guest_kernel("busybox")
-    assert str(caught.value) == "there is no kernel 'busybox' on offer; use 6.1, 6.12 or 7."
+    assert str(caught.value) == (
+        "there is no kernel 'busybox' on offer; use 6.1, 6.12, 6.12-16k, 6.12-rt or 7."
+    )
     with pytest.raises(UserError) as caught:
         fetch_closure("tool", "woody")
     assert str(caught.value) == (
