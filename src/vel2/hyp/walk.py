@@ -77,11 +77,14 @@ def is_inconsistent(level: u64, input_bits: u64, granule: u64) -> bool:
 
 
 @inline
-def may_be_block(level: u64, granule: u64) -> bool:
-    """Whether a block may appear at `level`, for 48-bit addresses."""
-    if granule == GRANULE_4K.log2_bytes:
-        return level == 1 or level == 2
-    return level == 2
+def is_leaf(entry: u64, level: u64, granule: u64) -> bool:
+    """Whether a descriptor that is no table maps something: a page, or a block where one may be.
+
+    A block may be at levels 1 and 2 with a granule of 4 KiB, else at level 2 (48-bit addresses).
+    """
+    if level == LAST_LEVEL:
+        return entry & TABLE == TABLE
+    return level == 2 or (level == 1 and granule == GRANULE_4K.log2_bytes)
 
 
 @inline
@@ -89,6 +92,29 @@ def fail(result: Walk, fault: u64, level: u64) -> None:
     """Note a fault of the walk."""
     result.fsc = u64(fault + level)
     result.level = level
+
+
+@inline
+def is_walkable(level: u64, input_bits: u64, pa_bits: u64, granule: u64) -> bool:
+    """Whether VTCR_EL2 describes tables that can be walked: if not, every walk of them faults."""
+    if level >= NO_LEVEL or input_bits < MIN_INPUT_BITS or input_bits > pa_bits:
+        return False
+    return not is_inconsistent(level, input_bits, granule)
+
+
+@inline
+def output_size(vtcr: u64, pa_bits: u64) -> u64:
+    """Give log2 of what L1's tables may point at: VTCR_EL2.PS, and no more than the machine has."""
+    bits = PA_BITS[VTCR.PS.get(vtcr)]
+    if bits > pa_bits:
+        return pa_bits
+    return bits
+
+
+@inline
+def read_entry(vm: Vm, result: Walk, slot: L1IPA) -> bool:
+    """Read a descriptor into `result.entry`; False where L1 has no memory that answers."""
+    return is_ram(vm, slot) and try_load_entry(result, pa_of(slot)) != 0
 
 
 @resident
@@ -103,18 +129,10 @@ def guest_stage2(vm: Vm, result: Walk, vttbr: u64, vtcr: u64, ipa: L2IPA) -> Non
     input_bits = u64(64 - VTCR.T0SZ.get(vtcr))
     pa_bits = u64(64 - VTCR.T0SZ.get(vm.stage2.vtcr))
     level = start_level(vtcr, granule, pa_bits)
-    if (
-        level >= NO_LEVEL
-        or input_bits < MIN_INPUT_BITS
-        or input_bits > pa_bits
-        or is_inconsistent(level, input_bits, granule)
-        or ipa >> input_bits != 0
-    ):
+    if not is_walkable(level, input_bits, pa_bits, granule) or ipa >> input_bits != 0:
         fail(result, FSC.TRANSLATION, 0)
         return
-    output_bits = PA_BITS[VTCR.PS.get(vtcr)]
-    if output_bits > pa_bits:
-        output_bits = pa_bits
+    output_bits = output_size(vtcr, pa_bits)
     stride = u64(granule - 3)
     shift = u64((3 - level) * stride + granule)
     root_bits = u64(input_bits - shift + 3)
@@ -125,34 +143,28 @@ def guest_stage2(vm: Vm, result: Walk, vttbr: u64, vtcr: u64, ipa: L2IPA) -> Non
         return
     while level <= LAST_LEVEL:
         slot = L1IPA(table + index * 8)
-        if not is_ram(vm, slot):
-            fail(result, FSC.SYNC_EXTERNAL_WALK, level)
-            return
-        if try_load_entry(result, pa_of(slot)) == 0:
+        if not read_entry(vm, result, slot):
             fail(result, FSC.SYNC_EXTERNAL_WALK, level)
             return
         entry = result.entry
         if entry & VALID == 0:
             fail(result, FSC.TRANSLATION, level)
             return
-        if level < LAST_LEVEL and entry & TABLE == TABLE:
-            table = entry & ADDRESS_MASK & ~u64((1 << granule) - 1)
-            if table >> output_bits != 0:
-                fail(result, FSC.ADDRESS_SIZE, level)
+        if level == LAST_LEVEL or entry & TABLE != TABLE:
+            if not is_leaf(entry, level, granule):
+                fail(result, FSC.TRANSLATION, level)
                 return
-            level = u64(level + 1)
-            shift = u64(shift - stride)
-            index = ipa >> shift & u64((1 << stride) - 1)
-            continue
-        if (level == LAST_LEVEL) != (entry & TABLE == TABLE) or (
-            level < LAST_LEVEL and not may_be_block(level, granule)
-        ):
-            fail(result, FSC.TRANSLATION, level)
+            finish(result, level, shift, ipa, output_bits, vtcr)
+            if result.fsc == NO_FAULT and entry & AF == 0 and not set_access_flag(vm, slot, entry):
+                fail(result, FSC.SYNC_EXTERNAL_WALK, level)
             return
-        finish(result, level, shift, ipa, output_bits, vtcr)
-        if result.fsc == NO_FAULT and entry & AF == 0 and not set_access_flag(vm, slot, entry):
-            fail(result, FSC.SYNC_EXTERNAL_WALK, level)
-        return
+        table = entry & ADDRESS_MASK & ~u64((1 << granule) - 1)
+        if table >> output_bits != 0:
+            fail(result, FSC.ADDRESS_SIZE, level)
+            return
+        level = u64(level + 1)
+        shift = u64(shift - stride)
+        index = ipa >> shift & u64((1 << stride) - 1)
 
 
 @inline
