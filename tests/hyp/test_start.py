@@ -50,7 +50,7 @@ class Machine:
         self.vcpu = self.sim.at(Vcpu, pcpu + layout.VCPU_IN_PCPU)
         self.page = self.sim.at(VncrPage, pcpu + layout.VNCR_IN_PCPU)
         vm = self.vm
-        vm.config.l0_base, vm.config.l0_size = L0_BASE, L0_BYTES
+        vm.config.l0_base = L0_BASE
         vm.config.pool_base, vm.config.pool_size = (
             L0_BASE + layout.POOL_OFFSET,
             layout.POOL_MIN_BYTES,

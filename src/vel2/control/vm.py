@@ -120,7 +120,6 @@ class Vm(Session):
         request = self.request
         config = self.state.config
         config.l0_base = self.l0_base
-        config.l0_size = self.l0_bytes
         config.pool_base = self.l0_base + layout.POOL_OFFSET
         config.pool_size = layout.pool_bytes(request.memory_bytes)
         config.guest_kind = GUEST_KINDS[request.el2]

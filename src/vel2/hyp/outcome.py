@@ -42,6 +42,5 @@ class Fatal(IntEnum):
     """An exception from EL2 itself; `PostMortem.fatal_detail` is the vector's number."""
     VECTOR_AARCH32 = 2
     """An exception by a vector for AArch32, although HCR_EL2.RW makes EL1 AArch64."""
-    POOL_EXHAUSTED = 3
-    BAD_MACHINE = 4
+    BAD_MACHINE = 3
     """The machine below lacks something L0 needs; `fatal_detail` names it (see `start`)."""

@@ -10,11 +10,23 @@ from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import ENTRIES
 from vel2.arch.insn import TLBI
 from vel2.hyp.layout import PAGE_MASK, PAGE_SHIFT
-from vel2.hyp.state import SHADOW_CONTEXTS, PoolPage, Stage2, Vm, VncrPage, pool_index, pool_page
+from vel2.hyp.state import SHADOW_CONTEXTS, PoolPage, Stage2, Vm, VncrPage
 from vel2.lang import PA, at, dsb_ish, inline, isb, mrs, msr, resident, sysop, u32, u64
 
 NO_PAGE = PA(0)
 """L0 has no memory there."""
+
+
+@inline
+def record_of(vm: Vm, index: u64) -> PoolPage:
+    """Give the record of pool page number `index`."""
+    return at(PoolPage, u64(vm.config.pool_base + index * PoolPage.size))
+
+
+@inline
+def index_of(vm: Vm, page: PA) -> u64:
+    """Give the number of the pool page at `page`."""
+    return u64(page - vm.stage2.pool_first_page) >> PAGE_SHIFT
 
 
 @inline
@@ -52,7 +64,7 @@ def init(vm: Vm, root_pages: u64) -> None:
     vm.stage2.pool_free = 0
     index = vm.stage2.pool_pages
     while index > 0:
-        pool_page(vm, u64(index - 1)).next = u32(vm.stage2.pool_free)
+        record_of(vm, u64(index - 1)).next = u32(vm.stage2.pool_free)
         vm.stage2.pool_free = index
         index = u64(index - 1)
 
@@ -62,19 +74,19 @@ def take(vm: Vm, owner: Stage2) -> PA:
     """Take a cleared page for a table of `owner`; `NO_PAGE` if even eviction gives none."""
     number = owner.spare
     if number != 0:
-        owner.spare = pool_page(vm, u64(number - 1)).next_spare
+        owner.spare = record_of(vm, u64(number - 1)).next_spare
     else:
         if vm.stage2.pool_free == 0:
             evict_oldest(vm, owner)
         number = vm.stage2.pool_free
         if number == 0:
             return NO_PAGE
-        record = pool_page(vm, u64(number - 1))
+        record = record_of(vm, u64(number - 1))
         vm.stage2.pool_free = record.next
         record.next = u32(owner.pages)
         owner.pages = number
         vm.stage2.pool_used = u64(vm.stage2.pool_used + 1)
-    record = pool_page(vm, u64(number - 1))
+    record = record_of(vm, u64(number - 1))
     record.guest_shift = 0
     page = page_address(vm, u64(number - 1))
     zero_page(page)
@@ -84,8 +96,8 @@ def take(vm: Vm, owner: Stage2) -> PA:
 @resident
 def spare(vm: Vm, owner: Stage2, page: PA) -> None:
     """Put a table that `owner` no longer points at on its spare list."""
-    index = pool_index(vm, page)
-    pool_page(vm, index).next_spare = u32(owner.spare)
+    index = index_of(vm, page)
+    record_of(vm, index).next_spare = u32(owner.spare)
     owner.spare = u64(index + 1)
 
 
@@ -94,7 +106,7 @@ def give_back_all(vm: Vm, owner: Stage2) -> None:
     """Return every table of `owner` but its root to the pool."""
     number = owner.pages
     while number != 0:
-        record = pool_page(vm, u64(number - 1))
+        record = record_of(vm, u64(number - 1))
         following = u64(record.next)
         record.next = u32(vm.stage2.pool_free)
         vm.stage2.pool_free = number

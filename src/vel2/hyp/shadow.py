@@ -19,7 +19,7 @@ from vel2.hyp import pool, stage2
 from vel2.hyp.hcr import HCR_SLOT, STAGE2_ON
 from vel2.hyp.homes import slot
 from vel2.hyp.layout import PAGE_SHIFT
-from vel2.hyp.state import SHADOW_CONTEXTS, Stage2, Vcpu, Vm, page_of, pool_index, pool_page, vm_of
+from vel2.hyp.state import SHADOW_CONTEXTS, Stage2, Vcpu, Vm, page_of, vm_of
 from vel2.lang import (
     IPA,
     L2IPA,
@@ -175,7 +175,7 @@ def invalidation_shift(vm: Vm, context: Stage2, ipa: L2IPA) -> u64:
             return largest
         table = PA(entry & stage2.ADDRESS)
         level = u64(level + 1)
-        shift = u64(pool_page(vm, pool_index(vm, table)).guest_shift)
+        shift = u64(pool.record_of(vm, pool.index_of(vm, table)).guest_shift)
         if shift > largest:
             largest = shift
     return largest

@@ -66,9 +66,7 @@ def firmware_call(function: u64, first: u64, second: u64, third: u64) -> u64:
 @resident
 def stop_machine(vcpu: Vcpu, reason: u64, function: u64) -> None:
     """Note why and ask the firmware to end the machine; it does not come back."""
-    vm = vm_of(vcpu)
-    vm.post_mortem.counter_at_stop = mrs(sr.CNTPCT_EL0)
-    vm.post_mortem.stop_reason = reason
+    vm_of(vcpu).post_mortem.stop_reason = reason
     firmware_call(function, 0, 0, 0)
 
 

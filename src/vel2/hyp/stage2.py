@@ -20,7 +20,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import ENTRIES, LAST_LEVEL, S2MemAttrParts, Stage2Leaf
 from vel2.hyp import pool
 from vel2.hyp.layout import PAGE_SHIFT
-from vel2.hyp.state import REGION_DEVICE, SHADOW_CONTEXTS, Stage2, Vm, pool_index, pool_page
+from vel2.hyp.state import REGION_DEVICE, SHADOW_CONTEXTS, Stage2, Vm
 from vel2.lang import IPA, L1IPA, PA, dsb_ish, inline, load_u64, msr, resident, store_u64, u8, u64
 
 VALID = Stage2Leaf.VALID.mask
@@ -151,7 +151,7 @@ def note_part(vm: Vm, table: PA, step: u64, guest_shift: u64) -> None:
     are smaller than the leaf says how large the leaf is.
     """
     if guest_shift > shift_at(step):
-        record = pool_page(vm, pool_index(vm, table))
+        record = pool.record_of(vm, pool.index_of(vm, table))
         if record.guest_shift < guest_shift:
             record.guest_shift = u8(guest_shift)
 

@@ -249,7 +249,6 @@ def take_interface() -> None:
 @inline
 def boot(vcpu: Vcpu, vm: Vm) -> None:
     """Do once what is for the whole machine, on the pcpu that starts first."""
-    vm.post_mortem.counter_at_start = mrs(sr.CNTPCT_EL0)
     lacking = missing_feature()
     if lacking != 0:
         fatal(vcpu, Fatal.BAD_MACHINE, lacking)

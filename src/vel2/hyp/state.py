@@ -6,7 +6,6 @@ first fields of `Vcpu` is known to the vectors (`vectors.py`), which take the of
 
 from vel2.arch.bits import Register
 from vel2.hyp.homes import CONTEXT_MEMORY, SWITCHED
-from vel2.hyp.layout import PAGE_SHIFT
 from vel2.hyp.records import ExceptionRecord, ReturnRecord, Trap
 from vel2.lang import L1IPA, PA, Struct, array, at, inline, nested, scalar, u8, u32, u64
 
@@ -219,7 +218,6 @@ class Configuration(Struct):
     """What the VM is. The host writes it before the machine starts, and nobody afterwards."""
 
     l0_base = scalar(u64)
-    l0_size = scalar(u64)
     pool_base = scalar(u64)
     pool_size = scalar(u64)
     guest_kind = scalar(u64)
@@ -316,8 +314,6 @@ class PostMortem(Struct):
     fatal_esr = scalar(u64)
     fatal_elr = scalar(u64)
     fatal_far = scalar(u64)
-    counter_at_start = scalar(u64)
-    counter_at_stop = scalar(u64)
 
 
 class Vm(Struct):
@@ -344,15 +340,3 @@ def vm_of(vcpu: Vcpu) -> Vm:
 def page_of(vcpu: Vcpu) -> VncrPage:
     """Give the VNCR page of a vcpu."""
     return at(VncrPage, vcpu.vncr_page)
-
-
-@inline
-def pool_page(vm: Vm, index: u64) -> PoolPage:
-    """Give the record of pool page number `index`."""
-    return at(PoolPage, u64(vm.config.pool_base + index * PoolPage.size))
-
-
-@inline
-def pool_index(vm: Vm, page: PA) -> u64:
-    """Give the number of the pool page at `page`."""
-    return u64(page - vm.stage2.pool_first_page) >> PAGE_SHIFT
