@@ -50,7 +50,7 @@ def gic_init() -> None:
 
 @resident
 def unexpected_exception(vector: u64) -> None:
-    """Say what went wrong; the program ends."""
+    """Report an exception; the program then ends."""
     put(bytes_address(b"error vector\0"))
     put_number(vector)
     put(bytes_address(b" ESR_EL1\0"))

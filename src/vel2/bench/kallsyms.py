@@ -55,8 +55,8 @@ class KernelSymbols:
     def find_base(self, pcs: Sequence[int]) -> int | None:
         """Find where the Image runs, from instructions it executed, in order; None if in doubt.
 
-        Code arrives at functions' beginnings mostly by calls, and few other places that it jumps to
-        are one: for the right base, many are.
+        Code mostly reaches a function's beginning by a call; few other targets of jumps are one. So
+        for the right base many targets are beginnings.
         """
         starts = frozenset(self._offsets)
         targets = {pc for before, pc in pairwise(pcs) if pc != before + INSTRUCTION_BYTES}

@@ -20,14 +20,14 @@ BLOCK_BYTES = 2 << 20
 
 MAX_OPERATIONS = 32
 WARM_UP = 0
-"""The round that brings an operation's code and data into reach; nobody counts it."""
+"""The round that makes an operation's code and data present; it is not counted."""
 TIMED = 1
 """The round that does the operation `count` times; the rounds after it do it once each."""
 SINGLES = 15
 ROUNDS = TIMED + 1 + SINGLES
 WARM_UP_COUNT = 8
 MAX_COUNT = 50_000
-"""So many fresh pages fit into the memory."""
+"""The number of fresh pages that fit into the memory."""
 MAX_BLOCKS = (MEMORY_BYTES - HUGE_FROM_BYTES) // BLOCK_BYTES - WARM_UP_COUNT - SINGLES
 
 
@@ -43,7 +43,7 @@ class Parameters(Struct):
     selected = scalar(u64)
     """Bit n: do operation number n."""
     preroll = scalar(u64)
-    """How often to do `tlbi` first, which takes the host some time and nobody else any."""
+    """How often to do `tlbi` first, which takes time of the host but of nobody else."""
 
 
 class Result(Struct):
@@ -52,9 +52,9 @@ class Result(Struct):
     count = scalar(u64)
     ticks = scalar(u64)
     exits = scalar(u64)
-    """How often L2 exited; `UNKNOWN_EXITS` when L1's KVM does not tell."""
+    """How often L2 exited; `UNKNOWN_EXITS` if L1's KVM does not report it."""
     exits_of = scalar(u64)
-    """In how many of the operations."""
+    """In how many operations it exited so often."""
 
 
 class Mark(Struct):
@@ -76,7 +76,7 @@ class State(Struct):
     """The payload's variables."""
 
     interrupts = scalar(u64)
-    """How many the handler has taken."""
+    """How many interrupts the handler has taken."""
     fresh = scalar(u64)
     """The next page that nobody has touched."""
     fresh_block = scalar(u64)

@@ -52,7 +52,7 @@ def open_files(state: State) -> None:
 
 @resident
 def pass_mark(state: State, parameters: Parameters) -> None:
-    """Tell the host where we are, and wait until it has seen it."""
+    """Tell the host where the program is, and wait until it has seen that."""
     state.mark.sequence = u64(state.mark.sequence + 1)
     if parameters.has_marks != 0:
         call(state, SYS_WRITE, state.to_host, address_of(state.mark), Mark.size)

@@ -34,7 +34,7 @@ __all__ = ("OPERATIONS", "UNAVAILABLE", "Operation", "operation_names")
 
 UNKNOWN_FUNCTION = 0x8600_FF01
 NO_DEVICE = L2_UART_BASE + 0x800
-"""In the page of the UART, where the VMM has no register: reads give zero, writes do nothing."""
+"""An address in the UART's page without a register: reads give zero, writes do nothing."""
 GICD_IIDR = L2_GICD_BASE + 0x8
 GICR_TYPER = L2_GICR_BASE + 0x8
 SGI = 0
@@ -100,7 +100,7 @@ def hypercall_known(state: State) -> None:
 
 @inline
 def hypercall_unknown(state: State) -> None:
-    """Make a call that nobody knows."""
+    """Make a call to an unknown function."""
     firmware_call(UNKNOWN_FUNCTION)
 
 
@@ -136,14 +136,14 @@ def id_register(state: State) -> None:
 
 @inline
 def sctlr(state: State) -> None:
-    """Read and write SCTLR_EL1, which nobody need trap."""
+    """Read and write SCTLR_EL1, which need not trap."""
     msr(sr.SCTLR_EL1, mrs(sr.SCTLR_EL1))
     isb()
 
 
 @inline
 def el1_context(state: State) -> None:
-    """Read and write what a kernel switches between processes, which nobody need trap."""
+    """Read and write what a kernel switches between processes, which need not trap."""
     for register in EL1_CONTEXT:
         msr(register, mrs(register))
     isb()
@@ -160,7 +160,7 @@ def self_sgi(state: State) -> None:
 
 @inline
 def acknowledge_sgi(state: State) -> None:
-    """Have an SGI active: send it to this PE, with interrupts masked, and acknowledge it."""
+    """Make an SGI active: send it to this PE, with interrupts masked, and acknowledge it."""
     mask_interrupts()
     msr(sr.ICC_SGI1R_EL1, TO_SELF)
     isb()
@@ -170,7 +170,7 @@ def acknowledge_sgi(state: State) -> None:
 
 @inline
 def eoi(state: State) -> None:
-    """End an active interrupt, which nobody need trap."""
+    """End an active interrupt, which need not trap."""
     msr(sr.ICC_EOIR1_EL1, SGI)
     isb()
 
@@ -228,7 +228,7 @@ def wfi_timer(state: State) -> None:
 
 @inline
 def tlbi(state: State) -> None:
-    """Drop all TLB entries of EL1 and EL0, which nobody need trap."""
+    """Drop all TLB entries of EL1 and EL0, which need not trap."""
     dsb_ish()
     sysop(TLBI.VMALLE1IS)
     dsb_ish()
@@ -246,7 +246,7 @@ def stage2_fault(state: State) -> None:
 
 @inline
 def stage2_fault_2m(state: State) -> None:
-    """Read, then write, 2 MiB that are not in stage 2 yet but in L1, in one piece."""
+    """Read, then write, 2 MiB that L1 has as one huge page and stage 2 does not map yet."""
     block = state.fresh_block
     load_u64(PA(block))
     store_u64(PA(block), 1)
@@ -262,10 +262,10 @@ def nothing(state: State) -> None:
 class Operation:
     """One row.
 
-    :ivar divisor: how much less often than others it is done.
-    :ivar most: not more often than so.
-    :ivar prepare: done before each one, and not measured: traps and exits are then those of single
-        ones, and the time of each is taken for itself.
+    :ivar divisor: it is done this many times less often than others.
+    :ivar most: it is done at most this often.
+    :ivar prepare: done before each one, and not measured. Traps and exits are then those of single
+        operations, and each is timed by itself.
     :ivar sleeps: time passes in it while no level executes anything.
     """
 
@@ -314,7 +314,7 @@ OPERATIONS = (
 UNAVAILABLE = {
     "remote_sgi": "an SGI to another vCPU needs a second one, and vel2 gives L1 one CPU.",
 }
-"""What one would look for here, and why it is not measured."""
+"""Operations that a reader may look for here, and why they are not measured."""
 
 
 def operation_names() -> tuple[str, ...]:

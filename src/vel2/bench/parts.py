@@ -77,7 +77,7 @@ def measure_parts(
 def follow_parts(
     marks: Iterator[Mark], snapshot: Take, names: Sequence[str]
 ) -> Iterator[tuple[str, Part]]:
-    """Put marks together to parts. What has no beginning began with the machine."""
+    """Combine marks into parts. A part without a beginning began with the machine."""
     begun: dict[int, Moment | None] = {}
     for mark in marks:
         now = snapshot()
@@ -95,7 +95,7 @@ def collect_parts(
     seen: Mapping[str, Part] | None,
     level: str,
 ) -> dict[str, Part]:
-    """Put together what the program printed and what was seen at its marks.
+    """Combine what the program printed with what was seen at its marks.
 
     :param seen: None when there were no marks.
     :param level: who failed when something is missing.

@@ -56,13 +56,13 @@ def rounds_of(count: u64, number: u64) -> u64:
 
 @inline
 def exits_so_far() -> u64:
-    """Read how often L2 exited; to look is an exit itself."""
+    """Read how often L2 has exited; this read is an exit itself."""
     return load_u64(PA(L2_STATISTICS_BASE))
 
 
 @resident
 def begin(state: State, parameters: Parameters, operation: u64, number: u64, count: u64) -> None:
-    """Pass the mark before a round; after the first of all, give the host its time."""
+    """Pass the mark before a round; after the very first, give the host time."""
     state.mark.operation = operation
     state.mark.round = number
     state.mark.count = count
@@ -75,7 +75,7 @@ def begin(state: State, parameters: Parameters, operation: u64, number: u64, cou
 
 @resident
 def end(state: State, parameters: Parameters, ticks: u64) -> None:
-    """Pass the mark after a round, and keep what is reported of the timed one."""
+    """Pass the mark after a round, and keep the result of the timed one."""
     state.mark.ticks = ticks
     pass_mark(state, parameters)
     if state.mark.round == TIMED:
@@ -86,7 +86,7 @@ def end(state: State, parameters: Parameters, ticks: u64) -> None:
 
 @resident
 def count_exits(state: State, exits: u64) -> None:
-    """Keep how often L2 exited since it was `exits`, looking included."""
+    """Keep how often L2 has exited since the count was `exits`; each look is an exit too."""
     result = state.results[state.mark.operation % MAX_OPERATIONS]
     if exits == 0:
         result.exits = UNKNOWN_EXITS

@@ -41,7 +41,7 @@ __all__ = ("MAX_N", "PARTS", "build_program", "count_of")
 O_RDWR_SYNC = O_RDWR_CLOEXEC | 0o4010000
 L2_MEMORY = b"256M\0"
 MAX_N = 3_000
-"""The memory of L2 holds so many pages."""
+"""The memory workloads for it fit into L2's memory."""
 
 PARTS = tuple(
     f"l{level}.{name}" for level in (1, 2) for name in ("boot", *(row.name for row in WORKLOADS))
@@ -78,7 +78,7 @@ def find_exits(state: Program) -> None:
 
 @resident
 def exits_so_far(state: Program) -> u64:
-    """Read how often L2 exited; to look is an exit itself."""
+    """Read how often L2 has exited; this read is an exit itself."""
     if state.exits == 0:
         return 0
     return load_u64(PA(state.exits))

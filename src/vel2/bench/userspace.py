@@ -30,7 +30,7 @@ def mark(
 
 @resident
 def note(result: Result, count: u64, ticks: u64, exits: u64) -> None:
-    """Keep what was measured, to be printed when all is done."""
+    """Keep a measurement, to be printed when everything is done."""
     result.count = count
     result.ticks = ticks
     result.exits = exits
@@ -38,7 +38,7 @@ def note(result: Result, count: u64, ticks: u64, exits: u64) -> None:
 
 @resident
 def difference(after: u64, before: u64) -> u64:
-    """Give how often L2 exited, from two looks; 0 is a look at nothing."""
+    """Give how often L2 exited between two reads of the count; a count of 0 means there is none."""
     if before == 0:
         return UNKNOWN_EXITS
     return u64(after - before)

@@ -137,7 +137,7 @@ def execute(state: Program, count: u64) -> bool:
 
 @resident
 def memory(state: Program, count: u64) -> bool:
-    """Map so many pages, write to each, and unmap them: a page fault for each."""
+    """Map `count` pages, write to each, and unmap them: one page fault for each."""
     size = u64(count * PAGE_BYTES)
     start = map_anonymous(size)
     if failed(start):
@@ -156,7 +156,7 @@ class Workload:
     """One row.
 
     :ivar name: without the level; with it, `l2.fork`.
-    :ivar run: does it so many times; says whether that went well.
+    :ivar run: does it that many times; says whether that went well.
     :ivar per_mille: how often it is done for each thousand of `--n`.
     :ivar warm_up: how often it is done before, unmeasured.
     """

@@ -42,7 +42,7 @@ from vel2.hyp.state import Vm as ResidentVm
 __all__ = ("CANARY", "Integrity")
 
 CANARY = 0x7665_6C32_C0DE_C0DE
-"""Not a valid descriptor, nor an address of anything."""
+"""Neither a valid descriptor nor an address of anything."""
 VMID_SHIFT = 48
 CANONICAL_VMID = 1
 FIRST_SHADOW_VMID = 2
@@ -53,16 +53,16 @@ UNUSABLE = Stage2Leaf.Contiguous.mask | Stage2Leaf.OA_HIGH.mask
 NEVER_WRITTEN = 0b10
 """Stage1Leaf.AP[2:1] with bit 2 set is read-only, at EL2."""
 SHOWN = 4
-"""Findings of one kind that are told; the rest are counted."""
+"""How many findings of one kind are listed; the rest are counted."""
 
 
 class Integrity:
-    """What L0's memory has to be like.
+    """What L0's memory must be like.
 
     :param vm: loaded, not started.
     :param canary: eight bytes to fill the gaps with.
-    :param like: another, of a VM with the same memory map, that has found its canonical stage 2
-        whole: where this one's is the same bytes, it need not be walked again.
+    :param like: another one, of a VM with the same memory map, that has found its canonical
+        stage 2 whole: if the bytes are the same here, it need not be walked again.
     """
 
     def __init__(self, vm: Vm, canary: int = CANARY, like: "Integrity | None" = None) -> None:
@@ -75,7 +75,7 @@ class Integrity:
         self._canonical: dict[int, bytes] = {} if like is None else like._canonical
 
     def broken(self) -> list[str]:
-        """Name everything that is not as it must be; empty when L0 is whole."""
+        """Name everything that has changed and must not; empty when L0 is whole."""
         found = [*self._memory(), *self._roots(), *self._own_stage1(), *self._stream_table()]
         tables: set[int] = set()
         walked = ("canonical", self.vm.state.stage2.canonical.root, self._canonical_leaves)
@@ -95,7 +95,7 @@ class Integrity:
         return found
 
     def _told_by_host(self) -> bytes:
-        """Give what the host wrote into the `Vm`, which nobody changes."""
+        """Give what the host wrote into the `Vm`, which must stay as it is."""
         return self.vm.memory.read(self._vm_base, Configuration.size)
 
     @property
@@ -202,7 +202,7 @@ class Integrity:
 
 
 def stream_entry(vm: Vm) -> bytes:
-    """Give the stream table entry that a device of L1 has to have (STE of SMMUv3, 64 bytes)."""
+    """Give the stream table entry that a device of L1 must have (STE of SMMUv3, 64 bytes)."""
     vtcr = sr.VTCR_EL2(vm.state.stage2.vtcr)
     words = (
         STE0.compose(V=1, Config=StreamConfig.STAGE2),
@@ -235,7 +235,7 @@ def own_block(entry: int, start: int, level: int, image: int) -> Iterator[str]:
 
 
 def beyond(leaf: Leaf, ranges: list[MapRange]) -> Iterator[str]:
-    """Name what a leaf maps or allows that is not L1's."""
+    """Name what a leaf maps or allows beyond what is L1's."""
     if leaf.descriptor & UNUSABLE:
         yield f"{leaf} has bits that L0 does not use"
     here = leaf.output

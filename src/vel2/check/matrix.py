@@ -135,12 +135,12 @@ class Recipe:
     fetch: Callable[[Progress | None], object] = lambda progress: None
 
     def expected(self, at: Combination) -> tuple[Sign, ...]:
-        """Give what a boot shows in a combination, where the guest declines too."""
+        """Give what a boot must show in a combination, including one where the guest declines."""
         declined = self.inapplicable.get(at)
         return declined.signs if declined else self.signs(at)
 
     def complaints(self, at: Combination, lines: Sequence[str]) -> list[str]:
-        """Say what a console does not show."""
+        """Say what is missing on a console."""
         said = self.read(lines)
         return [complaint for sign in self.expected(at) if (complaint := sign.complaint(said))]
 
@@ -153,7 +153,7 @@ class Cell(NamedTuple):
 
 
 class Verdict(Enum):
-    """What became of a cell; the values are those of the JSON result."""
+    """The result of a cell; values are those of the JSON result."""
 
     PASS = "pass"
     FAIL = "fail"
@@ -190,9 +190,9 @@ class Result:
 
 
 def judge(cell: Cell, ended: MachineExit, fatal: str, lines: Sequence[str]) -> str:
-    """Say why a run is no success; nothing when it is one.
+    """Say why a run failed; nothing when it passed.
 
-    :param fatal: why L0 stopped itself, which goes before all else: it is never the guest's doing.
+    :param fatal: why L0 stopped itself. It comes first: it is never the guest's doing.
     """
     recipe, at = cell
     wanted = ExitReason.SHUTDOWN if recipe.powers_off else ExitReason.STOPPED
@@ -292,7 +292,7 @@ def run_matrix(
 ) -> Iterator[Result]:
     """Run cells one after the other: each machine has the host to itself.
 
-    :param on_start: called with a cell and the host's `time.monotonic()` when it is its turn.
+    :param on_start: called with each cell and the host's `time.monotonic()` when its turn comes.
     """
     for cell in cells:
         on_start(cell, time.monotonic())

@@ -38,7 +38,7 @@ def for_u_boot(folder: Path) -> None:
 
 
 def for_uefi(folder: Path) -> None:
-    """Write the script that UEFI's shell runs when there is nothing else to boot."""
+    """Write the script that UEFI's shell runs if there is nothing else to boot."""
     script = f"fs0:\r\nImage initrd=\\root.cpio {BOOTARGS}\r\n"
     (folder / "startup.nsh").write_text(script, newline="")
 
@@ -49,7 +49,7 @@ class FirmwareRow:
 
     :ivar name: as in `vel2.guests.kernels.OFFERS`.
     :ivar write_script: writes to a disk's folder how to boot `Image` with `root.cpio`.
-    :ivar signs: what it says itself.
+    :ivar signs: what the firmware itself prints.
     """
 
     name: str
@@ -59,7 +59,7 @@ class FirmwareRow:
 
 
 def firmware_request(row: FirmwareRow, at: Combination, folder: Path) -> Request:
-    """Say what to run for a row: flash, and a disk whose FAT file system QEMU makes of a folder."""
+    """Say what to run for a row: flash, and a disk whose FAT file system is a folder."""
     kernel = load_kernel(guest_path(KERNEL))
     (folder / "Image").write_bytes(kernel.data)
     (folder / "root.cpio").write_bytes(l1_with_l2(kernel))

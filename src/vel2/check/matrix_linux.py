@@ -49,7 +49,7 @@ class LinuxRow:
 
 
 def kvm_mode(said: str) -> Sign:
-    """Expect the mode that L1's KVM calls its own; see `L1_INIT`."""
+    """Expect the mode that L1's KVM reports; see `L1_INIT`."""
     return Sign(
         line=rf"##vel2 l1\.kvm_mode={said}",
         otherwise=f"KVM's mode is not {said}",

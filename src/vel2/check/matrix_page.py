@@ -48,7 +48,7 @@ CLASSES = {Verdict.PASS: "pass", Verdict.FAIL: "fail", Verdict.NOT_APPLICABLE: "
 def matrix_page(results: Sequence[Result], run: Mapping[str, object]) -> str:
     """Make the page; guests come in the order of the results.
 
-    :param run: what they were got with, as in the JSON result.
+    :param run: how the results were obtained, as in the JSON result.
     """
     guests = dict.fromkeys(result.guest for result in results)
     columns = [at for at in COMBINATIONS if any(result.at == at for result in results)]
@@ -80,7 +80,7 @@ def _cell(result: Result | None) -> str:
 
 
 def _note(result: Result) -> str:
-    """Make the paragraph below the table that tells the reason, and shows the console."""
+    """Make the paragraph below the table with the reason and the console."""
     heading = f"<h2>{escape(result.guest)}, {result.at}: {result.verdict.value}</h2>"
     tail = f"\n<pre>{escape(result.tail)}</pre>" if result.tail else ""
     return f"{heading}\n<p>{escape(result.reason)}.</p>{tail}"

@@ -146,10 +146,10 @@ def xl_recipe(version: str) -> Recipe:
 
 
 def by_domain(lines: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Tell what two domains without a dom0 said.
+    """Separate what two domains without a dom0 printed.
 
-    Xen shows the first as it speaks, byte by byte, and lines of the second whole, marked, wherever
-    the first has come to.
+    Xen shows the first domain's output byte by byte, and whole marked lines of the second wherever
+    the first has got to.
     """
     text = "\n".join(lines)
     second = re.findall(r"DOM2: (.*)", text)
@@ -158,7 +158,7 @@ def by_domain(lines: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def told_apart(lines: Sequence[str]) -> list[str]:
-    """Give each domain's lines behind its name, after Xen's own."""
+    """Give Xen's own lines, then each domain's lines with its name before them."""
     first, second = by_domain(lines)
     said = [f"domU1: {line.removeprefix('(XEN) ')}" for line in first]
     return [*lines, *said, *(f"domU2: {line}" for line in second)]
@@ -179,7 +179,7 @@ def dom0less_request(version: str, at: Combination, folder: Path) -> Request:
 
 
 def dom0less_signs(version: str, at: Combination) -> tuple[Sign, ...]:
-    """Give what Xen without a dom0 shows: both domains begin, and come to their end."""
+    """Give what Xen without a dom0 shows: both domains begin and end."""
     marks = {
         r"l2\.userspace=ok": "did not reach user space",
         r"l2\.el=EL1": "did not start at EL1",

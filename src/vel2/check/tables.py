@@ -65,7 +65,7 @@ class MapRange:
     is_device: bool
 
     def excess_of(self, leaf: Leaf) -> str:
-        """Name what a leaf in this range allows beyond it; empty when nothing."""
+        """Name what a leaf in this range allows beyond it; empty if nothing."""
         if not self.is_device:
             return ""
         if leaf.is_executable:
@@ -92,8 +92,8 @@ def l1_map(vm: Vm) -> list[MapRange]:
 def leaves(vm: Vm, root: int, seen: set[int] | None = None) -> Iterator[Leaf]:
     """Walk one stage 2 as hardware would, and give every leaf.
 
-    :param seen: table pages that are known to be walked already; those of this walk are added.
-    :raises TableError: at a table outside L0's pool, or one that is there twice.
+    :param seen: table pages that have already been walked; those of this walk are added.
+    :raises TableError: at a table outside L0's pool, or one that is used twice.
     """
     level = vm.state.stage2.start_level
     count = 1 << input_bits(vm) - GRANULE_4K.level_shift(level)

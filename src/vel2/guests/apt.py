@@ -35,7 +35,7 @@ ARCHITECTURE = "arm64"
 LISTS_FRESH_S = 24 * 3600
 LOOK_S = 1.0
 FULL_S = 5.0
-"""A disk that is full for so long will stay so: apt waits for room, and says that it works."""
+"""A disk that is full for this long stays full: apt waits for room, and reports that it works."""
 TERMINATE_S = 10.0
 FULL_BYTES = 1 << 16
 
@@ -78,7 +78,7 @@ Dir::Etc::preferencesparts "{root}/preferences";
 
 
 class AptError(UserError):
-    """apt failed; the text says at what, and apt's own first complaint."""
+    """apt failed; the text says in which step, with apt's own first complaint."""
 
     exit_code = 3
 
@@ -260,7 +260,7 @@ def is_full(folder: Path) -> bool:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process that is not wanted any more, by force when it does not listen."""
+    """End a process that is no longer needed, by force if it does not end."""
     process.terminate()
     try:
         process.wait(TERMINATE_S)
@@ -282,7 +282,7 @@ def _report(line: str, doing: str, progress: Progress | None) -> None:
 
 
 def _complaint(doing: str, output: str) -> str:
-    """Make one sentence out of what apt said, by its first error."""
+    """Make one sentence of apt's output, from its first error."""
     lines = re.findall(r"^E: (.*)$", output, re.MULTILINE) or output.strip().splitlines()[-1:]
     said = lines[0].strip().rstrip(".") if lines else "apt said nothing"
     advice = ""

@@ -52,7 +52,7 @@ def cache_root() -> Path:
 
 @contextlib.contextmanager
 def explained(root: Path) -> Iterator[None]:
-    """Turn a full disk and its kin into a sentence."""
+    """Report a full disk and similar errors in a sentence."""
     try:
         yield
     except OSError as error:
@@ -80,7 +80,7 @@ def locked(root: Path) -> Iterator[None]:
 def new_directory(target: Path) -> Iterator[Path]:
     """Give a folder to fill; it becomes `target` at the end, or vanishes on an error.
 
-    The cache is to be `locked` meanwhile.
+    The cache must be `locked` meanwhile.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=target.parent))

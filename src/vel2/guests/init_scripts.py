@@ -7,8 +7,8 @@ environment variables. That is how the host selects the work.
 __all__ = ("KVM_L0_INIT", "L1_INIT", "L1_JOBS", "L2_COMMAND", "L2_INIT", "QEMU_PATH", "WELCOME")
 
 L1_JOBS = ("l2", "qemu", "observe", "shell", "command", "none")
-"""What `job=` may be in L1: start L2 by our VMM or by QEMU, use PMU and debug registers and then do
-so in L2, a shell on the console, run `command=`, or nothing."""
+"""What `job=` may be in L1: start L2 with our VMM or with QEMU; use PMU and debug registers, then
+do so in L2; a shell on the console; run `command=`; or nothing."""
 
 QEMU_PATH = "/usr/bin/qemu-system-aarch64"
 

@@ -66,7 +66,7 @@ class Initramfs:
         self._add(path, Entry(stat.S_IFDIR | mode))
 
     def file(self, path: str, data: bytes | str, mode: int = 0o644) -> None:
-        """Add a regular file; one that is there is replaced."""
+        """Add a regular file, or replace it."""
         encoded = data.encode() if isinstance(data, str) else data
         if len(encoded) >= FILE_LIMIT:
             raise UserError(f"{path} has 4 GiB or more, which an initramfs cannot hold.")
@@ -81,7 +81,7 @@ class Initramfs:
         self._add(path, Entry(stat.S_IFCHR | mode, device=(major, minor)))
 
     def folder(self, source: Path, below: str = "") -> None:
-        """Add a folder of the host with all it holds; its sockets, pipes and devices are left out.
+        """Add a folder of the host with its contents, except sockets, pipes and devices.
 
         :param below: where it goes in the tree.
         """
@@ -102,7 +102,7 @@ class Initramfs:
     def pack(self, compress: bool = False) -> bytes:
         """Return the archive.
 
-        :param compress: by gzip. It saves host memory traffic and costs the guest time to unpack.
+        :param compress: by gzip, which saves host memory traffic and costs the guest time.
         """
         out = bytearray()
         for number, name in enumerate(self, start=1):

@@ -152,7 +152,7 @@ class GuestKernel:
 
 @dataclass(frozen=True)
 class Guest:
-    """One guest on offer, and what is at hand of it.
+    """One guest on offer, and what the cache has of it.
 
     :ivar version: of the newest one in the cache; None when it was never fetched.
     """
@@ -211,10 +211,10 @@ def busybox() -> Path:
 def fetch(
     names: Sequence[str] = (), progress: Progress | None = None, renew: bool = False
 ) -> list[Guest]:
-    """Bring guests into the cache in their newest version.
+    """Bring the newest versions of guests into the cache.
 
-    What is already the newest, and undamaged, is left alone. When the mirror cannot be reached,
-    what the cache has is good enough.
+    A guest that is already the newest version, and undamaged, is left alone. When the mirror
+    cannot be reached, any version in the cache will do.
 
     :param names: as in `OFFERS`; all of them when empty.
     :param renew: fetch all anew, whatever the cache has.
@@ -285,7 +285,7 @@ def _is_whole(folder: Path, known: dict[str, str]) -> bool:
 
 
 def _checked(cache: Path, name: str) -> Guest:
-    """Give what the cache has of an offer, once its content is known to be what was fetched.
+    """Give what the cache has of an offer, after checking that its content is what was fetched.
 
     :raises UserError: when it is not.
     """
@@ -358,7 +358,7 @@ def _fetch_one(cache: Path, offer: Offer, progress: Progress | None, renew: bool
 
 
 def _checked_since_update(path: Path, roots: Sequence[AptRoot]) -> bool:
-    """Tell whether the package lists, still fresh, have been asked about this file already."""
+    """Whether the package lists, still fresh, have already been asked about this file."""
     checked = (path.parent / DESCRIPTION).stat().st_mtime
     return all(root.fresh and checked >= root.updated for root in roots)
 

@@ -118,7 +118,7 @@ def extract(deb: Path, wanted: Callable[[str], bool], into: Path) -> list[Path]:
 def unpack(debs: Iterable[Path], tree: Path) -> None:
     """Unpack packages over each other into a tree with Debian's merged /usr.
 
-    Device nodes and pipes are left out, owners are not kept: neither needs root then.
+    Device nodes and pipes are left out and owners are not kept, so that root is not needed.
 
     :raises UserError: when one is damaged or names a path outside the tree.
     """
@@ -153,7 +153,7 @@ def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, tree: Path, deb: P
 
 
 def _inside(tree: Path, name: str, deb: Path) -> Path:
-    """Return where a path of a package goes: below /usr when it is merged, never outside.
+    """Return where a package's path goes: below /usr if that is merged, and never outside the tree.
 
     A package may put a link to an absolute path first and a file through it next.
     """

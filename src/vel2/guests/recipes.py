@@ -22,7 +22,7 @@ sleep sort stat strings stty switch_root sync tail tar taskset tee test time tim
 true tty umount uname uniq uptime usleep vi wc which xargs yes
 """
 APPLETS = tuple(APPLET_NAMES.split())
-"""Names that lead to busybox, made here so that the guest need not spend its start on them."""
+"""Links to busybox, made here so that the guest need not make them when it starts."""
 
 
 def base_tree(init: str, busybox_path: Path | None = None) -> Initramfs:

@@ -80,7 +80,7 @@ class XenTools(NamedTuple):
 
 
 def fetch_xen_tools(version: str, progress: Progress | None = None) -> XenTools:
-    """Fetch the tools of a Xen, and a kernel for dom0 with its modules.
+    """Fetch the tools of one Xen version, and a kernel for dom0 with its modules.
 
     :param version: a key of `XEN_RELEASES`.
     :raises UserError: when they cannot be had.

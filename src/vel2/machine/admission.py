@@ -22,7 +22,7 @@ from vel2.errors import UserError
 __all__ = ("MODERN_KINDS", "admit_devices", "machine_globals")
 
 OLD_NAMES = ("blk", "net", "rng", "scsi", "serial", "9p")
-"""Those of virtio's first version have a name for the modern kind."""
+"""Devices of virtio's first version: each has a name for its modern kind."""
 MODERN_KINDS = tuple(
     f"virtio-{name}-pci"
     for name in (
@@ -55,7 +55,7 @@ PCI_KINDS = frozenset(
 CONTROLLED_BUSES = frozenset(
     {"usb-bus", "SCSI", "IDE", "virtio-serial-bus", "HDA", "nvme-bus", "sd-bus", "ufs-bus"}
 )
-"""Buses whose devices come to memory by the bus's controller."""
+"""Buses whose devices reach memory only through the bus's controller."""
 PCI_BUSES = frozenset({"PCIE", "PCI"})
 VIRTIO_BUS = "virtio-pci-bus"
 BOARD_KINDS = frozenset(
@@ -83,7 +83,7 @@ MACHINE_SETTINGS = (
 
 
 class Qmp(Protocol):
-    """What is needed of `Monitor`."""
+    """What is used of `Monitor`."""
 
     def execute(self, command: str, arguments: dict[str, object], /) -> Any:
         """Run one command and return what it returns."""
@@ -92,8 +92,8 @@ class Qmp(Protocol):
 def machine_globals() -> list[str]:
     """Return QEMU's options that put every virtio device on PCI behind the SMMU.
 
-    Otherwise it accesses memory by physical addresses, past any IOMMU. What is behind one has to be
-    modern: a transitional device would have its driver choose.
+    Without them a device accesses memory by physical addresses, past any IOMMU. A device behind
+    one must be modern: for a transitional device the driver would choose.
     """
     # The board asks for both stages since QEMU 9.2, and overrides this.
     arguments = ["-global", "arm-smmuv3.stage=2"]
@@ -104,7 +104,7 @@ def machine_globals() -> list[str]:
 
 
 def admit_devices(monitor: Qmp) -> None:
-    """Look at every device of a machine that has not started yet.
+    """Examine every device of a machine that has not started yet.
 
     :raises UserError: when one may reach memory that is not L1's.
     """
@@ -128,7 +128,7 @@ def admit_devices(monitor: Qmp) -> None:
 
 
 def _admit(monitor: Qmp, path: str, kind: str) -> None:
-    """Look at one device that was asked for, and at what it is made of."""
+    """Examine one device that was asked for, and the objects it consists of."""
     bus = _bus_of(monitor, path)
     if bus in CONTROLLED_BUSES:
         return
@@ -150,7 +150,7 @@ def _admit(monitor: Qmp, path: str, kind: str) -> None:
 
 
 def _children(monitor: Qmp, path: str) -> Iterator[tuple[str, str]]:
-    """Yield path and kind of what an object is made of, as far as these may be devices or buses."""
+    """Yield path and kind of an object's parts, as far as these may be devices or buses."""
     for entry in monitor.execute("qom-list", {"path": path}):
         kind = str(entry["type"])
         if not kind.startswith("child<"):

@@ -41,7 +41,7 @@ def load_guest(
     remove: Sequence[str] = (),
     edit: Callable[[Any], None] | None = None,
 ) -> Placement:
-    """Put a kernel and all that it takes into RAM.
+    """Put a kernel and everything it needs into RAM.
 
     :param tree: the machine's device tree.
     :param memory_bytes: the guest's RAM, from the start of RAM.

@@ -17,10 +17,10 @@ from vel2.errors import UserError
 __all__ = ("ALGORITHMS", "algorithm_of", "decompress")
 
 EXPANDED_LIMIT = 1 << 30
-"""Longest image we expand; no kernel is near, a damaged or hostile file may be."""
+"""The longest image that is expanded. No kernel comes near; a damaged or hostile file may."""
 RATIO_LIMIT = 64
 RATIO_FROM = 64 << 20
-"""A kernel shrinks to a fifth. What shrank more than 64 times is refused after so many bytes."""
+"""A kernel shrinks to a fifth. After this many bytes, what shrank more than 64 times is refused."""
 WINDOW_LIMIT = 128 << 20
 """Most memory that a decompressor may ask for: what `zstd --ultra -22` and `xz -9e` need."""
 STEP = 1 << 20
@@ -82,7 +82,7 @@ FAILURES = (zlib.error, lzma.LZMAError, zstandard.ZstdError, EOFError, OSError, 
 
 
 def algorithm_of(data: bytes) -> str | None:
-    """Name the compression of a file by its first bytes; None when it has none we know."""
+    """Name the compression of a file by its first bytes; None when it has no known one."""
     for name, (magic, _) in ALGORITHMS.items():
         if data.startswith(magic):
             return name

@@ -23,7 +23,7 @@ IMPOSSIBLE = {
 }
 """Options of QEMU that take the machine out of our hands, and why they are refused."""
 CONTROLS = ("s", "gdb", "monitor", "mon", "qmp", "qmp-pretty")
-"""Options by which somebody else can let a stopped machine go on."""
+"""Options that let somebody else continue a stopped machine."""
 MAX_CPUS = 512  # what `virt` with GICv3 takes
 
 
@@ -93,7 +93,7 @@ class MachineConfig:
 
 
 def has_option(arguments: Sequence[str], *names: str) -> bool:
-    """Whether QEMU's command line has one of these options; two dashes are as good as one."""
+    """Whether QEMU's command line has one of these options, with one dash or two."""
     spellings = {f"{dashes}{name}" for dashes in ("-", "--") for name in names}
     return not spellings.isdisjoint(arguments)
 

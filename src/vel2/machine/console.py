@@ -21,7 +21,7 @@ HISTORY_LIMIT = 16 << 20
 """Bytes kept for `text` and `wait_for`, and characters for `lines`; a log file keeps more."""
 
 LOG_LIMIT = 1 << 30
-"""Bytes that a log file gets: a guest that prints for ever must not fill the host's disk."""
+"""The most bytes in a log file: a guest that prints for ever must not fill the host's disk."""
 LOG_END = b"\n[vel2: this log is full; what the guest wrote after this is not in it]\n"
 
 LINE_COST = 256
@@ -43,11 +43,11 @@ class Line(NamedTuple):
 
 
 class ConsoleClosed(Exception):
-    """The machine ended, so what was waited for can no longer come."""
+    """The machine ended, so the expected text can no longer come."""
 
 
 class ConsoleTimeout(Exception):
-    """What was waited for did not come in time."""
+    """The expected text did not come in time."""
 
 
 class Console:
@@ -90,7 +90,7 @@ class Console:
         self._line_listeners.append(listener)
 
     def on_close(self, listener: Callable[[], None]) -> None:
-        """Call `listener()` once when no more bytes can come; at once when that is so already."""
+        """Call `listener()` once when no more bytes can come; immediately if that is already so."""
         with self._changed:
             if not self._closed:
                 self._close_listeners.append(listener)
@@ -119,19 +119,19 @@ class Console:
 
     @property
     def data(self) -> bytes:
-        """Everything received (the last 16 MiB of it), as it came."""
+        """Everything received (the last 16 MiB of it), unchanged."""
         with self._changed:
             return bytes(self._history)
 
     @property
     def dropped_lines(self) -> int:
-        """How many of the oldest lines are not kept any more."""
+        """How many of the oldest lines have been dropped."""
         with self._changed:
             return self._dropped_lines
 
     @property
     def lines(self) -> list[Line]:
-        """The complete lines received, oldest first, as far as they are kept."""
+        """The complete lines that are kept, oldest first."""
         with self._changed:
             return list(self._lines)
 
@@ -185,7 +185,7 @@ class Console:
     # What the machine calls.
 
     def connect(self, send: Callable[[bytes], None]) -> None:
-        """Tell where input goes."""
+        """Set where input goes."""
         with self._changed:
             self._send = send
 

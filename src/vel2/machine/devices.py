@@ -22,7 +22,7 @@ QCOW2_MAGIC = b"QFI\xfb"
 
 
 class Disk(NamedTuple):
-    """A disk's file, raw or qcow2; `is_kept` if what the guest writes is to be in it."""
+    """A disk's file, raw or qcow2; `is_kept` if the guest's writes go into it."""
 
     path: Path
     is_kept: bool = False
@@ -38,7 +38,7 @@ def device_arguments(disks: Sequence[Disk], net: str | None) -> tuple[str, ...]:
     """Give QEMU's options for disks and a network.
 
     :param net: `user` for a network of QEMU's own, None for none.
-    :raises UserError: when a file cannot be read, or written although it is to be.
+    :raises UserError: when a file cannot be read, or cannot be written but must be.
     """
     arguments: list[str] = []
     for number, (path, is_kept) in enumerate(disks):

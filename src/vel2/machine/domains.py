@@ -61,12 +61,12 @@ class Domain:
 
 
 def takes_domains(kernel: bytes) -> bool:
-    """Tell whether a kernel is Xen: it compares nodes with this name."""
+    """Whether a kernel is Xen: it compares nodes with this name."""
     return DOMAIN_COMPATIBLE.encode() + b"\0" in kernel
 
 
 def modules_of(domains: Sequence[Domain]) -> list[bytes]:
-    """List what has to lie in memory, in the order that `describe_domains` takes addresses in."""
+    """List what must lie in memory, in the order of the addresses for `describe_domains`."""
     return [part for domain in domains for part in (domain.kernel, domain.ramdisk) if part]
 
 

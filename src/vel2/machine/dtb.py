@@ -52,7 +52,7 @@ def qemu_device_tree(config: MachineConfig) -> bytes:
 
 @lru_cache(maxsize=8)
 def _dumped_tree(qemu: str, name: str, options: tuple[str, ...]) -> bytes:
-    """Let one QEMU write its tree; who starts a thousand machines of a kind asks once."""
+    """Let one QEMU write its tree. A thousand machines of one kind need one such call."""
     with scratch() as folder:
         path = Path(folder) / "virt.dtb"
         command = [qemu, "-M", f"{name},dumpdtb={path}", *options]
@@ -122,7 +122,7 @@ def l1_device_tree(
     :param initrd_range: first address, and the one after the last.
     :param remove: paths of nodes that L1 must not see, beyond the doorbell.
     :param edit: called with the open tree at the end, to add what a guest needs besides.
-    :raises UserError: when the machine's tree is not one L1 can be cut out of.
+    :raises UserError: when L1's tree cannot be made from the machine's.
     """
     tree = open_tree(blob, EDIT_ROOM + len(bootargs))
     _shrink_memory(tree, l1_memory_bytes)
@@ -141,7 +141,7 @@ def l1_device_tree(
 
 
 def remove_node(tree: Any, path: str) -> None:
-    """Delete a node, and the aliases that name it; nothing happens when it is not there."""
+    """Delete a node and the aliases that name it; a node that does not exist is no error."""
     node = tree.path_offset(path, QUIET)
     if node < 0:
         return
@@ -161,7 +161,7 @@ def remove_node(tree: Any, path: str) -> None:
 
 
 def _remove_iommu_map(tree: Any) -> None:
-    """Take out which IOMMU each PCI function is behind: it is L0's, and its node is removed."""
+    """Remove the map of PCI functions to IOMMUs: the SMMU is L0's, and its node is removed."""
     for node in children(tree, 0):
         if tree.hasprop(node, IOMMU_MAP):
             tree.delprop(node, IOMMU_MAP)

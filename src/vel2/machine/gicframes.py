@@ -33,10 +33,10 @@ def redistributors(memory_map: MemoryMap, cpus: int) -> tuple[int, ...]:
 
 
 def passed_regions(memory_map: MemoryMap, cpus: int) -> Iterator[Region]:
-    """Yield the map with what L1 reaches by itself of the ITS and the redistributors.
+    """Yield the map with the frames of the ITS and the redistributors that L1 reaches directly.
 
-    Of an ITS that is the frame devices write to, of each redistributor SGI_base. A CPU that the
-    machine has beyond those counted has no redistributor for L1.
+    For an ITS that is the frame that devices write to, for each redistributor SGI_base. L1 gets
+    no redistributor of a CPU beyond those counted.
     """
     bases = redistributors(memory_map, cpus)
     for region in memory_map.regions:

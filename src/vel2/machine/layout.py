@@ -22,7 +22,7 @@ KERNEL_ALIGN = 2 * MIB
 PAGE = 4096
 DTB_LIMIT = 2 * MIB
 HEADROOM = 16 * MIB
-"""What a kernel needs beyond what we load before it can say anything."""
+"""What a kernel needs, besides what is loaded, before it can print anything."""
 
 
 def _align(address: int, alignment: int) -> int:
@@ -60,7 +60,7 @@ class Placement:
     ) -> None:
         """Copy all of it into the machine's RAM.
 
-        :raises UserError: when they are not the ones this placement was made for.
+        :raises UserError: when the images are not those that this placement was made for.
         """
         if len(device_tree) > DTB_LIMIT:
             raise UserError(

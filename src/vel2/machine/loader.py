@@ -27,7 +27,7 @@ __all__ = ("KernelImage", "check_firmware", "load_kernel", "read_file")
 
 ACCEPTED = "an arm64 Linux Image (plain, compressed or EFI zboot) or an AArch64 ELF file"
 FILE_LIMIT = 4 << 30
-"""Bytes of the largest file that is read into memory: an initrd may well be one of gigabytes."""
+"""The largest file that is read into memory, in bytes: an initrd may well have gigabytes."""
 FLASH_BYTES = 64 << 20
 """Of the `virt` board's flash, where firmware goes."""
 HEADER_BYTES = 64
@@ -72,7 +72,7 @@ class KernelImage:
 
 @contextmanager
 def readable(path: Path, what: str) -> Iterator[None]:
-    """Say which of the user's files could not be read."""
+    """Turn a failed read into a sentence that names the user's file."""
     try:
         yield
     except FileNotFoundError:
@@ -84,7 +84,7 @@ def readable(path: Path, what: str) -> Iterator[None]:
 
 
 def read_file(path: Path, what: str) -> bytes:
-    """Read a whole file that the user named; a pipe is as good as a file.
+    """Read a whole file that the user named; a pipe will do.
 
     :param what: what the file is for, as in "the kernel".
     :raises UserError: when it is missing, unreadable, empty or endless.
@@ -216,7 +216,7 @@ def _parse_image(data: bytes, origin: str, kind: str) -> KernelImage:
 def _pe_file_end(data: bytes) -> int:
     """Return how long the file must be by its PE section table; 0 when it has none.
 
-    The boot header gives the size in memory only, so this is the one way to see a file cut short.
+    The boot header gives only the size in memory, so nothing else shows that a file is cut short.
     """
     (pe,) = struct.unpack_from("<I", data, 60)
     if data[:2] != b"MZ" or pe == 0:
@@ -312,7 +312,7 @@ def _linux_version(data: bytes) -> str | None:
 
 
 def _refuse(data: bytes, origin: str) -> NoReturn:
-    """Say what a file that is no kernel of ours is instead."""
+    """Say what a file is that is not an acceptable kernel."""
     if data[0x202:0x206] == b"HdrS":
         what = "an x86 kernel (bzImage)"
     elif data[0x24:0x28] == b"\x18\x28\x6f\x01":

@@ -20,14 +20,14 @@ RAM_BASE = 0x4000_0000
 """Physical address of RAM on QEMU's `virt` board."""
 
 QEMU_TREE_BYTES = 1 << 20
-"""What QEMU writes to the start of RAM at reset: its device tree, most of it empty."""
+"""The size of QEMU's device tree, mostly empty, which it writes to the start of RAM at reset."""
 
 PAGE_BYTES = 4096
 MIB = 1 << 20
 
 
 def format_bytes(count: int) -> str:
-    """Write a byte count as people do: `512 MiB`, `2 GiB`, `1.5 MiB`, `300 bytes`."""
+    """Format a byte count as people write it: `512 MiB`, `2 GiB`, `1.5 MiB`, `300 bytes`."""
     for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
         if count >= unit:
             return f"{count // unit} {name}" if count % unit == 0 else f"{count / unit:.1f} {name}"
@@ -35,7 +35,7 @@ def format_bytes(count: int) -> str:
 
 
 def format_size(count: int) -> str:
-    """Write a size that somebody chose, without rounding it: `1.5 MiB`, `1048577 bytes`."""
+    """Format a size that somebody chose, without rounding it: `1.5 MiB`, `1048577 bytes`."""
     return f"{count} bytes" if count % 1024 else format_bytes(count)
 
 
@@ -108,7 +108,7 @@ class GuestMemory:
         return os.fstat(self.fd).st_blocks * 512
 
     def close(self) -> None:
-        """Give back the descriptor, and the mapping once no view of it is left."""
+        """Close the descriptor, and unmap the memory once no view of it is left."""
         if self._closed:
             return
         self._closed = True

@@ -64,8 +64,8 @@ GUEST_REASONS = {
 def find_panic(lines: Iterable[Line]) -> str | None:
     """Return what L1's last kernel said when it panicked; None when it did not.
 
-    A kernel that boots after a panic answers for itself: a crash kernel that saved what it should
-    and powered off has ended well.
+    If another kernel boots after a panic, only that one counts: a crash kernel that saved what it
+    should and powered off has ended well.
     """
     said = None
     for line in lines:
@@ -77,7 +77,7 @@ def find_panic(lines: Iterable[Line]) -> str | None:
 
 
 def hangs_after_panic(line: Line) -> bool:
-    """Whether a line is the last that L1's kernel will ever print: it hangs from now on."""
+    """Whether a line is the last that L1's kernel will ever print, because it hangs afterwards."""
     return PANIC_END.match(line.text) is not None
 
 
@@ -88,7 +88,7 @@ def classify(
     exit_status: int,
     seconds: float,
 ) -> MachineExit:
-    """Decide why the machine ended, from what was seen of it.
+    """Decide why the machine ended, from the evidence.
 
     :param forced: why the host ended it; None when the host did not.
     """

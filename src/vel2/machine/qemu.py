@@ -181,7 +181,7 @@ class Machine:
         self._thread.join()
 
     def close(self) -> None:
-        """End the machine and give back everything it holds."""
+        """End the machine and release everything it holds."""
         self.stop()
         self.console.close()
         if self._doorbell is not None:
@@ -304,7 +304,7 @@ class Machine:
         self._failure = next((error for error in results if isinstance(error, Exception)), None)
 
     async def _until(self, ending: asyncio.Task[int], helpers: set[asyncio.Task[None]]) -> None:
-        """Wait for QEMU's end; bring it about when a helper fails, so that nobody waits in vain."""
+        """Wait for QEMU's end; end it when a helper fails, so that nobody waits in vain."""
         pending: set[asyncio.Task[Any]] = {ending, *helpers}
         while not ending.done():
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -366,13 +366,13 @@ class Machine:
             del self._stderr[:-STDERR_LIMIT]
 
     async def _end_after_shutdown(self, monitor: Monitor) -> None:
-        """End a QEMU that says its guest has powered off, and then does not end by itself."""
+        """End a QEMU that reports its guest's power-off and then does not end by itself."""
         await monitor.shutdown()
         await asyncio.sleep(SHUTDOWN_TIMEOUT_S)
         self._kill()
 
     def _end_after_panic(self, line: Line) -> None:
-        """End the machine of a kernel that has panicked and hangs, as nobody else will."""
+        """End the machine of a kernel that has panicked and hangs: nobody else will."""
         if hangs_after_panic(line):
             self._forced = self._forced or ExitReason.PANIC
             self._kill()
@@ -412,7 +412,7 @@ class Machine:
 
 
 def limit_files(pid: int, blocks: Any) -> None:
-    """Bound every file that QEMU writes, whatever its guest writes to what is behind a device.
+    """Bound every file that QEMU writes, whatever its guest writes to a device.
 
     A file may take half of what is free where temporary files go, or be as large as the largest
     image there is now. Beyond, a write is an I/O error of the guest's device.

@@ -21,7 +21,7 @@ __all__ = ("Event", "Monitor", "MonitorError")
 Event = Mapping[str, Any]
 
 EVENTS_LIMIT = 10_000
-"""Events kept: a guest makes some as often as it likes (a write to a clock, a disk's error)."""
+"""How many events are kept: a guest can cause some at will (a write to a clock, a disk's error)."""
 COMMAND_TIMEOUT_S = 30.0
 
 # The library logs each lost connection as an error; that QEMU went away, `MachineExit` and
@@ -90,13 +90,13 @@ class Monitor:
 
     @property
     def events(self) -> list[Event]:
-        """The events so far, oldest first; of very many, the last."""
+        """The events so far, oldest first; only the latest if there are very many."""
         with self._changed:
             return list(self._events)
 
     @property
     def dropped_events(self) -> int:
-        """How many of the oldest events are not kept any more."""
+        """How many of the oldest events have been dropped."""
         with self._changed:
             return self._dropped_events
 
@@ -133,7 +133,7 @@ class Monitor:
         await self._shut_down.wait()
 
     def drain(self, listener: EventListener) -> None:
-        """Take what is queued, after QEMU has gone."""
+        """Take the events still queued after QEMU has gone."""
         while not listener.empty():
             for message in listener.clear():
                 self._take(dict(message))

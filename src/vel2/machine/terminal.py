@@ -34,7 +34,7 @@ __all__ = ("AtEof", "Command", "EscapeFilter", "Screen", "Typing", "interact")
 CTRL_A = 0x01
 READ_BYTES = 4096
 BACKLOG_LIMIT = 16 << 20
-"""Bytes kept for a terminal that takes none; the rest is dropped, and how much is said."""
+"""Bytes kept for a terminal that takes none. The rest is dropped, and its size is reported."""
 HELP = (
     "\r\nCtrl-A X  end the machine and leave\r\nCtrl-A H  this help\r\n"
     "Ctrl-A Ctrl-A  send Ctrl-A to the guest\r\n"
@@ -55,7 +55,7 @@ class AtEof(Enum):
 class Typing:
     """How input that is no terminal is treated.
 
-    :ivar after: nothing of it is sent before the console has text that matches.
+    :ivar after: nothing is sent until the console has text that matches.
     """
 
     at_eof: AtEof = AtEof.IGNORE
@@ -63,7 +63,7 @@ class Typing:
 
 
 class Screen:
-    """Where the guest's console is shown, for whoever writes there as well.
+    """The place where the guest's console is shown, shared with our own messages.
 
     A message of ours begins on a line of its own, and ends it as the terminal's mode asks for.
     """
@@ -76,7 +76,7 @@ class Screen:
 
     @contextlib.contextmanager
     def shown_on(self, output: int, is_raw: bool) -> Iterator[None]:
-        """Say where the console goes meanwhile; how its last line ended is remembered."""
+        """Name the place where the console goes meanwhile, and remember how its last line ended."""
         self._output, self._is_raw = output, is_raw
         try:
             yield
@@ -95,7 +95,7 @@ class Screen:
             self._is_within_line = not data.endswith(b"\n")
 
     def around(self, descriptor: int) -> tuple[str, str]:
-        """Give what has to be written before and after a message's text, but for a line feed.
+        """Give what must be written before and after a message's text, except for a line feed.
 
         :param descriptor: where the message goes.
         """
@@ -119,7 +119,7 @@ def _are_one(one: int, other: int) -> bool:
 
 
 class Command(Enum):
-    """What the user asked of us rather than of the guest."""
+    """What the user asked of vel2, not of the guest."""
 
     QUIT = "quit"
     HELP = "help"
@@ -146,7 +146,7 @@ class Backlog:
             self._bytes += len(data)
 
     def take(self) -> bytes:
-        """Take the next piece; behind the last, what was dropped; nothing when there is nothing."""
+        """Take the next piece; after the last one, a report of what was dropped; else nothing."""
         with self._lock:
             if self._pieces:
                 piece = self._pieces.popleft()
@@ -157,7 +157,7 @@ class Backlog:
 
 
 class EscapeFilter:
-    """Tell the user's commands from what is for the guest; keys may come in any pieces."""
+    """Separate the user's commands from input for the guest; keys may come in any pieces."""
 
     def __init__(self) -> None:
         self._escaped = False
@@ -186,7 +186,7 @@ class EscapeFilter:
 
 @contextlib.contextmanager
 def raw_mode(fd: int) -> Iterator[bool]:
-    """Put a terminal into raw mode; give it back as it was, also when a signal ends us.
+    """Put a terminal into raw mode, and restore it, even when a signal ends us.
 
     :return: whether it is one.
     """
@@ -230,7 +230,7 @@ def interact(
     """Connect a terminal to a console until the user leaves or the machine ends.
 
     :param stdin: descriptor of the terminal; the process's own when None.
-    :param replay: show what the console has said so far first.
+    :param replay: first show everything the console has printed so far.
     :param screen: told of what is written, so that others can write there, too.
     :return: True when the user asked to leave; the machine then still runs.
     """
@@ -297,7 +297,7 @@ class _Link:
         self._wake()
 
     def _hold(self) -> None:
-        """Let input through once the guest has said what was waited for."""
+        """Let input through once the guest has printed the expected text."""
         assert self._typing.after is not None
         with contextlib.suppress(ConsoleClosed):
             self._console.wait_for(self._typing.after, threading.TIMEOUT_MAX)
@@ -327,7 +327,7 @@ class _Link:
                 return True
 
     def _take(self, data: bytes, screen: Screen) -> bool:
-        """Send what was typed; True when that was to leave."""
+        """Send what was typed; True when the user asked to leave."""
         forward, commands = self._keys.feed(data) if self._is_terminal else (data, [])
         if forward:
             self._console.write(forward)
@@ -336,7 +336,7 @@ class _Link:
         return Command.QUIT in commands
 
     def _end_of_input(self) -> bool:
-        """Do what the end of input stands for; True when that is to leave."""
+        """Do what the end of input means; True when it means to leave."""
         if self._typing.at_eof is AtEof.CTRL_D:
             self._console.write(END_OF_TRANSMISSION)
         return self._typing.at_eof is AtEof.END

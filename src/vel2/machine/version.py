@@ -66,7 +66,7 @@ def find_qemu() -> Path:
 
 @functools.cache
 def _version_of(path: Path, modified_ns: int) -> QemuVersion:
-    """Ask the binary; `modified_ns` only keeps an upgraded binary from hitting the cache."""
+    """Ask the binary. `modified_ns` only keeps the cache from answering for an upgraded binary."""
     try:
         result = subprocess.run(
             [str(path), "--version"],

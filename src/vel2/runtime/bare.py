@@ -36,12 +36,12 @@ CONDUIT = {1: Conduit.HVC, 2: Conduit.SMC}
 
 @dataclass(frozen=True)
 class Memory:
-    """What of RAM is the program's own.
+    """The RAM that belongs to the program.
 
     :ivar base: where the image is linked, and must be loaded.
     :ivar state: the address of the program's state; the image may not reach it.
     :ivar stack_top: the stack grows down from here.
-    :ivar end: no loader may put anything before this address.
+    :ivar end: nothing else may be loaded below this address.
     """
 
     base: int
@@ -58,14 +58,14 @@ def no_controls(a: Assembler) -> None:
 class Bare:
     """A bare-metal program.
 
-    :ivar name: what a complaint calls it.
+    :ivar name: for error messages.
     :ivar el: the Exception level it runs at, 1 or 2.
     :ivar main: the resident function to start with.
     :ivar state: the layout of its variables, all zero at the start.
     :ivar vectors: the label of its vectors, in one of its pieces.
     :ivar parameters: the layout of what the host patches in at the label `parameters`, if anything.
     :ivar calls: other resident functions that its pieces call.
-    :ivar controls: emits the writes of control registers that come first; x1 is the address of the
+    :ivar controls: emits the writes of control registers at the start; x1 is the address of the
         parameters.
     """
 
@@ -81,7 +81,7 @@ class Bare:
 
 
 def start(program: Bare) -> Assembler:
-    """Give the beginning of the image: header, parameters, start, end, and calls of firmware."""
+    """Give the beginning of the image: header, parameters, start-up and firmware calls."""
     a = Assembler("start")
     memory, conduit = program.memory, CONDUIT[program.el]
     image_header(a, "start", memory.end - memory.base)
@@ -126,9 +126,9 @@ def vector_table(a: Assembler, label: str, slot: Callable[[int], None]) -> None:
 def reporting_vectors(
     a: Assembler, label: str, stack_top: int, handlers: Mapping[int, str] | None = None
 ) -> None:
-    """Emit vectors of which those without a handler end the program.
+    """Emit vectors that call handlers, or else report the exception and end the program.
 
-    They call `unexpected_exception` with the number of the vector, on a new stack.
+    To report, they call `unexpected_exception` with the number of the vector, on a fresh stack.
 
     :param handlers: labels, by the number of the vector.
     """

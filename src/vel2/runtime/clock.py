@@ -8,6 +8,6 @@ __all__ = ("counter",)
 
 @inline
 def counter() -> u64:
-    """Read the virtual count, after all that comes before."""
+    """Read the virtual count, once all earlier instructions have completed."""
     isb()
     return mrs(sr.CNTVCT_EL0)

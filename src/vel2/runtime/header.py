@@ -18,7 +18,7 @@ class ImageHeader(Struct):
     text_offset = scalar(u64)
     """Distance of the Image from a multiple of 2 MiB."""
     image_size = scalar(u64)
-    """The memory that is the Image's own, from its start on; 0 in kernels before Linux 3.17."""
+    """The memory that the Image occupies, from its start; 0 in kernels before Linux 3.17."""
     flags = scalar(u64)
     res2 = scalar(u64)
     res3 = scalar(u64)

@@ -80,7 +80,7 @@ def argument(stack: u64, n: u64) -> u64:
 
 @resident
 def write_all(fd: u64, start: u64, count: u64) -> None:
-    """Write all of some bytes, also to a file that takes them in parts; give up at an error."""
+    """Write all bytes, even if the file takes them in parts; give up at an error."""
     done = u64(0)
     while done < count:
         written = syscall(WRITE, fd, u64(start + done), u64(count - done), 0, 0, 0)
@@ -100,7 +100,7 @@ def exit_with(status: u64) -> None:
 
 @resident
 def power_off() -> None:
-    """End the machine; only process 1 should."""
+    """Power the machine off. Only process 1 should call this."""
     syscall(REBOOT, REBOOT_MAGIC1, REBOOT_MAGIC2, REBOOT_POWER_OFF, 0, 0, 0)
 
 
@@ -118,7 +118,7 @@ def map_anonymous(size: u64) -> u64:
 
 @resident
 def read_file(path: u64, destination: u64, limit: u64) -> u64:
-    """Read a whole file; the result is its size or an error. `limit` is the room there is."""
+    """Read a whole file of at most `limit` bytes; return its size or an error."""
     fd = syscall(OPENAT, AT_FDCWD, path, O_RDONLY, 0, 0, 0)
     if failed(fd):
         return fd

@@ -14,7 +14,7 @@ SYSTEM_OFF = 0x8400_0008
 
 
 class Conduit(Enum):
-    """The instruction that reaches firmware, from where the program runs."""
+    """The instruction that reaches firmware from the program's Exception level."""
 
     HVC = "hvc"
     """At EL1 under a hypervisor."""

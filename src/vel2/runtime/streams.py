@@ -30,7 +30,7 @@ LINE_BYTES = 256
 
 
 class Line(Struct):
-    """What a stream has collected of its current line."""
+    """The part of the current line that a stream has collected."""
 
     used = scalar(u64)
     text = array(u8, LINE_BYTES)
@@ -40,7 +40,7 @@ TEXT = Line.offset_of("text")
 
 
 class Stream(NamedTuple):
-    """A console that collects lines, and what writes an unfinished one."""
+    """A console that collects lines, and the function that writes an unfinished one."""
 
     console: Console
     flush: Callable[[], None]

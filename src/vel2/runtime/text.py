@@ -34,7 +34,7 @@ def equal(left: u64, right: u64) -> bool:
 
 @resident
 def parse_size(text: u64) -> u64:
-    """Read a decimal number, with K, M or G behind it or nothing; 0 if it is none."""
+    """Read a decimal number, possibly followed by K, M or G; 0 if it is not one."""
     value = u64(0)
     n = u64(0)
     while True:
@@ -56,7 +56,7 @@ def parse_size(text: u64) -> u64:
 
 @resident
 def parse_hex(text: u64) -> u64:
-    """Read a hexadecimal number, up to the first byte that is no digit of one."""
+    """Read a hexadecimal number, up to the first byte that is not a digit."""
     value = u64(0)
     here = text
     while True:

@@ -29,7 +29,7 @@ def pl011(base: int) -> Console:
 
 
 def uart8250(base: int) -> Console:
-    """Make a console of the 8250 at an address, which is always ready, as that of our VMM is."""
+    """Make a console of the 8250 at an address. It must always be ready, as our VMM's is."""
 
     @resident
     def send_8250(byte: u64) -> None:

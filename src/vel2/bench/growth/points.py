@@ -20,11 +20,11 @@ __all__ = (
 )
 
 ASK = L2_UART_BASE + 0x800
-"""Where L2 asks for a command, by a read of 64 bits: the command below, its argument above."""
+"""Where L2 reads 64 bits to ask for a command: the command in the low bits, its argument above."""
 COMMAND_BITS = 8
 MAX_EXITS = 100_000
 NOTHING, HYPERCALLS, TOUCH, RAISE_SGIS = range(4)
-"""Do nothing; make so many hypercalls; write to so many fresh pages; have so many SGIs pending."""
+"""Do nothing; make N hypercalls; write to N fresh pages; have N SGIs pending."""
 
 GUESTS = (1, 2, 4, 8, 16, 24)
 MEMORY_MIB = (1, 4, 16, 64, 256)

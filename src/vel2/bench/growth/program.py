@@ -112,7 +112,7 @@ def measured_command(state: Growth, point: u64, what: u64, count: u64) -> None:
 
 @resident
 def list_registers(state: Growth, point: u64, x: u64) -> None:
-    """Measure hypercalls with so many interrupts pending."""
+    """Measure hypercalls with `x` interrupts pending."""
     command(state, state.large, u64(RAISE_SGIS | x << COMMAND_BITS))
     command(state, state.large, u64(HYPERCALLS | WARM_UP << COMMAND_BITS))
     measured_command(state, point, HYPERCALLS, state.parameters.count)
@@ -120,7 +120,7 @@ def list_registers(state: Growth, point: u64, x: u64) -> None:
 
 @resident
 def memory_fault(state: Growth, point: u64, x: u64) -> None:
-    """Measure what each page more costs until the guest has touched so many MiB."""
+    """Measure what each further page costs until the guest has touched `x` MiB."""
     pages = u64((x - state.touched_mib) * PAGES_PER_MIB)
     state.touched_mib = x
     measured_command(state, point, TOUCH, pages)
@@ -128,7 +128,7 @@ def memory_fault(state: Growth, point: u64, x: u64) -> None:
 
 @resident
 def guest_exits(state: Growth, count: u64) -> u64:
-    """Sum the exits of the first guests; 0 when KVM does not tell."""
+    """Sum the exits of the first guests; 0 if KVM does not report them."""
     total = u64(0)
     n = u64(0)
     while n < count:
@@ -139,7 +139,7 @@ def guest_exits(state: Growth, count: u64) -> u64:
 
 @resident
 def turns(state: Growth, count: u64, rounds: u64) -> None:
-    """Let the first guests take turns so often."""
+    """Let the first `count` guests take turns, for so many rounds."""
     left = rounds
     while left != 0:
         n = u64(0)
@@ -151,7 +151,7 @@ def turns(state: Growth, count: u64, rounds: u64) -> None:
 
 @resident
 def guests(state: Growth, point: u64, x: u64) -> None:
-    """Measure exits with so many guests taking turns."""
+    """Measure exits with `x` guests taking turns."""
     while state.guest_count < x:
         state.guests[state.guest_count % len(GUESTS_SLOTS)] = new_guest(SMALL_BYTES)
         state.guest_count = u64(state.guest_count + 1)
@@ -172,7 +172,7 @@ def guests(state: Growth, point: u64, x: u64) -> None:
 
 @resident
 def all_points(state: Growth) -> None:
-    """Measure everything, in the order of `POINTS`; the memory's two curves go hand in hand."""
+    """Measure every point, in order; the two curves about memory are measured together."""
     state.large = new_guest(LARGE_BYTES)
     command(state, state.large, NOTHING)
     for index, point in enumerate(POINTS):

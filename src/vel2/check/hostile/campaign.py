@@ -63,12 +63,12 @@ class Totals:
 
     @property
     def failures(self) -> int:
-        """How many ended by L0's fault."""
+        """How many programs failed because of L0."""
         return sum(number for end, number in self.ends.items() if end.is_failure)
 
 
 def run_campaign(campaign: Campaign) -> Iterator[Ended]:
-    """Run programs, and give each end as it comes."""
+    """Run programs, and yield how each ended."""
     rigs = [Rig(where, campaign.deterministic) for where in campaign.combinations]
     began = time.monotonic()
     events = 0
@@ -97,7 +97,7 @@ def run_campaign(campaign: Campaign) -> Iterator[Ended]:
 
 
 def todo(campaign: Campaign, rigs: Sequence[Rig]) -> Iterator[Callable[[], Ended]]:
-    """Give what is to be done, one program in one combination after the other."""
+    """Yield the work: one program in one combination after the other."""
     for number in count() if campaign.programs is None else range(campaign.programs):
         for rig in rigs:
             yield partial(run_one, campaign, rig, campaign.seed + number)

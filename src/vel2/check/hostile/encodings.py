@@ -12,7 +12,7 @@ __all__ = ("A32", "COMPUTE", "MEMORY", "Group")
 class Group(NamedTuple):
     """Encodings of one kind.
 
-    :ivar fixed: the bits that make the kind. :ivar free: those that may be anything.
+    :ivar fixed: the bits that define the kind. :ivar free: the bits that may be anything.
     """
 
     name: str

@@ -42,7 +42,7 @@ from vel2.runtime.psci import Conduit, power_off
 __all__ = ("build_harness",)
 
 ALARM_TICKS = {Level.NV2: 3_000_000, Level.NV: 8_000_000}
-"""What a burst may take, in nanoseconds; a burst that comes to its end takes a tenth of it."""
+"""The most a burst may take, in nanoseconds; one that reaches its end takes a tenth of that."""
 TIMER_PPI = 26
 SCTLR_OFF = sr.SCTLR_EL1.compose(EOS=1, EIS=1, SPAN=1, nTLSMD=1, LSMAOE=1)
 STAGE2_CONTROL = sr.VTCR_EL2.res1 | sr.VTCR_EL2.compose(
@@ -52,7 +52,7 @@ STAGE2_CONTROL = sr.VTCR_EL2.res1 | sr.VTCR_EL2.compose(
 BOTH_FP = sr.CPACR_EL1.compose(FPEN=3, ZEN=3)
 EL0_TIMERS = sr.CNTKCTL_EL1.compose(EL0PCTEN=1, EL0VCTEN=1, EL0VTEN=1, EL0PTEN=1)
 EL0_PMU = sr.PMUSERENR_EL0.compose(EN=1, SW=1, CR=1, ER=1)
-"""L2's EL1 lets its EL0 have these, so that it is up to EL2 whether they trap."""
+"""L2's EL1 allows these to its EL0, so that only EL2 decides whether they trap."""
 GICD_CTLR = 0x0800_0000
 GICD_ENABLE = 1 << 4 | 1 << 1
 GICR = 0x080A_0000
@@ -61,7 +61,7 @@ GICR_SGI = 0x1_0000
 IGROUPR, ISENABLER, ICENABLER, ICACTIVER, IPRIORITYR = 0x80, 0x100, 0x180, 0x380, 0x400
 IGRPMODR = 0xD00
 AFTER_IT = (EC.HVC64, EC.SVC64, EC.HVC32, EC.SVC32)
-"""Classes whose ELR is behind the instruction."""
+"""Exception classes whose ELR points after the instruction."""
 FINE_GRAINED = (sr.HFGRTR_EL2, sr.HFGWTR_EL2, sr.HFGITR_EL2, sr.HDFGRTR_EL2, sr.HDFGWTR_EL2)
 CONTROLS = (
     (sr.MDCR_EL2, "mdcr"),
@@ -69,7 +69,7 @@ CONTROLS = (
     (sr.CNTHCTL_EL2, "cnthctl"),
     (sr.CPTR_EL2, "cptr"),
 )
-"""EL2's controls that a burst has its own of."""
+"""EL2's controls for which each burst has its own value."""
 PAIRS = range(0, 30, 2)
 
 
@@ -91,7 +91,7 @@ def _field(name: str) -> int:
 
 
 def _entry(a: Assembler, kind: Kind) -> None:
-    """Emit the start. The number of the burst to begin with is the host's."""
+    """Emit the start. The host chooses the burst to begin with."""
     a.label("harness_entry")
     a.msr_immediate("daifset", 0xF)
     a.msr_immediate("spsel", 1)
@@ -277,7 +277,7 @@ def _resume(a: Assembler, kind: Kind) -> None:
 
 
 def _restore(a: Assembler, kind: Kind) -> None:
-    """Emit what puts EL2's state, L2's EL1 and the interrupt controller right."""
+    """Emit what restores EL2's state, L2's EL1 and the interrupt controller."""
     a.label("restore")
     el1 = kind is Kind.VHE
     a.ldr(0, 26, Burst.offset_of("hcr"))
@@ -321,7 +321,7 @@ def _restore(a: Assembler, kind: Kind) -> None:
 
 
 def _restore_gic(a: Assembler) -> None:
-    """Emit the state in which the timer's interrupt, and no other, comes."""
+    """Emit what enables the timer's interrupt and no other."""
     a.mov_imm(0, 0xFF)
     a.msr(sr.ICC_PMR_EL1, 0)
     for register in (sr.ICC_CTLR_EL1, sr.ICC_AP1R0_EL1, sr.ICC_AP0R0_EL1):

@@ -29,13 +29,13 @@ MEMORY_END = BURSTS + MAX_BURSTS * BURST_BYTES
 PAGE_BYTES = 0x1000
 UNDEFINED = 0xE7FD_DEFE
 """Ends a burst, and fills the memory that nobody uses: UDF in A32, UDF in the half that T32
-executes first, and unallocated in A64. Zeros are no-operations in A32, and who gets lost in them is
-long on the way."""
+executes first, and unallocated in A64. Zeros are no-operations in A32: a burst lost among them
+would run for a long time."""
 
 KEEP = 1 << 0
-"""`Burst.flags`: the state that the burst before has left at EL2 stays."""
+"""`Burst.flags`: keep the state that the previous burst has left at EL2."""
 VIA_EL1 = 1 << 1
-"""`Burst.flags`: entered by an ERET of L2's EL1, which takes the PSTATE that EL2 may not give."""
+"""`Burst.flags`: enter by an ERET of L2's EL1, for a PSTATE that EL2 may not return to."""
 
 
 class Control(Struct):

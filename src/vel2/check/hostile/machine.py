@@ -50,7 +50,7 @@ __all__ = ("End", "Ended", "Rig", "Where")
 
 LOOK_S = 0.05
 STUCK_CPU_S = 0.5
-"""QEMU's CPU time without a burst's end, after which somebody is stuck; a burst takes 0.03 s."""
+"""If QEMU uses this much CPU time and no burst ends, somebody is stuck. A burst takes 0.03 s."""
 STUCK_IDLE_S = 1.0
 """The same by the clock, for a machine that only waits."""
 LOOKS_AT_EL2 = 12
@@ -111,7 +111,7 @@ class Ended:
 
     @property
     def replay(self) -> str:
-        """The command that makes it again."""
+        """The command that repeats it."""
         kind = f"--el2 {self.where.el2.value} --nv {self.where.nv.value}"
         return (
             f"vel2 check hostile --seed {self.seed} {kind} --programs 1 --bursts {self.burst + 1}"
@@ -207,7 +207,7 @@ class Rig:
 
 
 def watch(vm: Vm, control: Control) -> tuple[End, list[str]]:
-    """Wait for the end of a machine, or bring it about."""
+    """Wait for a machine to end, or end it."""
     began = seen = time.monotonic()
     cpu = cpu_seconds(vm.machine.pid)
     index = control.index

@@ -20,7 +20,7 @@ SYSTEM_MASK, SYSTEM = 0xFFC0_0000, 0xD500_0000
 
 
 class Minimal:
-    """A program that is being made smaller.
+    """A program that is being reduced.
 
     :param ended: how it fails.
     """
@@ -32,7 +32,7 @@ class Minimal:
         self.last = ended.burst
 
     def fails(self, program: Program, first: int, last: int) -> bool:
-        """Whether it fails as the whole did."""
+        """Whether it fails in the same way as the whole program."""
         again = self.rig.run(program, first, last)
         return again.end is self.ended.end and place(again) == place(self.ended)
 
@@ -44,14 +44,14 @@ class Minimal:
 
 
 def place(ended: Ended) -> str:
-    """Give where L0 said it failed, without numbers that differ from run to run."""
+    """Give the place where L0 said it failed, without numbers that differ from run to run."""
     return ended.detail[0].rpartition(" in ")[2] if " in " in "".join(ended.detail[:1]) else ""
 
 
 def minimise(rig: Rig, program: Program, ended: Ended) -> tuple[Program, int, int] | None:
     """Make a failing program smaller.
 
-    :return: it, its first and its last burst; None when the failure does not come again.
+    :return: the program, its first and its last burst; None if the failure is not repeatable.
     """
     minimal = Minimal(rig, program, ended)
     if not minimal.fails(program, 0, minimal.last):

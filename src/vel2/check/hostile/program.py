@@ -37,7 +37,7 @@ WORDS_MIN, WORDS_MEAN = 8, 24
 M_USR = 0x10
 END = UNDEFINED.to_bytes(4, "little")
 DAF = 0b1101 << 6
-"""SPSR_ELx.{D, A, F}: not I, by which the timer ends a burst that loops."""
+"""SPSR_ELx.{D, A, F}, without I: the timer's interrupt must be able to end a burst that loops."""
 ENABLES = sr.HCR_EL2.compose(RW=1, IMO=1, FMO=1, AMO=1, API=1, APK=1)
 HOST_EL0 = sr.HCR_EL2.compose(TGE=1)
 EXTRAS = (
@@ -109,7 +109,7 @@ OPEN = {
 
 
 def controls_of(values: Values, kind: Kind) -> Controls:
-    """Give controls that trap some things, each as open as shut."""
+    """Give random controls, each as likely to trap as not."""
     rng = values.rng
     mdcr = values.fields(sr.MDCR_EL2)
     cnthctl, cptr = OPEN[kind].cnthctl, OPEN[kind].cptr
@@ -151,7 +151,7 @@ class Burst:
 
 @dataclass
 class Program:
-    """What a seed makes: the tables, and the bursts in the order they run."""
+    """What a seed generates: the tables, and the bursts in the order they run."""
 
     seed: int
     kind: Kind

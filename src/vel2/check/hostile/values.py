@@ -39,9 +39,9 @@ HCR_KEPT = sr.HCR_EL2.compose(RW=1, IMO=1, FMO=1)
 class Places:
     """Addresses worth attacking.
 
-    :ivar own: what L1 has: RAM, its end, its devices.
+    :ivar own: what belongs to L1: RAM, its end, its devices.
     :ivar forbidden: L0's memory, hidden devices, holes.
-    :ivar vectors: the harness's; what VBAR_EL2 is set to where the harness is to stay.
+    :ivar vectors: the harness's, for VBAR_EL2 where the harness must survive.
     """
 
     own: tuple[int, ...]
@@ -53,7 +53,7 @@ class Places:
 class Values:
     """A source of values; the same generator gives the same.
 
-    :ivar lethal: whether values may be made that take the harness away.
+    :ivar lethal: whether values may destroy the harness.
     :ivar at_el2: whether they are for a burst at EL2.
     """
 
@@ -84,7 +84,7 @@ class Values:
         return DATA + self.rng.randrange(DATA_PAGES * PAGE_BYTES)
 
     def address(self) -> int:
-        """Give an address: mostly one where something is, or must not be."""
+        """Give an address, mostly one where something is or must not be."""
         rng = self.rng
         at = rng.random()
         if at < 0.3:
@@ -189,7 +189,7 @@ class Values:
         return where & (1 << 48) - 1 | self.rng.getrandbits(16) << 48 * self.rng.randrange(2) | low
 
     def sctlr(self) -> int:
-        """Give an SCTLR_ELx; where the harness is to stay, without what takes its memory away."""
+        """Give an SCTLR_ELx; where the harness must survive, one that leaves it its memory."""
         value = 0x30C5_0830 | (self.rng.getrandbits(64) & self.rng.getrandbits(64))
         if self.lethal:
             return value
@@ -208,7 +208,7 @@ class Values:
         return self.address() & ~0x7FF
 
     def hcr(self) -> int:
-        """Give an HCR_EL2; where the harness is to stay, its interrupts stay EL2's."""
+        """Give an HCR_EL2; where the harness must survive, its interrupts stay EL2's."""
         value = self.rng.getrandbits(64) & self.rng.getrandbits(64)
         if self.rng.random() < 0.5:
             value &= self.rng.getrandbits(64)
@@ -261,4 +261,4 @@ SPECIAL: dict[str, Special] = {
         Values.soon,
     ),
 }
-"""How the value of a register is made whose meaning matters."""
+"""How to make a value for each register whose meaning matters."""

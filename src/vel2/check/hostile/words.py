@@ -30,7 +30,7 @@ B, CBZ, BR, BLR, RET = 0x1400_0000, 0xB400_0000, 0xD61F_0000, 0xD63F_0000, 0xD65
 MOVZ, MOVK = 0xD280_0000, 0xF280_0000
 STR, LDR, STR_W = 0xF900_0000, 0xF940_0000, 0xB900_0000
 HOLDING = frozenset({"VBAR_EL1", "VBAR_EL2", "SCTLR_EL1", "SCTLR_EL2", "HCR_EL2"})
-"""At EL2, the registers that hold the harness; with VHE, under both names."""
+"""At EL2, the registers that the harness depends on; with VHE, under both names."""
 ENDS_QEMU = frozenset(sysregs.by_name(f"ICC_BPR{n}_EL1").encoding for n in (0, 1))
 """See `Values.binary_point`."""
 HOLDING_ENCODINGS = frozenset(sysregs.by_name(name).encoding for name in HOLDING)
@@ -109,7 +109,7 @@ class Maker:
     # Registers and system instructions.
 
     def access(self) -> Words:
-        """Read or write a register, mostly one that this level knows."""
+        """Read or write a register, mostly one that exists at this level."""
         register = self.rng.choice(REGISTERS_OF[self.el])
         if self.rng.random() < 0.25:
             return [system_word(True, register.encoding, self.rng.randrange(32))]
@@ -118,8 +118,8 @@ class Maker:
     def write(self, register: type[Register]) -> Words:
         """Write a register, with a value made for it.
 
-        What holds the harness gets its value right before: another word may change what a burst
-        began with.
+        A register that the harness depends on gets its value directly before: another word may have
+        changed what the burst began with.
         """
         value = self.values.register(register)
         if self.el == EL2 and register.name in HOLDING:
@@ -130,7 +130,7 @@ class Maker:
         return [system_word(False, register.encoding, self.bind(value))]
 
     def any_register(self) -> Words:
-        """Read or write any register that is known, or none."""
+        """Read or write any known register, or one that does not exist."""
         rng = self.rng
         encoding = rng.choice(sysregs.ALL_REGISTERS).encoding
         if rng.random() < 0.3:
@@ -173,7 +173,7 @@ class Maker:
     # Exceptions and returns.
 
     def exception(self) -> Words:
-        """Make an exception by an instruction that exists for it."""
+        """Raise an exception by an instruction that exists for it."""
         opcode = self.rng.choice((SVC, HVC, HVC, SMC, BRK, HLT, 0xD4A0_0001, 0xD460_0000, 0))
         return [opcode | self.rng.choice((0, 0, 1, self.rng.getrandbits(16))) << 5 * (opcode != 0)]
 
@@ -233,7 +233,7 @@ class Maker:
         return [PSTATE | op1 << 16 | value << 8 | op2 << 5]
 
     def branch(self) -> Words:
-        """Go somewhere: mostly near, over words that nothing behind them relies on."""
+        """Branch somewhere, mostly over a few words that no later word relies on."""
         rng = self.rng
         at = rng.random()
         distance = rng.choice((2, 3, 4))
@@ -287,7 +287,7 @@ class Maker:
         return [self.of(self.rng.choice(COMPUTE))]
 
     def regime(self) -> Words:
-        """Set up stage 1 of the level: root, size, and (where it may be lost) the MMU."""
+        """Set up stage 1 of the level: root, size, and the MMU where the harness may be lost."""
         name = "EL2" if self.el == EL2 else "EL1"
         names = [f"TTBR0_{name}", f"TCR_{name}", f"MAIR_{name}", f"SCTLR_{name}"]
         return [*(word for each in names for word in self.write(sysregs.by_name(each))), ISB]
@@ -299,7 +299,7 @@ class Maker:
 
 
 def registers_of(el: int) -> tuple[type[Register], ...]:
-    """Give the registers that a level knows, by the end of their names."""
+    """Give the registers of a level, by the end of their names."""
     ends = NAMED_BY_EL[el]
     return tuple(each for each in sysregs.ALL_REGISTERS if each.name.rpartition("_")[2] in ends)
 

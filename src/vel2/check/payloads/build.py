@@ -51,10 +51,10 @@ __all__ = ("PAYLOADS", "build_payload")
 
 
 class Payload(NamedTuple):
-    """What a payload is made of, besides what all share.
+    """What a payload consists of, besides what all share.
 
-    :ivar main: what it starts with.
-    :ivar code: emit the instructions that it runs, and the subset cannot say.
+    :ivar main: the function it starts with.
+    :ivar code: emit the instructions that it runs and the subset cannot express.
     """
 
     main: Callable[..., None]
@@ -83,7 +83,7 @@ PAYLOADS = {
 
 
 class Controls(NamedTuple):
-    """EL2's registers to begin with."""
+    """What EL2's registers hold at the start."""
 
     hcr: int
     cptr: int
@@ -106,9 +106,9 @@ PLAIN_NAMES = {
 def without_el12(image: Image) -> bytes:
     """Turn each MRS and MSR of an `_EL12` or `_EL02` name into one of the plain name.
 
-    That is what the same hypervisor would say with E2H=0. Nothing but an instruction has these top
+    The same hypervisor would use the plain names with E2H=0. Only instructions have these top
     bits: text is ASCII, and addresses and numbers in the image are small. What the payload marks
-    as verbatim stays: there L2 itself says these names.
+    as verbatim stays, because there L2 itself uses these names.
     """
     data = image.data
     words = array("I", data)
@@ -155,7 +155,7 @@ def build_payload(
     """Build a payload as an arm64 Image.
 
     :param targets: addresses where L1 has nothing, for `isolation` and `dma`.
-    :param canary: what the host has put there, for both.
+    :param canary: what the host has written there, for both.
     :param memory_bytes: L1's RAM.
     :param el2: whether it runs with HCR_EL2.E2H=1 or 0.
     :raises UserError: when there is no such payload, or too many targets.

@@ -18,7 +18,7 @@ MEMORY_END = 0x4400_0000
 PAGE_BYTES = 0x1000
 RAM_BASE = 0x4000_0000
 MEMORY_BYTES = 128 << 20
-"""L1's RAM in a payload's run: what lies above is L0's at virtual EL2, and a hole at real EL2."""
+"""L1's RAM in a payload's run. What lies above is L0's at virtual EL2 and a hole at real EL2."""
 
 MAX_TARGETS = 16
 MEMORY = Memory(IMAGE_BASE, STATE, STACK_TOP, MEMORY_END)
@@ -34,7 +34,7 @@ class Parameters(Struct):
     ram_end = scalar(u64)
     """The first address after L1's RAM."""
     canary = scalar(u64)
-    """What the host has written over L0's memory; never to be seen."""
+    """What the host has written over L0's memory, and L1 must never see."""
     target_count = scalar(u64)
     targets = array(u64, MAX_TARGETS)
     """Addresses where L1 has nothing: L0's memory, hidden devices, holes of the map."""
@@ -53,7 +53,7 @@ class State(Struct):
     pstate = scalar(u64)
     """DAIF, EL, SP, PAN, SSBS, UAO at the vector's first instruction, as in SPSR_ELx."""
     frame = scalar(u64)
-    """Stack pointer to go back to at an exception; 0 when none is expected."""
+    """The stack pointer to return to at an exception; 0 when none is expected."""
     guest_x = array(u64, 31)
     guest_pc = scalar(u64)
     guest_pstate = scalar(u64)

@@ -23,9 +23,9 @@ DONE = re.compile(r"done 0x([0-9a-f]+) failed 0x([0-9a-f]+)")
 
 @dataclass(frozen=True)
 class Report:
-    """What a payload said, and how its machine ended.
+    """What a payload printed, and how its machine ended.
 
-    :ivar trouble: how L0 itself stopped; empty when it did not.
+    :ivar trouble: why L0 itself stopped; empty if it did not.
     """
 
     lines: tuple[str, ...]

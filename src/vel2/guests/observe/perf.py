@@ -44,7 +44,7 @@ def turn(count: u64) -> u64:
 def open_event(state: State, kind: u64, config: u64, flags: u64) -> u64:
     """Open an event of this process; an error is -errno.
 
-    Linux wants breakpoints in the kernel to be a CPU's, not a process's.
+    Linux requires breakpoints in the kernel to belong to a CPU, not to a process.
     """
     attributes = state.attributes
     attributes.type = u32(kind)
@@ -59,7 +59,7 @@ def open_event(state: State, kind: u64, config: u64, flags: u64) -> u64:
 
 @resident
 def clear(state: State) -> None:
-    """Forget the attributes of the event before."""
+    """Clear the attributes of the previous event."""
     attributes = state.attributes
     attributes.sample_period = 0
     attributes.sample_type = 0
@@ -99,7 +99,7 @@ def measure(state: State, kind: u64, config: u64, flags: u64, turns: u64, calls:
 
 @resident
 def sample(state: State, flags: u64) -> u64:
-    """Sample cycles until an overflow interrupt has written a record; give how much there is."""
+    """Sample cycles until an overflow interrupt has written a record; give the bytes written."""
     clear(state)
     state.attributes.sample_period = SAMPLE_PERIOD
     event = open_event(state, TYPE_HARDWARE, CYCLES, flags)

@@ -31,7 +31,7 @@ STORE_OFFSET = 4 * STEPS
 DONE = 1
 NO_START, NO_BREAK, WRONG_BREAK, NO_STEP, WRONG_STEP = 2, 3, 4, 5, 6
 NO_WATCH, WRONG_WATCH, NO_END = 7, 8, 9
-"""What `trace` gives: DONE, or how far it came."""
+"""What `trace` returns: DONE, or how far it got."""
 
 
 @extern("traced")
@@ -85,7 +85,7 @@ def be_traced(state: State) -> None:
 
 @resident
 def trace(state: State) -> u64:
-    """Trace a child through `traced`; give DONE or how far it came."""
+    """Trace a child through `traced`; return DONE or how far it got."""
     state.child = syscall(CLONE, SIGCHLD, 0, 0, 0, 0, 0)
     if state.child == 0:
         be_traced(state)

@@ -29,7 +29,7 @@ def program_counter(state: State) -> u64:
 
 @resident
 def set_debug(state: State, control: u64) -> None:
-    """Tell KVM what to stop for."""
+    """Tell KVM when to stop the vCPU."""
     state.debug.control = u32(control)
     result = ioctl(state.vcpu, kvm.SET_GUEST_DEBUG, address_of(state.debug))
     check(result, bytes_address(b"debug the vCPU\0"))
@@ -54,7 +54,7 @@ def say(name: u64, value: u64) -> None:
 
 @resident
 def stopped(state: State, run: kvm.Run) -> None:
-    """Take a stop: the breakpoint first, then one for each step; afterwards no more."""
+    """Handle a stop: first the breakpoint, then each step, until there have been enough."""
     ec = ESR_ELx.EC.get(run.mmio_address)
     pc = program_counter(state)
     if state.is_stepping == 0:

@@ -47,13 +47,13 @@ def begin(state: State) -> None:
 
 @resident
 def end(state: State) -> None:
-    """Give standard input back as it was: it is the shell's too."""
+    """Restore standard input, which the shell uses too."""
     syscall(FCNTL, STDIN, F_SETFL, 0, 0, 0, 0)
 
 
 @resident
 def interrupted(state: State) -> None:
-    """Take what was typed, after KVM_RUN was interrupted; the signal goes first, or it is lost."""
+    """Take what was typed when KVM_RUN was interrupted; clear the signal first, or lose one."""
     signals = u64(address_of(state) + SIGNALS_OFFSET)
     no_time = u64(address_of(state) + NO_TIME_OFFSET)
     syscall(RT_SIGTIMEDWAIT, signals, 0, no_time, SIGSET_BYTES, 0, 0)
@@ -62,7 +62,7 @@ def interrupted(state: State) -> None:
 
 @resident
 def take(state: State) -> None:
-    """Fill the FIFO when it is empty; what does not fit stays where it is."""
+    """Fill the FIFO when it is empty; input that does not fit stays where it is."""
     if state.options.takes_keys == 0 or state.keys_first != state.keys_end:
         return
     count = syscall(READ, STDIN, u64(address_of(state) + KEYS_OFFSET), KEYS, 0, 0, 0)

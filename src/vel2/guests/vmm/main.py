@@ -112,7 +112,7 @@ def parse_options(state: State, stack: u64) -> None:
 
 @resident
 def ask_for_huge_pages(state: State) -> None:
-    """Ask for huge pages, where the kernel lets us have them; it may say no."""
+    """Ask the kernel for huge pages, which it may refuse."""
     offset = state.options.huge_from
     if offset >= state.options.memory_bytes:
         return

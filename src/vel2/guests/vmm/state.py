@@ -33,7 +33,7 @@ class Options(Struct):
     label = scalar(u64)
     """What each line of the guest's console begins with."""
     takes_keys = scalar(u64)
-    """Standard input is the guest's, and what it prints is for a person: no labels, no lines."""
+    """Standard input is the guest's, and its output is for a person: no labels, no line buffer."""
 
 
 KEYS = 64

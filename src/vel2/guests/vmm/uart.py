@@ -30,7 +30,7 @@ MSR_CONNECTED = 0xB0
 CARRIAGE_RETURN = 13
 GUEST_LINE = "guest_line"
 GUEST, flush = stream(STDOUT, GUEST_LINE)
-"""What the guest prints: lines of their own, which the VMM's own messages do not cut."""
+"""The guest's output has a line of its own, which the VMM's messages do not cut."""
 
 
 @resident
@@ -56,7 +56,7 @@ def has_key(state: State) -> bool:
 
 @resident
 def pending(state: State) -> u64:
-    """Give the interrupt that is pending, as in IIR; of two, the one that goes first."""
+    """Give the pending interrupt, as in IIR; of two, the one with priority."""
     if state.registers[IER] & IER_RDI != 0 and has_key(state):
         return IIR_RDI
     if state.registers[IER] & IER_THRI:

@@ -42,7 +42,7 @@ def begin(state: State, name: u64, subject: u64) -> None:
 
 @resident
 def expect(state: State, field: u64, got: u64, want: u64) -> None:
-    """Require one value; the first that is wrong is kept."""
+    """Require one value; the first wrong one is kept."""
     if got != want and state.wrong == 0:
         state.wrong = field
         state.got = got
@@ -78,7 +78,7 @@ def finish(state: State) -> None:
 
 @resident
 def unexpected_exception(state: State) -> None:
-    """Say which exception nobody waited for; the payload ends."""
+    """Report an exception that nobody waited for; the payload then ends."""
     put(bytes_address(b"not ok unexpected-exception\0"))
     put_field(bytes_address(b"vector\0"), state.vector)
     put_field(bytes_address(b"esr\0"), state.esr)

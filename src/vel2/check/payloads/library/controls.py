@@ -16,7 +16,7 @@ SCTLR_ON = SCTLR_OFF | sr.SCTLR_EL1.compose(M=1, C=1, I=1)
 
 @resident
 def invalidate_all() -> None:
-    """Forget every translation of EL1&0 and EL2&0."""
+    """Invalidate every translation of EL1&0 and EL2&0."""
     dsb_sy()
     sysop(TLBI.ALLE1IS)
     sysop(TLBI.ALLE2IS)
@@ -41,7 +41,7 @@ def has_e2h() -> bool:
 
 @resident
 def set_hcr(value: u64) -> None:
-    """Write HCR_EL2, all but E2H, which is as the payload was built."""
+    """Write HCR_EL2 except for E2H, which stays as the payload was built."""
     msr(sr.HCR_EL2, value & ~E2H | mrs(sr.HCR_EL2) & E2H)
 
 
@@ -109,7 +109,7 @@ def set_ich_hcr(value: u64) -> None:
 
 @resident
 def no_traps() -> None:
-    """Set every control to what traps nothing that payloads run."""
+    """Set every control so that nothing traps that payloads run."""
     set_hcr(HCR_BASE)
     set_cptr(CPTR_BASE)
     msr(sr.MDCR_EL2, 0)

@@ -8,7 +8,7 @@ from vel2.check.payloads.library.tables import INPUT_BITS, level_shift
 from vel2.lang import bytes_address, inline, isb, mrs, resident, u64
 
 ALIAS = 1 << (INPUT_BITS - 1)
-"""Added to an address to make the one by which it is mapped for a test."""
+"""Added to an address, it gives the alias by which a test maps it."""
 MARKER = 0x4D41_524B_4552_2121
 WRITTEN = 0x5752_4954_5445_4E21
 UNTOUCHED = 0x5541_5541_5541_5541
@@ -32,7 +32,7 @@ PAR_PA = ((1 << 48) - 1) & ~PAGE_MASK
 
 @resident
 def expect_no_canary(state: State, parameters: Parameters) -> None:
-    """Require that no register has what lies at the target."""
+    """Require that no register holds what lies at the target."""
     for i in range(31):
         if state.x[i] == parameters.canary:
             expect(state, bytes_address(b"register\0"), state.x[i], 0)
@@ -47,7 +47,7 @@ def block_of(address: u64, level: u64) -> u64:
 
 @resident
 def expect_par(state: State, output: u64) -> None:
-    """End the check of an AT that must give an output address: AT does not access it."""
+    """End the check of an AT that must give an output address; AT does not access that address."""
     isb()
     par = mrs(sr.PAR_EL1)
     expect(state, bytes_address(b"par_f\0"), par & sr.PAR_EL1.F.mask, 0)

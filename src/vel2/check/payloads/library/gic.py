@@ -45,12 +45,12 @@ PPI_HVTIMER = 28
 PPI_PTIMER = 30
 SPURIOUS = 1023
 DELAY_SHIFT = 10
-"""A timer fires in this fraction of a second: late enough to get into L2 first, as a rule."""
+"""A timer fires after this fraction of a second: as a rule, L2 runs by then."""
 LATER_SHIFT = 6
-"""A timer that must not have fired when L2 has left again is this fraction of a second ahead."""
+"""A timer that must not fire before L2 has exited again is this fraction of a second ahead."""
 HCR_IRQ = HCR_GUEST | sr.HCR_EL2.compose(IMO=1, FMO=1, AMO=1)
 ENABLE = 1
-"""CNT*_CTL: the timer fires."""
+"""CNT*_CTL.ENABLE."""
 EOI_MODE = sr.ICC_CTLR_EL1.EOImode.mask
 
 
@@ -119,14 +119,14 @@ def soon() -> u64:
 
 @resident
 def later() -> u64:
-    """Give a physical count that L2 does not reach in its few instructions."""
+    """Give a physical count that L2's few instructions do not reach."""
     isb()
     return u64(mrs(sr.CNTPCT_EL0) + (mrs(sr.CNTFRQ_EL0) >> LATER_SHIFT))
 
 
 @resident
 def acknowledge(state: State, intid: u64) -> None:
-    """Acknowledge an interrupt, still asserted by its source, and require that it is the one."""
+    """Acknowledge an interrupt that its source still asserts, and require this INTID."""
     expect(state, bytes_address(b"intid\0"), mrs(sr.ICC_IAR1_EL1), intid)
 
 
@@ -148,8 +148,8 @@ def is_active(intid: u64) -> u64:
 def return_to_el2(state: State) -> u64:
     """Make an exception return to EL2 itself, and come back.
 
-    L0 cannot see L1 write a guest's timer or ICH_* under FEAT_NV2 (the write is to memory): an
-    asserted one is silenced at L1's next exception return, so this payload looks after one.
+    Under FEAT_NV2 L0 cannot see that L1 writes a guest's timer or ICH_* (the write goes to memory).
+    An asserted one is silenced at L1's next exception return, so a payload looks after one.
     """
     state.guest_pc = symbol_address("guest_hvc")
     state.guest_pstate = PSTATE_DAIF | M_EL2h

@@ -38,7 +38,7 @@ def run_guest() -> u64:
 
 @resident
 def reset_guest() -> None:
-    """Put L2's EL1 to: stage 1 off, vectors that report, FP allowed."""
+    """Reset L2's EL1: stage 1 off, vectors that report, FP allowed."""
     msr(sr.SCTLR_EL12, SCTLR_OFF)
     msr(sr.VBAR_EL12, symbol_address("el1_vectors"))
     msr(sr.CPACR_EL12, sr.CPACR_EL1.compose(FPEN=3, ZEN=3))
@@ -58,7 +58,7 @@ def start_guest(state: State, parameters: Parameters, vmid: u64) -> u64:
 
 @resident
 def leave_guest() -> None:
-    """Let no stage 2 apply any more."""
+    """Turn stage 2 off."""
     set_hcr(HCR_HOST)
     isb()
 

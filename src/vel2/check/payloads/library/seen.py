@@ -30,7 +30,7 @@ FSC_TYPE = 0b11_1100
 
 @resident
 def saw(state: State, name: u64, subject: u64) -> None:
-    """Print the last exception: what EL2 got, or, when it is L2's report, what L2's EL1 got."""
+    """Print the last exception: what EL2 got, and, if L2's EL1 reported one, what EL1 got."""
     put(bytes_address(b"saw \0"))
     put_name(name, subject)
     put_field(bytes_address(b"vector\0"), state.vector)
@@ -71,7 +71,7 @@ def is_stage2_fault(esr: u64) -> bool:
 
 @resident
 def say(name: u64, subject: u64, field: u64, value: u64) -> None:
-    """Print one value, to be compared between machines."""
+    """Print one value, for comparing machines."""
     put(bytes_address(b"saw \0"))
     put_name(name, subject)
     put_field(field, value)
