@@ -32,10 +32,12 @@ from vel2.hyp import (
     finegrained,
     gic,
     idregs,
+    layout,
     memattr,
     monitors,
     pauth,
     pool,
+    power,
     routing,
     selectors,
     shadow,
@@ -53,6 +55,7 @@ from vel2.hyp.state import (
     GUEST_VHE,
     LEVEL_NV,
     LEVEL_NV2,
+    ON,
     REGION_DEVICE,
     REGION_RAM,
     PoolPage,
@@ -233,6 +236,7 @@ def stand_ins() -> Iterator[None]:
     """Put the stand-ins in the place of the assembly."""
     with (
         patch.object(smc, "firmware_call", firmware_call),
+        patch.object(power, "firmware_call", firmware_call),
         patch.object(pauth, "pac_with_key_a", pac_with_key_a),
         patch.object(pauth, "pac_with_key_b", pac_with_key_b),
     ):
@@ -354,6 +358,9 @@ class Rig:
         self.vm.config.region_count = len(regions)
         for region, (base, length, kind) in zip(self.vm.config.regions, regions, strict=False):
             region.base, region.length, region.kind = base, length, kind
+        self.vm.config.pcpus = self.l0_base + VCPU_OFFSET - layout.VCPU_IN_PCPU
+        self.vm.config.cpu_count = self.vm.online = 1
+        self.vcpu.power.state = ON
         self.vm.config.ahead = ahead.BUDGET
         self.vm.probed.list_registers = 4
         self.vm.probed.active_priorities = 1
@@ -367,6 +374,7 @@ class Rig:
             self.ready: bool = stage2.init(self.vm, PARANGE[pa_bits])
             self.sim[sr.VTTBR_EL2] = self.vm.stage2.canonical.vttbr
             self.sim[sr.HCR_EL2] = sr.HCR_EL2.compose(VM=1, NV=1)
+        CALLS.reset()
         self.before, self.after = State(self.sim), State(self.sim)
         self.initial = self.state()
 

@@ -255,6 +255,9 @@ def test_nothing_but_l0s_tables_is_given_to_hardware(
         done = rig.run(mmio.access, rig.vcpu, address)
         assert done in (Outcome.SKIP, Outcome.RESUME, Outcome.NOBODY)
         assert rig.sim.accesses <= ACCESSES_MAX
+    lock = rig.gic.lock
+    assert lock.next == lock.served
+    lock.next = lock.served = lock.taken_at = lock.longest = 0
     assert rig.memory(L0_BASE, VCPU - L0_BASE) == l0
     written = {
         RAM_BASE + i * 8 for i in range(RAM_BYTES // 8) if ram[8 * i : 8 * i + 8] != now(rig, i)

@@ -57,6 +57,7 @@ class Machine:
         )
         vm.config.ram_base, vm.config.ram_end = RAM_BASE, RAM_BASE + RAM_BYTES
         vm.config.max_parange = 5
+        vm.config.pcpus, vm.config.cpu_count = pcpu, 1
         self.vcpu.power.entry_pc, self.vcpu.power.entry_x0 = RAM_BASE + 0x8_0000, RAM_BASE
         vm.config.guest_kind, vm.config.nv_level = KINDS[kind]
         vm.config.region_count = 1

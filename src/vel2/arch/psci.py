@@ -20,10 +20,12 @@ AFFINITY_INFO_64 = 0xC400_0004
 FUNCTION_MASK = (1 << 32) - 1
 """A function identifier is a W register."""
 
+SUCCESS = 0
 NOT_SUPPORTED = (1 << 64) - 1
 INVALID_PARAMETERS = (1 << 64) - 2
 DENIED = (1 << 64) - 3
 ALREADY_ON = (1 << 64) - 4
+ON_PENDING = (1 << 64) - 5
 
 
 class PowerState(Layout, width=32):

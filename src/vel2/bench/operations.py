@@ -312,7 +312,7 @@ OPERATIONS = (
 """The order is that of the payload, the columns of the result and the table."""
 
 UNAVAILABLE = {
-    "remote_sgi": "an SGI to another vCPU needs a second one, and vel2 gives L1 one CPU.",
+    "remote_sgi": "an SGI to another vCPU needs a second one, and the payload runs on one CPU.",
 }
 """Operations that a reader may look for here, and why they are not measured."""
 

@@ -17,6 +17,7 @@ from vel2.cli.report import require_writable
 from vel2.control.guest import Guest
 from vel2.control.request import Request
 from vel2.errors import UserError
+from vel2.hyp.layout import MAX_PCPUS
 from vel2.machine.devices import Disk, device_arguments
 from vel2.machine.memory import format_bytes
 from vel2.machine.raw import parse_address
@@ -205,6 +206,7 @@ class VmOptions:
     """
 
     memory_bytes: int
+    smp: int
     el2: Kind
     nv: Level
     deterministic: bool
@@ -230,6 +232,7 @@ class VmOptions:
         return Request(
             guest,
             self.memory_bytes,
+            smp=self.smp,
             el2=self.el2,
             nv=self.nv,
             native=self.native,
@@ -244,6 +247,7 @@ class VmOptions:
 def read_vm_options(
     *,
     memory: int,
+    smp: int,
     el2: str,
     nv: str,
     deterministic: bool,
@@ -261,7 +265,9 @@ def read_vm_options(
     check_memory(memory)
     require_writable(json_file, "the JSON result")
     ahead = not no_ahead
-    return VmOptions(memory, Kind(el2), Level(nv), deterministic, native, ahead, timeout, json_file)
+    return VmOptions(
+        memory, smp, Kind(el2), Level(nv), deterministic, native, ahead, timeout, json_file
+    )
 
 
 VM_OPTIONS = (
@@ -271,6 +277,13 @@ VM_OPTIONS = (
         default="2G",
         show_default=True,
         help="L1's memory, such as 512M or 2G.",
+    ),
+    click.option(
+        "--smp",
+        type=click.IntRange(1, MAX_PCPUS),
+        default=1,
+        show_default=True,
+        help="How many CPUs L1 has.",
     ),
     click.option(
         "--el2",

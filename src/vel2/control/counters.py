@@ -1,5 +1,7 @@
 """What trapped, read from L0's counters in shared memory."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vel2.arch import insn, sysregs
@@ -9,6 +11,7 @@ from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu
 
 __all__ = ("TrapCount", "sysreg_traps", "trap_name", "traps")
 
+INTERRUPTS = {"irq": "IRQ", "fiq": "FIQ", "serror": "SError"}
 CONTEXT_NAMES = {CONTEXT_VEL2: "vEL2", CONTEXT_VEL1: "vEL1"}
 
 
@@ -31,20 +34,18 @@ def class_name(ec: int) -> str:
     return f"{ec:#04x} {name}"
 
 
-def traps(vcpu: Vcpu) -> list[TrapCount]:
-    """List the traps of one vCPU by class and context, largest first."""
-    found = []
-    counted = vcpu.counters
-    for context, context_name in CONTEXT_NAMES.items():
-        for ec in range(64):
-            count = counted.by_ec[context * 64 + ec]
-            if context == CONTEXT_VEL2 and ec == EC.ERET:
-                count += counted.fast_eret
-            if count:
-                found.append(TrapCount(class_name(ec), context_name, count))
-        for name, array in (("IRQ", counted.irq), ("FIQ", counted.fiq), ("SError", counted.serror)):
-            if array[context]:
-                found.append(TrapCount(name, context_name, array[context]))
+def traps(vcpus: Sequence[Vcpu]) -> list[TrapCount]:
+    """List the traps of all vCPUs together by class and context, largest first."""
+    total: Counter[tuple[str, str]] = Counter()
+    for vcpu in vcpus:
+        counted = vcpu.counters
+        for context, context_name in CONTEXT_NAMES.items():
+            for ec in range(64):
+                total[class_name(ec), context_name] += counted.by_ec[context * 64 + ec]
+            for name in ("irq", "fiq", "serror"):
+                total[INTERRUPTS[name], context_name] += getattr(counted, name)[context]
+        total[class_name(EC.ERET), CONTEXT_NAMES[CONTEXT_VEL2]] += counted.fast_eret
+    found = [TrapCount(kind, context, count) for (kind, context), count in total.items() if count]
     return sorted(found, key=lambda trap: (-trap.count, trap.kind, trap.context))
 
 
@@ -59,8 +60,12 @@ def trap_name(key: int) -> str:
     return encoding_from_trap_key(key).generic_name
 
 
-def sysreg_traps(vcpu: Vcpu) -> dict[str, int]:
-    """Count the traps of EC 0x18 of one vCPU by register or instruction, largest first."""
-    array = vcpu.counters.by_sysreg
-    found = {trap_name(key): array[key] for key in range(len(array)) if array[key]}
+def sysreg_traps(vcpus: Sequence[Vcpu]) -> dict[str, int]:
+    """Count the traps of EC 0x18 by register or instruction, largest first."""
+    found: Counter[str] = Counter()
+    for vcpu in vcpus:
+        array = vcpu.counters.by_sysreg
+        for key in range(len(array)):
+            if array[key]:
+                found[trap_name(key)] += array[key]
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))

@@ -51,7 +51,7 @@ LACKING = {
 }
 """What `hyp.start` asks for and did not find."""
 PAGE_BYTES = 0x1000
-CPUS = layout.MAX_PCPUS
+MAX_CPUS = layout.MAX_PCPUS
 ROM_KINDS = frozenset({RegionKind.FLASH})
 
 
@@ -87,8 +87,8 @@ class Vm(Session):
                 f"L1 cannot have {format_size(l1_bytes)} of memory;"
                 " give a multiple of 2 MiB, such as 2G."
             )
-        if request.smp > CPUS:
-            raise UserError(f"L1 cannot have {request.smp} CPUs yet; vel2 takes {CPUS}.")
+        if not 1 <= request.smp <= MAX_CPUS:
+            raise UserError(f"L1 cannot have {request.smp} CPUs; give 1 to {MAX_CPUS}.")
         self.l0_base = RAM_BASE + l1_bytes
         self.l0_bytes = layout.l0_bytes(l1_bytes)
         self._watch: Watch | None = None
@@ -138,10 +138,12 @@ class Vm(Session):
         config, memory_map = self.state.config, self._map
         config.gic = self.l0_base + layout.GIC_OFFSET
         config.its_control = its_control(memory_map)
-        for index, base in enumerate(redistributors(memory_map, CPUS)):
+        for index, base in enumerate(redistributors(memory_map, self.request.smp)):
             config.redistributors[index] = base
             config.redistributor_count = index + 1
-        regions = l1_regions(memory_map, self.request.memory_bytes)
+        config.pcpus = self.l0_base + layout.PCPU_OFFSET
+        config.cpu_count = self.request.smp
+        regions = l1_regions(memory_map, self.request.memory_bytes, self.request.smp)
         config.smmu_base = memory_map.one(RegionKind.SMMU).base
         config.ram_base = RAM_BASE
         config.ram_end = RAM_BASE + self.request.memory_bytes
@@ -167,8 +169,13 @@ class Vm(Session):
         base = self.l0_base + layout.PCPU_OFFSET + index * layout.PCPU_BYTES + layout.VCPU_IN_PCPU
         return resident.Vcpu(self.memory.window(base, resident.Vcpu.size))
 
+    @property
+    def vcpus(self) -> list[resident.Vcpu]:
+        """The state of all vCPUs, live."""
+        return [self.vcpu(index) for index in range(self.request.smp)]
+
     def _admit(self) -> None:
-        admit_devices(self.monitor)
+        admit_devices(self.monitor, self.request.smp)
 
     def __enter__(self) -> Self:
         """Start the machine, and watch L0.
@@ -180,8 +187,8 @@ class Vm(Session):
         self._watch.start()
         return self
 
-    def _progress(self) -> tuple[int, ...]:
-        return progress(self.vcpu(), self.state.stage2.pool_used)
+    def _progress(self, cpu: int) -> tuple[int, ...]:
+        return progress(self.vcpu(cpu), self.state.stage2.pool_used)
 
     def _name_of(self, pc: int) -> str:
         """Name a place of L0, with its source line where there is one."""
@@ -258,11 +265,11 @@ class Vm(Session):
 
     def traps(self) -> list[TrapCount]:
         """Give the traps taken so far, by exception class and context."""
-        return counters.traps(self.vcpu())
+        return counters.traps(self.vcpus)
 
     def sysreg_traps(self) -> dict[str, int]:
         """Give the system registers and instructions that trapped, by name."""
-        return counters.sysreg_traps(self.vcpu())
+        return counters.sysreg_traps(self.vcpus)
 
 
 def parange_of(regions: Sequence[tuple[int, int, int]]) -> int:
@@ -307,10 +314,12 @@ def is_hidden(region: Region) -> bool:
     return region.base in HIDDEN_BASES or region.kind in HIDDEN_KINDS
 
 
-def l1_regions(memory_map: MemoryMap, l1_memory_bytes: int) -> list[tuple[int, int, int]]:
+def l1_regions(
+    memory_map: MemoryMap, l1_memory_bytes: int, cpus: int
+) -> list[tuple[int, int, int]]:
     """List L1's physical memory map as (base, size, kind): whole pages, without what is L0's."""
     regions = []
-    for region in passed_regions(memory_map, CPUS):
+    for region in passed_regions(memory_map, cpus):
         if is_hidden(region):
             continue
         if region.kind is RegionKind.RAM:

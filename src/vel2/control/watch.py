@@ -53,7 +53,10 @@ class Hang:
 
 
 def progress(vcpu: Vcpu, pool_used: int) -> tuple[int, ...]:
-    """Give numbers of which one changes with each entry to EL2, and with each table made there."""
+    """Give numbers of which one changes with each entry of a vCPU to EL2, and with each table made.
+
+    A pcpu that waits for another's lock makes no progress of its own; the holder is watched too.
+    """
     counted = vcpu.counters
     return (
         counted.fast_eret,
@@ -75,10 +78,27 @@ def cpu_seconds(thread: int) -> float:
     return (int(fields[USER_TIME]) + int(fields[SYSTEM_TIME])) / os.sysconf("SC_CLK_TCK")
 
 
+@dataclass
+class Visit:
+    """What is known of one vCPU.
+
+    :ivar thread: QEMU's for it.
+    :ivar seen: its `progress` when it was looked at. :ivar since: the CPU time its thread had used
+        when it was first seen at EL2 with that; None when it has not been.
+    :ivar seconds: what it has used since.
+    """
+
+    cpu: int
+    thread: int
+    seen: tuple[int, ...] = ()
+    since: float | None = None
+    seconds: float = 0.0
+
+
 class Watch:
     """Look at a running machine from a thread of its own until `end`.
 
-    :param look: gives `progress` of the machine's L0.
+    :param look: gives `progress` of a vCPU, by number.
     :param name_of: names a place in L0.
     :param report: called once, on that thread, with a hang that was found.
     """
@@ -86,7 +106,7 @@ class Watch:
     def __init__(
         self,
         monitor: Monitor,
-        look: Callable[[], tuple[int, ...]],
+        look: Callable[[int], tuple[int, ...]],
         name_of: Callable[[int], str],
         report: Callable[[Hang], None],
     ) -> None:
@@ -117,27 +137,38 @@ class Watch:
 
     def _find(self) -> Hang | None:
         """Look until the end; give a hang if there is one."""
-        thread = int(self._monitor.execute("query-cpus-fast")[0]["thread-id"])
-        seen = self._look()
-        since: float | None = None
+        cpus = self._monitor.execute("query-cpus-fast")
+        visits = [Visit(cpu["cpu-index"], cpu["thread-id"]) for cpu in cpus]
         while not self._ended.wait(PERIOD_S):
-            now = self._look()
-            if now != seen or self._registers(LEVEL) != "2":
-                seen, since = now, None
-            elif since is None:
-                since = cpu_seconds(thread)
-            elif (used := cpu_seconds(thread) - since) >= BUDGET_S:
-                self._monitor.pause()
-                if self._look() == seen and self._registers(LEVEL) == "2":
-                    pc = int(self._registers(PC), 16)
-                    return Hang(used, pc, self._name_of(pc))
-                self._monitor.resume()
-                since = None
+            for visit in visits:
+                if self._is_too_long(visit):
+                    self._monitor.pause()
+                    if self._is_same(visit):
+                        pc = int(self._registers(PC, visit.cpu), 16)
+                        return Hang(visit.seconds, pc, self._name_of(pc))
+                    self._monitor.resume()
+                    visit.since = None
         return None
 
-    def _registers(self, wanted: re.Pattern[str]) -> str:
-        """Ask QEMU for the vCPU's registers; give what is wanted of them."""
-        text = self._monitor.execute("human-monitor-command", {"command-line": "info registers"})
+    def _is_same(self, visit: "Visit") -> bool:
+        """Whether a vCPU is at EL2, and has not been anywhere else since it was looked at."""
+        return self._look(visit.cpu) == visit.seen and self._registers(LEVEL, visit.cpu) == "2"
+
+    def _is_too_long(self, visit: "Visit") -> bool:
+        """Look at one vCPU once more."""
+        if not self._is_same(visit):
+            visit.seen, visit.since = self._look(visit.cpu), None
+        elif visit.since is None:
+            visit.since = cpu_seconds(visit.thread)
+        else:
+            visit.seconds = cpu_seconds(visit.thread) - visit.since
+            return visit.seconds >= BUDGET_S
+        return False
+
+    def _registers(self, wanted: re.Pattern[str], cpu: int) -> str:
+        """Ask QEMU for a vCPU's registers; give what is wanted of them."""
+        command = {"command-line": "info registers", "cpu-index": cpu}
+        text = self._monitor.execute("human-monitor-command", command)
         found = wanted.search(text)
         if found is None:
             raise MonitorError(f"QEMU's registers do not say {wanted.pattern}")

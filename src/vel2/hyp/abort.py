@@ -15,6 +15,8 @@ same access again and again, hardware has a reason that software does not see: t
 words are L1's answer (`is_stuck`).
 """
 
+from enum import IntEnum
+
 from vel2.arch import sysregs as sr
 from vel2.arch.a64 import SystemInstruction, system_instruction
 from vel2.arch.descriptors import ADDRESS_BITS_LPA, S2MemAttrParts, Stage2Leaf
@@ -26,6 +28,7 @@ from vel2.hyp.exception import is_el0
 from vel2.hyp.fallible import try_at_s1e1r
 from vel2.hyp.hcr import l1_hcr
 from vel2.hyp.layout import PAGE_MASK, PAGE_SHIFT
+from vel2.hyp.lock import acquire, release
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.records import TO_RUNNING_EL1, TO_VEL2
 from vel2.hyp.stage1 import ALL_REACHED, instruction_at, reach_tables, walk_status
@@ -272,6 +275,44 @@ def again_or_forward(vcpu: Vcpu, ipa: IPA) -> Outcome:
     return Outcome.RESUME
 
 
+class Resolved(IntEnum):
+    """What came of a fault of hardware's stage 2."""
+
+    FAULT = 0
+    """L1's own tables do not map it; `walk.fsc` says why."""
+    FORBIDDEN = 1
+    HOLE = 2
+    """L1 has nothing where it maps it to."""
+    NOT_CODE = 3
+    """It was a fetch, and the canonical stage 2 has a device there."""
+    FILLED = 4
+    THERE = 5
+    """The leaf was there before, just so."""
+
+
+@resident
+def resolve(vcpu: Vcpu, context: Stage2, ipa: L2IPA) -> Resolved:
+    """Walk L1's tables and fill the shadow from them, under `Stage2Manager.lock`.
+
+    Both under one lock: a leaf that was read before a TLBI of another pcpu cannot come into the
+    shadow after it.
+    """
+    vm = vm_of(vcpu)
+    guest_stage2(vm, vcpu.walk, context.guest_vttbr, context.guest_vtcr, ipa)
+    if vcpu.walk.fsc != NO_FAULT:
+        return Resolved.FAULT
+    if l1_forbids(vcpu) or is_protected_walk(vcpu):
+        return Resolved.FORBIDDEN
+    canonical = stage2.canonical_leaf(vm, vcpu.walk.output)
+    if canonical == 0:
+        return Resolved.HOLE
+    if is_fetch(vcpu.trap.esr) and is_never_executable(canonical):
+        return Resolved.NOT_CODE
+    if shadow.fill(vcpu, ipa, canonical):
+        return Resolved.FILLED
+    return Resolved.THERE
+
+
 @resident
 def stage2_fault(vcpu: Vcpu, ipa: IPA) -> Outcome:
     """Resolve a fault of hardware's stage 2 while vEL1 runs."""
@@ -279,18 +320,19 @@ def stage2_fault(vcpu: Vcpu, ipa: IPA) -> Outcome:
     context = at(Stage2, vcpu.shadow)
     if context.stage2_off != 0:
         return to_hole(vcpu, L1IPA(ipa))
-    guest_stage2(vm, vcpu.walk, context.guest_vttbr, context.guest_vtcr, L2IPA(ipa))
-    if vcpu.walk.fsc != NO_FAULT:
-        return forward_fault(vcpu, vcpu.walk.fsc, ipa)
-    if l1_forbids(vcpu) or is_protected_walk(vcpu):
-        return forward_fault(vcpu, permission_status(vcpu), ipa)
-    canonical = stage2.canonical_leaf(vm, vcpu.walk.output)
-    if canonical == 0:
-        return to_hole(vcpu, vcpu.walk.output)
-    if is_fetch(vcpu.trap.esr) and is_never_executable(canonical):
-        return to_nothing(vcpu)
-    if shadow.fill(vcpu, L2IPA(ipa), canonical):
+    acquire(vm.stage2.lock)
+    found = resolve(vcpu, context, L2IPA(ipa))
+    release(vm.stage2.lock)
+    if found == Resolved.FILLED:
         return Outcome.RESUME
+    if found == Resolved.FAULT:
+        return forward_fault(vcpu, vcpu.walk.fsc, ipa)
+    if found == Resolved.FORBIDDEN:
+        return forward_fault(vcpu, permission_status(vcpu), ipa)
+    if found == Resolved.HOLE:
+        return to_hole(vcpu, vcpu.walk.output)
+    if found == Resolved.NOT_CODE:
+        return to_nothing(vcpu)
     return again_or_forward(vcpu, ipa)
 
 

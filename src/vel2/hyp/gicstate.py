@@ -8,8 +8,8 @@ are kept here, and no address of L1's is ever given to hardware.
 from vel2.arch.bits import Field, Layout
 from vel2.arch.gicv3 import BASERS
 from vel2.hyp import layout
-from vel2.hyp.state import MAX_REDISTRIBUTORS, Vm
-from vel2.lang import Struct, array, at, inline, scalar, u32, u64
+from vel2.hyp.state import MAX_REDISTRIBUTORS, Lock, Vm
+from vel2.lang import Struct, array, at, inline, nested, scalar, u32, u64
 
 MAX_DEVICES = 64
 """DeviceIDs that can be mapped at the same time."""
@@ -69,8 +69,13 @@ class Redistributor(Struct):
 
 
 class Gic(Struct):
-    """The bookkeeping for the machine's one ITS and all redistributors."""
+    """The bookkeeping for the machine's one ITS and all redistributors.
 
+    `its.init` makes it on the first pcpu. From then on it is under `lock`, with the registers that
+    L0 emulates: whoever answers an access of a guest to them holds it (`mmio`).
+    """
+
+    lock = nested(Lock)
     control = scalar(u64)
     """Address of the ITS's control frame, 0 if there is none."""
     typer = scalar(u64)

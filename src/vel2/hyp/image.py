@@ -5,6 +5,7 @@ from vel2.lang import Image, build_object, link_image
 
 ROOTS = (
     start.start,
+    start.start_secondary,
     trap.handle_sync,
     trap.handle_irq,
     trap.handle_fiq,

@@ -12,6 +12,7 @@ L1 sees in GITS_TYPER what L0 has tables for: `gicstate.EVENT_BITS` of EventID a
 `layout.DEVICE_TABLE_BYTES`; no GICv4 and no message that is not an LPI's.
 """
 
+from vel2.arch import sysregs as sr
 from vel2.arch.gicv3 import (
     BASERS,
     GICR_TYPER,
@@ -60,6 +61,7 @@ OWN_ATTRIBUTES = GITS_BASER.compose(
 OWN_CBASER = GITS_CBASER.compose(
     Valid=1, InnerCache=READ_WRITE_ALLOCATE_WRITE_BACK, Shareability=INNER_SHAREABLE
 )
+AFF2_TO_AFF0 = (1 << 24) - 1
 HAS_GICV4 = 1
 HAS_WAY_IN = 2
 NO_TABLE = 3
@@ -228,6 +230,12 @@ def shown_baser(gic: Gic, number: u64) -> u64:
     return own & FIXED_IN_BASER | GITS_BASER.Page_Size.put(PageSize.KIB_64)
 
 
+@inline
+def mpidr_affinity(value: u64) -> u64:
+    """Give MPIDR_EL1's affinity fields for a redistributor's, where Aff3 follows Aff2."""
+    return u64(value >> 24 << sr.MPIDR_EL1.Aff3.lsb) | value & AFF2_TO_AFF0
+
+
 @resident
 def init(vm: Vm) -> u64:
     """Take the ITS and the redistributors, whose frames must not be in the canonical stage 2.
@@ -243,6 +251,7 @@ def init(vm: Vm) -> u64:
         redistributor.frame = vm.config.redistributors[index]
         typer = read_long_register(u64(redistributor.frame + GICR_TYPER.offset))
         redistributor.processor = GICR_TYPER.Processor_Number.get(typer)
+        vm.probed.affinities[index] = mpidr_affinity(GICR_TYPER.Affinity_Value.get(typer))
         if GICR_TYPER.VLPIS.get(typer) != 0:
             return HAS_GICV4
         if canonical_leaf(vm, L1IPA(redistributor.frame)) != 0:

@@ -18,16 +18,16 @@ VM_OFFSET = BLOCK_BYTES
 VM_MAX_BYTES = 0x1_0000
 PCPU_OFFSET = VM_OFFSET + VM_MAX_BYTES
 PCPU_BYTES = 0x10_0000
-MAX_PCPUS = 1
+MAX_PCPUS = 8
 
 STACK_BYTES = 0x8000
 VCPU_IN_PCPU = STACK_BYTES
 """The `Vcpu` sits right above the stack: SP_EL2 points at it whenever a guest runs."""
 VNCR_IN_PCPU = 0xF_0000
 
-SMMU_OFFSET = 0x3F_0000
+SMMU_OFFSET = PCPU_OFFSET + MAX_PCPUS * PCPU_BYTES
 """The SMMU's stream table and command queue (`smmu.Tables`), aligned to more than their size."""
-GIC_OFFSET = 0x40_0000
+GIC_OFFSET = 0xC0_0000
 GIC_BYTES = BLOCK_BYTES
 GIC_STATE_BYTES = 0x2_0000
 ITS_QUEUE_IN_GIC = 0x2_0000
@@ -44,7 +44,7 @@ PENDING_IN_GIC = 0x18_0000
 PENDING_BYTES = 0x1_0000
 """Of one redistributor. Queue, tables of the ITS and pending tables are aligned to 64 KiB."""
 
-POOL_OFFSET = 0x60_0000
+POOL_OFFSET = GIC_OFFSET + GIC_BYTES
 POOL_MIN_BYTES = 0x40_0000
 
 

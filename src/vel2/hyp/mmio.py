@@ -17,6 +17,8 @@ from vel2.arch.a64 import ZR
 from vel2.arch.esr import ISS_DABT
 from vel2.arch.gicv3 import FRAME_BYTES
 from vel2.hyp import its, lpi
+from vel2.hyp.gicstate import gic_of
+from vel2.hyp.lock import acquire, release
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import MAX_REDISTRIBUTORS, Vcpu, Vm, vm_of
 from vel2.lang import L1IPA, U32_MAX, resident, u64
@@ -96,6 +98,12 @@ def access(vcpu: Vcpu, address: L1IPA) -> Outcome:
         return Outcome.NOBODY
     if frame == ITS and size < WORD_BYTES:
         return Outcome.NOBODY
+    lock = gic_of(vm_of(vcpu)).lock
+    outcome = Outcome.SKIP
+    acquire(lock)
     if ISS_DABT.WnR.get(esr) != 0:
-        return store(vcpu, frame, offset, size)
-    return load(vcpu, frame, offset, size)
+        outcome = store(vcpu, frame, offset, size)
+    else:
+        outcome = load(vcpu, frame, offset, size)
+    release(lock)
+    return outcome

@@ -19,7 +19,8 @@ from vel2.hyp import pool, stage2
 from vel2.hyp.hcr import HCR_SLOT, STAGE2_ON
 from vel2.hyp.homes import slot
 from vel2.hyp.layout import PAGE_SHIFT
-from vel2.hyp.state import SHADOW_CONTEXTS, Stage2, Vcpu, Vm, page_of, vm_of
+from vel2.hyp.lock import acquire, release
+from vel2.hyp.state import SHADOW_CONTEXTS, Stage2, Vcpu, Vm, page_of, vcpu_at, vm_of
 from vel2.lang import (
     IPA,
     L2IPA,
@@ -64,21 +65,39 @@ def is_for(context: Stage2, off: u64, vttbr: u64, vtcr: u64) -> bool:
 
 
 @resident
-def claim(vm: Vm, off: u64, vttbr: u64, vtcr: u64) -> u64:
-    """Find the context for L1's stage-2 registers, or make one, evicting the oldest if need be."""
-    chosen = u64(0)
+def is_held(vm: Vm, context: Stage2) -> bool:
+    """Whether a vcpu runs a context or ran it last: `select` takes it again without the lock."""
+    held = False
+    for i in range(vm.config.cpu_count):
+        if vcpu_at(vm, i).shadow == address_of(context):
+            held = True
+    return held
+
+
+@resident
+def vacant(vm: Vm) -> u64:
+    """Give a context that nobody has, or the one unused for longest that no vcpu holds.
+
+    There are more contexts than vcpus, so there is one.
+    """
+    chosen = u64(NONE)
     for i in range(SHADOW_CONTEXTS):
         context = vm.stage2.shadows[i]
-        if is_for(context, off, vttbr, vtcr):
-            return i
         if context.in_use == 0:
-            if vm.stage2.shadows[chosen].in_use != 0:
-                chosen = i
-        elif (
-            vm.stage2.shadows[chosen].in_use != 0
-            and context.last_use < vm.stage2.shadows[chosen].last_use
-        ):
+            return i
+        is_older = chosen == NONE or context.last_use < vm.stage2.shadows[chosen].last_use
+        if is_older and not is_held(vm, context):
             chosen = i
+    return chosen
+
+
+@resident
+def claim(vm: Vm, off: u64, vttbr: u64, vtcr: u64) -> u64:
+    """Find the context for L1's stage-2 registers, or make one; under `Stage2Manager.lock`."""
+    for i in range(SHADOW_CONTEXTS):
+        if is_for(vm.stage2.shadows[i], off, vttbr, vtcr):
+            return i
+    chosen = vacant(vm)
     context = vm.stage2.shadows[chosen]
     if context.in_use != 0:
         pool.empty(vm, context)
@@ -95,7 +114,10 @@ def claim(vm: Vm, off: u64, vttbr: u64, vtcr: u64) -> u64:
 
 @resident
 def select(vcpu: Vcpu) -> None:
-    """Make hardware walk the stage 2 that L1's HCR_EL2, VTTBR_EL2 and VTCR_EL2 ask for."""
+    """Make hardware walk the stage 2 that L1's HCR_EL2, VTTBR_EL2 and VTCR_EL2 ask for.
+
+    The context of last time needs no lock: nobody gives it away while `Vcpu.shadow` names it.
+    """
     page = page_of(vcpu)
     vm = vm_of(vcpu)
     vttbr = page.slot[VTTBR_SLOT] & KEY_MASK
@@ -104,9 +126,11 @@ def select(vcpu: Vcpu) -> None:
     if page.slot[HCR_SLOT] & STAGE2_ON == 0:
         off = u64(1)
     if vcpu.shadow == 0 or not is_for(at(Stage2, vcpu.shadow), off, vttbr, vtcr):
+        acquire(vm.stage2.lock)
         vcpu.shadow = address_of(vm.stage2.shadows[claim(vm, off, vttbr, vtcr)])
         vm.stage2.clock = u64(vm.stage2.clock + 1)
         at(Stage2, vcpu.shadow).last_use = vm.stage2.clock
+        release(vm.stage2.lock)
     context = at(Stage2, vcpu.shadow)
     context.dirty = 1
     msr(sr.VTTBR_EL2, context.vttbr)

@@ -9,13 +9,11 @@ from vel2.arch.esr import ISS_HVC
 from vel2.arch.psci import (
     AFFINITY_INFO_32,
     AFFINITY_INFO_64,
-    ALREADY_ON,
     CPU_OFF,
     CPU_ON_32,
     CPU_ON_64,
     CPU_SUSPEND_32,
     CPU_SUSPEND_64,
-    DENIED,
     FUNCTION_MASK,
     INVALID_PARAMETERS,
     MIGRATE_INFO_TYPE,
@@ -27,11 +25,13 @@ from vel2.arch.psci import (
     PowerState,
     PowerStateExtended,
 )
+from vel2.hyp import power
 from vel2.hyp.answer import forward
+from vel2.hyp.firmware import firmware_call
 from vel2.hyp.hcr import l1_hcr
 from vel2.hyp.outcome import Outcome, Stop
 from vel2.hyp.state import Vcpu, vm_of
-from vel2.lang import extern, mrs, resident, u64
+from vel2.lang import resident, u64
 
 PASSED_ON = (
     PSCI_VERSION,
@@ -52,15 +52,8 @@ KNOWN = (
     PSCI_FEATURES,
 )
 
-AFFINITY = sr.MPIDR_EL1.compose(Aff3=0xFF, Aff2=0xFF, Aff1=0xFF, Aff0=0xFF)
 IMMEDIATE = ISS_HVC.imm16.mask
 """ISS of an SMC, too, has it there."""
-
-
-@extern("firmware_call")
-def firmware_call(function: u64, first: u64, second: u64, third: u64) -> u64:
-    """Make an SMC to the machine's own firmware."""
-    raise NotImplementedError("there is no firmware below CPython")
 
 
 @resident
@@ -68,14 +61,6 @@ def stop_machine(vcpu: Vcpu, reason: u64, function: u64) -> None:
     """Note why and ask the firmware to end the machine; it does not come back."""
     vm_of(vcpu).post_mortem.stop_reason = reason
     firmware_call(function, 0, 0, 0)
-
-
-@resident
-def cpu_on(vcpu: Vcpu, target: u64) -> u64:
-    """Answer CPU_ON: this machine has the one CPU that is asking."""
-    if target & AFFINITY == mrs(sr.MPIDR_EL1) & AFFINITY:
-        return ALREADY_ON
-    return INVALID_PARAMETERS
 
 
 @resident
@@ -106,9 +91,9 @@ def call(vcpu: Vcpu, function: u64) -> u64:
     elif function == SYSTEM_RESET:
         stop_machine(vcpu, Stop.SYSTEM_RESET, function)
     elif function == CPU_ON_32 or function == CPU_ON_64:
-        return cpu_on(vcpu, vcpu.x[1])
+        return power.turn_on(vcpu, vcpu.x[1], vcpu.x[2], vcpu.x[3])
     elif function == CPU_OFF:
-        return DENIED
+        return power.turn_off(vcpu)
     return NOT_SUPPORTED
 
 

@@ -21,6 +21,7 @@ from vel2.arch.esr import FSC, FSC_LEVEL, ISS_DABT
 from vel2.hyp import shadow
 from vel2.hyp.fallible import try_at_s1e1r, try_load_entry
 from vel2.hyp.layout import PAGE_MASK
+from vel2.hyp.lock import acquire, release
 from vel2.hyp.stage2 import canonical_leaf, is_ram, pa_of
 from vel2.hyp.state import CONTEXT_VEL1, NO_FAULT, Stage2, Vcpu, vm_of
 from vel2.hyp.walk import S2AP_READ, guest_stage2
@@ -98,6 +99,16 @@ def reach_entry(vcpu: Vcpu, ipa: IPA) -> bool:
 
     :return: False, with `walk.fsc` set: SYNC_EXTERNAL if L1 has no memory there.
     """
+    vm = vm_of(vcpu)
+    acquire(vm.stage2.lock)
+    found = reach_and_fill(vcpu, ipa)
+    release(vm.stage2.lock)
+    return found
+
+
+@resident
+def reach_and_fill(vcpu: Vcpu, ipa: IPA) -> bool:
+    """Do what `reach_entry` says, under `Stage2Manager.lock` (see `abort.resolve`)."""
     if not reach(vcpu, ipa, S2AP_READ):
         return False
     # L0 reads it too: neither a hole nor a device may be read for the guest, at EL2.

@@ -26,9 +26,9 @@ from vel2.hyp.context import MDSCR_SLOT, load_vel2_registers
 from vel2.hyp.exception import ENTRY_PSTATE
 from vel2.hyp.hcr import HCR_SLOT
 from vel2.hyp.homes import in_memory, slot, switched
-from vel2.hyp.layout import PAGE_BYTES, PCPU_BYTES, PCPU_OFFSET, VCPU_IN_PCPU, VNCR_IN_PCPU
+from vel2.hyp.layout import PAGE_BYTES, PCPU_BYTES, VCPU_IN_PCPU, VNCR_IN_PCPU
 from vel2.hyp.outcome import Fatal
-from vel2.hyp.state import CONTEXT_VEL2, GUEST_VHE, LEVEL_NV2, Vcpu, Vm, page_of
+from vel2.hyp.state import CONTEXT_VEL2, GUEST_VHE, LEVEL_NV2, ON, Power, Vcpu, Vm, page_of
 from vel2.hyp.trap import fatal
 from vel2.lang import (
     PA,
@@ -39,6 +39,7 @@ from vel2.lang import (
     mrs,
     msr,
     resident,
+    store_release_u64,
     store_u64,
     sysop,
     u64,
@@ -172,8 +173,6 @@ def probe(vm: Vm) -> None:
         vm.probed.cpacr_holds_cptr = 1
     if mrs(sr.CNTKCTL_EL1) & CNTHCTL_PROBE == CNTHCTL_PROBE:
         vm.probed.cntkctl_holds_cnthctl = 1
-    msr(sr.CPACR_EL1, 0)
-    msr(sr.CNTKCTL_EL1, 0)
     vm.probed.mdcr = controls.MDCR_ALWAYS
     if sr.ID_AA64MMFR0_EL1.FGT.get(mrs(sr.ID_AA64MMFR0_EL1)) != 0:
         vm.probed.has_fgt = 1
@@ -274,7 +273,7 @@ def forget(vcpu: Vcpu, vm: Vm) -> None:
         store_u64(PA(address_of(vcpu) + i * 8), 0)
     vcpu.vm = address_of(vm)
     pcpu = u64(address_of(vcpu) - VCPU_IN_PCPU)
-    vcpu.index = u64(pcpu - vm.config.l0_base - PCPU_OFFSET) // PCPU_BYTES
+    vcpu.index = u64(pcpu - vm.config.pcpus) // PCPU_BYTES
     vcpu.vncr_page = u64(pcpu + VNCR_IN_PCPU)
     pool.zero_page(PA(vcpu.vncr_page))
 
@@ -282,6 +281,10 @@ def forget(vcpu: Vcpu, vm: Vm) -> None:
 @resident
 def begin(vcpu: Vcpu, vm: Vm) -> None:
     """Give this pcpu's registers and its vCPU the state from which L1 starts there."""
+    msr(sr.CPACR_EL1, 0)
+    msr(sr.CNTKCTL_EL1, 0)
+    msr(sr.CNTVOFF_EL2, 0)
+    msr(sr.HSTR_EL2, 0)
     if vm.probed.has_fgt != 0:
         finegrained.reset()
     sve.reset(vm)
@@ -302,5 +305,17 @@ def begin(vcpu: Vcpu, vm: Vm) -> None:
 def start(vcpu: Vcpu, vm: Vm) -> None:
     """Bring up the machine's first pcpu and leave its vCPU ready to run L1's first instruction."""
     forget(vcpu, vm)
+    vcpu.power.state = ON
+    vm.online = 1
     boot(vcpu, vm)
     begin(vcpu, vm)
+
+
+@resident
+def start_secondary(vcpu: Vcpu, vm: Vm) -> None:
+    """Bring up a pcpu that another one has turned on (`power.turn_on`)."""
+    enable_mmu(vm)
+    forget(vcpu, vm)
+    take_interface()
+    begin(vcpu, vm)
+    store_release_u64(PA(address_of(vcpu.power) + Power.offset_of("state")), ON)

@@ -6,6 +6,7 @@ first fields of `Vcpu` is known to the vectors (`vectors.py`), which take the of
 
 from vel2.arch.bits import Register
 from vel2.hyp.homes import CONTEXT_MEMORY, SWITCHED
+from vel2.hyp.layout import PCPU_BYTES, VCPU_IN_PCPU
 from vel2.hyp.records import ExceptionRecord, ReturnRecord, Trap
 from vel2.lang import L1IPA, PA, Struct, array, at, inline, nested, scalar, u8, u32, u64
 
@@ -94,9 +95,17 @@ class Counters(Struct):
     """[trap key] for EC 0x18, both contexts."""
 
 
-class Power(Struct):
-    """Where a vCPU starts when its pcpu is turned on."""
+OFF = 0
+PENDING = 1
+"""Another CPU has asked for it, and it has not come to L1's first instruction yet."""
+ON = 2
 
+
+class Power(Struct):
+    """What PSCI knows of a vCPU (`power`)."""
+
+    state = scalar(u64)
+    """`OFF`, `PENDING` or `ON`."""
     entry_pc = scalar(u64)
     entry_x0 = scalar(u64)
 
@@ -145,7 +154,7 @@ class Vcpu(Struct):
     vm = scalar(u64)
     index = scalar(u64)
     shadow = scalar(u64)
-    """Address of the `Stage2` that runs or ran L2 last, or 0."""
+    """Address of the `Stage2` that runs or ran L2 last, or 0; under `Stage2Manager.lock`."""
     barren = array(u64, BARREN)
     """Addresses behind a trapped access from which `ahead.run` won nothing."""
     walk = nested(Walk)
@@ -176,6 +185,18 @@ SLOW_VTIMER = 1 << 1
 SLOW_PTIMER = 1 << 2
 SLOW_VEL1 = 1 << 3
 """vEL1 runs: an ERET that traps is L1's to see."""
+
+
+class Lock(Struct):
+    """A ticket lock between pcpus (`lock`)."""
+
+    next = scalar(u64)
+    """The ticket that the next to come takes."""
+    served = scalar(u64)
+    """The ticket whose turn it is."""
+    taken_at = scalar(u64)
+    longest = scalar(u64)
+    """The longest time it was held, in ticks of CNTPCT_EL0."""
 
 
 class Stage2(Struct):
@@ -244,6 +265,10 @@ class Configuration(Struct):
     redistributor_count = scalar(u64)
     redistributors = array(u64, MAX_REDISTRIBUTORS)
     """RD_base of each, which no region has in it."""
+    pcpus = scalar(u64)
+    """Address of the first pcpu's block."""
+    cpu_count = scalar(u64)
+    """How many pcpus, and so vCPUs, there are."""
 
 
 class Probed(Struct):
@@ -252,6 +277,8 @@ class Probed(Struct):
     It is in force for all pcpus: they are taken to be alike.
     """
 
+    affinities = array(u64, MAX_REDISTRIBUTORS)
+    """MPIDR_EL1's affinity fields of each pcpu, as the redistributors tell."""
     id_registers = array(u64, ID_REGISTERS)
     """[CRm * 8 + op2] of the space S3_0_C0_C<CRm>_<op2>, as L1 sees them."""
     mdcr = scalar(u64)
@@ -281,9 +308,8 @@ class Probed(Struct):
 class Stage2Manager(Struct):
     """All stage-2 tables that hardware walks, and the pool of pages they are made of.
 
-    `start.boot` makes the first group, which then stays. The rest is shared by all pcpus: a change
-    on one, and a walk that leads to one, must keep the others out by a lock of this group, taken
-    before any other of L0's. One vCPU needs none.
+    `start.boot` makes the first group, which then stays. The rest is shared by all pcpus, under
+    `lock`: whoever changes it, or walks L1's tables in order to (docs/stage2.md).
     """
 
     vtcr = scalar(u64)
@@ -296,6 +322,7 @@ class Stage2Manager(Struct):
     devices = nested(Stage2)
     """L1's memory map once more, in the largest blocks, for the SMMU."""
 
+    lock = nested(Lock)
     pool_free = scalar(u64)
     """Head of the free list, as index + 1."""
     pool_used = scalar(u64)
@@ -323,6 +350,8 @@ class Vm(Struct):
     probed = nested(Probed)
     stage2 = nested(Stage2Manager)
     post_mortem = nested(PostMortem)
+    online = scalar(u64)
+    """How many vCPUs are on, by PSCI. All pcpus change it, each by one atomic access (`power`)."""
 
 
 def id_index(register: type[Register]) -> int:
@@ -334,6 +363,12 @@ def id_index(register: type[Register]) -> int:
 def vm_of(vcpu: Vcpu) -> Vm:
     """Give the `Vm` of a vcpu."""
     return at(Vm, vcpu.vm)
+
+
+@inline
+def vcpu_at(vm: Vm, index: u64) -> Vcpu:
+    """Give a vcpu of the VM by number."""
+    return at(Vcpu, u64(vm.config.pcpus + VCPU_IN_PCPU + index * PCPU_BYTES))
 
 
 @inline

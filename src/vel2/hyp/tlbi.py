@@ -28,6 +28,7 @@ from vel2.hyp.answer import undefined
 from vel2.hyp.hcr import is_vhe_host
 from vel2.hyp.homes import slot
 from vel2.hyp.layout import PAGE_SHIFT
+from vel2.hyp.lock import acquire, release
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import SHADOW_CONTEXTS, Stage2, Vcpu, Vm, page_of, vm_of
 from vel2.lang import L2IPA, dsb_ish, inline, isb, mrs, msr, resident, sysop, u64
@@ -216,6 +217,7 @@ def stage2_operation(vcpu: Vcpu, key: u64, value: u64) -> bool:
         return False
     vm = vm_of(vcpu)
     vmid = current_vmid(vcpu)
+    acquire(vm.stage2.lock)
     for i in range(SHADOW_CONTEXTS):
         context = vm.stage2.shadows[i]
         if context.in_use == 0 or not (everything or stands_for(vm, context, vmid)):
@@ -227,6 +229,7 @@ def stage2_operation(vcpu: Vcpu, key: u64, value: u64) -> bool:
                 unmap_ipa(vcpu, vm, context, value)
             else:
                 unmap_range(vcpu, vm, context, value)
+    release(vm.stage2.lock)
     return True
 
 
@@ -234,8 +237,8 @@ def stage2_operation(vcpu: Vcpu, key: u64, value: u64) -> bool:
 def stop_trapping(vcpu: Vcpu) -> None:
     """Let TLBI run untrapped until vEL1 runs again.
 
-    The flush covers all pcpus, but another vcpu in vEL1 would refill its TLB: this is for VMs with
-    one vcpu.
+    The flush covers all pcpus, but another vcpu in vEL1 would refill its TLB, and a TLBI for that
+    guest would not be seen: so this is done only while no other vcpu is online.
     """
     vm = vm_of(vcpu)
     for i in range(SHADOW_CONTEXTS):
@@ -250,7 +253,7 @@ def stop_trapping(vcpu: Vcpu) -> None:
 def note_own(vcpu: Vcpu) -> None:
     """Count a TLBI of L1's own regime, named as EL1's."""
     vcpu.own_tlbis = u64(vcpu.own_tlbis + 1)
-    if vcpu.own_tlbis == TRAPPED_AT_MOST:
+    if vcpu.own_tlbis == TRAPPED_AT_MOST and vm_of(vcpu).online == 1:
         stop_trapping(vcpu)
 
 

@@ -220,6 +220,24 @@ def entry(a: Assembler) -> None:
     a.adr_symbol(19, "image_start")
     a.mov_imm(1, PCPU_OFFSET + VCPU_IN_PCPU)
     a.add(0, 19, rm=1)
+    prepare(a)
+    a.bl("start")
+    a.b("resume")
+
+
+def secondary_entry(a: Assembler) -> None:
+    """Emit the first instructions of any other pcpu, whose `Vcpu` the firmware gives in x0."""
+    a.label("secondary_entry")
+    a.msr_immediate("daifset", 0xF)
+    a.msr_immediate("spsel", 1)
+    a.adr_symbol(19, "image_start")
+    prepare(a)
+    a.bl("start_secondary")
+    a.b("resume")
+
+
+def prepare(a: Assembler) -> None:
+    """Set up the stack and the vectors: x0 = the `Vcpu`, x19 = the image; x1 becomes the `Vm`."""
     a.add(SP, 0, 0)
     a.msr(sr.TPIDR_EL2, 0)
     a.mov_imm(2, VM_OFFSET)
@@ -227,8 +245,6 @@ def entry(a: Assembler) -> None:
     a.adr_symbol(3, "vectors")
     a.msr(sr.VBAR_EL2, 3)
     a.isb()
-    a.bl("start")
-    a.b("resume")
 
 
 def calls(a: Assembler) -> None:
@@ -276,6 +292,7 @@ def assemble() -> Assembler:
     plain_eret(a)
     slow_paths(a)
     entry(a)
+    secondary_entry(a)
     calls(a)
     fallible_calls(a)
     return a

@@ -103,7 +103,7 @@ def machine_globals() -> list[str]:
     return arguments
 
 
-def admit_devices(monitor: Qmp) -> None:
+def admit_devices(monitor: Qmp, cpus_wanted: int = 1) -> None:
     """Examine every device of a machine that has not started yet.
 
     :raises UserError: when one may reach memory that is not L1's.
@@ -123,8 +123,11 @@ def admit_devices(monitor: Qmp) -> None:
             cpus += _is_cpu(kind)
             if kind not in BOARD_KINDS | PCI_KINDS | {SYSTEM_BUS} and not _is_cpu(kind):
                 raise _unknown(kind)
-    if cpus > 1:
-        raise UserError(f"the machine has {cpus} CPUs, and vel2 has one yet; leave -smp out.")
+    if cpus != cpus_wanted:
+        raise UserError(
+            f"the machine has {cpus} CPUs, and vel2 was asked for {cpus_wanted}; give --smp instead"
+            " of QEMU's -smp."
+        )
 
 
 def _admit(monitor: Qmp, path: str, kind: str) -> None:

@@ -1,0 +1,136 @@
+"""L1 on several CPUs, which it turns off and on; guests of its own on all of them at once."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+
+import pytest
+
+from tests.conftest import ShowConsole
+from tests.limits import LIMIT_S
+from vel2.arch.nesting import Kind, Level
+from vel2.control.guest import Kernel
+from vel2.control.request import Request
+from vel2.control.vm import Vm
+from vel2.guests.init_scripts import COMMON, QEMU_PATH
+from vel2.guests.initramfs import Initramfs
+from vel2.guests.kernels import fetch
+from vel2.guests.qemu_guest import fetch_qemu, qemu_l1_tree
+from vel2.guests.recipes import base_tree, l1_tree
+from vel2.guests.vmm import build_vmm
+from vel2.hyp.state import OFF, ON
+from vel2.machine.loader import KernelImage, load_kernel
+
+pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.timeout(900)]
+
+KERNEL = "6.12"
+CPUS = 2
+GIB = 1 << 30
+TROUBLE = re.compile(r"rcu.*stall|lockup|\bBUG\b|\bOops\b|Call trace")
+"""What a kernel says that lost an interrupt, a wake-up or a translation."""
+WORK = r"""
+work() { seq 1 2000 | awk '{ sum += $1 } END { print sum }'; }
+for cpu in $(seq 1 "$(grep -c ^processor /proc/cpuinfo)"); do
+    (for turn in 1 2 3 4 5; do work | cat >/tmp/sum$cpu; done) &
+done
+wait
+echo "guest has $(grep -c ^processor /proc/cpuinfo) cpus, sums $(cat /tmp/sum* | tr '\n' ' ')"
+poweroff -f
+"""
+HOTPLUG = r"""
+echo "L1 has $(grep -c ^processor /proc/cpuinfo) cpus"
+online=/sys/devices/system/cpu/cpu1/online
+for turn in 1 2 3; do
+    echo 0 >$online; echo "cpu1 is $(cat $online)"
+    echo 1 >$online; echo "cpu1 is $(cat $online)"
+done
+"""
+TWO_GUESTS = r"""
+for guest in 1 2; do
+    /vmm --kernel /l2/Image --initrd /l2/initrd --dtb /l2/dtb --memory "$(cat /l2/memory)" \
+        --label "L2 number $guest: " &
+done
+wait
+poweroff -f
+"""
+ONE_GUEST = rf"""
+{QEMU_PATH} -M virt,gic-version=3 -cpu host -accel kvm -smp {CPUS} -m 256 -nographic -nodefaults \
+    -serial stdio -kernel /l2/Image -initrd /l2/initrd \
+    -append 'console=ttyAMA0 panic=-1 quiet' </dev/null
+poweroff -f
+"""
+KINDS = [
+    pytest.param(Kind.VHE, Level.NV2, id="vhe-nv2"),
+    pytest.param(Kind.NVHE, Level.NV, id="nvhe-nv"),
+    pytest.param(Kind.NVHE, Level.NV2, id="nvhe-nv2", marks=pytest.mark.slow),
+    pytest.param(Kind.VHE, Level.NV, id="vhe-nv", marks=pytest.mark.slow),
+]
+
+
+@pytest.fixture(scope="module")
+def kernel() -> KernelImage:
+    """Give L1's kernel, which is L2's too."""
+    found, _ = fetch([KERNEL, "busybox"])
+    return load_kernel(found.path)
+
+
+def run(
+    kernel: KernelImage, tree: Initramfs, init: str, console: ShowConsole, **given: object
+) -> str:
+    """Boot L1 with this init; give what the console said when all went well."""
+    tree.file("init", COMMON + init, 0o755)
+    guest = Kernel(kernel, tree.pack(), "console=ttyAMA0 panic=-1 quiet")
+    request = Request(guest, smp=CPUS, **given)  # type: ignore[arg-type]
+    with closing(Vm(request)) as vm:
+        with vm:
+            console("L1", vm.console)
+            ended = vm.wait(LIMIT_S)
+        text = vm.console.text
+        assert ended.clean and vm.fatal is None, str(ended)
+        assert not TROUBLE.search(text)
+        state = vm.state
+        assert state.stage2.lock.next == state.stage2.lock.served, "it was given back"
+        assert [vcpu.power.state for vcpu in vm.vcpus].count(ON) == state.online
+    return text
+
+
+@pytest.mark.parametrize(("el2", "nv"), KINDS)
+def test_l1_runs_two_guests_at_once(
+    kernel: KernelImage, el2: Kind, nv: Level, show_console: ShowConsole
+) -> None:
+    """Show PSCI, and two shadows at the same time, in each kind of virtual EL2."""
+    l2 = base_tree(COMMON + WORK).pack()
+    bootargs = "console=ttyS0 panic=-1 quiet"
+    tree = l1_tree(
+        build_vmm(), kernel.data, l2, l2_image_bytes=kernel.image_size, l2_bootargs=bootargs
+    )
+    text = run(kernel, tree, HOTPLUG + TWO_GUESTS, show_console, el2=el2, nv=nv)
+    assert f"L1 has {CPUS} cpus" in text
+    assert re.findall(r"cpu1 is (\d)", text) == ["0", "1"] * 3
+    for guest in (1, 2):
+        assert f"L2 number {guest}: guest has 1 cpus, sums 2001000" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("el2", "nv"), KINDS)
+def test_l2_has_several_vcpus(
+    kernel: KernelImage, el2: Kind, nv: Level, show_console: ShowConsole
+) -> None:
+    """Show one shadow that two pcpus walk and fill, and L2's SGIs between them."""
+    tree = qemu_l1_tree(fetch_qemu(), kernel.data, base_tree(COMMON + WORK).pack())
+    text = run(kernel, tree, ONE_GUEST, show_console, el2=el2, nv=nv, memory_bytes=3 * GIB)
+    assert f"guest has {CPUS} cpus, sums 2001000 2001000" in text
+
+
+def test_a_cpu_that_l1_never_turns_on_stays_off(
+    kernel: KernelImage, show_console: ShowConsole
+) -> None:
+    """Show that L0 starts no pcpu by itself."""
+    tree = base_tree(COMMON + "poweroff -f\n")
+    guest = Kernel(kernel, tree.pack(), "console=ttyAMA0 panic=-1 quiet nosmp")
+    with closing(Vm(Request(guest, smp=4))) as vm:
+        with vm:
+            show_console("L1", vm.console)
+            assert vm.wait(LIMIT_S).clean
+        assert [vcpu.power.state for vcpu in vm.vcpus] == [ON, OFF, OFF, OFF]
