@@ -73,7 +73,7 @@ def test_every_access_is_routed_as_the_table_says(seed: int) -> None:
         give(rig, values)
         index = rig.run(routing.control_of, key)
         name = arch_controls.COARSE[key]
-        assert routing.ROWS[index - 1].name == name, hex(key)
+        assert routing.CONTROLS[index - 1].name == name, hex(key)
         for is_read in (False, True):
             expected = arch_controls.traps(name, values, is_read=is_read)
             if expected is None:

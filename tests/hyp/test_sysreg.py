@@ -18,7 +18,7 @@ from vel2.arch.esr import EC, ESR_ELx
 from vel2.arch.vncr import REDIRECTED_TO_EL1, redirected
 from vel2.hyp import context, sysreg, trap
 from vel2.hyp.homes import in_memory
-from vel2.hyp.idregs import ROWS
+from vel2.hyp.idregs import SHOWN
 from vel2.hyp.selectors import ALL_COUNTERS
 from vel2.hyp.state import CONTEXT_VEL1
 
@@ -383,7 +383,7 @@ def test_features_whose_state_is_not_switched_are_hidden() -> None:
 
 
 def test_rows_have_distinct_registers() -> None:
-    indices = [row.index for row in ROWS]
+    indices = [row.index for row in SHOWN]
     assert len(set(indices)) == len(indices)
     assert all(8 <= index < 64 for index in indices)
 

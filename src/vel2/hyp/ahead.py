@@ -18,7 +18,7 @@ it. To the guest it is as if no interrupt had come in between. What makes that e
 - **Unseen.** It is not done where a debugger could see it: with single step or breakpoints on.
 
 Nor is it done in vain twice: an address after which too little was won is remembered
-(`Vcpu.barren`), which costs nothing but a forgotten gain when it is wrong.
+(`Vcpu.unprofitable`), which costs nothing but a forgotten gain when it is wrong.
 """
 
 from vel2.arch import sysregs as sr
@@ -31,7 +31,7 @@ from vel2.hyp.context import DEBUGS
 from vel2.hyp.exception import go_on, is_el0
 from vel2.hyp.fallible import try_at_s1e1r
 from vel2.hyp.layout import PAGE_MASK
-from vel2.hyp.state import BARREN, LEVEL_NV2, Vcpu, vm_of
+from vel2.hyp.state import LEVEL_NV2, UNPROFITABLE, Vcpu, vm_of
 from vel2.lang import PA, inline, load_u32, mrs, msr, resident, u64
 
 IS_MRS = SystemRegisterMove.L.mask
@@ -58,8 +58,8 @@ def key_of(insn: u64) -> u64:
 
 @inline
 def index_of(pc: u64) -> u64:
-    """Give the place of an address in `Vcpu.barren`."""
-    return u64((pc >> LOG2_BYTES) & (BARREN - 1))
+    """Give the place of an address in `Vcpu.unprofitable`."""
+    return u64((pc >> LOG2_BYTES) & (UNPROFITABLE - 1))
 
 
 @resident
@@ -114,7 +114,7 @@ def run(vcpu: Vcpu) -> None:
     start = vcpu.pc
     index = index_of(start)
     left = vm_of(vcpu).config.ahead
-    if vcpu.barren[index] == start or left == 0:
+    if vcpu.unprofitable[index] == start or left == 0:
         return
     if is_el0(vcpu.pstate) or mrs(sr.MDSCR_EL1) & DEBUGS:
         return
@@ -145,4 +145,4 @@ def run(vcpu: Vcpu) -> None:
             break
     vcpu.counters.ahead = u64(vcpu.counters.ahead + won)
     if won == 0 or paid > u64(WORTH * won):
-        vcpu.barren[index] = start
+        vcpu.unprofitable[index] = start

@@ -60,31 +60,31 @@ ABORT_BY_AT = ESR_ELx.compose(EC=EC.DABT_SAME, IL=1) | ISS_DABT.CM.mask | ISS_DA
 
 
 @dataclass(frozen=True)
-class Row:
+class Translation:
     """An AT as L1 names it: the stage-1 instruction that does it, and what it asks for."""
 
     key: int
     run: Callable[[u64], u64]
-    own_regime: bool
-    both_stages: bool
-    is_write: bool
-    with_pan: bool
-    is_el0: bool
+    of_own_regime: bool = False
+    both_stages: bool = False
+    is_write: bool = False
+    with_pan: bool = False
+    is_el0: bool = False
 
 
-ROWS = (
-    Row(AT.S1E1R.trap_key, try_at_s1e1r, False, False, False, False, False),
-    Row(AT.S1E1W.trap_key, try_at_s1e1w, False, False, True, False, False),
-    Row(AT.S1E0R.trap_key, try_at_s1e0r, False, False, False, False, True),
-    Row(AT.S1E0W.trap_key, try_at_s1e0w, False, False, True, False, True),
-    Row(AT.S1E1RP.trap_key, try_at_s1e1rp, False, False, False, True, False),
-    Row(AT.S1E1WP.trap_key, try_at_s1e1wp, False, False, True, True, False),
-    Row(AT.S1E2R.trap_key, try_at_s1e1r, True, False, False, False, False),
-    Row(AT.S1E2W.trap_key, try_at_s1e1w, True, False, True, False, False),
-    Row(AT.S12E1R.trap_key, try_at_s1e1r, False, True, False, False, False),
-    Row(AT.S12E1W.trap_key, try_at_s1e1w, False, True, True, False, False),
-    Row(AT.S12E0R.trap_key, try_at_s1e0r, False, True, False, False, True),
-    Row(AT.S12E0W.trap_key, try_at_s1e0w, False, True, True, False, True),
+TRANSLATIONS = (
+    Translation(AT.S1E1R.trap_key, try_at_s1e1r),
+    Translation(AT.S1E1W.trap_key, try_at_s1e1w, is_write=True),
+    Translation(AT.S1E0R.trap_key, try_at_s1e0r, is_el0=True),
+    Translation(AT.S1E0W.trap_key, try_at_s1e0w, is_write=True, is_el0=True),
+    Translation(AT.S1E1RP.trap_key, try_at_s1e1rp, with_pan=True),
+    Translation(AT.S1E1WP.trap_key, try_at_s1e1wp, is_write=True, with_pan=True),
+    Translation(AT.S1E2R.trap_key, try_at_s1e1r, of_own_regime=True),
+    Translation(AT.S1E2W.trap_key, try_at_s1e1w, of_own_regime=True, is_write=True),
+    Translation(AT.S12E1R.trap_key, try_at_s1e1r, both_stages=True),
+    Translation(AT.S12E1W.trap_key, try_at_s1e1w, both_stages=True, is_write=True),
+    Translation(AT.S12E0R.trap_key, try_at_s1e0r, both_stages=True, is_el0=True),
+    Translation(AT.S12E0W.trap_key, try_at_s1e0w, both_stages=True, is_write=True, is_el0=True),
 )
 
 
@@ -97,7 +97,7 @@ def set_pan(on: u64) -> None:
 def run(key: u64, va: u64, pan: u64) -> bool:
     """Run the stage-1 AT of a row in the regime hardware has; False if it took an abort."""
     done = u64(0)
-    for row in ROWS:
+    for row in TRANSLATIONS:
         if key == row.key:
             if row.with_pan:
                 set_pan(pan)
@@ -209,10 +209,10 @@ def from_vel2(vcpu: Vcpu, key: u64, va: u64) -> Outcome:
     """Emulate an AT that trapped in the hyp context."""
     host = is_vhe_host(vcpu)
     saved = mrs(PAR)
-    for row in ROWS:
+    for row in TRANSLATIONS:
         if key == row.key:
             fault = u64(0)
-            if row.own_regime or (host and (row.is_el0 or not row.both_stages)):
+            if row.of_own_regime or (host and (row.is_el0 or not row.both_stages)):
                 fault = first_stage(vcpu, key, va)
             else:
                 fault = in_guest_regime(vcpu, key, va, row.both_stages, row.is_write)

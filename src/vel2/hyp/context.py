@@ -14,7 +14,7 @@ through L0, so L0 always knows which context runs.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.hyp import controls, extended, finegrained, gic, selectors, stage2, sve, timer
+from vel2.hyp import controls, finegrained, gic, hcrx, selectors, stage2, sve, timer
 from vel2.hyp.homes import SWITCHED, slot
 from vel2.hyp.state import (
     CONTEXT_VEL1,
@@ -131,7 +131,7 @@ def unload_traps(vcpu: Vcpu) -> None:
     if vcpu.loaded & FGT_LOADED:
         finegrained.clear_for_vel2(vcpu)
     if vcpu.loaded & HCRX_LOADED:
-        extended.load_for_vel2(vcpu)
+        hcrx.load_for_vel2(vcpu)
     if vcpu.loaded & VSE_LOADED:
         controls.save_virtual_serror(vcpu)
     vcpu.loaded = 0
@@ -152,7 +152,7 @@ def setup_cpu_context(vcpu: Vcpu) -> None:
         sve.load_vel1_length(vcpu)
         controls.load_for_vel1(vcpu)
         finegrained.load_for_vel1(vcpu)
-        extended.load_for_vel1(vcpu)
+        hcrx.load_for_vel1(vcpu)
         timer.load_vel1_timers(vcpu)
         gic.load_vel1_interface(vcpu)
     selectors.load_for_context(vcpu)

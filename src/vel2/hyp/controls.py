@@ -189,7 +189,7 @@ def vel2_cptr(vcpu: Vcpu) -> u64:
 def load_for_vel2(vcpu: Vcpu) -> None:
     """Set hardware's trap controls and identification registers for the hyp context."""
     msr(sr.HCR_EL2, vel2_hcr(vcpu))
-    vcpu.own_tlbis = 0
+    vcpu.tlbis_of_own_regime = 0
     msr(sr.CPTR_EL2, vel2_cptr(vcpu))
     msr(sr.MDCR_EL2, vcpu.mdcr_vel2)
     load_timer_traps(vcpu)

@@ -59,7 +59,7 @@ def positive_bits(register: type[Register]) -> int:
     return mask
 
 
-ROWS = tuple(
+TRAP_REGISTERS = tuple(
     (
         register,
         slot(register),
@@ -117,7 +117,7 @@ def load_for_vel1(vcpu: Vcpu) -> None:
     """Give hardware what L1 asks of the fine-grained traps."""
     if vm_of(vcpu).probed.has_fgt != 0:
         page = page_of(vcpu)
-        for register, number, bits, own, has_mdscr in ROWS:
+        for register, number, bits, own, has_mdscr in TRAP_REGISTERS:
             value = page.slot[number] & bits
             if value != 0:
                 if has_mdscr:
@@ -129,7 +129,7 @@ def load_for_vel1(vcpu: Vcpu) -> None:
 @inline
 def clear_for_vel2(vcpu: Vcpu) -> None:
     """Take L1's fine-grained traps out of its own way."""
-    for register, _number, _bits, own, has_mdscr in ROWS:
+    for register, _number, _bits, own, has_mdscr in TRAP_REGISTERS:
         if has_mdscr:
             msr(register, own | vcpu.mdscr_traps)
         else:
@@ -139,7 +139,7 @@ def clear_for_vel2(vcpu: Vcpu) -> None:
 @inline
 def reset() -> None:
     """Begin with L0's own traps, if the machine has FEAT_FGT."""
-    for register, _number, _bits, own, _has_mdscr in ROWS:
+    for register, _number, _bits, own, _has_mdscr in TRAP_REGISTERS:
         msr(register, own)
     if sr.ID_AA64MMFR0_EL1.FGT.get(mrs(sr.ID_AA64MMFR0_EL1)) >= FGT2:
         for second in SECOND:

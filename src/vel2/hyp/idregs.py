@@ -31,7 +31,7 @@ class Cap:
 
 
 @dataclass(frozen=True)
-class Row:
+class ShownRegister:
     """One identification register, as the masks and caps that make it."""
 
     register: type[Register]
@@ -41,7 +41,7 @@ class Row:
     caps: tuple[Cap, ...]
 
 
-def _row(register: type[Register]) -> Row:
+def _shown(register: type[Register]) -> ShownRegister:
     """Make the row of a register from the records of the features that its fields tell of.
 
     A field is kept where all its features are L1's, and capped at the last that is where not all
@@ -60,7 +60,7 @@ def _row(register: type[Register]) -> Row:
     for fixed in FIXED:
         if fixed.register is register:
             set_bits |= fixed.field.put(fixed.value)
-    return Row(register, id_index(register), keep_mask, set_bits, tuple(caps))
+    return ShownRegister(register, id_index(register), keep_mask, set_bits, tuple(caps))
 
 
 PMU_FIELDS = DFR0.PMUVer.mask | DFR0.HPMN0.mask
@@ -74,7 +74,7 @@ ID_SPACE_MASK = Encoding(3, 0, 15, 0, 0).trap_key | Encoding(0, 7, 0, 0, 0).trap
 ID_SPACE = Encoding(3, 0, 0, 0, 0).trap_key
 REGISTERS = dict.fromkeys(each.register for each in FEATURES)
 """The identification registers that may read as something."""
-ROWS = tuple(row for row in map(_row, REGISTERS) if row.keep_mask or row.set_bits or row.caps)
+SHOWN = tuple(row for row in map(_shown, REGISTERS) if row.keep_mask or row.set_bits or row.caps)
 
 
 @inline
@@ -100,7 +100,7 @@ def of_vm(vm: Vm, key: u64) -> u64:
 @resident
 def init(vm: Vm) -> None:
     """Compute every identification register of the VM from the machine's."""
-    for row in ROWS:
+    for row in SHOWN:
         hardware = mrs(row.register)
         value = hardware & row.keep_mask | row.set_bits
         for cap in row.caps:

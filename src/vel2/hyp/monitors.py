@@ -28,7 +28,7 @@ SPLIT = MDCR.compose(HPMN=31, HPME=1, HLP=1)
 OF_HOST_EL0 = MDCR.compose(TPM=1, TPMCR=1)
 """Traps that are about the EL0 of a VHE host too, and so set while vEL2 runs."""
 PMU_CONTROLS = tuple(
-    row.index for row in routing.ROWS if row.name in ("MDCR_TPM", "TPM_TPMCR", "TPM_HPMN")
+    row.index for row in routing.CONTROLS if row.name in ("MDCR_TPM", "TPM_TPMCR", "TPM_HPMN")
 )
 MDCR_COUNTING = SPLIT | MDCR.compose(HPMD=1, HCCD=1)
 PMUV3P1, PMUV3P5 = 4, 6

@@ -71,7 +71,7 @@ def number_of(vm: Vm, affinity: u64) -> u64:
 def watch_tlbis(vcpu: Vcpu) -> None:
     """Have vEL2's TLBIs trap again: it is no longer alone (`tlbi.stop_trapping`)."""
     if vcpu.context == CONTEXT_VEL2:
-        vcpu.own_tlbis = 0
+        vcpu.tlbis_of_own_regime = 0
         msr(sr.HCR_EL2, mrs(sr.HCR_EL2) | TTLB)
 
 

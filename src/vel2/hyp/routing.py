@@ -54,7 +54,7 @@ class Clause:
 
 
 @dataclass(frozen=True)
-class Row:
+class AskedControl:
     """One control as its clauses."""
 
     index: int
@@ -93,11 +93,11 @@ HIDDEN = 0
 """The index that stands for a register that does not exist for the VM."""
 
 
-def _table() -> tuple[tuple[Row, ...], dict[int, int]]:
+def _table() -> tuple[tuple[AskedControl, ...], dict[int, int]]:
     """Make the rows of the controls in use, and the map from trap key to their index."""
     names = sorted({*arch_controls.EXACT.values(), *(span.control for span in RANGES)})
     rows = tuple(
-        Row(index, name, tuple(_clauses(name)))
+        AskedControl(index, name, tuple(_clauses(name)))
         for index, name in enumerate(names, start=HIDDEN + 1)
     )
     index_of = {row.name: row.index for row in rows}
@@ -107,7 +107,7 @@ def _table() -> tuple[tuple[Row, ...], dict[int, int]]:
     return rows, routes
 
 
-ROWS, ROUTES = _table()
+CONTROLS, ROUTES = _table()
 KEYS = tuple(sorted(ROUTES))
 INDICES = tuple(ROUTES[key] for key in KEYS)
 
@@ -124,7 +124,7 @@ class KeyRange:
 
 
 def _ranges() -> Iterator[KeyRange]:
-    index_of = {row.name: row.index for row in ROWS}
+    index_of = {row.name: row.index for row in CONTROLS}
     for span in RANGES:
         for CRn in range(span.CRn[0], span.CRn[1] + 1):
             every_op1 = span.op1 == (0, 7)
@@ -136,7 +136,7 @@ def _ranges() -> Iterator[KeyRange]:
 
 
 KEY_RANGES = tuple(_ranges())
-NOT_FOUND = len(ROWS) + 1
+NOT_FOUND = len(CONTROLS) + 1
 
 ICH_HCR_SLOT = slot(sr.ICH_HCR_EL2)
 HCRX_SLOT = slot(sr.HCRX_EL2)
@@ -183,7 +183,7 @@ def value_of(vcpu: Vcpu, source: u64) -> u64:
 @resident
 def asks(vcpu: Vcpu, index: u64, is_read: bool) -> bool:
     """Whether L1 has set the control with this index, for this direction of access."""
-    for row in ROWS:
+    for row in CONTROLS:
         if index == row.index:
             for clause in row.clauses:
                 met = (is_read and clause.reads) or (not is_read and clause.writes)

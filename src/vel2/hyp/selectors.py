@@ -8,10 +8,10 @@ while vEL1 runs, EL1 is EL1. Nothing ever counts or matches at hardware's EL2: L
 
 Accesses trap by fine-grained bits of L0's own (`finegrained.OWN`), and so do writes that can turn a
 counter on (PMCR_EL0, PMCNTENSET_EL0). Each of them leads to `refresh`, which gives hardware the
-values of all that is enabled, and notes in `vcpu.moving` which of them differ between the two
-contexts: only those are written at a change of context, so a VM that does not use them pays for
-one test. Without FEAT_FGT, MDCR_EL2.TPM traps all of the PMU instead, and the debug registers are
-L1's as they are.
+values of all that is enabled, and notes in `Vcpu.moving_selectors` which of them differ between
+the two contexts: only those are written at a change of context, so a VM that does not use them pays
+for one test. Without FEAT_FGT, MDCR_EL2.TPM traps all of the PMU instead, and the debug registers
+are L1's as they are.
 
 What can not be had: a breakpoint that compares VMIDs or CONTEXTIDR_EL2 never matches; hardware's
 are L0's. (While vEL2 runs hardware's CONTEXTIDR_EL1 is L1's CONTEXTIDR_EL2, but the two are
@@ -41,21 +41,21 @@ CYCLE_BIT = 1 << CYCLE
 
 
 @dataclass(frozen=True)
-class Row:
+class Selector:
     """One selector."""
 
     index: int
-    """In `Vcpu.selectors`, and its bit in `Vcpu.moving` and `Probed.selectors`."""
+    """In `Vcpu.selectors`, and its bit in `Vcpu.moving_selectors` and `Probed.selectors`."""
     register: type[Register]
     active: int
     """The bit without which nothing happens while L0 runs: NSH of a filter, E of the others."""
 
 
-ROWS = (
-    *(Row(n, register, TYPER.NSH.mask) for n, register in enumerate(sr.PMEVTYPERn_EL0)),
-    Row(CYCLE, sr.PMCCFILTR_EL0, sr.PMCCFILTR_EL0.NSH.mask),
+ALL = (
+    *(Selector(n, register, TYPER.NSH.mask) for n, register in enumerate(sr.PMEVTYPERn_EL0)),
+    Selector(CYCLE, sr.PMCCFILTR_EL0, sr.PMCCFILTR_EL0.NSH.mask),
     *(
-        Row(first + n, register, BCR.E.mask)
+        Selector(first + n, register, BCR.E.mask)
         for first, family in (
             (FIRST_BREAKPOINT, sr.DBGBCRn_EL1),
             (FIRST_WATCHPOINT, sr.DBGWCRn_EL1),
@@ -63,8 +63,8 @@ ROWS = (
         for n, register in enumerate(family)
     ),
 )
-FILTERS = ROWS[:FIRST_BREAKPOINT]
-DEBUG = ROWS[FIRST_BREAKPOINT:]
+FILTERS = ALL[:FIRST_BREAKPOINT]
+DEBUG = ALL[FIRST_BREAKPOINT:]
 
 EL1_BITS = TYPER.P.mask | TYPER.NSK.mask
 WHERE = BCR.HMC.mask | BCR.SSC.mask | BCR.PMC.mask
@@ -176,8 +176,8 @@ def load(vcpu: Vcpu, which: u64) -> None:
 @inline
 def load_for_context(vcpu: Vcpu) -> None:
     """Give hardware what differs from the context before."""
-    if vcpu.moving != 0:
-        load(vcpu, vcpu.moving)
+    if vcpu.moving_selectors != 0:
+        load(vcpu, vcpu.moving_selectors)
 
 
 @resident
@@ -214,14 +214,14 @@ def differs(vcpu: Vcpu, index: u64) -> bool:
 
 @resident
 def refresh(vcpu: Vcpu) -> None:
-    """Bring hardware and `vcpu.moving` up to date after a change of what they depend on."""
+    """Bring hardware and `moving_selectors` up to date after a change of what they depend on."""
     active = enabled(vcpu)
     moving = u64(0)
     if active != 0:
         for index in range(SELECTORS):
             if active >> index & 1 != 0 and differs(vcpu, index):
                 moving = moving | u64(1 << index)
-    vcpu.moving = moving
+    vcpu.moving_selectors = moving
     load(vcpu, active)
     if active & ~ALL_COUNTERS != 0:
         finegrained.trap_mdscr(vcpu)
@@ -230,7 +230,7 @@ def refresh(vcpu: Vcpu) -> None:
 @resident
 def write(vcpu: Vcpu, index: u64, value: u64) -> None:
     """Write a selector that exists. Hardware says which bits stick."""
-    for row in ROWS:
+    for row in ALL:
         if index == row.index:
             msr(row.register, value & ~row.active)
             vcpu.selectors[index] = mrs(row.register) & ~row.active | value & row.active
@@ -241,7 +241,7 @@ def write(vcpu: Vcpu, index: u64, value: u64) -> None:
 @resident
 def index_of(key: u64) -> u64:
     """Give the index of the selector with a trap key, or SELECTORS."""
-    for row in ROWS:
+    for row in ALL:
         if key == row.register.trap_key:
             return row.index
     return SELECTORS
@@ -254,7 +254,7 @@ def reset(vcpu: Vcpu, vm: Vm) -> None:
         msr(sr.PMCNTENCLR_EL0, ALL_COUNTERS)
         msr(sr.PMINTENCLR_EL1, ALL_COUNTERS)
         msr(sr.PMOVSCLR_EL0, ALL_COUNTERS)
-    for row in ROWS:
+    for row in ALL:
         if vm.probed.selectors >> row.index & 1 != 0:
             vcpu.selectors[row.index] = mrs(row.register) & ~row.active
     load(vcpu, vm.probed.selectors)

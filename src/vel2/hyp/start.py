@@ -11,8 +11,8 @@ from vel2.arch.descriptors import GRANULE_4K, Stage1Leaf
 from vel2.arch.insn import IC, TLBI
 from vel2.hyp import (
     controls,
-    extended,
     finegrained,
+    hcrx,
     idregs,
     its,
     monitors,
@@ -256,7 +256,7 @@ def boot(vcpu: Vcpu, vm: Vm) -> None:
     take_interface()
     probe(vm)
     idregs.init(vm)
-    extended.init(vm)
+    hcrx.init(vm)
     if not stage2.init(vm, mrs(sr.ID_AA64MMFR0_EL1)):
         fatal(vcpu, Fatal.BAD_MACHINE, NEEDS_POOL)
     trouble = its.init(vm)
@@ -288,7 +288,7 @@ def begin(vcpu: Vcpu, vm: Vm) -> None:
     if vm.probed.has_fgt != 0:
         finegrained.reset()
     sve.reset(vm)
-    extended.reset(vcpu)
+    hcrx.reset(vcpu)
     msr(sr.VTCR_EL2, vm.stage2.vtcr)
     reset_vcpu(vcpu, vm)
     msr(sr.VNCR_EL2, vcpu.vncr_page)

@@ -20,7 +20,7 @@ SHADOW_CONTEXTS = 16
 MAX_REGIONS = 32
 MAX_REDISTRIBUTORS = 8
 ID_REGISTERS = 64
-BARREN = 256
+UNPROFITABLE = 256
 
 GUEST_VHE = 0
 GUEST_NVHE = 1
@@ -133,7 +133,7 @@ class Vcpu(Struct):
     loaded = scalar(u64)
     """What hardware holds of L1's that must not stay while vEL2 runs (bits `*_LOADED`)."""
     hcrx = scalar(u64)
-    """What hardware's HCRX_EL2 holds, without `Probed.hcrx_own`."""
+    """What hardware's HCRX_EL2 holds, without `Probed.hcrx_of_l0`."""
     zcr_vel2 = scalar(u64)
     """L1's ZCR_EL2, while vEL1 runs."""
     mdscr = scalar(u64)
@@ -144,9 +144,9 @@ class Vcpu(Struct):
     """Writes of MDSCR_EL1 in a row that trapped and debugged nothing."""
     mdcr_vel2 = scalar(u64)
     """Hardware's MDCR_EL2 while vEL2 runs."""
-    moving = scalar(u64)
+    moving_selectors = scalar(u64)
     """Which of `selectors` hardware holds otherwise in vEL2 than in vEL1, as a mask."""
-    own_tlbis = scalar(u64)
+    tlbis_of_own_regime = scalar(u64)
     """TLBIs of L1's own regime that trapped since vEL1 ran (`tlbi.stop_trapping`)."""
 
     hpfar = scalar(u64)
@@ -155,7 +155,7 @@ class Vcpu(Struct):
     index = scalar(u64)
     shadow = scalar(u64)
     """Address of the `Stage2` that runs or ran L2 last, or 0; under `Stage2Manager.lock`."""
-    barren = array(u64, BARREN)
+    unprofitable = array(u64, UNPROFITABLE)
     """Addresses behind a trapped access from which `ahead.run` won nothing."""
     walk = nested(Walk)
     refaults = scalar(u64)
@@ -165,7 +165,7 @@ class Vcpu(Struct):
     vel2 = nested(CpuContext)
     vel1 = nested(CpuContext)
     selectors = array(u64, 64)
-    """As L1 wrote them (`selectors.ROWS`): PMEVTYPER<n>_EL0, PMCCFILTR_EL0, DBGBCR<n>_EL1,
+    """As L1 wrote them (`selectors.ALL`): PMEVTYPER<n>_EL0, PMCCFILTR_EL0, DBGBCR<n>_EL1,
     DBGWCR<n>_EL1."""
     counters = nested(Counters)
     power = nested(Power)
@@ -299,10 +299,10 @@ class Probed(Struct):
     has_sve = scalar(u64)
     hcrx_writable = scalar(u64)
     """The bits of HCRX_EL2 that L1 has."""
-    hcrx_own = scalar(u64)
+    hcrx_of_l0 = scalar(u64)
     """Those that L0 sets."""
     hcrx_vel2 = scalar(u64)
-    """HCRX_EL2 for vEL2, without `hcrx_own`."""
+    """HCRX_EL2 for vEL2, without `hcrx_of_l0`."""
 
 
 class Stage2Manager(Struct):

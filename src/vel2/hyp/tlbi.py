@@ -52,7 +52,7 @@ EL2_NAMES = (
 
 
 @dataclass(frozen=True)
-class Row:
+class Maintenance:
     """A TLBI as L1 names it, and the EL1 instruction that does it to hardware's EL1&0."""
 
     key: int
@@ -67,25 +67,25 @@ def _forms(name: str) -> Iterator[tuple[str, SysInsn]]:
         yield suffix, getattr(TLBI, name + suffix + "NXS")
 
 
-EL1_ROWS = tuple(
-    Row(insn.trap_key, getattr(TLBI, name + suffix))
+NAMED_AS_EL1 = tuple(
+    Maintenance(insn.trap_key, getattr(TLBI, name + suffix))
     for name in EL1_NAMES
     for suffix, insn in _forms(name)
 )
-EL2_ROWS = tuple(
-    Row(insn.trap_key, getattr(TLBI, run + suffix))
+NAMED_AS_EL2 = tuple(
+    Maintenance(insn.trap_key, getattr(TLBI, run + suffix))
     for name, run in EL2_NAMES
     for suffix, insn in _forms(name)
 )
 
-ROWS = EL1_ROWS + EL2_ROWS
+MAINTENANCE = NAMED_AS_EL1 + NAMED_AS_EL2
 
 
 def _keys(*names: str) -> tuple[int, ...]:
     return tuple(insn.trap_key for name in names for _, insn in _forms(name))
 
 
-EL1_KEYS = tuple(row.key for row in EL1_ROWS)
+EL1_KEYS = tuple(row.key for row in NAMED_AS_EL1)
 IPA_KEYS = _keys("IPAS2E1", "IPAS2LE1")
 IPA_RANGE_KEYS = _keys("RIPAS2E1", "RIPAS2LE1")
 VMALLS12_KEYS = _keys("VMALLS12E1")
@@ -98,7 +98,7 @@ ASID = sr.TTBR0_EL1.ASID.mask
 @resident
 def run_el1(key: u64, value: u64) -> bool:
     """Run the EL1 form of an EL1- or EL2-named TLBI; False if `key` is none of them."""
-    for row in ROWS:
+    for row in MAINTENANCE:
         if key == row.key:
             if row.run.takes_register:
                 sysop(row.run, value)
@@ -252,8 +252,8 @@ def stop_trapping(vcpu: Vcpu) -> None:
 @inline
 def note_own(vcpu: Vcpu) -> None:
     """Count a TLBI of L1's own regime, named as EL1's."""
-    vcpu.own_tlbis = u64(vcpu.own_tlbis + 1)
-    if vcpu.own_tlbis == TRAPPED_AT_MOST and vm_of(vcpu).online == 1:
+    vcpu.tlbis_of_own_regime = u64(vcpu.tlbis_of_own_regime + 1)
+    if vcpu.tlbis_of_own_regime == TRAPPED_AT_MOST and vm_of(vcpu).online == 1:
         stop_trapping(vcpu)
 
 

@@ -51,7 +51,7 @@ Handler = Callable[[Vcpu], Outcome]
 
 
 @dataclass(frozen=True)
-class Row:
+class ExceptionClass:
     """Who handles one exception class, in the hyp context and in vEL1."""
 
     ec: int
@@ -109,7 +109,7 @@ HANDLED: dict[int, tuple[Handler, Handler]] = {
 the class is EL1's own; UNDEFINED, where a hidden feature's instructions trap. In the hyp context
 AArch32 does not run, and L1's controls are not loaded: most of these rows cannot come about, and
 say what would be right if they did. None stops L0."""
-DISPATCH = tuple(Row(ec, *HANDLED.get(ec, (undefined, undefined))) for ec in range(64))
+DISPATCH = tuple(ExceptionClass(ec, *HANDLED.get(ec, (undefined, undefined))) for ec in range(64))
 """All 64 classes, in order; what nobody has allocated is UNDEFINED. The classes of exceptions from
 EL2 itself (IABT_SAME and so on) never come here, nor does SERROR, which has a vector of its own."""
 

@@ -31,12 +31,12 @@ BITS = tuple(
 def init(vm: Vm) -> None:
     """Find out which bits are L1's, and what vEL2 runs under."""
     vm.probed.hcrx_writable = 0
-    vm.probed.hcrx_own = 0
+    vm.probed.hcrx_of_l0 = 0
     vm.probed.hcrx_vel2 = 0
     if sr.ID_AA64MMFR1_EL1.HCX.get(mrs(sr.ID_AA64MMFR1_EL1)) == 0:
         return
     if sr.ID_AA64PFR1_EL1.NMI.get(mrs(sr.ID_AA64PFR1_EL1)) != 0:
-        vm.probed.hcrx_own = HCRX.TALLINT.mask
+        vm.probed.hcrx_of_l0 = HCRX.TALLINT.mask
     for index, field, bits in BITS:
         if field.get(vm.probed.id_registers[index]) != 0:
             vm.probed.hcrx_writable = vm.probed.hcrx_writable | bits
@@ -63,7 +63,7 @@ def load_for_vel1(vcpu: Vcpu) -> None:
 def change(vcpu: Vcpu, wanted: u64) -> None:
     """Write HCRX_EL2, and note whether vEL2 can run under it."""
     vm = vm_of(vcpu)
-    msr(HCRX, wanted | vm.probed.hcrx_own)
+    msr(HCRX, wanted | vm.probed.hcrx_of_l0)
     vcpu.hcrx = wanted
     if wanted & VEL2_NEEDS != vm.probed.hcrx_vel2 & VEL2_NEEDS:
         vcpu.loaded = vcpu.loaded | HCRX_LOADED
@@ -74,4 +74,4 @@ def load_for_vel2(vcpu: Vcpu) -> None:
     """Let vEL2 use what EL2 may use whatever HCRX_EL2 says."""
     vm = vm_of(vcpu)
     vcpu.hcrx = vm.probed.hcrx_vel2
-    msr(HCRX, vcpu.hcrx | vm.probed.hcrx_own)
+    msr(HCRX, vcpu.hcrx | vm.probed.hcrx_of_l0)

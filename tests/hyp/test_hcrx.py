@@ -9,7 +9,7 @@ from tests.hyp.draw import WORDS
 from tests.hyp.rig import Rig, fresh_rig
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, ESR_ELx
-from vel2.hyp import context, extended, trap
+from vel2.hyp import context, hcrx, trap
 from vel2.hyp.homes import slot
 from vel2.hyp.state import HCRX_LOADED, id_index
 
@@ -30,8 +30,8 @@ def machine(xs: int = 1, mops: int = 1, hcx: int = 1, nmi: int = 1) -> Rig:
     rig[sr.ID_AA64MMFR1_EL1] = MMFR1 * hcx
     rig[sr.ID_AA64PFR1_EL1] = NMI * nmi
     rig[HCRX] = 0
-    rig.run(extended.init, rig.vm)
-    rig.run(extended.reset, rig.vcpu)
+    rig.run(hcrx.init, rig.vm)
+    rig.run(hcrx.reset, rig.vcpu)
     return rig
 
 
