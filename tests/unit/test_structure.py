@@ -16,23 +16,28 @@ MODULES = {
     ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((SRC / "vel2").rglob("*.py"))
 }
+LONGEST_BODY = 40
+"""Lines of a function outside `hyp`, from behind its docstring: a screen."""
 LONGEST_RESIDENT = 50
 LONGEST_MODULE = 350
 """Lines, of what is resident."""
 
 
-def imported(statements: list[ast.stmt], modules: set[str]) -> Iterator[str]:
-    """Yield the modules that are imported when these statements run."""
-    for node in statements:
+def imported(tree: ast.Module, modules: set[str]) -> Iterator[str]:
+    """Yield the modules that a module imports, at once or when a function runs; not for types."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 yield inner if inner in modules else str(node.module)
-        elif isinstance(node, ast.If):
-            for_types = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-            yield from imported(node.orelse if for_types else node.body + node.orelse, modules)
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+        else:
+            waiting += ast.iter_child_nodes(node)
 
 
 def circles(graph: dict[str, set[str]]) -> list[list[str]]:
@@ -48,7 +53,7 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
 
 def test_no_import_leads_in_a_circle() -> None:
     graph = {
-        name: set(imported(ast.parse(path.read_text()).body, set(MODULES)))
+        name: set(imported(ast.parse(path.read_text()), set(MODULES)))
         for name, path in MODULES.items()
     }
     assert circles(graph) == []
@@ -57,6 +62,39 @@ def test_no_import_leads_in_a_circle() -> None:
 def test_the_search_for_circles_itself() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["a", "b", "c", "d"]]
+    source = """
+from typing import TYPE_CHECKING
+import a
+if TYPE_CHECKING:
+    from b import B
+else:
+    from c import C
+def f():
+    from d import e, F
+"""
+    found = set(imported(ast.parse(source), {"d.e"}))
+    assert found == {"typing", "a", "c", "d", "d.e"}
+
+
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Count the lines of a function, from behind its docstring."""
+    has_docstring = ast.get_docstring(function) is not None and len(function.body) > 1
+    first, last = function.body[has_docstring], function.body[-1]
+    return (last.end_lineno or 0) - first.lineno + 1
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("vel2.hyp.")])
+def test_a_function_fits_a_screen(name: str) -> None:
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = body_lines(node)
+            assert lines <= LONGEST_BODY, f"{node.name} has {lines} lines; part it by subject"
+
+
+def test_the_counting_of_lines_itself() -> None:
+    (function,) = ast.parse('def f():\n    """A.\n\n    B."""\n    a = (\n 1)\n    b = 2\n').body
+    assert isinstance(function, ast.FunctionDef)
+    assert body_lines(function) == 3
 
 
 RESIDENT = [path for name, path in MODULES.items() if ".hyp." in name]

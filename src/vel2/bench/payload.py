@@ -112,15 +112,9 @@ def report(state: State, parameters: Parameters) -> None:
     put_byte(NEWLINE)
 
 
-@resident
-def bench_main(state: State, parameters: Parameters) -> None:
-    """Do everything."""
-    state.fresh = FRESH
-    state.fresh_block = FRESH_BLOCKS
-    if parameters.has_marks != 0:
-        open_files(state)
-    gic_init()
-    unmask_interrupts()
+@inline
+def do_all(state: State, parameters: Parameters) -> None:
+    """Do each operation that was selected, round by round."""
     for index, operation in enumerate(OPERATIONS):
         if parameters.selected >> index & 1:
             number = u64(0)
@@ -160,6 +154,18 @@ def bench_main(state: State, parameters: Parameters) -> None:
                     if number == TIMED:
                         count_exits(state, exits)
                 number = u64(number + 1)
+
+
+@resident
+def bench_main(state: State, parameters: Parameters) -> None:
+    """Do everything."""
+    state.fresh = FRESH
+    state.fresh_block = FRESH_BLOCKS
+    if parameters.has_marks != 0:
+        open_files(state)
+    gic_init()
+    unmask_interrupts()
+    do_all(state, parameters)
     report(state, parameters)
 
 

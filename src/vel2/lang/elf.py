@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:  # it takes long, and what comes from the cache does not need it
+    from elftools.elf.elffile import ELFFile
 
 SHF_WRITE = 1
 SHF_ALLOC = 2
@@ -60,10 +65,31 @@ class ObjectCode:
 def read_object(elf: bytes) -> ObjectCode:
     """Read the sections that occupy memory, their symbols and relocations."""
     from elftools.elf.elffile import ELFFile
-    from elftools.elf.relocation import RelocationSection
-    from elftools.elf.sections import SymbolTableSection
 
     file = ELFFile(io.BytesIO(elf))
+    places, sections = _read_sections(file)
+    entries = list(_read_entries(file, places))
+    symbols = [
+        Symbol(each.name, each.place, each.value, each.size, each.is_function)
+        for each in entries
+        if each.place is not None and each.name and not each.name.startswith("$")
+    ]
+    _read_relocations(file, places, sections, entries)
+    return ObjectCode(elf, sections, symbols)
+
+
+class _Entry(NamedTuple):
+    """A line of the symbol table; `place` is that of its section, None for what has no memory."""
+
+    name: str
+    place: int | None
+    value: int
+    size: int
+    is_function: bool
+
+
+def _read_sections(file: ELFFile) -> tuple[dict[int, int], list[Section]]:
+    """Give the sections that occupy memory, and where each number of the file's is among them."""
     places: dict[int, int] = {}
     sections: list[Section] = []
     for index, section in enumerate(file.iter_sections()):
@@ -81,33 +107,44 @@ def read_object(elf: bytes) -> ObjectCode:
                 bool(header["sh_flags"] & SHF_WRITE),
             )
         )
-    symbols: list[Symbol] = []
-    entries: list[tuple[str, int | None, int]] = []
+    return places, sections
+
+
+def _read_entries(file: ELFFile, places: Mapping[int, int]) -> Iterator[_Entry]:
+    """Yield the symbol table, whose lines relocations name by number."""
+    from elftools.elf.sections import SymbolTableSection
+
     for table in file.iter_sections():
         if not isinstance(table, SymbolTableSection):
             continue
         for entry in table.iter_symbols():
             shndx = entry["st_shndx"]
             place = places.get(shndx) if isinstance(shndx, int) else None
-            entries.append((entry.name, place, entry["st_value"]))
-            if place is not None and entry.name and not entry.name.startswith("$"):
-                is_function = entry["st_info"]["type"] == "STT_FUNC"
-                symbols.append(
-                    Symbol(entry.name, place, entry["st_value"], entry["st_size"], is_function)
-                )
+            is_function = entry["st_info"]["type"] == "STT_FUNC"
+            yield _Entry(entry.name, place, entry["st_value"], entry["st_size"], is_function)
+
+
+def _read_relocations(
+    file: ELFFile,
+    places: Mapping[int, int],
+    sections: Sequence[Section],
+    entries: Sequence[_Entry],
+) -> None:
+    """Add to each section what is to be patched in it."""
+    from elftools.elf.relocation import RelocationSection
+
     for table in file.iter_sections():
         if not isinstance(table, RelocationSection) or table["sh_info"] not in places:
             continue
         target = sections[places[table["sh_info"]]]
         for relocation in table.iter_relocations():
-            name, place, value = entries[relocation["r_info_sym"]]
+            entry = entries[relocation["r_info_sym"]]
             target.relocations.append(
                 Relocation(
                     relocation["r_offset"],
                     relocation["r_info_type"],
-                    name,
-                    place,
-                    relocation["r_addend"] + (value if place is not None else 0),
+                    entry.name,
+                    entry.place,
+                    relocation["r_addend"] + (entry.value if entry.place is not None else 0),
                 )
             )
-    return ObjectCode(elf, sections, symbols)

@@ -52,18 +52,27 @@ def link_elf(
         raise LinkError(f"nothing defines the entry {entry}: give it a label")
     memory = layout.flat(base)
     text, data = memory[: text_end - base], memory[data_start - base :]
+    return _file(text, data, base, data_start - base, layout.symbols[entry])
+
+
+def _file(text: bytes, data: bytes, base: int, data_offset: int, entry: int) -> bytes:
+    """Write the headers and the two segments.
+
+    :param text: begins with room for the headers, which are loaded with it.
+    :param data_offset: of the data from the base, and in the file.
+    """
     stored = data.rstrip(b"\0")
-    file_offset = data_start - base
     segments = [
         (_LOAD, _READ | _EXECUTE, 0, base, len(text), len(text), MAX_PAGE),
         (_STACK, _READ | _WRITE, 0, 0, 0, 0, 16),
     ]
     if data:
         sizes = len(stored), len(data)
-        segments.append((_LOAD, _READ | _WRITE, file_offset, data_start, *sizes, MAX_PAGE))
+        place = data_offset, base + data_offset
+        segments.append((_LOAD, _READ | _WRITE, *place, *sizes, MAX_PAGE))
     head = _HEADER.pack(
         _LITTLE_ENDIAN_64,
-        *(_EXECUTABLE, _MACHINE_AARCH64, 1, layout.symbols[entry], _HEADER.size, 0, 0),
+        *(_EXECUTABLE, _MACHINE_AARCH64, 1, entry, _HEADER.size, 0, 0),
         *(_HEADER.size, _SEGMENT.size, len(segments), 0, 0, 0),
     )
     for type_, flags, offset, address, file_size, memory_size, alignment in segments:
@@ -71,4 +80,4 @@ def link_elf(
             type_, flags, offset, address, address, file_size, memory_size, alignment
         )
     image = head + text[len(head) :]
-    return image.ljust(file_offset, b"\0") + stored if stored else image
+    return image.ljust(data_offset, b"\0") + stored if stored else image

@@ -286,14 +286,7 @@ class Machine:
         hurrying.cancel()
         await asyncio.gather(hurrying, return_exceptions=True)
         results = await asyncio.gather(*readers, return_exceptions=True)
-        # The other end is closed: the library reads what is left, then reports the end of file.
-        with contextlib.suppress(QMPError, EOFError, OSError):
-            await client.disconnect()
-        collecting.cancel()
-        results += await asyncio.gather(collecting, return_exceptions=True)
-        self._monitor.drain(listener)
-        self._monitor.close()
-        self.console.close()
+        results += await self._let_go(client, listener, collecting)
         self._exit = classify(
             self._monitor.events,
             find_panic(self.console.lines),
@@ -302,6 +295,21 @@ class Machine:
             time.monotonic() - self._began,
         )
         self._failure = next((error for error in results if isinstance(error, Exception)), None)
+
+    async def _let_go(
+        self, client: QMPClient, listener: EventListener, collecting: asyncio.Task[None]
+    ) -> list[BaseException | None]:
+        """Take the last events of a QEMU that has ended, and close; give what went wrong."""
+        assert self._monitor is not None
+        # The other end is closed: the library reads what is left, then reports the end of file.
+        with contextlib.suppress(QMPError, EOFError, OSError):
+            await client.disconnect()
+        collecting.cancel()
+        results = [*await asyncio.gather(collecting, return_exceptions=True)]
+        self._monitor.drain(listener)
+        self._monitor.close()
+        self.console.close()
+        return results
 
     async def _until(self, ending: asyncio.Task[int], helpers: set[asyncio.Task[None]]) -> None:
         """Wait for QEMU's end; end it when a helper fails, so that nobody waits in vain."""

@@ -175,6 +175,12 @@ def _take(a: Assembler, kind: Kind) -> None:
     a.mrs(2, sr.ELR_EL12 if kind is Kind.VHE else sr.ELR_EL1)
     a.mrs(3, sr.ESR_EL12 if kind is Kind.VHE else sr.ESR_EL1)
     a.label(".have_place")
+    _count(a)
+    _other_exceptions(a)
+
+
+def _count(a: Assembler) -> None:
+    """Emit the counting of the words done, and the way on; x2 is ELR, x3 ESR, x23 the first."""
     a.sub(2, 2, rm=25)
     a.mov_imm(9, BURST_BYTES - WORDS_OFFSET)
     a.cmp(2, rm=9)
@@ -200,6 +206,10 @@ def _take(a: Assembler, kind: Kind) -> None:
     a.cmp(2, rm=24)
     a.b_cond("hs", "next_burst")
     a.b("resume")
+
+
+def _other_exceptions(a: Assembler) -> None:
+    """Emit what happens where no burst was, and at interrupts."""
     a.label(".stray")
     _increase(a, "strays")
     _increase(a, "events")
@@ -279,7 +289,6 @@ def _resume(a: Assembler, kind: Kind) -> None:
 def _restore(a: Assembler, kind: Kind) -> None:
     """Emit what restores EL2's state, L2's EL1 and the interrupt controller."""
     a.label("restore")
-    el1 = kind is Kind.VHE
     a.ldr(0, 26, Burst.offset_of("hcr"))
     a.msr(sr.HCR_EL2, 0)
     a.isb()
@@ -294,6 +303,12 @@ def _restore(a: Assembler, kind: Kind) -> None:
     for control, name in CONTROLS:
         a.ldr(0, 26, Burst.offset_of(name))
         a.msr(control, 0)
+    _restore_el1(a, kind)
+
+
+def _restore_el1(a: Assembler, kind: Kind) -> None:
+    """Emit the rest of it: EL1's registers, by their names at a VHE EL2 or their own."""
+    el1 = kind is Kind.VHE
     a.msr(sr.CNTP_CTL_EL02 if el1 else sr.CNTP_CTL_EL0, XZR)
     a.msr(sr.CNTV_CTL_EL02 if el1 else sr.CNTV_CTL_EL0, XZR)
     if el1:

@@ -48,35 +48,45 @@ ACCESSES = register_accesses(
 def emit(a: Assembler) -> None:
     """Emit the code. The places that breakpoints are set on are called `*_target`."""
     a.align(16)
-    a.label("el2_unmasked")
+    _at_el2(a)
+    _in_l2(a)
+    _in_l2_at_el0(a)
+    _steps(a)
+    emit_accesses(a, ACCESSES)
+
+
+def _unmasked(a: Assembler, name: str) -> None:
+    """Begin a piece of code that debug exceptions may interrupt."""
+    a.label(name)
     a.msr_immediate("daifclr", UNMASK_D)
     a.isb()
-    a.label("el2_target")
-    a.word(NOP)
+
+
+def _masked(a: Assembler) -> None:
+    """End one of EL2's."""
     a.msr_immediate("daifset", UNMASK_D)
     a.ret()
+
+
+def _at_el2(a: Assembler) -> None:
+    """Emit what EL2 runs itself."""
+    _unmasked(a, "el2_unmasked")
+    a.label("el2_target")
+    a.word(NOP)
+    _masked(a)
     # Two accesses that may trap at virtual EL2, one right after the other.
-    a.label("el2_accesses")
-    a.msr_immediate("daifclr", UNMASK_D)
-    a.isb()
+    _unmasked(a, "el2_accesses")
     a.mrs(1, sr.MDCR_EL2)
     a.label("el2_second_target")
     a.mrs(1, sr.VTTBR_EL2)
     a.mrs(1, sr.MDCR_EL2)
-    a.msr_immediate("daifset", UNMASK_D)
-    a.ret()
-    a.label("el2_load")
-    a.msr_immediate("daifclr", UNMASK_D)
-    a.isb()
+    _masked(a)
+    _unmasked(a, "el2_load")
     a.ldr(1, 0)
-    a.msr_immediate("daifset", UNMASK_D)
-    a.ret()
-    a.label("el2_store")
-    a.msr_immediate("daifclr", UNMASK_D)
-    a.isb()
+    _masked(a)
+    _unmasked(a, "el2_store")
     a.str(1, 0)
-    a.msr_immediate("daifset", UNMASK_D)
-    a.ret()
+    _masked(a)
     # Debug is enabled last, by x1; nothing on the way need trap at virtual EL2.
     a.label("el2_enabled_last")
     a.msr(sr.MDSCR_EL1, 1)
@@ -86,24 +96,25 @@ def emit(a: Assembler) -> None:
     a.label("el2_last_target")
     a.word(NOP)
     a.ldr(2, 0)
-    a.msr_immediate("daifset", UNMASK_D)
-    a.ret()
-    a.label("l2_unmasked")
-    a.msr_immediate("daifclr", UNMASK_D)
-    a.isb()
+    _masked(a)
+
+
+def _in_l2(a: Assembler) -> None:
+    """Emit what L2 runs at EL1."""
+    _unmasked(a, "l2_unmasked")
     a.label("l2_target")
     a.word(NOP)
     a.hvc(HVC_DONE)
-    a.label("l2_load")
-    a.msr_immediate("daifclr", UNMASK_D)
-    a.isb()
+    _unmasked(a, "l2_load")
     a.ldr(1, 0)
     a.hvc(HVC_DONE)
-    a.label("l2_store")
-    a.msr_immediate("daifclr", UNMASK_D)
-    a.isb()
+    _unmasked(a, "l2_store")
     a.str(1, 0)
     a.hvc(HVC_DONE)
+
+
+def _in_l2_at_el0(a: Assembler) -> None:
+    """Emit what L2 runs at EL0."""
     a.label("l0_target")
     a.word(NOP)
     a.word(SVC_0)
@@ -115,6 +126,10 @@ def emit(a: Assembler) -> None:
     a.word(SVC_0)
     a.label("l0_brk")
     a.word(BRK_7)
+
+
+def _steps(a: Assembler) -> None:
+    """Emit what is executed step by step."""
     a.label("l2_step_nops")
     a.word(NOP)
     a.word(NOP)
@@ -143,4 +158,3 @@ def emit(a: Assembler) -> None:
     a.mrs(1, sr.MDCR_EL2)
     a.word(NOP)
     a.hvc(HVC_DONE)
-    emit_accesses(a, ACCESSES)

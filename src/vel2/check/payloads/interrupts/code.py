@@ -1,6 +1,7 @@
 """The instructions that payload `interrupts` runs at EL2 and in L2."""
 
 from vel2.arch import sysregs as sr
+from vel2.arch.bits import Register
 from vel2.check.payloads.library.assembly import HVC_DONE
 from vel2.lang import Assembler
 
@@ -41,29 +42,31 @@ def emit(a: Assembler) -> None:
     a.isb()
     a.mrs(1, sr.CNTVCT_EL0)
     a.hvc(HVC_DONE)
-    for name, cval, control in (
-        ("vtimer", sr.CNTV_CVAL_EL0, sr.CNTV_CTL_EL0),
-        ("ptimer", sr.CNTP_CVAL_EL0, sr.CNTP_CTL_EL0),
-    ):
-        a.label(f"l2_start_{name}")
-        a.msr(cval, 0)
-        a.movz(1, 1)
-        a.msr(control, 1)
-        a.isb()
-        a.b("l2_loop")
-        a.label(f"l2_set_{name}")
-        a.msr(cval, 0)
-        a.movz(1, 1)
-        a.msr(control, 1)
-        a.isb()
-        a.hvc(HVC_DONE)
-        a.label(f"l2_control_of_{name}")
-        a.mrs(1, control)
-        a.hvc(HVC_DONE)
+    _timer(a, "vtimer", sr.CNTV_CVAL_EL0, sr.CNTV_CTL_EL0)
+    _timer(a, "ptimer", sr.CNTP_CVAL_EL0, sr.CNTP_CTL_EL0)
     a.label("l2_enable_group1")
     a.msr(sr.ICC_PMR_EL1, 0)
     a.movz(1, 1)
     a.msr(sr.ICC_IGRPEN1_EL1, 1)
     a.isb()
     a.mrs(1, sr.ICC_PMR_EL1)
+    a.hvc(HVC_DONE)
+
+
+def _timer(a: Assembler, name: str, cval: type[Register], control: type[Register]) -> None:
+    """Emit what L2 does with one timer."""
+    a.label(f"l2_start_{name}")
+    a.msr(cval, 0)
+    a.movz(1, 1)
+    a.msr(control, 1)
+    a.isb()
+    a.b("l2_loop")
+    a.label(f"l2_set_{name}")
+    a.msr(cval, 0)
+    a.movz(1, 1)
+    a.msr(control, 1)
+    a.isb()
+    a.hvc(HVC_DONE)
+    a.label(f"l2_control_of_{name}")
+    a.mrs(1, control)
     a.hvc(HVC_DONE)

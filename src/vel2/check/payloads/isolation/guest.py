@@ -150,6 +150,16 @@ def attempts_by_stage2(state: State, parameters: Parameters, root: u64, target: 
 
 
 @resident
+def read_own(state: State, name: u64, address: u64) -> None:
+    """Let L2 read at an address that is mapped to its own page: what is there is `MARKER`."""
+    begin(state, name, address)
+    state.vector = enter_guest(state, symbol_address("guest_read"), address, UNTOUCHED)
+    expect(state, bytes_address(b"hvc\0"), done(state), 1)
+    expect(state, bytes_address(b"x1\0"), state.x[1], MARKER)
+    end(state)
+
+
+@resident
 def remap(state: State, parameters: Parameters, root: u64, target: u64) -> None:
     """Point a page that L2 uses at a target, first without TLBI, then with it."""
     alias = target | ALIAS
@@ -159,17 +169,12 @@ def remap(state: State, parameters: Parameters, root: u64, target: u64) -> None:
     store_u64(PA(here), MARKER)
     map_to(state, root, page, 3, ARENA, S2_NORMAL)
     invalidate_all()
-    read = symbol_address("guest_read")
-    begin(state, bytes_address(b"remap-before\0"), alias)
-    state.vector = enter_guest(state, read, alias, UNTOUCHED)
-    expect(state, bytes_address(b"hvc\0"), done(state), 1)
-    expect(state, bytes_address(b"x1\0"), state.x[1], MARKER)
-    end(state)
+    read_own(state, bytes_address(b"remap-before\0"), alias)
     leaf = load_u64(PA(slot))
     store_u64(PA(slot), leaf & PAGE_MASK | block_of(target, 3))
     dsb_sy()
     begin(state, bytes_address(b"remap-without-tlbi\0"), alias)
-    state.vector = enter_guest(state, read, alias, UNTOUCHED)
+    state.vector = enter_guest(state, symbol_address("guest_read"), alias, UNTOUCHED)
     # The old translation may live on in a TLB, or be gone already.
     if is_hvc(state, HVC_DONE):
         expect(state, bytes_address(b"x1\0"), state.x[1], MARKER)
@@ -186,11 +191,7 @@ def remap(state: State, parameters: Parameters, root: u64, target: u64) -> None:
     store_u64(PA(slot), leaf)
     dsb_sy()
     invalidate_all()
-    begin(state, bytes_address(b"remap-back\0"), alias)
-    state.vector = enter_guest(state, read, alias, UNTOUCHED)
-    expect(state, bytes_address(b"hvc\0"), done(state), 1)
-    expect(state, bytes_address(b"x1\0"), state.x[1], MARKER)
-    end(state)
+    read_own(state, bytes_address(b"remap-back\0"), alias)
     store_u64(PA(slot), 0)
     invalidate_all()
 

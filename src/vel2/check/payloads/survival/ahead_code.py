@@ -18,7 +18,19 @@ WORDS = 8
 def emit(a: Assembler) -> None:
     """Emit the code."""
     a.align(16)
-    # At EL0 of a host: an access it may make, then one that it may not.
+    _at_el0(a)
+    _in_pages(a)
+    # No way out but an interrupt.
+    a.label("ahead_loop")
+    a.msr_immediate("daifclr", UNMASK_I)
+    a.label(".ahead_again")
+    a.mrs(0, sr.ICH_VTR_EL2)
+    a.b(".ahead_again")
+    a.space(32)
+
+
+def _at_el0(a: Assembler) -> None:
+    """Emit what EL0 of a host runs: an access it may make, then one that it may not."""
     a.label("ahead_el0_timer")
     a.mrs(0, sr.CNTP_CTL_EL0)
     a.msr(sr.VBAR_EL2, 1)
@@ -29,6 +41,10 @@ def emit(a: Assembler) -> None:
     a.msr(sr.VBAR_EL2, 1)
     a.svc(SVC_7)
     a.space(32)
+
+
+def _in_pages(a: Assembler) -> None:
+    """Emit what depends on the page that it is in."""
     # The end of a page, and the beginning of one that is execute-never.
     a.label("ahead_page_end")
     a.mrs(1, sr.CNTHCTL_EL2)
@@ -52,11 +68,4 @@ def emit(a: Assembler) -> None:
     a.movz(0, NEW)
     a.mrs(2, sr.CNTHCTL_EL2)
     a.ret()
-    a.space(32)
-    # No way out but an interrupt.
-    a.label("ahead_loop")
-    a.msr_immediate("daifclr", UNMASK_I)
-    a.label(".ahead_again")
-    a.mrs(0, sr.ICH_VTR_EL2)
-    a.b(".ahead_again")
     a.space(32)
