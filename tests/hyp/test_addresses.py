@@ -36,7 +36,8 @@ CALLS = (
 """Each takes an address `a` of one type."""
 HEAD = """\
 from vel2.hyp import abort, mmio, pool, shadow, stage1, stage2, walk
-from vel2.hyp.state import Stage2, Vcpu, Vm, Walk
+from vel2.hyp.records import Walk
+from vel2.hyp.state import Stage2, Vcpu, Vm
 from vel2.lang import IPA, L1IPA, L2IPA, PA, resident, u64
 """
 FUNCTION = """

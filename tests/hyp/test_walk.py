@@ -20,7 +20,7 @@ from tests.hyp.rig import (
     fresh_rig,
 )
 from vel2.hyp import walk
-from vel2.hyp.state import NO_FAULT
+from vel2.hyp.records import NO_FAULT
 from vel2.lang import SimulatedAbort
 
 SL_RANGES = {

@@ -34,7 +34,13 @@ ALLOWED: dict[str, dict[str, str]] = {
         "1 << 11": "a size: as many blocks as there are keys without CRm",
         "key >> 4": "an index of the table, whose blocks have an entry for each CRm",
     },
-    "records": {"IRQ = 0x080": VECTOR, "FIQ = 0x100": VECTOR, "SERROR = 0x180": VECTOR},
+    "counters": {"1 << 16": "a size: as many as there are trap keys"},
+    "records": {
+        "1 << 6": "a number that no fault status code is",
+        "IRQ = 0x080": VECTOR,
+        "FIQ = 0x100": VECTOR,
+        "SERROR = 0x180": VECTOR,
+    },
     "smmu": {"2 << QUEUE_BITS": "a size: entries of two doublewords"},
     "stage1": {
         "BYTE_PAIRS = 0x00FF_00FF_00FF_00FF": "swaps bytes",
@@ -42,8 +48,6 @@ ALLOWED: dict[str, dict[str, str]] = {
     },
     "start": {"EL2_MAIR = 0x04_FF": "two attributes, said beside it"},
     "state": {
-        "1 << 16": "a size: as many as there are trap keys",
-        "1 << 6": "a number that no fault status code is",
         "1 << 2": OWN_WORDS,
         "1 << 3": OWN_WORDS,
     },

@@ -179,6 +179,13 @@ class GICR_IIDR(Mapped, offset=0x0004, width=32):
     Implementer = Field(11, 0)
 
 
+class AffinityValue(Layout, width=32):
+    """GICR_TYPER.Affinity_Value: MPIDR_EL1's fields, but for Aff3, which follows the others."""
+
+    Aff3 = Field(31, 24)
+    Aff2_0 = Field(23, 0)
+
+
 class GICR_TYPER(Mapped, offset=0x0008):
     """Redistributor Type Register."""
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from vel2.arch.esr import EC
 from vel2.control.counters import trap_name
-from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, SYSREG_COUNTERS, Vcpu
+from vel2.hyp.counters import SYSREG_COUNTERS
+from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu
 
 __all__ = ("Counted", "Moment", "Snapshot", "Traps", "between", "class_name")
 

@@ -19,8 +19,8 @@ from enum import IntEnum
 
 from vel2.arch import sysregs as sr
 from vel2.arch.a64 import SystemInstruction, system_instruction
-from vel2.arch.descriptors import ADDRESS_BITS_LPA, S2MemAttrParts, Stage2Leaf
-from vel2.arch.esr import EC, FSC, FSC_LEVEL, ISS_DABT, ESR_ELx
+from vel2.arch.descriptors import ADDRESS_BITS_LPA
+from vel2.arch.esr import FSC, ISS_DABT, ESR_ELx
 from vel2.arch.insn import DC
 from vel2.hyp import mmio, pool, shadow, stage2
 from vel2.hyp.answer import forward_with_far, give_stage2_fault, give_with_far
@@ -30,42 +30,30 @@ from vel2.hyp.hcr import l1_hcr
 from vel2.hyp.layout import PAGE_MASK, PAGE_SHIFT
 from vel2.hyp.lock import acquire, release
 from vel2.hyp.outcome import Outcome
-from vel2.hyp.records import TO_RUNNING_EL1, TO_VEL2
+from vel2.hyp.permission import (
+    FSC_MASK,
+    FSC_TYPE,
+    is_fetch,
+    is_instruction,
+    is_never_executable,
+    is_protected_walk,
+    l1_forbids,
+    permission_status,
+)
+from vel2.hyp.records import NO_FAULT, TO_RUNNING_EL1, TO_VEL2
 from vel2.hyp.stage1 import ALL_REACHED, instruction_at, reach_tables, walk_status
-from vel2.hyp.state import NO_FAULT, Stage2, Vcpu, vm_of
-from vel2.hyp.walk import S2AP_READ, S2AP_WRITE, guest_stage2
+from vel2.hyp.state import Stage2, Vcpu, vm_of
+from vel2.hyp.walk import guest_stage2
 from vel2.lang import IPA, L1IPA, L2IPA, U64_MAX, at, inline, mrs, msr, resident, u64
 
-FSC_MASK = ISS_DABT.DFSC.mask
-FSC_TYPE = FSC_MASK & ~FSC_LEVEL
 LOWER_TO_SAME = 1
 """An abort's EC from a lower EL plus 1 is the same abort from the current EL."""
 EXTERNAL_KEEPS = ISS_DABT.CM.mask | ISS_DABT.WnR.mask
 NO_IPA = IPA(U64_MAX)
 TEA = sr.HCR_EL2.TEA.mask
-XN_EL0_ONLY = 0b01
-XN_NEVER = 0b10
-XN_EL1_ONLY = 0b11
 REFAULTS = 8
 """As often a fault that nothing explains is taken for a translation that a TLB still held."""
-PTW = sr.HCR_EL2.PTW.mask
-FWB = sr.HCR_EL2.FWB.mask
 TO_PERSISTENCE = tuple(system_instruction(dc.encoding) for dc in (DC.CVAP, DC.CVADP))
-NORMAL_MEMORY = S2MemAttrParts.Outer.mask
-"""Of MemAttr: one of these bits is set in all types of Normal memory."""
-NORMAL_MEMORY_FWB = 0b0100
-
-
-@inline
-def is_instruction(esr: u64) -> bool:
-    """Whether an abort from a lower EL was an instruction fetch."""
-    return ESR_ELx.EC.get(esr) == EC.IABT_LOWER
-
-
-@inline
-def is_fetch(esr: u64) -> bool:
-    """Whether an abort from a lower EL was on the instruction fetched, not on a walk for it."""
-    return is_instruction(esr) and esr & ISS_DABT.S1PTW.mask == 0
 
 
 @resident
@@ -81,12 +69,6 @@ def is_maintenance(vcpu: Vcpu) -> bool:
     if vcpu.trap.esr & (ISS_DABT.ISV.mask | ISS_DABT.WnR.mask):
         return False
     return instruction_at(vcpu, vcpu.pc) & ~SystemInstruction.Rt.mask in TO_PERSISTENCE
-
-
-@inline
-def is_never_executable(canonical: u64) -> bool:
-    """Whether the canonical stage 2 lets nobody execute from a leaf: a device's."""
-    return Stage2Leaf.XN.get(canonical) == XN_NEVER
 
 
 @inline
@@ -161,65 +143,6 @@ def translate_far(vcpu: Vcpu) -> IPA:
     if done == 0 or par & sr.PAR_EL1.F.mask:
         return NO_IPA
     return IPA(par & sr.PAR_EL1.PA.mask | vcpu.trap.far & PAGE_MASK)
-
-
-@inline
-def is_write(esr: u64) -> bool:
-    """Whether a data abort was for a write; a walk only writes flags, a permission fault."""
-    if esr & ISS_DABT.S1PTW.mask:
-        return esr & FSC_TYPE == FSC.PERMISSION
-    return esr & ISS_DABT.WnR.mask != 0 and esr & ISS_DABT.CM.mask == 0
-
-
-@resident
-def l1_forbids(vcpu: Vcpu) -> bool:
-    """Whether L1's leaf (`vcpu.walk`) forbids the access (AArch64.S2CheckPermissions)."""
-    if is_fetch(vcpu.trap.esr):
-        xn = vcpu.walk.xn
-        # Being readable has no part in it (AArch64.S2DirectBasePermissions).
-        if xn == XN_NEVER:
-            return True
-        if is_el0(vcpu.pstate):
-            return xn == XN_EL1_ONLY
-        return xn == XN_EL0_ONLY
-    needed = S2AP_READ
-    if is_write(vcpu.trap.esr):
-        needed = S2AP_WRITE
-        if vcpu.trap.esr & ISS_DABT.S1PTW.mask:
-            # A walk that writes a flag also reads. Taken for a write alone, what it may not read
-            # would be filled in, fault again, and never end.
-            needed = S2AP_READ | S2AP_WRITE
-    return vcpu.walk.s2ap & needed != needed
-
-
-@inline
-def is_protected_walk(vcpu: Vcpu) -> bool:
-    """Whether HCR_EL2.PTW forbids a walk of stage 1 in L1's leaf: Device memory.
-
-    Only hardware's Permission fault asks: at the first fault on the table it is not mapped yet.
-    """
-    hcr = l1_hcr(vcpu)
-    normal = u64(NORMAL_MEMORY)
-    if hcr & FWB:
-        normal = NORMAL_MEMORY_FWB
-    return (
-        hcr & PTW != 0
-        and vcpu.trap.esr & ISS_DABT.S1PTW.mask != 0
-        and vcpu.trap.esr & FSC_TYPE == FSC.PERMISSION
-        and vcpu.walk.memattr & normal == 0
-    )
-
-
-@inline
-def permission_status(vcpu: Vcpu) -> u64:
-    """Give the status of a Permission fault at L1's leaf (`vcpu.walk`).
-
-    No leaf of ours is at level 0: a machine whose Permission fault says 0 does not give the level
-    of what forbids it (QEMU, of writes by the walk and with HCR_EL2.PTW), and L1 gets it as it is.
-    """
-    if vcpu.trap.esr & FSC_MASK == FSC.PERMISSION:
-        return u64(FSC.PERMISSION)
-    return u64(FSC.PERMISSION + vcpu.walk.guest_level)
 
 
 @resident

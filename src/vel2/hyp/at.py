@@ -37,7 +37,7 @@ from vel2.hyp.fallible import (
 )
 from vel2.hyp.hcr import TGE, is_vhe_host, l1_hcr
 from vel2.hyp.outcome import Outcome
-from vel2.hyp.records import TO_RUNNING_EL1
+from vel2.hyp.records import NO_FAULT, TO_RUNNING_EL1
 from vel2.hyp.stage1 import (
     ALL_REACHED,
     external_abort_of,
@@ -45,7 +45,7 @@ from vel2.hyp.stage1 import (
     reach,
     reach_tables,
 )
-from vel2.hyp.state import NO_FAULT, Stage2, Vcpu
+from vel2.hyp.state import Stage2, Vcpu
 from vel2.hyp.walk import S2AP_READ, S2AP_WRITE
 from vel2.lang import IPA, at, extern, inline, isb, mrs, msr, resident, u64
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import ISS_DABT
 from vel2.arch.insn import AT, SysInsn
-from vel2.hyp.state import Walk
+from vel2.hyp.records import Walk
 from vel2.lang import (
     PA,
     SimulatedAbort,

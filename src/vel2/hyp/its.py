@@ -26,6 +26,7 @@ from vel2.arch.gicv3 import (
     ID_REGISTERS,
     INNER_SHAREABLE,
     READ_WRITE_ALLOCATE_WRITE_BACK,
+    AffinityValue,
     PageSize,
     TableType,
 )
@@ -61,7 +62,6 @@ OWN_ATTRIBUTES = GITS_BASER.compose(
 OWN_CBASER = GITS_CBASER.compose(
     Valid=1, InnerCache=READ_WRITE_ALLOCATE_WRITE_BACK, Shareability=INNER_SHAREABLE
 )
-AFF2_TO_AFF0 = (1 << 24) - 1
 HAS_GICV4 = 1
 HAS_WAY_IN = 2
 NO_TABLE = 3
@@ -233,7 +233,7 @@ def shown_baser(gic: Gic, number: u64) -> u64:
 @inline
 def mpidr_affinity(value: u64) -> u64:
     """Give MPIDR_EL1's affinity fields for a redistributor's, where Aff3 follows Aff2."""
-    return u64(value >> 24 << sr.MPIDR_EL1.Aff3.lsb) | value & AFF2_TO_AFF0
+    return sr.MPIDR_EL1.Aff3.put(AffinityValue.Aff3.get(value)) | AffinityValue.Aff2_0.get(value)
 
 
 @resident

@@ -26,6 +26,7 @@ from vel2.hyp.lock import acquire, release
 from vel2.hyp.state import CONTEXT_VEL2, OFF, ON, PENDING, Power, Vcpu, Vm, vcpu_at, vm_of
 from vel2.lang import (
     PA,
+    U64_MAX,
     address_of,
     compare_exchange_u64,
     fetch_add_u64,
@@ -40,7 +41,7 @@ from vel2.lang import (
 
 STATE = Power.offset_of("state")
 ONLINE = Vm.offset_of("online")
-MINUS_ONE = (1 << 64) - 1
+MINUS_ONE = U64_MAX
 INSTRUCTION_MASK = 3
 """Of an address: no instruction of AArch64 is anywhere else."""
 TTLB = sr.HCR_EL2.TTLB.mask

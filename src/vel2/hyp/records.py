@@ -5,11 +5,12 @@ wants an exception taken makes an `ExceptionRecord`, with one of the few functio
 returns an `Outcome`; an ERET makes a `ReturnRecord` in the same way. `trap.deliver` reads them.
 """
 
-from vel2.lang import Struct, scalar, u8, u32, u64
+from vel2.lang import L1IPA, Struct, scalar, u8, u32, u64
 
 __all__ = (
     "FIQ",
     "IRQ",
+    "NO_FAULT",
     "SERROR",
     "SYNC",
     "TO_RUNNING_EL1",
@@ -17,6 +18,7 @@ __all__ = (
     "ExceptionRecord",
     "ReturnRecord",
     "Trap",
+    "Walk",
 )
 
 SYNC = 0x000
@@ -73,3 +75,27 @@ class ReturnRecord(Struct):
     address = scalar(u64)
     spsr = scalar(u64)
     """PSTATE as hardware is to have it: vEL2 is EL1."""
+
+
+NO_FAULT = 1 << 6
+"""No fault status code: they have six bits, and 0 is an Address size fault at level 0."""
+
+
+class Walk(Struct):
+    """The result of a walk of L1's stage 2 (see `walk.guest_stage2`)."""
+
+    fsc = scalar(u64)
+    """`NO_FAULT`, or the fault status code to report, level included."""
+    output = scalar(L1IPA)
+    entry = scalar(u64)
+    """The descriptor read last (`fallible.try_load_entry`)."""
+    level = scalar(u64)
+    """Level of a leaf of hardware's tables (4 KiB granule) that fits into the leaf found."""
+    guest_level = scalar(u64)
+    """L1's own level of the leaf, by its granule."""
+    shift = scalar(u64)
+    """log2 of the size of the leaf found."""
+    s2ap = scalar(u64)
+    xn = scalar(u64)
+    memattr = scalar(u64)
+    sh = scalar(u64)

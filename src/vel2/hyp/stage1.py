@@ -22,8 +22,9 @@ from vel2.hyp import shadow
 from vel2.hyp.fallible import try_at_s1e1r, try_load_entry
 from vel2.hyp.layout import PAGE_MASK
 from vel2.hyp.lock import acquire, release
+from vel2.hyp.records import NO_FAULT
 from vel2.hyp.stage2 import canonical_leaf, is_ram, pa_of
-from vel2.hyp.state import CONTEXT_VEL1, NO_FAULT, Stage2, Vcpu, vm_of
+from vel2.hyp.state import CONTEXT_VEL1, Stage2, Vcpu, vm_of
 from vel2.hyp.walk import S2AP_READ, guest_stage2
 from vel2.lang import IPA, L1IPA, L2IPA, U32_MAX, at, inline, mrs, msr, resident, u64
 

@@ -5,17 +5,17 @@ first fields of `Vcpu` is known to the vectors (`vectors.py`), which take the of
 """
 
 from vel2.arch.bits import Register
+from vel2.hyp.counters import Counters
 from vel2.hyp.homes import CONTEXT_MEMORY, SWITCHED
 from vel2.hyp.layout import PCPU_BYTES, VCPU_IN_PCPU
-from vel2.hyp.records import ExceptionRecord, ReturnRecord, Trap
-from vel2.lang import L1IPA, PA, Struct, array, at, inline, nested, scalar, u8, u32, u64
+from vel2.hyp.records import ExceptionRecord, ReturnRecord, Trap, Walk
+from vel2.lang import PA, Struct, array, at, inline, nested, scalar, u8, u32, u64
 
 CONTEXT_VEL2 = 0
 """vEL2 or its EL0 (E2H=1, TGE=1): the hyp context."""
 CONTEXT_VEL1 = 1
 """vEL1 or its EL0: what L1 runs below itself, normally L2."""
 
-SYSREG_COUNTERS = 1 << 16
 SHADOW_CONTEXTS = 16
 MAX_REGIONS = 32
 MAX_REDISTRIBUTORS = 8
@@ -47,52 +47,6 @@ class VncrPage(Struct):
     """The page VNCR_EL2 points at, as 512 slots of eight bytes."""
 
     slot = array(u64, 512)
-
-
-NO_FAULT = 1 << 6
-"""No fault status code: they have six bits, and 0 is an Address size fault at level 0."""
-
-
-class Walk(Struct):
-    """The result of a walk of L1's stage 2 (see `walk.guest_stage2`)."""
-
-    fsc = scalar(u64)
-    """`NO_FAULT`, or the fault status code to report, level included."""
-    output = scalar(L1IPA)
-    entry = scalar(u64)
-    """The descriptor read last (`fallible.try_load_entry`)."""
-    level = scalar(u64)
-    """Level of a leaf of hardware's tables (4 KiB granule) that fits into the leaf found."""
-    guest_level = scalar(u64)
-    """L1's own level of the leaf, by its granule."""
-    shift = scalar(u64)
-    """log2 of the size of the leaf found."""
-    s2ap = scalar(u64)
-    xn = scalar(u64)
-    memattr = scalar(u64)
-    sh = scalar(u64)
-
-
-class Counters(Struct):
-    """What trapped, counted since start."""
-
-    by_ec = array(u64, 128)
-    """[context * 64 + EC]."""
-    irq = array(u64, 2)
-    fiq = array(u64, 2)
-    serror = array(u64, 2)
-    fast_eret = scalar(u64)
-    """ERETs finished in the vectors; not in `by_ec`."""
-    to_vel1 = scalar(u64)
-    to_vel2 = scalar(u64)
-    ahead = scalar(u64)
-    """Accesses that would have trapped, done with the trap before (`ahead`); not in `by_ec`."""
-    forwarded = scalar(u64)
-    injected = scalar(u64)
-    shadow_fills = scalar(u64)
-    shadow_unmaps = scalar(u64)
-    by_sysreg = array(u32, SYSREG_COUNTERS)
-    """[trap key] for EC 0x18, both contexts."""
 
 
 OFF = 0

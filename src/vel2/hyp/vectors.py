@@ -16,7 +16,8 @@ from vel2.hyp.exception import EL1_TO_EL2
 from vel2.hyp.hcr import HCR_SLOT
 from vel2.hyp.homes import slot
 from vel2.hyp.layout import PCPU_OFFSET, VCPU_IN_PCPU, VM_OFFSET
-from vel2.hyp.state import Vcpu, Walk
+from vel2.hyp.records import Walk
+from vel2.hyp.state import Vcpu
 from vel2.lang.asm import SP, Assembler
 
 VECTOR_BYTES = 0x80

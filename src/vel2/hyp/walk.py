@@ -17,8 +17,9 @@ from vel2.arch.descriptors import (
 )
 from vel2.arch.esr import FSC
 from vel2.hyp.fallible import try_exchange, try_load_entry
+from vel2.hyp.records import NO_FAULT, Walk
 from vel2.hyp.stage2 import PA_BITS, is_ram, is_writable, pa_of
-from vel2.hyp.state import NO_FAULT, Vm, Walk
+from vel2.hyp.state import Vm
 from vel2.lang import L1IPA, L2IPA, inline, resident, u64
 
 VTCR = sr.VTCR_EL2
