@@ -205,7 +205,7 @@ def written(machine: Machines) -> set[type[Register]]:
 
 def guest_of(machine: Machine) -> tuple[int, int]:
     """Give the guest's kind and level."""
-    return machine.vm.guest_kind, machine.vm.nv_level
+    return machine.vm.config.guest_kind, machine.vm.config.nv_level
 
 
 def test_a_cpu_that_was_on_before_starts_afresh() -> None:

@@ -139,25 +139,28 @@ class Watch:
         """Look until the end; give a hang if there is one."""
         cpus = self._monitor.execute("query-cpus-fast")
         visits = [Visit(cpu["cpu-index"], cpu["thread-id"]) for cpu in cpus]
+        for visit in visits:
+            visit.seen = self._look(visit.cpu)
         while not self._ended.wait(PERIOD_S):
             for visit in visits:
                 if self._is_too_long(visit):
                     self._monitor.pause()
-                    if self._is_same(visit):
+                    if self._is_same(visit, self._look(visit.cpu)):
                         pc = int(self._registers(PC, visit.cpu), 16)
                         return Hang(visit.seconds, pc, self._name_of(pc))
                     self._monitor.resume()
                     visit.since = None
         return None
 
-    def _is_same(self, visit: "Visit") -> bool:
+    def _is_same(self, visit: "Visit", now: tuple[int, ...]) -> bool:
         """Whether a vCPU is at EL2, and has not been anywhere else since it was looked at."""
-        return self._look(visit.cpu) == visit.seen and self._registers(LEVEL, visit.cpu) == "2"
+        return now == visit.seen and self._registers(LEVEL, visit.cpu) == "2"
 
     def _is_too_long(self, visit: "Visit") -> bool:
         """Look at one vCPU once more."""
-        if not self._is_same(visit):
-            visit.seen, visit.since = self._look(visit.cpu), None
+        now = self._look(visit.cpu)
+        if not self._is_same(visit, now):
+            visit.seen, visit.since = now, None
         elif visit.since is None:
             visit.since = cpu_seconds(visit.thread)
         else:

@@ -51,7 +51,7 @@ def covers(regions: list[tuple[int, int, int]], address: int) -> int | None:
 
 def test_virts_map() -> None:
     """Show that L1 gets the board's devices, but neither UART1, fw_cfg, the SMMU nor L0."""
-    regions = l1_regions(MemoryMap(VIRT), L1_BYTES)
+    regions = l1_regions(MemoryMap(VIRT), L1_BYTES, 1)
     assert covers(regions, 0) == covers(regions, 0x0400_0000) == REGION_ROM
     for address in (0x0800_0000, 0x0900_0000, 0x0901_0000, 0x0A00_3E00, 0x1000_0000, 0x3EFF_FFFF):
         assert covers(regions, address) == REGION_DEVICE
@@ -65,7 +65,7 @@ def test_virts_map() -> None:
 
 def test_the_gics_frames_that_write_memory_are_left_out() -> None:
     """Show what L1 reaches of ITS and redistributors, and that CPUs it has not have none."""
-    regions = l1_regions(MemoryMap(VIRT), L1_BYTES)
+    regions = l1_regions(MemoryMap(VIRT), L1_BYTES, 1)
     for reached in (0x0809_0040, 0x080B_0000, 0x080B_FFFF):
         assert covers(regions, reached) == REGION_DEVICE
     for address in (0x0808_0000, 0x0808_FFFF, 0x080A_0000, 0x080A_FFFF, 0x080C_0000, 0x080D_0000):
@@ -83,7 +83,7 @@ def test_a_machine_without_an_its() -> None:
     """Show that it has no control frame, and redistributors all the same."""
     without = MemoryMap(tuple(r for r in VIRT if r.kind is not RegionKind.GIC_ITS))
     assert its_control(without) == 0
-    assert covers(l1_regions(without, L1_BYTES), 0x080A_0000) is None
+    assert covers(l1_regions(without, L1_BYTES, 1), 0x080A_0000) is None
 
 
 @st.composite
@@ -104,7 +104,7 @@ def maps(draw: st.DrawFn) -> tuple[Region, ...]:
 @given(devices=maps())
 def test_regions_are_whole_pages_that_cover_every_device_once(devices: tuple[Region, ...]) -> None:
     """Show that regions are pages, in order, disjoint, and hold each device and nothing far off."""
-    regions = l1_regions(MemoryMap(devices), L1_BYTES)
+    regions = l1_regions(MemoryMap(devices), L1_BYTES, 1)
     end = 0
     for base, size, _ in regions:
         assert base % PAGE == size % PAGE == 0 and size > 0
@@ -134,7 +134,7 @@ def test_a_neighbour_does_not_bring_uart1_back() -> None:
         region(UART1_BASE + PAGE, PAGE, RegionKind.OTHER),
         region(RAM, L1_BYTES + L0_BYTES, RegionKind.RAM),
     )
-    regions = l1_regions(MemoryMap(devices), L1_BYTES)
+    regions = l1_regions(MemoryMap(devices), L1_BYTES, 1)
     assert covers(regions, UART1_BASE) is None
     assert covers(regions, UART1_BASE - 1) == covers(regions, UART1_BASE + PAGE) == REGION_DEVICE
 

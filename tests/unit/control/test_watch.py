@@ -33,8 +33,8 @@ class FakeMachine:
         """Answer what `Watch` asks."""
         self.commands.append(command)
         if command == "query-cpus-fast":
-            return [{"thread-id": 77}]
-        assert arguments == {"command-line": "info registers"}
+            return [{"cpu-index": 0, "thread-id": 77}]
+        assert arguments == {"command-line": "info registers", "cpu-index": 0}
         try:
             return REGISTERS.format(level=next(self.levels))
         except StopIteration:
@@ -48,8 +48,9 @@ class FakeMachine:
         """Note it."""
         self.paused = False
 
-    def look(self) -> tuple[int, ...]:
+    def look(self, cpu: int) -> tuple[int, ...]:
         """Give the next counters."""
+        assert cpu == 0
         try:
             return (next(self.progress),)
         except StopIteration:
