@@ -1,4 +1,4 @@
-"""The memory-mapped registers of GICv3 that have to do with LPIs, and the commands of an ITS.
+"""The memory-mapped registers of GICv3, most of them about LPIs, and the commands of an ITS.
 
 A frame is 64 KiB (IHI 0069, chapters 9 and 12). An ITS has its control frame and then the frame of
 GITS_TRANSLATER; a redistributor has the frame of RD_base, then that of SGI_base.
@@ -152,6 +152,31 @@ class TableType(IntEnum):
     DEVICES = 1
     VPES = 2
     COLLECTIONS = 4
+
+
+class GICD_CTLR(Mapped, offset=0x0000, width=32):
+    """Distributor Control Register, in its layout with GICD_CTLR.DS = 1."""
+
+    RWP = Field(31)
+    _30 = Res0(30, 9)
+    nASSGIreq = Field(8)
+    E1NWF = Field(7)
+    DS = Field(6)
+    _5 = Res0(5)
+    ARE = Field(4)
+    _3 = Res0(3, 2)
+    EnableGrp1 = Field(1)
+    EnableGrp0 = Field(0)
+
+
+GICR_IGROUPR0 = 0x0080
+GICR_ISENABLER0 = 0x0100
+GICR_ICENABLER0 = 0x0180
+GICR_ISACTIVER0 = 0x0300
+GICR_ICACTIVER0 = 0x0380
+GICR_IPRIORITYR0 = 0x0400
+GICR_IGRPMODR0 = 0x0D00
+"""Offsets in SGI_base: a bit for each SGI and PPI, or a byte in GICR_IPRIORITYR<n>."""
 
 
 class GICR_CTLR(Mapped, offset=0x0000, width=32):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
 from vel2.arch.insn import TLBI
+from vel2.arch.psci import PSCI_VERSION
 from vel2.bench.layout import BLOCK_BYTES, MAX_BLOCKS, MAX_COUNT, PAGE_BYTES, State
 from vel2.guests.l2tree import L2_GICD_BASE, L2_GICR_BASE, L2_UART_BASE
 from vel2.lang import (
@@ -28,7 +29,7 @@ from vel2.lang import (
     vload,
     wfi,
 )
-from vel2.runtime.psci import PSCI_VERSION, firmware_call
+from vel2.runtime.psci import firmware_call
 
 __all__ = ("OPERATIONS", "UNAVAILABLE", "Operation", "operation_names")
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from vel2.arch import sysregs as sr
 from vel2.lang import SP, XZR, Assembler, Image, Struct, build_object, link_image
+from vel2.runtime.device import device_stubs
 from vel2.runtime.header import image_header
 from vel2.runtime.psci import Conduit, call_stub, power_off
 
@@ -81,7 +82,7 @@ class Bare:
 
 
 def start(program: Bare) -> Assembler:
-    """Give the beginning of the image: header, parameters, start-up and firmware calls."""
+    """Give the beginning of the image: header, parameters, start-up, firmware and device access."""
     a = Assembler("start")
     memory, conduit = program.memory, CONDUIT[program.el]
     image_header(a, "start", memory.end - memory.base)
@@ -110,6 +111,7 @@ def start(program: Bare) -> Assembler:
     a.bl(program.main.__name__)
     power_off(a, conduit)
     call_stub(a, conduit)
+    device_stubs(a)
     return a
 
 

@@ -1,16 +1,14 @@
 """PSCI for its callers: the functions that our programs call, and the instruction that calls them.
 
-Function identifiers are those of Arm's DEN0022; the calling convention is SMCCC's (DEN0028).
+The calling convention is SMCCC's (Arm DEN0028); `arch.psci` has the function identifiers.
 """
 
 from enum import Enum
 
+from vel2.arch.psci import SYSTEM_OFF
 from vel2.lang import Assembler, extern, u64
 
-__all__ = ("PSCI_VERSION", "SYSTEM_OFF", "Conduit", "call_stub", "firmware_call", "power_off")
-
-PSCI_VERSION = 0x8400_0000
-SYSTEM_OFF = 0x8400_0008
+__all__ = ("Conduit", "call_stub", "firmware_call", "power_off")
 
 
 class Conduit(Enum):

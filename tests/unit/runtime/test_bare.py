@@ -19,11 +19,11 @@ from tests.unit.runtime.programs import (
     Parameters,
     vectors,
 )
+from vel2.arch.psci import SYSTEM_OFF
 from vel2.lang import Assembler
 from vel2.machine.loader import load_kernel
 from vel2.machine.qemu import Machine, MachineConfig
 from vel2.runtime.bare import VECTOR_BYTES, build_bare, vector_table
-from vel2.runtime.psci import SYSTEM_OFF
 
 RAM_BYTES = 0x8_0000
 

@@ -8,12 +8,13 @@ causes.
 from functools import cache
 
 from vel2.arch import sysregs as sr
+from vel2.arch.psci import PSCI_VERSION
 from vel2.bench.board import L2_MEMORY, gic_init, unexpected_exception
 from vel2.bench.growth.points import ASK, COMMAND_BITS, HYPERCALLS, RAISE_SGIS, TOUCH
 from vel2.bench.layout import FRESH, PAGE_BYTES, STACK_TOP
 from vel2.lang import PA, Assembler, Struct, isb, load_u64, msr, resident, scalar, store_u64, u64
 from vel2.runtime.bare import Bare, build_bare, reporting_vectors
-from vel2.runtime.psci import PSCI_VERSION, firmware_call
+from vel2.runtime.psci import firmware_call
 
 __all__ = ("build_growth_guest",)
 

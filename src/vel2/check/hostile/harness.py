@@ -16,6 +16,17 @@ memory, an endless loop with interrupts masked), the host notices: `Control.inde
 
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC
+from vel2.arch.gicv3 import (
+    FRAME_BYTES,
+    GICD_CTLR,
+    GICR_ICACTIVER0,
+    GICR_ICENABLER0,
+    GICR_IGROUPR0,
+    GICR_IGRPMODR0,
+    GICR_IPRIORITYR0,
+    GICR_ISENABLER0,
+    GICR_WAKER,
+)
 from vel2.arch.insn import TLBI
 from vel2.arch.nesting import Kind, Level
 from vel2.arch.pstate import PSTATE_DAIF, M_EL1h
@@ -53,13 +64,8 @@ BOTH_FP = sr.CPACR_EL1.compose(FPEN=3, ZEN=3)
 EL0_TIMERS = sr.CNTKCTL_EL1.compose(EL0PCTEN=1, EL0VCTEN=1, EL0VTEN=1, EL0PTEN=1)
 EL0_PMU = sr.PMUSERENR_EL0.compose(EN=1, SW=1, CR=1, ER=1)
 """L2's EL1 allows these to its EL0, so that only EL2 decides whether they trap."""
-GICD_CTLR = 0x0800_0000
-GICD_ENABLE = 1 << 4 | 1 << 1
+GICD = 0x0800_0000
 GICR = 0x080A_0000
-GICR_WAKER = 0x14
-GICR_SGI = 0x1_0000
-IGROUPR, ISENABLER, ICENABLER, ICACTIVER, IPRIORITYR = 0x80, 0x100, 0x180, 0x380, 0x400
-IGRPMODR = 0xD00
 AFTER_IT = (EC.HVC64, EC.SVC64, EC.HVC32, EC.SVC32)
 """Exception classes whose ELR points after the instruction."""
 FINE_GRAINED = (sr.HFGRTR_EL2, sr.HFGWTR_EL2, sr.HFGITR_EL2, sr.HDFGRTR_EL2, sr.HDFGWTR_EL2)
@@ -101,10 +107,10 @@ def _entry(a: Assembler, kind: Kind) -> None:
     a.msr(sr.SCTLR_EL2, 0)
     a.isb()
     a.mov_imm(28, GICR)
-    a.ldr_w(0, 28, GICR_WAKER)
-    a.mov_imm(1, 0b10)
+    a.ldr_w(0, 28, GICR_WAKER.offset)
+    a.mov_imm(1, GICR_WAKER.ProcessorSleep.mask)
     a.bic(0, 0, 1)
-    a.str_w(0, 28, GICR_WAKER)
+    a.str_w(0, 28, GICR_WAKER.offset)
     a.mov_imm(27, CONTROL)
     a.b("enter_burst")
 
@@ -343,20 +349,20 @@ def _restore_gic(a: Assembler) -> None:
         a.msr(register, XZR)
     a.movz(0, 1)
     a.msr(sr.ICC_IGRPEN1_EL1, 0)
-    a.mov_imm(28, GICD_CTLR)
-    a.movz(0, GICD_ENABLE)
-    a.str_w(0, 28)
+    a.mov_imm(28, GICD)
+    a.movz(0, GICD_CTLR.compose(ARE=1, EnableGrp1=1))
+    a.str_w(0, 28, GICD_CTLR.offset)
     a.mov_imm(28, GICR)
-    a.str_w(XZR, 28, GICR_WAKER)
-    a.mov_imm(28, GICR + GICR_SGI)
-    a.str_w(XZR, 28, IGRPMODR)
-    a.str_w(XZR, 28, IPRIORITYR + (TIMER_PPI & ~3))
+    a.str_w(XZR, 28, GICR_WAKER.offset)
+    a.mov_imm(28, GICR + FRAME_BYTES)
+    a.str_w(XZR, 28, GICR_IGRPMODR0)
+    a.str_w(XZR, 28, GICR_IPRIORITYR0 + (TIMER_PPI & ~3))
     a.movn(0, 0)
-    a.str_w(0, 28, IGROUPR)
-    a.str_w(0, 28, ICACTIVER)
-    a.str_w(0, 28, ICENABLER)
+    a.str_w(0, 28, GICR_IGROUPR0)
+    a.str_w(0, 28, GICR_ICACTIVER0)
+    a.str_w(0, 28, GICR_ICENABLER0)
     a.mov_imm(0, 1 << TIMER_PPI)
-    a.str_w(0, 28, ISENABLER)
+    a.str_w(0, 28, GICR_ISENABLER0)
 
 
 def _el1(a: Assembler) -> None:

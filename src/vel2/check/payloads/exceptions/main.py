@@ -5,6 +5,7 @@ virtual and at real EL2.
 """
 
 from vel2.arch import sysregs as sr
+from vel2.arch.psci import PSCI_VERSION
 from vel2.arch.pstate import PSTATE_DAIF, M_EL0t, M_EL1h, M_EL2h, M_EL2t, SPSR_ELx
 from vel2.check.payloads.exceptions.code import AT_EL2
 from vel2.check.payloads.exceptions.serror import virtual_serror
@@ -25,7 +26,6 @@ from vel2.lang import bytes_address, isb, mrs, msr, resident, symbol_address, u6
 
 VMID = 4
 NOT_SUPPORTED = 0xFFFF_FFFF
-PSCI_VERSION = 0x8400_0000
 MODES = 32
 AARCH32_EL0 = 0x10
 """Whether EL0 may be AArch32 is the machine's to say, and vel2 hides it."""

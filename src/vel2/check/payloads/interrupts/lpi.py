@@ -35,12 +35,6 @@ from vel2.check.payloads.library.gic import (
     acknowledge,
     end_interrupt,
     interrupt_l2,
-    read_byte,
-    read_long,
-    read_word,
-    write_byte,
-    write_long,
-    write_word,
 )
 from vel2.check.payloads.library.guest import enter_guest, is_hvc, probe
 from vel2.check.payloads.library.tables import S2_NORMAL, map_to
@@ -58,6 +52,7 @@ from vel2.lang import (
     u8,
     u64,
 )
+from vel2.runtime.device import read_byte, read_long, read_word, write_byte, write_long, write_word
 
 DEVICE = 8
 DEVICE_SIZE = 4

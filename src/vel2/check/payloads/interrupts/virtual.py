@@ -7,7 +7,6 @@ from vel2.check.payloads.library.assembly import HVC_DONE, LOWER_AARCH64_IRQ
 from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect
 from vel2.check.payloads.library.controls import set_hcr
 from vel2.check.payloads.library.gic import (
-    ALL_PRIORITIES,
     EOI_MODE,
     HCR_IRQ,
     PPI_HPTIMER,
@@ -23,6 +22,7 @@ from vel2.check.payloads.library.gic import (
 )
 from vel2.check.payloads.library.guest import enter_at, enter_guest, is_hvc
 from vel2.lang import bytes_address, isb, mrs, msr, resident, symbol_address, u64
+from vel2.runtime.gic import ALL_PRIORITIES
 
 LR = sr.ICH_LR0_EL2
 ICH = sr.ICH_HCR_EL2

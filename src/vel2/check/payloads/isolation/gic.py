@@ -12,8 +12,9 @@ from vel2.check.payloads.layout import PAGE_BYTES, Parameters, State
 from vel2.check.payloads.library import lpi as gic
 from vel2.check.payloads.library.checks import begin, end, expect
 from vel2.check.payloads.library.faults import block_of
-from vel2.check.payloads.library.gic import SPURIOUS, gic_init, write_long
+from vel2.check.payloads.library.gic import SPURIOUS, gic_init
 from vel2.lang import PA, bytes_address, isb, mrs, msr, resident, store_u64, u64
+from vel2.runtime.device import write_long
 
 ENTRY_BYTES = 8
 """Of QEMU's device and collection tables."""

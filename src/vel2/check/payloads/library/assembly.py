@@ -186,7 +186,6 @@ def probes(a: Assembler) -> None:
     a.ldr(30, 30, 8 * 30)
     a.eret()
     _accesses(a)
-    _registers_of_devices(a)
 
 
 def _accesses(a: Assembler) -> None:
@@ -237,18 +236,6 @@ def _without_tables(a: Assembler) -> None:
     a.msr(sr.TTBR0_EL2, 2)
     a.isb()
     a.ret()
-
-
-def _registers_of_devices(a: Assembler) -> None:
-    """Emit functions for the payload itself: one load or store each, as drivers make them."""
-    for name, emit in (("byte", a.ldrb), ("word", a.ldr_w), ("long", a.ldr)):
-        a.label(f"read_{name}")
-        emit(0, 0)
-        a.ret()
-    for name, emit in (("byte", a.strb), ("word", a.str_w), ("long", a.str)):
-        a.label(f"write_{name}")
-        emit(1, 0)
-        a.ret()
 
 
 def guest(a: Assembler) -> None:

@@ -1,10 +1,7 @@
-"""The board's GICv3, as far as the payloads need it.
-
-Registers that a hypervisor may emulate are accessed as drivers do it, by a load or store of one
-register without writeback. A compiler might choose another instruction.
-"""
+"""The board's GICv3, as far as the payloads need it."""
 
 from vel2.arch import sysregs as sr
+from vel2.arch.gicv3 import FRAME_BYTES, GICR_ISACTIVER0
 from vel2.arch.pstate import PSTATE_DAIF, M_EL2h
 from vel2.check.payloads.layout import State
 from vel2.check.payloads.library.assembly import LOWER_AARCH64_IRQ
@@ -12,32 +9,20 @@ from vel2.check.payloads.library.checks import expect
 from vel2.check.payloads.library.controls import HCR_GUEST
 from vel2.check.payloads.library.guest import enter_guest, run_guest
 from vel2.lang import (
-    PA,
     bytes_address,
-    dsb_sy,
-    extern,
     isb,
-    load_u32,
     mrs,
     msr,
     resident,
-    store_u32,
     symbol_address,
     u64,
 )
+from vel2.runtime.device import read_word
+from vel2.runtime.gic import open_cpu_interface, start_gic
 
-GICD_CTLR = 0x0800_0000
+GICD = 0x0800_0000
 GICR = 0x080A_0000
-GICR_WAKER = GICR + 0x14
-GICR_SGI = GICR + 0x1_0000
-GICR_IGROUPR0 = GICR_SGI + 0x80
-GICR_ISENABLER0 = GICR_SGI + 0x100
-GICR_ISACTIVER0 = GICR_SGI + 0x300
-PROCESSOR_SLEEP = 1 << 1
-CHILDREN_ASLEEP = 1 << 2
-ENABLE_GROUP1_ARE = 1 << 4 | 1 << 1
-RWP = 1 << 31
-ALL_PRIORITIES = 0xFF
+ALL_INTIDS = 0xFFFF_FFFF
 PPI_MAINTENANCE = 25
 PPI_HPTIMER = 26
 PPI_VTIMER = 27
@@ -54,60 +39,13 @@ ENABLE = 1
 EOI_MODE = sr.ICC_CTLR_EL1.EOImode.mask
 
 
-@extern("read_long")
-def read_long(address: u64) -> u64:
-    """Load eight bytes."""
-    raise NotImplementedError("a payload runs on AArch64")
-
-
-@extern("write_long")
-def write_long(address: u64, value: u64) -> None:
-    """Store eight bytes."""
-    raise NotImplementedError("a payload runs on AArch64")
-
-
-@extern("read_word")
-def read_word(address: u64) -> u64:
-    """Load four bytes."""
-    raise NotImplementedError("a payload runs on AArch64")
-
-
-@extern("write_word")
-def write_word(address: u64, value: u64) -> None:
-    """Store four bytes."""
-    raise NotImplementedError("a payload runs on AArch64")
-
-
-@extern("read_byte")
-def read_byte(address: u64) -> u64:
-    """Load one byte."""
-    raise NotImplementedError("a payload runs on AArch64")
-
-
-@extern("write_byte")
-def write_byte(address: u64, value: u64) -> None:
-    """Store one byte."""
-    raise NotImplementedError("a payload runs on AArch64")
-
-
 @resident
 def gic_init() -> None:
     """Enable the SGIs and PPIs as Group 1 interrupts of this PE."""
     msr(sr.ICC_SRE_EL2, sr.ICC_SRE_EL2.compose(SRE=1, DFB=1, DIB=1, Enable=1))
     isb()
-    store_u32(PA(GICD_CTLR), ENABLE_GROUP1_ARE)
-    while load_u32(PA(GICD_CTLR)) & RWP:
-        pass
-    write_word(GICR_WAKER, read_word(GICR_WAKER) & ~PROCESSOR_SLEEP)
-    while read_word(GICR_WAKER) & CHILDREN_ASLEEP:
-        pass
-    store_u32(PA(GICR_IGROUPR0), 0xFFFF_FFFF)
-    store_u32(PA(GICR_ISENABLER0), 0xFFFF_FFFF)
-    dsb_sy()
-    msr(sr.ICC_PMR_EL1, ALL_PRIORITIES)
-    msr(sr.ICC_CTLR_EL1, 0)
-    msr(sr.ICC_IGRPEN1_EL1, 1)
-    isb()
+    start_gic(GICD, GICR, ALL_INTIDS)
+    open_cpu_interface()
 
 
 @resident
@@ -141,7 +79,7 @@ def end_interrupt(intid: u64) -> None:
 @resident
 def is_active(intid: u64) -> u64:
     """Give 1 if an SGI or PPI is active."""
-    return load_u32(PA(GICR_ISACTIVER0)) >> intid & 1
+    return read_word(GICR + FRAME_BYTES + GICR_ISACTIVER0) >> intid & 1
 
 
 @resident

@@ -23,8 +23,9 @@ from vel2.arch.gicv3 import (
     Command,
 )
 from vel2.check.payloads.layout import ARENA, PAGE_BYTES
-from vel2.check.payloads.library.gic import GICR, read_long, read_word, write_long, write_word
+from vel2.check.payloads.library.gic import GICR
 from vel2.lang import PA, dsb_sy, resident, store_u64, u64
+from vel2.runtime.device import read_long, read_word, write_long, write_word
 
 GITS = 0x0808_0000
 PROPERTIES = ARENA + 0x10_0000
