@@ -22,9 +22,9 @@ from vel2.lang import (
 )
 
 EDU_ARGUMENTS = ("-device", "edu,dma_mask=0xffffffffffffffff")
-"""What the machine must have; by itself the device would reach 256 MiB only."""
+"""What the machine must have; by default the device reaches 256 MiB only."""
 WRITTEN = 0xD3A0_57A1_E000_7E57
-"""What the device is told to write where it must not."""
+"""What the device is told to write where it must not write."""
 MARKER = 0x600D_DA7A_600D_DA7A
 UNTOUCHED = 0x1111_2222_3333_4444
 
@@ -63,7 +63,7 @@ def find_device() -> u64:
 
 @resident
 def copy(source: u64, target: u64, command: u64) -> None:
-    """Let the device copy `BYTES`, and wait until it says that it has."""
+    """Let the device copy `BYTES`, and wait until it reports the end."""
     dsb_sy()
     store_u64(PA(BAR_BASE + DMA_SOURCE), source)
     store_u64(PA(BAR_BASE + DMA_TARGET), target)
@@ -95,7 +95,7 @@ def fill(address: u64, value: u64) -> None:
 
 @resident
 def fill_buffer(value: u64) -> None:
-    """Fill the device's buffer, by way of memory."""
+    """Fill the device's buffer from memory."""
     fill(SOURCE, value)
     read_memory(SOURCE)
 
@@ -121,7 +121,7 @@ def reach_own_memory(state: State, parameters: Parameters) -> None:
 
 @resident
 def reach_across_the_end(state: State, parameters: Parameters) -> None:
-    """Write half to L1's last bytes and half behind them."""
+    """Write half to L1's last bytes and half beyond them."""
     across = u64(parameters.ram_end - BYTES // 2)
     begin(state, bytes_address(b"across\0"), across)
     fill_buffer(WRITTEN)
@@ -142,7 +142,7 @@ def attempt_writes(state: State, parameters: Parameters) -> None:
 
 @resident
 def attempt_reads(state: State, parameters: Parameters) -> None:
-    """Read from each target: neither the canary nor what was written may come."""
+    """Read from each target: neither the canary nor what was written may appear."""
     fill_buffer(UNTOUCHED)
     for i in range(parameters.target_count):
         begin(state, bytes_address(b"read\0"), parameters.targets[i])

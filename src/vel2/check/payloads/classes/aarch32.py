@@ -47,7 +47,7 @@ CHECKS_SP = sr.SCTLR_EL1.compose(SA=1, SA0=1)
 
 @resident
 def guest_registers(state: State) -> None:
-    """Give L2's code what it takes for granted."""
+    """Set the guest registers that L2's code relies on."""
     state.guest_x[0] = 0
     state.guest_x[1] = 1 << 54
     state.guest_x[2] = ARENA
@@ -143,10 +143,10 @@ TRAPPED = (
     *_cases(sr.HDFGRTR_EL2, "PMCCNTR_EL0", 1, "mrc_pmccntr", "mrrc_pmccntr"),
     *_cases(sr.HFGITR_EL2, "SVC_EL0", 1, "svc"),
 )
-"""What L1's control traps. The PMU registers stand under PMUSERENR_EL0.EN."""
+"""What a control of L1 traps. The PMU registers depend on PMUSERENR_EL0.EN."""
 
 L0S_OWN = ("mcr_pmcr", "mcr_pmcntenset", "mrc_pmevtyper0")
-"""Done at real EL2. A hypervisor that hides AArch32 may trap them for itself."""
+"""These complete at real EL2. A hypervisor that hides AArch32 may trap them for itself."""
 NOT_LEFT_ALONE = ("wfi", "spin", *L0S_OWN)
 UNTRAPPED = tuple(
     (f"a32-{name}\0".encode(), f"a32_{name}") for name, _ in AARCH32 if name not in NOT_LEFT_ALONE
@@ -157,7 +157,7 @@ DONE_AT_REAL_EL2 = tuple((f"a32-own-{name}\0".encode(), f"a32_{name}") for name 
 
 @resident
 def reset(state: State) -> None:
-    """Let L2's EL0 do all it may, in both states."""
+    """Allow L2's EL0 everything, in both execution states."""
     no_traps()
     set_mdcr(0)
     msr(sr.HFGRTR_EL2, 0)
@@ -209,7 +209,7 @@ def in_aarch32(state: State) -> None:
 
 @resident
 def expect_svc(state: State) -> None:
-    """Require that L2's EL1 got the SVC behind an instruction."""
+    """Require that L2's EL1 took the SVC that follows an instruction."""
     if not is_hvc(state, HVC_EL1_VECTOR + LOWER_AARCH32_SYNC):
         expect(state, bytes_address(b"esr_el2\0"), state.esr, 0)
     expect(state, bytes_address(b"ec_el1\0"), ESR_ELx.EC.get(mrs(sr.ESR_EL12)), EC.SVC32)
@@ -217,7 +217,7 @@ def expect_svc(state: State) -> None:
 
 @resident
 def hidden_aarch32(state: State) -> None:
-    """Check what a machine does that shows AArch32."""
+    """Check what a machine that shows AArch32 does."""
     begin(state, bytes_address(b"a32-hstr\0"), NO_SUBJECT)
     set_hstr(1 << 13)
     isb()

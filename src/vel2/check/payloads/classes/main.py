@@ -46,7 +46,7 @@ def at_el2(state: State) -> None:
 
 @resident
 def said(state: State, name: u64, place: u64) -> None:
-    """Show how it ended."""
+    """Show how an instruction ended."""
     if state.vector == NO_EXCEPTION:
         begin(state, name, place)
         end(state)

@@ -75,7 +75,7 @@ class Place:
     target: str
     tde: int
     e2h_too: bool = True
-    """False where it must not run with E2H=1 (see `docs/nesting.md`)."""
+    """False if it must not run with E2H=1 (see `docs/nesting.md`)."""
 
 
 TO_EL2 = MDCR.TDE.mask
@@ -196,7 +196,7 @@ LAST_CONTROLS = (
 
 @resident
 def not_enabled(state: State) -> None:
-    """Set a breakpoint that matches everywhere, with each thing missing that it needs."""
+    """Set a breakpoint that matches everywhere, each time without one thing that it needs."""
     for mdscr, oslar, name in MISSING:
         for place in BREAK_PLACES:
             if place.e2h_too or not has_e2h():
@@ -340,7 +340,7 @@ EL0_STEPS = ((b"el1-steps-nop\0", "l2_step_nops"), (b"el1-steps-svc\0", "l2_step
 
 @resident
 def brk(state: State) -> None:
-    """Show where BRK goes from EL1 and EL0, with TDE and without."""
+    """Show who takes a BRK at EL1 and at EL0, with TDE and without."""
     for tde in BRK_MDCR:
         reset_debug()
         msr(MDCR, all_counters() | tde)

@@ -28,7 +28,7 @@ VMID = 4
 NOT_SUPPORTED = 0xFFFF_FFFF
 MODES = 32
 AARCH32_EL0 = 0x10
-"""Whether EL0 may be AArch32 is the machine's to say, and vel2 hides it."""
+"""Machines differ in whether EL0 may be AArch32, and vel2 hides it."""
 TGE = sr.HCR_EL2.TGE.mask
 LOW_32 = 0xFFFF_FFFF
 
@@ -60,7 +60,7 @@ RETURN_FLAGS = (
     SPSR_ELx.compose(IL=1),
     PSTATE_DAIF,
 )
-"""What SPSR_EL2 has beside the mode in one return each."""
+"""What SPSR_EL2 has besides the mode, one set of flags for each return."""
 
 
 @resident
@@ -132,7 +132,7 @@ HCD_CASES = (HCR_HOST, HCR_HOST | sr.HCR_EL2.HCD.mask)
 
 @resident
 def registers_survive(state: State) -> None:
-    """Check that L2's registers are carried over a trap to EL2 and an entry from it."""
+    """Check that L2's registers survive a trap to EL2 and an entry from it."""
     begin(state, bytes_address(b"registers\0"), NO_SUBJECT)
     for i in range(31):
         state.guest_x[i] = u64(REGISTER_PATTERN + i)

@@ -93,7 +93,7 @@ def deferred(state: State) -> None:
 
 @resident
 def not_shared(state: State) -> None:
-    """Check that one guest does not read what another's ESB left, and that writes reach EL2."""
+    """Check that one guest does not read what another's ESB left, and that EL2 sees writes."""
     set_hcr(HCR_GUEST | AMO)
     begin(state, bytes_address(b"vdisr-other\0"), 1)
     msr(sr.VDISR_EL2, LEFT_BY_ANOTHER)

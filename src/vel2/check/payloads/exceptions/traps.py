@@ -120,7 +120,7 @@ CASES = (
 
 @resident
 def control_traps(state: State) -> None:
-    """Run each case with its control, then without; WFI would then wait for ever."""
+    """Run each case with its control, then without, except WFI, which would wait for ever."""
     for case in CASES:
         no_traps()
         reset_guest()

@@ -18,12 +18,12 @@ class FeatureCode:
 
     @property
     def label(self) -> str:
-        """Where the code is: it reads into x0, and returns to x30."""
+        """The label of the code, which reads into x0 and returns to x30."""
         return f"feature_{self.register.name.lower()}"
 
     @property
     def is_el1(self) -> bool:
-        """Whether EL1 may read it where it is there."""
+        """Whether EL1 may read it, if it is present."""
         return self.register.encoding.op1 != EL2_OP1
 
 
@@ -87,12 +87,12 @@ OPTIONAL = (
 
 
 HIGHEST = (sr.CNTFRQ_EL0, sr.RMR_EL2)
-"""EL2 is the highest EL of a machine without EL3. What is written back asks for no reset."""
+"""Without EL3, EL2 is the highest EL. The value written back requests no reset."""
 
 
 @dataclass(frozen=True)
 class FeatureInsn:
-    """Instructions, with x0 and x1 addresses of memory, that are there with a feature."""
+    """Instructions that exist with a feature; x0 and x1 are addresses of memory."""
 
     name: str
     words: tuple[int, ...]
@@ -103,7 +103,7 @@ class FeatureInsn:
 
     @property
     def label(self) -> str:
-        """Where the code is: it returns to x30."""
+        """The label of the code, which returns to x30."""
         return f"feature_insn_{self.name}"
 
 
@@ -149,7 +149,7 @@ WRITTEN: tuple[type[Register], ...] = (
 
 
 def emit(a: Assembler) -> None:
-    """Emit the reads, the instructions, and the writes of what may be written or not."""
+    """Emit the reads, the instructions, and the writes that may or may not be allowed."""
     for code in OPTIONAL:
         a.label(code.label)
         a.mrs(0, code.register)

@@ -80,7 +80,7 @@ def at_el2(state: State) -> None:
 
 @resident
 def at_highest_el(state: State) -> None:
-    """Read and write what is the highest EL's."""
+    """Read and write what belongs to the highest EL."""
     for name, code in HIGHEST_ROWS:
         begin(state, bytes_address(name), NO_SUBJECT)
         state.vector = probe(symbol_address(code), 0, 0)
@@ -90,7 +90,7 @@ def at_highest_el(state: State) -> None:
 
 @resident
 def aarch32_at_el2(state: State) -> None:
-    """Check that EL2's names for an EL1 in AArch32 are RES0 if there is none, and what reset is."""
+    """Check that EL2's names for an EL1 in AArch32 are RES0 if there is none, and their reset."""
     for name, write, read in SPSR_CODES:
         begin(state, bytes_address(name), 2)
         probe(symbol_address(write), 0, ONES)
@@ -114,7 +114,7 @@ WITH_AARCH32 = 2
 
 @resident
 def at_el1(state: State) -> None:
-    """Read those that are EL1's in L2, with nothing trapped by L1."""
+    """Read EL1's optional registers in L2, with nothing trapped by L1."""
     no_traps()
     for row in EL1_ROWS:
         reset_guest()

@@ -11,7 +11,7 @@ PATIENCE = 0x400
 
 
 def wait(a: Assembler, label: str) -> None:
-    """Emit a loop that ends, much later than any interrupt that is to come."""
+    """Emit a loop that ends long after any expected interrupt."""
     a.movz(9, PATIENCE, 16)
     a.label(label)
     a.sub(9, 9, 1)

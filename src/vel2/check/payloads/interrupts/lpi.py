@@ -58,7 +58,7 @@ DEVICE = 8
 DEVICE_SIZE = 4
 """32 events."""
 CPU_DEVICE = 0
-"""What QEMU takes a CPU's own write to GITS_TRANSLATER to come from."""
+"""The device that QEMU assumes when a CPU itself writes to GITS_TRANSLATER."""
 TRANSLATER = gic.GITS + 0x1_0040
 LPI = FIRST_LPI + 37
 OTHER_LPI = FIRST_LPI + 5000
@@ -129,7 +129,7 @@ def registers(state: State) -> None:
 
 @resident
 def redistributor_registers(state: State) -> None:
-    """Check the redistributor's, by halves too, and what is too narrow for them."""
+    """Check the redistributor's registers, also by halves, and accesses that are too narrow."""
     begin(state, bytes_address(b"lpi-registers\0"), NO_SUBJECT)
     typer = read_long(GICR + GICR_TYPER.offset)
     expect(state, bytes_address(b"plpis\0"), GICR_TYPER.PLPIS.get(typer), 1)
@@ -151,7 +151,7 @@ def redistributor_registers(state: State) -> None:
 
 @resident
 def narrow_access(state: State) -> None:
-    """Let EL2 read a byte of the ITS, which takes words and doublewords."""
+    """Let EL2 read a byte of the ITS, which allows only words and doublewords."""
     begin(state, bytes_address(b"its-byte\0"), gic.GITS)
     state.vector = probe(symbol_address("do_read_byte"), gic.GITS, 0)
     expect(state, bytes_address(b"vector\0"), state.vector, CURRENT_SPX_SYNC)
@@ -208,7 +208,7 @@ def arrives_at_el2(state: State) -> None:
 
 @resident
 def by_priority(state: State) -> None:
-    """Let two LPIs pend: the more urgent first, then the other, whatever came first."""
+    """Let two LPIs pend: the more urgent one is taken first, whichever came first."""
     begin(state, bytes_address(b"lpi-priority\0"), NO_SUBJECT)
     set_property(OTHER_LPI, URGENT | ENABLE)
     expect(state, bytes_address(b"invall\0"), gic.command(Command.INVALL, 0, 0), 1)
@@ -258,7 +258,7 @@ def taken_back(state: State) -> None:
 
 @resident
 def wrong_commands(state: State) -> None:
-    """Give commands that are wrong: the ITS goes on behind them, and nothing comes of them."""
+    """Give wrong commands: they have no effect, and the ITS goes on after them."""
     begin(state, bytes_address(b"its-wrong\0"), NO_SUBJECT)
     expect(state, bytes_address(b"size\0"), gic.map_device(DEVICE, 31, gic.ITT), 1)
     expect(state, bytes_address(b"device\0"), gic.with_event(Command.INT, DEVICE + 1, EVENT), 1)
@@ -318,7 +318,7 @@ def message(state: State) -> None:
 
 @resident
 def kept_in_memory(state: State) -> None:
-    """Clear and set EnableLPIs: what pends is in the table in memory, and comes from there."""
+    """Clear and set EnableLPIs: pending LPIs are kept in the table in memory and come back."""
     begin(state, bytes_address(b"lpi-pending-table\0"), NO_SUBJECT)
     gic.with_event(Command.INT, DEVICE, EVENT)
     gic.disable_lpis()
@@ -339,7 +339,7 @@ def kept_in_memory(state: State) -> None:
 
 @resident
 def while_l2_runs(state: State, root: u64) -> None:
-    """Let an LPI interrupt L2; then let L2 look at the frames that EL2 maps for it, and write."""
+    """Let an LPI interrupt L2; then let L2 read and write the frames that EL2 maps for it."""
     begin(state, bytes_address(b"lpi-l2\0"), NO_SUBJECT)
     gic.with_event(Command.INT, DEVICE, EVENT)
     interrupt_l2(state)

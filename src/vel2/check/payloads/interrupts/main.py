@@ -48,8 +48,8 @@ OWN_TIMERS = (
     (b"el2-vtimer\0", sr.CNTV_CVAL_EL02, sr.CNTV_CTL_EL02, PPI_VTIMER, False),
     (b"el2-ptimer\0", sr.CNTP_CVAL_EL02, sr.CNTP_CTL_EL02, PPI_PTIMER, False),
 )
-"""EL2's timers by their own names, and by the names that E2H=1 alone turns into them; then EL1's,
-which firmware at EL2 uses as its own."""
+"""EL2's timers, by their own names and by those that mean them only with E2H=1; then EL1's, which
+firmware at EL2 uses as its own."""
 
 
 @resident
@@ -96,7 +96,7 @@ def masked(state: State) -> None:
 
 @resident
 def while_l2_runs(state: State) -> None:
-    """Let EL2's timer interrupt L2, which has interrupts masked: it comes to EL2 all the same."""
+    """Let EL2's timer interrupt L2, which has interrupts masked: EL2 takes it anyway."""
     begin(state, bytes_address(b"l2-hptimer\0"), NO_SUBJECT)
     start_hptimer(soon())
     interrupt_l2(state)
@@ -175,7 +175,7 @@ def guest_timers(state: State) -> None:
 
 @resident
 def guest_timers_at_el2(state: State) -> None:
-    """Let timers that L2 has set fire when it has left: EL2 gets the interrupt and sees the timer.
+    """Let timers that L2 has set fire after its exit: EL2 gets the interrupt and sees the timer.
 
     Then once more with EL2 moving the timer to now, and with EL2 stopping it.
     """

@@ -39,7 +39,7 @@ EL1_IRQ, EL1_FIQ, EL1_SERROR = 0x85, 0x86, 0x87
 
 @resident
 def expect_hvc(state: State, what: u64, immediate: u64) -> None:
-    """Require that L2 came back by this HVC."""
+    """Require that L2 exited by this HVC."""
     got = u64(state.vector << 16 | state.esr & 0xFFFF)
     if not is_hvc(state, immediate):
         expect(state, what, got, immediate)
@@ -194,7 +194,7 @@ MAINTENANCE = (
 
 @resident
 def maintenance(state: State) -> None:
-    """Check each cause of the maintenance interrupt while L2 runs, and that it goes when told."""
+    """Check each cause of the maintenance interrupt while L2 runs, and how it is silenced."""
     for name, hcr, lr, vmcr, misr in MAINTENANCE:
         begin(state, bytes_address(name), NO_SUBJECT)
         load(hcr, lr, vmcr)
@@ -214,7 +214,7 @@ def maintenance(state: State) -> None:
 def acknowledge_maintenance(state: State) -> None:
     """Acknowledge the maintenance interrupt, which is still asserted, and end it once it is not.
 
-    There is no ERET between: a hypervisor may acknowledge in a loop until there is no more.
+    There is no ERET in between: a hypervisor may acknowledge in a loop until nothing is left.
     """
     acknowledge(state, PPI_MAINTENANCE)
     quiet()

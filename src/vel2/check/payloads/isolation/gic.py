@@ -28,7 +28,7 @@ EVENT = 2
 
 @resident
 def expect_no_interrupt(state: State) -> None:
-    """Acknowledge what is pending, some of it: there must be nothing."""
+    """Acknowledge several times: nothing may be pending."""
     for _ in range(4):
         isb()
         intid = mrs(sr.ICC_IAR1_EL1)
@@ -39,7 +39,7 @@ def expect_no_interrupt(state: State) -> None:
 
 @resident
 def own_tables() -> None:
-    """Begin with an ITS whose tables are the payload's."""
+    """Begin with an ITS that uses the payload's own tables."""
     gic.enable_its(gic.DEVICES, gic.COLLECTIONS, gic.QUEUE)
 
 
@@ -56,7 +56,7 @@ def device_table(state: State, target: u64) -> None:
 
 @resident
 def indirect_table(state: State, target: u64) -> None:
-    """Let it do so through a first-level table of the payload's own."""
+    """Let MAPD do so through a first-level table of the payload's own."""
     begin(state, bytes_address(b"its-indirect-table\0"), target)
     page = block_of(target, 3)
     gic.clear(gic.DEVICES, PAGE_BYTES)
@@ -119,7 +119,7 @@ def pending_table(state: State, target: u64) -> None:
 
 @resident
 def property_table(state: State, target: u64) -> None:
-    """Learn a target's bytes from which of all LPIs, which pend, are enabled."""
+    """Learn a target's bytes: let all LPIs pend, and see which of them it enables."""
     begin(state, bytes_address(b"lpi-property-table\0"), target)
     for i in range(gic.PENDING_BYTES // 8):
         store_u64(PA(gic.PENDING + i * 8), (1 << 64) - 1)

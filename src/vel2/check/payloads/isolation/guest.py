@@ -71,7 +71,7 @@ GUEST_ACCESSES = (
 
 @resident
 def end_with_nothing(state: State, parameters: Parameters) -> None:
-    """End the check of an access that must leave x1 as it was, and bring nothing of the target."""
+    """End the check of an access that must not change x1 or show anything of the target."""
     expect(state, bytes_address(b"x1\0"), state.x[1], UNTOUCHED)
     expect_no_canary(state, parameters)
     end(state)
@@ -151,7 +151,7 @@ def attempts_by_stage2(state: State, parameters: Parameters, root: u64, target: 
 
 @resident
 def read_own(state: State, name: u64, address: u64) -> None:
-    """Let L2 read at an address that is mapped to its own page: what is there is `MARKER`."""
+    """Let L2 read an address that maps to its own page, which holds `MARKER`."""
     begin(state, name, address)
     state.vector = enter_guest(state, symbol_address("guest_read"), address, UNTOUCHED)
     expect(state, bytes_address(b"hvc\0"), done(state), 1)
@@ -198,7 +198,7 @@ def remap(state: State, parameters: Parameters, root: u64, target: u64) -> None:
 
 @resident
 def translate(state: State, root: u64, target: u64) -> None:
-    """Translate an IPA that L1 maps to a target: the answer is L1's own mapping, and no more."""
+    """Translate an IPA that L1 maps to a target: AT gives L1's own mapping and nothing else."""
     alias = target | ALIAS
     page = block_of(alias, 3)
     map_to(state, root, page, 3, block_of(target, 3), S2_NORMAL)
@@ -314,7 +314,7 @@ def all_by_guest_stage1(
 
 @resident
 def execute_from_device(state: State, root: u64) -> None:
-    """Let L2 fetch from the PCI window, which has nothing behind it: whatever it gets, it ends."""
+    """Let L2 fetch from the empty PCI window: whatever it gets, that must end."""
     map_to(state, root, ALIAS | PCI_WINDOW, 3, PCI_WINDOW, S2_NORMAL)
     invalidate_all()
     begin(state, bytes_address(b"l2-execute-device\0"), PCI_WINDOW)
@@ -333,7 +333,7 @@ def execute_from_device(state: State, root: u64) -> None:
 
 @resident
 def leave_targets_mapped(state: State, parameters: Parameters, root: u64) -> None:
-    """End with every target mapped and used, so that the host can look at what became of it."""
+    """End with every target mapped and used, so that the host can examine the result."""
     for i in range(parameters.target_count):
         target = parameters.targets[i]
         alias = target | ALIAS

@@ -137,7 +137,7 @@ WALKS = (
     (b"el2-walk-at-s1e2r\0", "do_at_s1e2r", WRITE_SAME | CM),
     (b"el2-walk-at-s1e2w\0", "do_at_s1e2w", WRITE_SAME | CM),
 )
-"""AT takes an External abort on its walk as an exception, with CM and WnR set for either kind."""
+"""An External abort on AT's walk is an exception, with CM and WnR set for either kind."""
 
 
 @resident
@@ -190,7 +190,7 @@ def translate_in_own_regime(state: State, root: u64, target: u64) -> None:
 
 @resident
 def translate_with_tge(state: State, alias: u64, target: u64) -> None:
-    """Translate by the names of EL1 and EL0, which mean the EL2&0 regime with TGE."""
+    """Use the AT instructions of EL1 and EL0, which mean the EL2&0 regime with TGE."""
     set_hcr(HCR_HOST | sr.HCR_EL2.TGE.mask)
     isb()
     begin(state, bytes_address(b"at-s1e1r-tge\0"), alias)

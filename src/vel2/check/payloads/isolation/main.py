@@ -42,7 +42,7 @@ def isolation_main(state: State, parameters: Parameters) -> None:
 
 @resident
 def by_host(state: State, parameters: Parameters) -> None:
-    """Attempt it by EL2's own stage 1."""
+    """Try to reach the targets by EL2's own stage 1."""
     own = own_stage1(state, parameters)
     for i in range(parameters.target_count):
         host.attempts_by_stage1(state, parameters, own, parameters.targets[i])
@@ -55,7 +55,7 @@ def by_host(state: State, parameters: Parameters) -> None:
 
 @resident
 def by_guest(state: State, parameters: Parameters) -> None:
-    """Attempt it from L2, by stage 2 and by its own stage 1."""
+    """Try to reach the targets from L2, by stage 2 and by its own stage 1."""
     reset_guest()
     root = identity_table(state, parameters.ram_end, S2_NORMAL)
     use_stage2(root, guest.VMID)

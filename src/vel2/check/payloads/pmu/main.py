@@ -182,7 +182,7 @@ def filters(state: State) -> None:
 
 @dataclass(frozen=True)
 class Prohibition:
-    """Bits of MDCR_EL2 and PMCR_EL0, and which ELs count with a filter that lets all."""
+    """Bits of MDCR_EL2 and PMCR_EL0, and what then counts under a filter that passes everything."""
 
     name: bytes
     mdcr: int
@@ -190,7 +190,7 @@ class Prohibition:
     events: int
     """What `increment_everywhere` adds to counter 0."""
     kept: int
-    """And to counter 3."""
+    """What it adds to counter 3."""
     cycles: bool
     """Whether the cycle counter runs at EL2."""
 
@@ -210,7 +210,7 @@ PROHIBITIONS = (
 
 @resident
 def prohibitions(state: State) -> None:
-    """Count with what MDCR_EL2 takes from EL2's counting, and from EL1's counters."""
+    """Count with the bits of MDCR_EL2 that keep EL2 from counting, or counters from EL1."""
     for case in PROHIBITIONS:
         begin(state, bytes_address(case.name), NO_SUBJECT)
         reset_pmu()

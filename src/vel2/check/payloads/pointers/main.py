@@ -42,7 +42,7 @@ SHAPES = (
     *((size, 1) for size in (0, 12, 16, 47, 48)),
     (16, 2),
 )
-"""T0SZ at, within and beyond its limits, with TG0: the limits are others with 64 KiB granules."""
+"""T0SZ at, within and beyond its limits, with TG0: 64 KiB granules have other limits."""
 LEAST_32_BITS = 32
 TCR_EL1, TCR_EL2 = sr.TCR_EL1, sr.TCR_EL2
 WITHOUT_E2H = tuple(

@@ -7,7 +7,7 @@ BR_X0 = 0xD61F_0000
 PACIASP = 0xD503_233F
 RET = 0xD65F_03C0
 GUARDED = (BTI_C, BR_X0)
-"""Calls x0 with PSTATE.BTYPE 3 where it lies in a guarded page."""
+"""Calls x0, with PSTATE.BTYPE 3 if it lies in a guarded page."""
 
 CODES: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("ldar", (0xC8DF_FC00,)),

@@ -117,7 +117,7 @@ def make_tables(state: State, parameters: Parameters) -> u64:
 
 @resident
 def attempts(state: State, root: u64, subject: u64) -> None:
-    """Make every attempt, and show what failed."""
+    """Make every attempt, and show those that failed."""
     map_to(state, root, UNUSED_PAGE, 3, ARENA + 0x3000, S1_NORMAL & ~Stage1Leaf.AF.mask)
     invalidate_all()
     for name, code, address in ATTEMPTS:
@@ -135,7 +135,7 @@ def attempts(state: State, root: u64, subject: u64) -> None:
 
 @resident
 def without_el0(state: State) -> None:
-    """Check what differs where the regime has an EL0 and where, with TGE=0, it has none.
+    """Check what differs between a regime with an EL0 and, with TGE=0, one without.
 
     An exception to EL2 sets PSTATE.PAN by SCTLR_EL2.SPAN with {E2H,TGE}={1,1} alone, and only then
     is LDTR of EL2 an access of EL0.

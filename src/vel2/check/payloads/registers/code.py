@@ -20,7 +20,7 @@ ALL = (1 << 64) - 1
 ADDRESS = (1 << 48) - 1
 LOW_32 = (1 << 32) - 1
 IMPLEMENTATION_DEFINED = 0
-"""Which bits there are is the machine's to say: the access alone is checked."""
+"""Machines differ in the bits they have, so only the access is checked."""
 
 
 @dataclass(frozen=True)
@@ -33,27 +33,27 @@ class Row:
 
     @property
     def name(self) -> bytes:
-        """What the log calls it."""
+        """Its name in the log."""
         return f"{self.register.name.lower()}\0".encode()
 
     @property
     def get(self) -> str:
-        """Where EL2's read is."""
+        """The label of EL2's read."""
         return f"get_{self.register.name.lower()}"
 
     @property
     def set(self) -> str:
-        """Where EL2's write is."""
+        """The label of EL2's write."""
         return f"set_{self.register.name.lower()}"
 
     @property
     def guest_get(self) -> str:
-        """Where the guest's own read is."""
+        """The label of the guest's own read."""
         return f"l2_{self.get}"
 
     @property
     def guest_set(self) -> str:
-        """Where the guest's own write is."""
+        """The label of the guest's own write."""
         return f"l2_{self.set}"
 
 
@@ -116,7 +116,7 @@ CARRIED = (
     Row(sr.ELR_EL2, ALL),
     Row(sr.SPSR_EL2, FLAGS),
 )
-"""EL2's, one for each that EL1 has too, but for those whose layout depends on E2H."""
+"""EL2's counterparts of EL1's registers, except those whose layout depends on E2H."""
 
 OWN = (
     *CARRIED,
@@ -246,10 +246,10 @@ KEPT = (
     sr.VMPIDR_EL2,
     sr.ICH_VMCR_EL2,
 )
-"""EL2's that can have any value while a guest runs and comes back."""
+"""EL2's registers that may have any value while a guest runs and exits."""
 
 TIMER_VALUES = (Row(sr.CNTHP_TVAL_EL2, LOW_32), Row(sr.CNTHV_TVAL_EL2, LOW_32))
-"""EL2's views of what is left until a compare value."""
+"""EL2's TVAL registers: the time left until a compare value."""
 
 
 OPTIONAL_FEATURE = "of a feature that may not be there: payload `features` holds it to be UNDEFINED"

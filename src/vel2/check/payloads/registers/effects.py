@@ -66,7 +66,7 @@ def vbar(state: State) -> None:
 
 
 DISTANCES = (0x4000_0000, (1 << 64) - 1)
-"""As TVAL takes them: ahead, and just behind."""
+"""Values of TVAL: ahead, and just past."""
 OFFSET = 0x1000
 
 
@@ -153,7 +153,7 @@ def counters_at_el0(state: State) -> None:
 
 @resident
 def cache_controls_at_el0(state: State) -> None:
-    """Show what SCTLR_EL1 lets the guest's EL0 do, and SCTLR_EL2 the host's."""
+    """Show what SCTLR_EL1 allows the guest's EL0, and SCTLR_EL2 the host's."""
     for value in SCTLR_CASES:
         msr(sr.SCTLR_EL12, value)
         isb()
@@ -253,7 +253,7 @@ TRAPPED_FP = ESR_ELx.compose(EC=EC.FP_ASIMD, IL=1, ISS=ISS_FP.compose(CV=1, COND
 
 @resident
 def debug_exceptions(state: State) -> None:
-    """Show whose BRK is, at EL1 and EL0, with and without MDCR_EL2.TDE."""
+    """Show who takes a BRK at EL1 and EL0, with and without MDCR_EL2.TDE."""
     for value in (0, sr.MDCR_EL2.TDE.mask):
         set_mdcr(value)
         isb()

@@ -36,8 +36,8 @@ OUT_OF_RESET = (
     (b"ich_hcr_el2\0", sr.ICH_HCR_EL2),
     (b"rmr_el2\0", sr.RMR_EL2),
 )
-"""Registers that the machine gives a value, and that neither firmware nor this payload has written
-yet; others come out of reset UNKNOWN, or as the boot protocol has them."""
+"""Registers with a reset value that neither firmware nor this payload has written yet. Others come
+out of reset UNKNOWN, or as the boot protocol sets them."""
 
 
 @resident
@@ -133,7 +133,7 @@ def shared(
 
 @resident
 def guest_registers(state: State) -> None:
-    """Pass every register of the guest both ways."""
+    """Pass a value through every register of the guest, in both directions."""
     for row in GUEST:
         begin(state, bytes_address(row.name), 1)
         shared(

@@ -20,7 +20,7 @@ def out_of_reset() -> None:
 
 @resident
 def expect_virtual(state: State, offset: u64) -> None:
-    """Require of CNTVCT_EL0, and of CNTVCTSS_EL0 where it is, the physical count less an offset."""
+    """Require CNTVCT_EL0, and CNTVCTSS_EL0 if present, to be the physical count less an offset."""
     isb()
     before = mrs(sr.CNTPCT_EL0)
     isb()

@@ -45,7 +45,7 @@ from vel2.lang import (
 from vel2.runtime.console import NEWLINE, SPACE
 
 IPA = ALIAS + (ARENA - RAM_BASE) + 0x678
-"""Where leaves and tables are made and broken: leaves of every size lead to the arena."""
+"""Its leaves and tables are made and broken; leaves of every size lead to the arena."""
 AF = Stage2Leaf.AF.mask
 S2AP = Stage2Leaf.S2AP
 XN = Stage2Leaf.XN
@@ -65,8 +65,8 @@ TRANSLATIONS = (
     (b"at-s12e0r\0", "do_at_s12e0r", READS),
     (b"at-s1e1r\0", "do_at_s1e1r", READS | WRITES),
 )
-"""QEMU 10.0 ends on an assertion at an AT S12* that fails stage 2's permission check: the third
-item says for which cases each can be run there."""
+"""QEMU 10.0 ends on an assertion at an AT S12* that fails stage 2's permission check. The third
+item says in which cases each can be run there."""
 ALL = READS | WRITES
 NEITHER = 4
 RETURN = 0xD65F_03C0_D65F_03C0
@@ -366,7 +366,7 @@ def new_large_table(state: State) -> u64:
 
 @resident
 def access_flag_by_hardware(state: State, root: u64) -> None:
-    """Check VTCR_EL2.HA, where FEAT_HAFDBS is there: a leaf without AF works, and has it then."""
+    """Check VTCR_EL2.HA, with FEAT_HAFDBS: a leaf without AF works, and has AF afterwards."""
     if sr.ID_AA64MMFR1_EL1.HAFDBS.get(mrs(sr.ID_AA64MMFR1_EL1)) == 0:
         return
     use_39_bits(root, sr.VTCR_EL2.HA.mask)
@@ -419,9 +419,9 @@ def attributes(state: State, root: u64) -> None:
 
 @resident
 def attributes_with_fwb(state: State, root: u64, own: u64) -> None:
-    """Show the same with HCR_EL2.FWB, which gives stage 2 the say; and that L2 runs so.
+    """Show the same with HCR_EL2.FWB, where stage 2 decides, and that L2 runs under it.
 
-    Device of both stages is left out: QEMU takes the type of stage 2, not the stronger one.
+    Device memory in both stages is left out: QEMU takes stage 2's type, not the stronger one.
     """
     set_hcr(HCR_GUEST | sr.HCR_EL2.FWB.mask)
     isb()

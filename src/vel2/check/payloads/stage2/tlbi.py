@@ -37,12 +37,12 @@ TTL_LEVEL_3 = TTL_4K | 3 << 44
 TTL_LEVEL_2 = TTL_4K | 2 << 44
 RANGE_4K = 1 << 46
 FAULT = 0
-"""What `read_page` gives when L2 did not get through; pages never hold it."""
+"""What `read_page` returns if L2's read faults; pages never hold this value."""
 
 
 @resident
 def fill_arena() -> None:
-    """Mark the first pages of the arena, each its own way."""
+    """Give each of the arena's first pages a mark of its own."""
     for i in range(PAGES):
         store_u64(PA(u64(ARENA + i * PAGE_BYTES)), u64(MARKER + i))
 
@@ -66,7 +66,7 @@ def read_page(state: State, address: u64) -> u64:
 
 @resident
 def touch_pages(state: State) -> None:
-    """Let L2 use every page, so that its translation is in whatever caches there are."""
+    """Let L2 use every page, so that its translation may be cached."""
     for i in range(PAGES):
         expect(
             state,
@@ -96,7 +96,7 @@ def expect_pages(state: State, gone: u64) -> None:
 
 @resident
 def finish_stage2_tlbi() -> None:
-    """Complete a stage-2 TLBI, and forget combined translations, as software must."""
+    """Complete a stage-2 TLBI, and invalidate combined translations, as software must."""
     dsb_sy()
     sysop(TLBI.VMALLE1IS)
     dsb_sy()
@@ -172,7 +172,7 @@ def whole_operations(state: State, root: u64) -> None:
 
 @resident
 def block_to_pages(state: State, root: u64) -> None:
-    """Check that one IPAS2E1 makes the whole of a block's translation go."""
+    """Check that one IPAS2E1 removes the whole translation of a block."""
     begin(state, bytes_address(b"tlbi-block-to-pages\0"), NO_SUBJECT)
     block = u64(ARENA >> 21 << 21)
     offset = u64(ARENA - block)
@@ -221,7 +221,7 @@ def pages_to_block(state: State, root: u64) -> None:
 
 @resident
 def remap_after_tlbi(state: State, root: u64) -> None:
-    """Check that a page that moved is read where it is now."""
+    """Check that a page that has moved is read at its new place."""
     begin(state, bytes_address(b"tlbi-remap\0"), NO_SUBJECT)
     map_pages(state, root)
     invalidate_all()
@@ -237,7 +237,7 @@ def remap_after_tlbi(state: State, root: u64) -> None:
 
 FIRST_VMID = 21
 VMIDS = 20
-"""Twice as many contexts: more than are likely kept at hand, so that some are made again."""
+"""There are twice as many contexts: more than are likely to be kept, so some are made again."""
 
 
 @resident
@@ -271,7 +271,7 @@ def vmid_switch(state: State, parameters: Parameters) -> None:
 
 @resident
 def tlbi_of_one_vmid(state: State, first: u64, second: u64) -> None:
-    """Check that a TLBI under one VMID, which shares its tables with another, does its own."""
+    """Check that a TLBI under one VMID affects it, even if another VMID shares its tables."""
     begin(state, bytes_address(b"tlbi-one-vmid\0"), NO_SUBJECT)
     use_stage2(first, FIRST_VMID)
     expect(state, bytes_address(b"before\0"), read_page(state, BASE), MARKER)

@@ -152,7 +152,7 @@ def execute_only(state: State, root: u64) -> None:
 def translation_with_tge(state: State, root: u64) -> None:
     """Show AT with HCR_EL2.TGE: the guest's stage 1 is off, and with E2H so is its stage 2.
 
-    With E2H=0 and stage 1 on QEMU does not know the first: that is left out.
+    With E2H=0 and stage 1 on, QEMU does not implement the first: that is left out.
     """
     own = new_table(state)
     map_to(state, own, block_of(IPA, 1), 1, block_of(IPA, 1), S1_NORMAL)
@@ -175,7 +175,7 @@ def translation_with_tge(state: State, root: u64) -> None:
 
 @resident
 def reserved_granule(state: State, root: u64) -> None:
-    """Show VTCR_EL2.TG0 = 0b11, which is the machine's choice."""
+    """Show VTCR_EL2.TG0 = 0b11, for which the machine may choose a granule."""
     set_leaf(state, root, 3, S2_NORMAL)
     use_39_bits(root, sr.VTCR_EL2.TG0.mask)
     invalidate_all()

@@ -46,7 +46,7 @@ LAST_WORD = PAGE_BYTES - 4
 
 @resident
 def put_code(place: u64, code: u64) -> None:
-    """Copy code to where it is to run."""
+    """Copy code to the place where it will run."""
     for n in range(WORDS):
         store_u32(PA(place + n * 4), load_u32(PA(code + n * 4)))
     dsb_sy()
@@ -88,7 +88,7 @@ def rights_of_el0(state: State, root: u64) -> None:
 
 @resident
 def execute_never(state: State, root: u64) -> None:
-    """Come from the last word of a page into one that is execute-never: a Permission fault."""
+    """Run from the last word of a page into an execute-never page: a Permission fault."""
     end_of_page = u64(ARENA + LAST_WORD)
     put_code(end_of_page, symbol_address("ahead_page_end"))
     map_to(state, root, CODE, 3, ARENA, S1_NORMAL)
@@ -103,7 +103,7 @@ def execute_never(state: State, root: u64) -> None:
 
 @resident
 def other_tables(state: State, root: u64) -> None:
-    """Change TTBR0_EL2 and the ASID: behind the ISB the code is that of the other page."""
+    """Change TTBR0_EL2 and the ASID: after the ISB the code comes from the other page."""
     other = new_table(state)
     for n in range(512):
         store_u64(PA(other + n * 8), load_u64(PA(root + n * 8)))
@@ -144,7 +144,7 @@ def endless(state: State, root: u64) -> None:
 
 @resident
 def what_follows_a_trap(state: State, parameters: Parameters) -> None:
-    """Try all of it."""
+    """Try all of these."""
     gic_init()
     root = own_stage1(state, parameters)
     if has_e2h():

@@ -10,9 +10,9 @@ from vel2.lang import Assembler
 UNMASK_I = 2
 SVC_7 = 7
 OLD, NEW = 1, 2
-"""What X0 says of which page was executed."""
+"""What X0 says about the page that was executed."""
 WORDS = 8
-"""Each piece of code is that long at most."""
+"""The longest piece of code."""
 
 
 def emit(a: Assembler) -> None:

@@ -54,7 +54,7 @@ def access_in_each_regime(state: State, root: u64, what: u64) -> None:
 
 @resident
 def guest_accesses(state: State, parameters: Parameters) -> None:
-    """Let L2 run by tables in circles, and into nothing, with and without stage 2."""
+    """Let L2 run on tables that lead in circles or nowhere, with and without stage 2."""
     circle = new_large_table(state)
     lost = new_large_table(state)
     stage2 = identity_table(state, parameters.ram_end, S2_NORMAL)

@@ -46,7 +46,7 @@ from vel2.lang import (
 VMID = 7
 HOLE = 0x3F00_0000
 PLATFORM_BUS = 0x0C00_0000
-"""A window of the machine with nothing in it: L1 has it, and no device answers there."""
+"""An empty window of the machine: it is L1's, and no device answers there."""
 NOWHERE = (PLATFORM_BUS, HOLE)
 BEYOND, IPS_32_BITS = 1 << 36, 0
 """A table beyond TCR_EL1.IPS, where stage 2 has nothing either."""
@@ -94,7 +94,7 @@ def big_endian(value: u64) -> u64:
 
 @resident
 def translate_all(state: State) -> None:
-    """Translate an address of each half in each way, and print what comes."""
+    """Translate an address of each half in each way, and print the results."""
     invalidate_all()
     for name, code in TRANSLATIONS:
         state.vector = probe(symbol_address(code), LOWER_VA, 0)
@@ -131,7 +131,7 @@ def fill_table(table: u64, entry: u64) -> None:
 
 @resident
 def guest_walks(state: State, parameters: Parameters) -> None:
-    """Let EL2 translate by L2's tables: in circles, and into nothing, with and without stage 2."""
+    """Let EL2 translate by L2's tables, in circles or nowhere, with and without stage 2."""
     msr(sr.MAIR_EL12, MAIR)
     size = physical_size()
     circle = new_large_table(state)
@@ -199,7 +199,7 @@ def saw_vector(state: State) -> None:
 def without_tables(state: State, parameters: Parameters) -> None:
     """Let EL2 read registers and use memory while its own tables are nowhere.
 
-    The TLB has what it needs; what L0 would find by a walk of its own is not there.
+    The TLB has what EL2 needs; a walk by L0 itself would find nothing.
     """
     own_stage1(state, parameters)
     for nowhere in NOWHERE:
@@ -229,7 +229,7 @@ def program(address: u64, value: u64) -> None:
 
 @resident
 def tables_in_flash(state: State) -> None:
-    """Run L2 under a stage 2 whose table is in flash, and whose access flag hardware is to set."""
+    """Run L2 under a stage 2 in flash whose access flag hardware would have to set."""
     if sr.ID_AA64MMFR1_EL1.HAFDBS.get(mrs(sr.ID_AA64MMFR1_EL1)) == 0:
         return
     slot = u64(FLASH + (IPA >> LEVEL_1_SHIFT) * 8)

@@ -20,7 +20,7 @@ from vel2.runtime.bare import vector_table
 
 STUB_BYTES = 16
 NOTHING_HERE = 0x3F00_0000
-"""An address that the stage 2 of payloads does not map."""
+"""An address that no payload's stage 2 maps."""
 TAKEN_BY_EL2 = 1 << 63
 TAKEN_BY_EL1 = 1 << 62
 VECTOR_LSB = 56
@@ -41,7 +41,7 @@ class R(IntEnum):
 
 
 class Doing(IntEnum):
-    """What the next exception to EL2 is about."""
+    """What the next exception to EL2 means."""
 
     ACCESS = 0
     HANDLER = 1

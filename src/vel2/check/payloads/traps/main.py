@@ -160,7 +160,7 @@ def write(phase: u64, number: u64, value: u64) -> None:
 
 @resident
 def reset_l2() -> None:
-    """Give L2's registers what its accesses rely on."""
+    """Set the registers of L2 that its accesses rely on."""
     msr(sr.SCTLR_EL12, SCTLR_TRAPS)
     msr(sr.VBAR_EL12, symbol_address("traps_el1_vectors"))
     msr(sr.CPACR_EL12, CPACR_TRAPS)
@@ -225,7 +225,7 @@ def all_to_base(phase: u64) -> None:
 
 @resident
 def run_control(state: State, phase: u64, control: u64) -> None:
-    """Run the list under what EL2's registers hold now, and print what is not the baseline's."""
+    """Run the list under EL2's present registers, and print what differs from the baseline."""
     isb()
     count = run_list(state, phase, RESULTS)
     for index in range(count):

@@ -46,12 +46,12 @@ ESR_BITS = (1 << VECTOR_LSB) - 1
 
 @dataclass(frozen=True)
 class Feature:
-    """What an identification field is about.
+    """What depends on an identification field.
 
-    :ivar accesses: patterns of the accesses (`mrs NAME`, `msr NAME`, instructions) that are there
-        with the feature only.
-    :ivar controls: patterns of control bits that have a meaning with it only.
-    :ivar stays: why accesses work although the feature is not shown; empty when they do not.
+    :ivar accesses: patterns of the accesses (`mrs NAME`, `msr NAME`, instructions) that exist only
+        with the feature.
+    :ivar controls: patterns of control bits that have a meaning only with it.
+    :ivar stays: why accesses work although the feature is not shown; empty if they do not.
     """
 
     field: Field
@@ -81,7 +81,7 @@ FEATURES: tuple[Feature, ...] = (
 
 
 class Exception_(NamedTuple):
-    """Accesses under controls, in phases, that end otherwise at virtual EL2, and why.
+    """Accesses under controls, in phases, that end differently at virtual EL2, and why.
 
     :ivar e2h: the only HCR_EL2.E2H with which they do.
     :ivar omitted: real EL2 does not take a trap that virtual EL2 takes, and that the Arm ARM has.
@@ -180,7 +180,7 @@ class Outcomes:
         return self
 
     def at(self, phase: int, control: int, access: int) -> int:
-        """Tell how an access ended."""
+        """Give how an access ended."""
         baseline = self.baseline.get((phase, access), 0)
         return self.changed.get((phase, control, access), baseline)
 
@@ -192,7 +192,7 @@ class Outcomes:
         return found
 
     def changed_by(self, phase: int, control: int) -> set[int]:
-        """Give the accesses that a control makes end otherwise than the baseline."""
+        """Give the accesses that end differently under a control than in the baseline."""
         return self._changed_by.get((phase, control), set())
 
     def shows(self, feature: Feature) -> bool:
@@ -226,7 +226,7 @@ def outcome_text(outcome: int) -> str:
 
 
 class Difference(NamedTuple):
-    """One access that ended otherwise than it should."""
+    """One access that did not end as it should."""
 
     phase: Phase
     control: str
@@ -244,7 +244,7 @@ class Judgement(NamedTuple):
 
     :ivar compared: pairs of access and control.
     :ivar trapped: how many of them a control changed at real EL2.
-    :ivar differences: what no exception explains.
+    :ivar differences: those that no exception explains.
     :ivar used: the numbers of the exceptions that explained something.
     """
 

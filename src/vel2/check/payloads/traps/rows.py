@@ -117,8 +117,8 @@ def omitted(control: str, access: str) -> bool:
 def compare_rows(real: Outcomes, e2h: int) -> tuple[int, list[RowDifference]]:
     """Compare the table with what a machine's real EL2 did.
 
-    An access that is UNDEFINED with nothing trapped is of a feature the machine does not have: it
-    is compared only where the machine traps it.
+    An access that is UNDEFINED with nothing trapped belongs to a feature that the machine does not
+    have. It is compared only where the machine traps it.
 
     :return: how many traps agreed, and what did not.
     """

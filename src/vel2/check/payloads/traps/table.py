@@ -31,7 +31,7 @@ class Phase(IntEnum):
 
 
 class Access(NamedTuple):
-    """One instruction of L2, with what comes right before it, and x1 for it."""
+    """One instruction of L2, with the words directly before it and its x1."""
 
     name: str
     words: tuple[int, ...]
@@ -44,7 +44,7 @@ class Access(NamedTuple):
 SCTLR_TRAPS = SCTLR_OFF | sr.SCTLR_EL1.compose(
     UMA=1, DZE=1, UCT=1, nTWI=1, nTWE=1, UCI=1, EnRCTX=1, EnIA=1, EnIB=1, EnDA=1, EnDB=1, MSCEn=1
 )
-"""What lets EL0 do all it can do, MMU off."""
+"""Allows EL0 everything, MMU off."""
 CPACR_TRAPS = sr.CPACR_EL1.compose(FPEN=3, ZEN=3, SMEN=3)
 CNTKCTL_TRAPS = sr.CNTHCTL_EL2_E2H.compose(EL0PCTEN=1, EL0VCTEN=1, EL0VTEN=1, EL0PTEN=1)
 PMUSERENR_TRAPS = sr.PMUSERENR_EL0.compose(EN=1, SW=1, CR=1, ER=1)
@@ -64,7 +64,7 @@ WRITTEN: dict[str, int | str] = {
     "ICC_EOIR1_EL1": SPURIOUS,
     "ICC_DIR_EL1": SPURIOUS,
 }
-"""What a write writes where 0 would change what comes after it."""
+"""What is written to registers where 0 would change later accesses."""
 
 UNDEFINED_ENCODINGS = (
     *(Encoding(3, 0, 0, CRm, op2) for CRm in range(1, 8) for op2 in range(8)),
@@ -241,7 +241,7 @@ def _values(field: Field, *values: int, base: int) -> tuple[Extra, ...]:
 
 
 ALL_COUNTERS = MDCR.HPMN.ones
-"""Stands for HPMN = PMCR_EL0.N, which the payload finds out: EL1 has all event counters."""
+"""Stands for HPMN = PMCR_EL0.N, which the payload reads: EL1 has all event counters."""
 MDCR_TRAPS = MDCR.compose(E2PB=3, E2TB=3, EnSPM=1, HPMN=ALL_COUNTERS)
 CPTR_TRAPS = CPTR.compose(FPEN=3, ZEN=3, SMEN=3)
 BANKS: tuple[Bank, ...] = (
