@@ -48,7 +48,7 @@ from vel2.hyp import (
     trap,
     walk,
 )
-from vel2.hyp.homes import switched
+from vel2.hyp.homes import OPTIONAL, switched
 from vel2.hyp.places import action_of, place_of
 from vel2.hyp.state import (
     GUEST_NVHE,
@@ -364,6 +364,7 @@ class Rig:
         self.vm.config.ahead = ahead.BUDGET
         self.vm.probed.list_registers = 4
         self.vm.probed.active_priorities = 1
+        self.vm.probed.optional = (1 << len(OPTIONAL)) - 1
         self.vcpu.vm = self.l0_base
         self.vcpu.vncr_page = self.l0_base + VNCR_OFFSET
         self.vcpu.e2h = 1

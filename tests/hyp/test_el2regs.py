@@ -43,5 +43,6 @@ def test_a_name_is_there_with_its_feature(register: type[Register], field: Field
     for is_read in (True, False):
         assert rig.run(refusal, rig.vcpu, register.trap_key, is_read) == 0
     rig.run(write_el2, rig.vcpu, register.trap_key, 5)
-    assert rig.slot(register) == 5
+    if register.vncr is not None:
+        assert rig.slot(register) == 5
     assert rig.run(read_el2, rig.vcpu, register.trap_key) == 5

@@ -26,6 +26,7 @@ __all__ = (
     "Hidden",
     "by_name",
     "control_bits",
+    "feature_of",
     "hidden_features",
     "registers_of",
 )
@@ -466,6 +467,14 @@ HIDDEN_REGISTERS = frozenset(
     register for feature in FEATURES if feature.hidden for register in registers_of(feature)
 )
 """What does not exist for L1, whatever the machine has."""
+
+
+_FEATURE_OF = {register: each for each in FEATURES for register in registers_of(each)}
+
+
+def feature_of(register: type[Register]) -> Feature | None:
+    """Give the feature that a register comes and goes with, if there is one."""
+    return _FEATURE_OF.get(register)
 
 
 def control_bits(feature: Feature, register: type[Register]) -> int:

@@ -14,8 +14,8 @@ through L0, so L0 always knows which context runs.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.hyp import controls, finegrained, gic, hcrx, selectors, stage2, sve, timer
-from vel2.hyp.homes import SWITCHED, slot
+from vel2.hyp import controls, finegrained, gic, hcrx, optional, selectors, stage2, sve, timer
+from vel2.hyp.homes import ALWAYS, slot
 from vel2.hyp.state import (
     CONTEXT_VEL1,
     CONTEXT_VEL2,
@@ -42,10 +42,10 @@ def save_vel2_registers(vcpu: Vcpu) -> None:
     what the context already holds.
     """
     if vcpu.e2h != 0:
-        for row in SWITCHED:
+        for row in ALWAYS:
             vcpu.vel2.el1[row.index] = mrs(row.hardware)
     else:
-        for row in SWITCHED:
+        for row in ALWAYS:
             if not row.traps_nvhe:
                 vcpu.vel2.el1[row.index] = mrs(row.hardware)
 
@@ -54,12 +54,12 @@ def save_vel2_registers(vcpu: Vcpu) -> None:
 def load_vel2_registers(vcpu: Vcpu) -> None:
     """Put vEL2's registers into hardware's EL1 registers, translated for an nVHE guest."""
     if vcpu.e2h != 0:
-        for row in SWITCHED:
+        for row in ALWAYS:
             value = vcpu.vel2.el1[row.index]
             if not row.costly or mrs(row.hardware) != value:
                 msr(row.hardware, value)
     else:
-        for row in SWITCHED:
+        for row in ALWAYS:
             if not row.common_nvhe:
                 value = row.to_el1(vcpu.vel2.el1[row.index])
                 if not row.costly or mrs(row.hardware) != value:
@@ -70,7 +70,7 @@ def load_vel2_registers(vcpu: Vcpu) -> None:
 def save_vel1_registers(vcpu: Vcpu) -> None:
     """Copy hardware's EL1 registers, which are vEL1's, to where vEL2 finds them."""
     page = page_of(vcpu)
-    for row in SWITCHED:
+    for row in ALWAYS:
         if row.vncr_slot >= 0:
             page.slot[row.vncr_slot] = mrs(row.hardware)
         elif vcpu.e2h != 0:
@@ -81,7 +81,7 @@ def save_vel1_registers(vcpu: Vcpu) -> None:
 def load_vel1_registers(vcpu: Vcpu) -> None:
     """Put vEL1's registers into hardware."""
     page = page_of(vcpu)
-    for row in SWITCHED:
+    for row in ALWAYS:
         if row.vncr_slot >= 0:
             value = page.slot[row.vncr_slot]
             if not row.costly or mrs(row.hardware) != value:
@@ -144,10 +144,14 @@ def setup_cpu_context(vcpu: Vcpu) -> None:
         load_vel2_registers(vcpu)
         if vcpu.loaded != 0:
             unload_traps(vcpu)
+        if vm_of(vcpu).probed.optional != 0:
+            optional.to_vel2(vcpu)
         stage2.load_canonical(vm_of(vcpu))
         controls.load_for_vel2(vcpu)
     else:
         load_vel1_registers(vcpu)
+        if vm_of(vcpu).probed.optional != 0:
+            optional.to_vel1(vcpu)
         sync_mdscr(vcpu)
         sve.load_vel1_length(vcpu)
         controls.load_for_vel1(vcpu)

@@ -20,7 +20,7 @@ from enum import IntEnum
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
-from vel2.arch.features import FEATURES, Feature, registers_of
+from vel2.arch.features import Feature, feature_of
 from vel2.arch.vncr import VNCR_PAGE
 from vel2.hyp import constant, controls, el02, exception, gic, mdscr, monitors, sve, timer, vhe
 from vel2.hyp.homes import SWITCHED
@@ -87,16 +87,13 @@ class El2Register:
     @property
     def feature(self) -> Feature | None:
         """The feature that it comes and goes with."""
-        return FEATURE_OF.get(self.name)
+        return feature_of(self.name)
 
     @property
     def is_offered(self) -> bool:
         """Whether L1 can have it; a record with a `refusal` knows for itself."""
         hidden = self.feature is not None and self.feature.hidden is not None
         return not hidden or self.refusal is not constant.no_refusal
-
-
-FEATURE_OF = {register: each for each in FEATURES for register in registers_of(each)}
 
 
 def stored(kind: Kind, register: type[Register]) -> Home:

@@ -3,8 +3,8 @@
 L1 may set the bits of the features it sees (`BITS`); the others are RES0. With FEAT_NV2 its writes
 go to the VNCR page, so they are taken from there at each entry to vEL1, and masked. While vEL2
 runs, hardware keeps what vEL1 ran under, for the sake of speed: MCE2 sends vEL2's own exceptions
-here, and they are given back, FGTnXS has no fine-grained trap to change, and a value with MSCEn=0
-or FnXS=1, which vEL2 would notice, is taken back.
+here, and they are given back, FGTnXS has no fine-grained trap to change, and a value that vEL2
+would notice is taken back: one with FnXS=1, or that takes from EL1 what EL2 always has.
 
 L0's own bit is TALLINT: FEAT_NMI is hidden, so PSTATE.ALLINT shall not be set.
 """
@@ -17,7 +17,12 @@ from vel2.lang import inline, mrs, msr, resident, u64
 
 HCRX = sr.HCRX_EL2
 HCRX_SLOT = slot(HCRX)
-VEL2_NEEDS = HCRX.compose(MSCEn=1, FnXS=1)
+ENABLES = HCRX.compose(
+    MSCEn=1, TCR2En=1, SCTLR2En=1, EnALS=1, EnAS0=1, EnASR=1, GCSEn=1, EnFPM=1, D128En=1,
+    EnIDCP128=1, PACMEn=1, SRMASKEn=1, EnSNERR=1, EnSDERR=1,
+)  # fmt: skip
+"""What EL1 has only where EL2 lets it, and EL2 always, and so vEL2."""
+VEL2_NEEDS = ENABLES | HCRX.FnXS.mask
 """The bits that must be `Probed.hcrx_vel2`'s while vEL2 runs."""
 BITS = tuple(
     (id_index(feature.register), feature.field, control_bits(feature, HCRX))
@@ -40,7 +45,7 @@ def init(vm: Vm) -> None:
     for index, field, bits in BITS:
         if field.get(vm.probed.id_registers[index]) != 0:
             vm.probed.hcrx_writable = vm.probed.hcrx_writable | bits
-    vm.probed.hcrx_vel2 = vm.probed.hcrx_writable & HCRX.MSCEn.mask
+    vm.probed.hcrx_vel2 = vm.probed.hcrx_writable & ENABLES
 
 
 @resident

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
+from vel2.arch.features import Feature, feature_of
 from vel2.hyp.translate import (
     cptr_el2_to_cpacr_el1,
     identity,
@@ -40,6 +41,11 @@ class Switched:
     """An nVHE guest's vEL2 and vEL1 mean the same register: nothing moves."""
     index: int = -1
     """Its place in `SWITCHED`, and in a context's `el1`."""
+
+    @property
+    def feature(self) -> Feature | None:
+        """The feature that it comes and goes with."""
+        return feature_of(self.hardware)
 
     @property
     def traps_nvhe(self) -> bool:
@@ -73,6 +79,9 @@ _ROWS = (
     Switched(sr.CNTKCTL_EL1, sr.CNTHCTL_EL2, common_nvhe=True),
 )
 SWITCHED = tuple(replace(row, index=index) for index, row in enumerate(_ROWS))
+ALWAYS = tuple(row for row in SWITCHED if row.feature is None)
+OPTIONAL = tuple(row for row in SWITCHED if row.feature is not None)
+"""Those of a feature that L1 sees where the machine has it (`optional`)."""
 
 
 CONTEXT_MEMORY: tuple[type[Register], ...] = (sr.MDCR_EL2, sr.CNTHCTL_EL2, sr.CPTR_EL2)

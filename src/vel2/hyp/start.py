@@ -16,6 +16,7 @@ from vel2.hyp import (
     idregs,
     its,
     monitors,
+    optional,
     pool,
     smmu,
     stage2,
@@ -223,6 +224,7 @@ def reset_vcpu(vcpu: Vcpu, vm: Vm) -> None:
     msr(sr.SCTLR_EL1, SCTLR_EL1_RESET)
     if vcpu.e2h == 0:
         load_vel2_registers(vcpu)
+    optional.load_vel2(vcpu)
     msr(sr.CNTV_CTL_EL0, 0)
     msr(sr.CNTP_CTL_EL0, 0)
     msr(sr.CNTHP_CTL_EL2, 0)
@@ -256,6 +258,7 @@ def boot(vcpu: Vcpu, vm: Vm) -> None:
     take_interface()
     probe(vm)
     idregs.init(vm)
+    optional.init(vm)
     hcrx.init(vm)
     if not stage2.init(vm, mrs(sr.ID_AA64MMFR0_EL1)):
         fatal(vcpu, Fatal.BAD_MACHINE, NEEDS_POOL)

@@ -251,6 +251,8 @@ class Probed(Struct):
     cntkctl_holds_cnthctl = scalar(u64)
     has_fgt = scalar(u64)
     has_sve = scalar(u64)
+    optional = scalar(u64)
+    """Which of `homes.OPTIONAL` L1 has, as a mask."""
     hcrx_writable = scalar(u64)
     """The bits of HCRX_EL2 that L1 has."""
     hcrx_of_l0 = scalar(u64)

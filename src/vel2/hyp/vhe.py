@@ -6,10 +6,10 @@ write goes to the VNCR page unseen, so E2H is fixed, and the identification regi
 """
 
 from vel2.arch import sysregs as sr
-from vel2.hyp import controls, monitors, selectors, timer
+from vel2.hyp import controls, monitors, optional, selectors, timer
 from vel2.hyp.exception import held_spsr, spsr_of
 from vel2.hyp.hcr import l1_hcr, set_l1_hcr
-from vel2.hyp.homes import SWITCHED
+from vel2.hyp.homes import ALWAYS
 from vel2.hyp.state import GUEST_NVHE, Vcpu, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
 
@@ -43,13 +43,14 @@ def write_hcr(vcpu: Vcpu, value: u64) -> None:
 @resident
 def turn_on(vcpu: Vcpu) -> None:
     """Set E2H: the context's copies are the values of E2H=0, and hardware gets them as they are."""
-    for row in SWITCHED:
+    for row in ALWAYS:
         if row.traps_nvhe and not row.common_nvhe:
             msr(row.hardware, vcpu.vel2.el1[row.index])
     vcpu.vel1.el1[controls.CNTKCTL_INDEX] = mrs(sr.CNTKCTL_EL1)
     msr(sr.CNTKCTL_EL1, vcpu.vel2.memory[controls.CNTHCTL_INDEX])
     spsr = spsr_of(vcpu, mrs(sr.SPSR_EL1))
     vcpu.e2h = 1
+    optional.load_vel2(vcpu)
     msr(sr.SPSR_EL1, held_spsr(vcpu, spsr))
     timer.stop_timers(vcpu)
     load_controls(vcpu)
@@ -58,14 +59,16 @@ def turn_on(vcpu: Vcpu) -> None:
 @resident
 def turn_off(vcpu: Vcpu) -> None:
     """Clear E2H: what hardware has goes to the context, and hardware gets its translation."""
-    for row in SWITCHED:
+    for row in ALWAYS:
         if row.traps_nvhe and not row.common_nvhe:
             vcpu.vel2.el1[row.index] = mrs(row.hardware)
             msr(row.hardware, row.to_el1(vcpu.vel2.el1[row.index]))
     vcpu.vel2.memory[controls.CNTHCTL_INDEX] = controls.l1_cnthctl(vcpu, mrs(sr.CNTKCTL_EL1))
     msr(sr.CNTKCTL_EL1, vcpu.vel1.el1[controls.CNTKCTL_INDEX])
     spsr = spsr_of(vcpu, mrs(sr.SPSR_EL1))
+    optional.save_vel2(vcpu)
     vcpu.e2h = 0
+    optional.load_vel2(vcpu)
     msr(sr.SPSR_EL1, held_spsr(vcpu, spsr))
     timer.start_timers(vcpu)
     vcpu.timer_traps = timer.TRAPS_WITHOUT_E2H
