@@ -54,6 +54,7 @@ ISAR2 = sr.ID_AA64ISAR2_EL1
 MMFR0 = sr.ID_AA64MMFR0_EL1
 MMFR1 = sr.ID_AA64MMFR1_EL1
 MMFR2 = sr.ID_AA64MMFR2_EL1
+MMFR3 = sr.ID_AA64MMFR3_EL1
 MMFR4 = sr.ID_AA64MMFR4_EL1
 
 AARCH64_ONLY = 1
@@ -128,5 +129,6 @@ RULES: tuple[tuple[type[Register], tuple[FieldRule, ...]], ...] = (
         + keep(MMFR2.TTL)
         + keep(MMFR2.BBM, MMFR2.EVT, MMFR2.E0PD),
     ),
+    (MMFR3, keep(MMFR3.TCRX)),
     (MMFR4, fix(MMFR4.E2H0, E2H_RES1_AND_NV1_RES0)),
 )  # fmt: skip

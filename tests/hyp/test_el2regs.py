@@ -19,6 +19,8 @@ WITH_A_FEATURE: tuple[tuple[type[Register], Field], ...] = (
     *((register, sr.ID_AA64MMFR0_EL1.FGT) for register in (sr.HFGITR_EL2, sr.HDFGRTR_EL2)),
     (sr.HDFGWTR_EL2, sr.ID_AA64MMFR0_EL1.FGT),
     (sr.HCRX_EL2, sr.ID_AA64MMFR1_EL1.HCX),
+    (sr.TCR2_EL2, sr.ID_AA64MMFR3_EL1.TCRX),
+    (sr.TCR2_EL12, sr.ID_AA64MMFR3_EL1.TCRX),
 )
 
 

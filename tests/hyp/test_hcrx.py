@@ -97,3 +97,24 @@ def test_a_mops_exception_is_vel2s(in_vel1: bool) -> None:
     assert rig.vcpu.pc == VBAR + (0x400 if in_vel1 else 0x200)
     assert rig[sr.ESR_EL1] == esr
     assert rig[sr.ELR_EL1] == 0x1000
+
+
+ENABLED = (("TCRX", "TCR2En"),)
+"""Fields of ID_AA64MMFR3_EL1, and the bit that lets EL1 have the feature's registers."""
+
+
+@pytest.mark.parametrize(("feature", "enable"), ENABLED)
+def test_vel2_has_what_el1_has_by_leave(feature: str, enable: str) -> None:
+    """Show that a bit that vEL1 runs without is there while vEL2 runs, whatever L1 writes."""
+    rig = machine()
+    bit = HCRX.field(enable).mask
+    MMFR3 = sr.ID_AA64MMFR3_EL1
+    rig.vm.probed.id_registers[id_index(MMFR3)] = MMFR3.field(feature).put(1)
+    rig.run(hcrx.init, rig.vm)
+    rig.run(hcrx.reset, rig.vcpu)
+    assert rig[HCRX] & bit
+    for wanted in (0, bit):
+        enter(rig, wanted)
+        assert rig[HCRX] & bit == wanted
+        rig.run(context.enter_vel2, rig.vcpu)
+        assert rig[HCRX] & bit

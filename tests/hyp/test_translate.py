@@ -70,6 +70,17 @@ def test_cptr_becomes_enables(value: int) -> None:
     assert sr.CPTR_EL2_E2H.TCPAC.get(e2h) == sr.CPTR_EL2.TCPAC.get(value)
 
 
+KEPT_IN_TCR2 = {"PnCH", "PIE", "POE", "AIE", "D128", "PTTWI", "HAFT", "DisCH0"}
+
+
+@given(U64)
+def test_tcr2_keeps_what_e2h_0_has(value: int) -> None:
+    """Show that what is about EL0, the upper half, ASIDs or Realm memory is not there."""
+    tcr2 = translate.tcr2_el2_to_el1(value)
+    for field in sr.TCR2_EL1.fields:
+        assert field.get(tcr2) == (field.get(value) if field.name in KEPT_IN_TCR2 else 0)
+
+
 @given(U64)
 def test_cnthctl_moves_the_el1_enables(value: int) -> None:
     """Show that EL1PCTEN and EL1PCEN are found where E2H=1 has them."""
@@ -81,6 +92,7 @@ def test_cnthctl_moves_the_el1_enables(value: int) -> None:
 OTHERWISE = {
     "SCTLR_EL2": "sctlr_el2_to_el1",
     "TCR_EL2": "tcr_el2_to_el1",
+    "TCR2_EL2": "tcr2_el2_to_el1",
     "TTBR0_EL2": "ttbr0_el2_to_el1",
     "TTBR1_EL2": "zero",
     "CPTR_EL2": "cptr_el2_to_cpacr_el1",

@@ -397,8 +397,8 @@ FEATURES = (
     Feature("FEAT_EVT", MMFR2.EVT),
     Feature("FEAT_E0PD", MMFR2.E0PD),
     # ID_AA64MMFR3_EL1
-    Feature("FEAT_TCR2", MMFR3.TCRX, hidden=NOT_SWITCHED,
-            registers="TCR2_EL1 TCR2_EL2 TCR2_EL12", controls=(HCRX.TCR2En,)),
+    Feature("FEAT_TCR2", MMFR3.TCRX, registers="TCR2_EL1 TCR2_EL2 TCR2_EL12",
+            controls=(HCRX.TCR2En,)),
     Feature("FEAT_SCTLR2", MMFR3.SCTLRX, hidden=NOT_SWITCHED,
             registers="SCTLR2_EL1 SCTLR2_EL2 SCTLR2_EL12", controls=(HCRX.SCTLR2En,)),
     Feature("FEAT_S1PIE", MMFR3.S1PIE, hidden=NOT_SWITCHED,

@@ -25,6 +25,7 @@ SCTLR_FIXED = sr.SCTLR_EL1.compose(
 )
 """EL1-only bits, so set that nothing traps or differs for code that believes it is at EL2."""
 
+TCR2_SHARED = sr.TCR2_EL1.compose(PnCH=1, PIE=1, POE=1, AIE=1, D128=1, PTTWI=1, HAFT=1, DisCH0=1)
 TTBR_ASID = sr.TTBR0_EL1.ASID.mask
 TCR_SAME_PLACE = (
     TCR_EL1.T0SZ.mask
@@ -78,6 +79,15 @@ def tcr_el2_to_el1(tcr_el2: u64) -> u64:
     for source, target in TCR_MOVED:
         tcr_el1 = tcr_el1 | target.put(source.get(tcr_el2))
     return tcr_el1
+
+
+@inline
+def tcr2_el2_to_el1(tcr2_el2: u64) -> u64:
+    """Give TCR2_EL1 for TCR2_EL2 (E2H=0): what is about EL0, the upper half or ASIDs is not there.
+
+    Nor has EL1 a field for AMEC0, which is about the Realm EL2.
+    """
+    return tcr2_el2 & TCR2_SHARED
 
 
 @inline
