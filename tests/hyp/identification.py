@@ -129,6 +129,6 @@ RULES: tuple[tuple[type[Register], tuple[FieldRule, ...]], ...] = (
         + keep(MMFR2.TTL)
         + keep(MMFR2.BBM, MMFR2.EVT, MMFR2.E0PD),
     ),
-    (MMFR3, keep(MMFR3.TCRX)),
+    (MMFR3, keep(MMFR3.TCRX, MMFR3.SCTLRX)),
     (MMFR4, fix(MMFR4.E2H0, E2H_RES1_AND_NV1_RES0)),
 )  # fmt: skip

@@ -96,7 +96,7 @@ def test_every_vel1_register_with_a_slot_is_switched_or_accounted_for() -> None:
         if register.vncr_class == "P" and register.alias_of is None
     }
     hidden = {  # features that `idregs` hides
-        *("ZCR_EL1", "SMCR_EL1", "TFSR_EL1", "SCTLR2_EL1", "MAIR2_EL1", "AMAIR2_EL1"),
+        *("ZCR_EL1", "SMCR_EL1", "TFSR_EL1", "MAIR2_EL1", "AMAIR2_EL1"),
         *("PIRE0_EL1", "PIR_EL1", "POR_EL1", "PMSCR_EL1", "TRFCR_EL1", "MPAM1_EL1", "BRBCR_EL1"),
         *("GCSCR_EL1", "GCSPR_EL1", "PFAR_EL1", "SPMACCESSR_EL1", "MPAMCTL_EL1", "MPAM_EL1"),
     }

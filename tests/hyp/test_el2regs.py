@@ -21,6 +21,8 @@ WITH_A_FEATURE: tuple[tuple[type[Register], Field], ...] = (
     (sr.HCRX_EL2, sr.ID_AA64MMFR1_EL1.HCX),
     (sr.TCR2_EL2, sr.ID_AA64MMFR3_EL1.TCRX),
     (sr.TCR2_EL12, sr.ID_AA64MMFR3_EL1.TCRX),
+    (sr.SCTLR2_EL2, sr.ID_AA64MMFR3_EL1.SCTLRX),
+    (sr.SCTLR2_EL12, sr.ID_AA64MMFR3_EL1.SCTLRX),
 )
 
 

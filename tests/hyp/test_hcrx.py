@@ -99,7 +99,7 @@ def test_a_mops_exception_is_vel2s(in_vel1: bool) -> None:
     assert rig[sr.ELR_EL1] == 0x1000
 
 
-ENABLED = (("TCRX", "TCR2En"),)
+ENABLED = (("TCRX", "TCR2En"), ("SCTLRX", "SCTLR2En"))
 """Fields of ID_AA64MMFR3_EL1, and the bit that lets EL1 have the feature's registers."""
 
 

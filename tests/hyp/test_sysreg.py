@@ -363,7 +363,7 @@ MUST_HIDE = {
     sr.ID_AA64MMFR0_EL1: ("ExS",),
     sr.ID_AA64MMFR1_EL1: ("LO", "TWED", "CMOW"),
     sr.ID_AA64MMFR2_EL1: ("NV", "ST", "VARange", "LSM"),
-    sr.ID_AA64MMFR3_EL1: ("SCTLRX", "S1PIE", "S1POE"),
+    sr.ID_AA64MMFR3_EL1: ("S1PIE", "S1POE"),
     sr.ID_AA64ZFR0_EL1: ("SVEver",),
     sr.ID_AA64SMFR0_EL1: ("FA64",),
 }

@@ -81,6 +81,18 @@ def test_tcr2_keeps_what_e2h_0_has(value: int) -> None:
         assert field.get(tcr2) == (field.get(value) if field.name in KEPT_IN_TCR2 else 0)
 
 
+LOST_OF_SCTLR2 = {"BTD0", "CPTM0", "CPTA0", "EnPACM0", "EnIDCP128"}
+
+
+@given(U64)
+def test_sctlr2_keeps_what_e2h_0_has(value: int) -> None:
+    """Show that what is about EL0 or Realm memory is not there."""
+    sctlr2 = translate.sctlr2_el2_to_el1(value)
+    for field in sr.SCTLR2_EL1.fields:
+        reserved = field.name.startswith("_") or field.name in LOST_OF_SCTLR2
+        assert field.get(sctlr2) == (0 if reserved else field.get(value)), field.name
+
+
 @given(U64)
 def test_cnthctl_moves_the_el1_enables(value: int) -> None:
     """Show that EL1PCTEN and EL1PCEN are found where E2H=1 has them."""
@@ -93,6 +105,7 @@ OTHERWISE = {
     "SCTLR_EL2": "sctlr_el2_to_el1",
     "TCR_EL2": "tcr_el2_to_el1",
     "TCR2_EL2": "tcr2_el2_to_el1",
+    "SCTLR2_EL2": "sctlr2_el2_to_el1",
     "TTBR0_EL2": "ttbr0_el2_to_el1",
     "TTBR1_EL2": "zero",
     "CPTR_EL2": "cptr_el2_to_cpacr_el1",

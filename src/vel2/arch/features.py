@@ -399,8 +399,8 @@ FEATURES = (
     # ID_AA64MMFR3_EL1
     Feature("FEAT_TCR2", MMFR3.TCRX, registers="TCR2_EL1 TCR2_EL2 TCR2_EL12",
             controls=(HCRX.TCR2En,)),
-    Feature("FEAT_SCTLR2", MMFR3.SCTLRX, hidden=NOT_SWITCHED,
-            registers="SCTLR2_EL1 SCTLR2_EL2 SCTLR2_EL12", controls=(HCRX.SCTLR2En,)),
+    Feature("FEAT_SCTLR2", MMFR3.SCTLRX, registers="SCTLR2_EL1 SCTLR2_EL2 SCTLR2_EL12",
+            controls=(HCRX.SCTLR2En,)),
     Feature("FEAT_S1PIE", MMFR3.S1PIE, hidden=NOT_SWITCHED,
             registers="PIR_EL1 PIR_EL2 PIR_EL12 PIRE0_EL1 PIRE0_EL2 PIRE0_EL12"),
     Feature("FEAT_S2PIE", MMFR3.S2PIE, hidden=NOT_SWITCHED, registers="S2PIR_EL2"),

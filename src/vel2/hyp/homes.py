@@ -17,6 +17,7 @@ from vel2.arch.features import Feature, feature_of
 from vel2.hyp.translate import (
     cptr_el2_to_cpacr_el1,
     identity,
+    sctlr2_el2_to_el1,
     sctlr_el2_to_el1,
     tcr2_el2_to_el1,
     tcr_el2_to_el1,
@@ -79,6 +80,7 @@ _ROWS = (
     Switched(sr.SP_EL1, sr.SP_EL2),
     Switched(sr.CNTKCTL_EL1, sr.CNTHCTL_EL2, common_nvhe=True),
     Switched(sr.TCR2_EL1, sr.TCR2_EL2, tcr2_el2_to_el1),
+    Switched(sr.SCTLR2_EL1, sr.SCTLR2_EL2, sctlr2_el2_to_el1),
 )
 SWITCHED = tuple(replace(row, index=index) for index, row in enumerate(_ROWS))
 ALWAYS = tuple(row for row in SWITCHED if row.feature is None)

@@ -25,6 +25,10 @@ SCTLR_FIXED = sr.SCTLR_EL1.compose(
 )
 """EL1-only bits, so set that nothing traps or differs for code that believes it is at EL2."""
 
+SCTLR2_SHARED = sr.SCTLR2_EL1.compose(
+    NMEA=1, EnADERR=1, EnANERR=1, EASE=1, EnPACM=1, CPTA=1, CPTM=1, EnDB2=1, EnDA2=1, EnIB2=1,
+    EnIA2=1, BTD=1, FDIT=1, TLBOSNIS=1,
+)  # fmt: skip
 TCR2_SHARED = sr.TCR2_EL1.compose(PnCH=1, PIE=1, POE=1, AIE=1, D128=1, PTTWI=1, HAFT=1, DisCH0=1)
 TTBR_ASID = sr.TTBR0_EL1.ASID.mask
 TCR_SAME_PLACE = (
@@ -69,6 +73,12 @@ TRAP_NEITHER = 0b11
 def sctlr_el2_to_el1(sctlr_el2: u64) -> u64:
     """Give SCTLR_EL1 for SCTLR_EL2 (E2H=0): shared bits kept, EL0 controls out of the way."""
     return sctlr_el2 & SCTLR_SHARED | SCTLR_FIXED
+
+
+@inline
+def sctlr2_el2_to_el1(sctlr2_el2: u64) -> u64:
+    """Give SCTLR2_EL1 for SCTLR2_EL2 (E2H=0): what is about EL0 or the Realm EL2 is not there."""
+    return sctlr2_el2 & SCTLR2_SHARED
 
 
 @resident
