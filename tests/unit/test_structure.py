@@ -20,7 +20,8 @@ LONGEST_BODY = 40
 """Lines of a function outside `hyp`, from behind its docstring: a screen."""
 LONGEST_RESIDENT = 50
 LONGEST_MODULE = 350
-"""Lines, of what is resident."""
+"""Lines, of what is resident; `__all__` is a list and does not count."""
+ALL = re.compile(r"^__all__ = \(.*?\)$", re.M | re.S)
 
 
 def imported(tree: ast.Module, modules: set[str]) -> Iterator[str]:
@@ -102,7 +103,8 @@ RESIDENT = [path for name, path in MODULES.items() if ".hyp." in name]
 
 @pytest.mark.parametrize("path", RESIDENT, ids=lambda path: path.stem)
 def test_a_resident_module_has_one_subject(path: Path) -> None:
-    lines = path.read_text().count("\n")
+    source = path.read_text()
+    lines = ALL.sub("", source).count("\n")
     assert lines <= LONGEST_MODULE, f"{path.stem} has {lines} lines: split it by subject"
 
 
@@ -180,3 +182,53 @@ def test_nobody_keeps_what_nobody_reads() -> None:
         if member not in named
     ]
     assert unread == []
+
+
+def taken(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield each name of a module of `hyp` that another module takes, with its module."""
+    tree = ast.parse(path.read_text())
+    modules: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "vel2.hyp":
+            modules.update((alias.asname or alias.name, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("vel2.hyp."):
+            yield from ((str(node.module).split(".")[2], alias.name) for alias in node.names)
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in modules
+        ):
+            yield modules[node.value.id], node.attr
+
+
+def exported(path: Path) -> list[str]:
+    """Give what a module says that others may take."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return list(ast.literal_eval(node.value))
+    return []
+
+
+def test_a_resident_module_says_what_others_take() -> None:
+    """`__all__` is the seam between modules: what others take, and nothing else."""
+    wanted: dict[str, set[str]] = {path.stem: set() for path in RESIDENT}
+    for path in MODULES.values():
+        for module, name in taken(path):
+            if path.stem != module or "hyp" not in path.parts:
+                wanted[module].add(name)
+    own = {path.stem: set(definitions(path)) | defined_by_decorators(path) for path in RESIDENT}
+    different = {
+        path.stem: sorted((wanted[path.stem] & own[path.stem]) ^ set(exported(path)))
+        for path in RESIDENT
+    }
+    assert {stem: names for stem, names in different.items() if names} == {}
+
+
+def defined_by_decorators(path: Path) -> set[str]:
+    """Give the classes and functions that `definitions` leaves out."""
+    return {
+        node.name
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    }

@@ -25,6 +25,8 @@ from vel2.hyp.layout import PAGE_MASK, PAGE_SHIFT
 from vel2.hyp.state import Vcpu
 from vel2.lang import U32_MAX, U64_MAX, clz, inline, resident, u64
 
+__all__ = ("execute", "read", "write")
+
 N, Z, C, V = SPSR_ELx.N.mask, SPSR_ELx.Z.mask, SPSR_ELx.C.mask, SPSR_ELx.V.mask
 SIGN = 1 << 63
 AL = 0b1110

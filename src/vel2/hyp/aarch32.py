@@ -22,6 +22,8 @@ from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import Vcpu
 from vel2.lang import inline, resident, u64
 
+__all__ = ("debug", "pair", "single")
+
 EL0_REGISTERS = Encoding(3, 3, 0, 0, 0).trap_key
 """The registers of coprocessor 15 that EL0 may use have op0=3, op1=3 in AArch64, and the same CRn,
 CRm and op2."""

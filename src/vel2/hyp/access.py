@@ -24,6 +24,8 @@ from vel2.hyp.places import (
 from vel2.hyp.state import SLOW_MAINTENANCE, Vcpu, page_of, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
 
+__all__ = ("read", "read_rare", "refusal", "refusal_of_rare", "write", "write_rare")
+
 
 @inline
 def refusal(vcpu: Vcpu, key: u64, place: u64, action: u64, is_read: bool) -> u64:

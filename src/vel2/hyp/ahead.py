@@ -34,6 +34,8 @@ from vel2.hyp.layout import PAGE_MASK
 from vel2.hyp.state import LEVEL_NV2, UNPROFITABLE, Vcpu, vm_of
 from vel2.lang import PA, inline, load_u32, mrs, msr, resident, u64
 
+__all__ = ("BUDGET", "run")
+
 IS_MRS = SystemRegisterMove.L.mask
 BUDGET = 8
 """So many instructions follow one trap at most."""

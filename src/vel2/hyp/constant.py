@@ -7,6 +7,8 @@ from vel2.arch import sysregs as sr
 from vel2.hyp.state import Vcpu
 from vel2.lang import mrs, resident, u64
 
+__all__ = ("ignore", "no_refusal", "rmr", "rvbar", "zero")
+
 
 @resident
 def no_refusal(vcpu: Vcpu) -> u64:

@@ -29,6 +29,8 @@ from vel2.hyp.state import (
 )
 from vel2.lang import inline, mrs, msr, resident, u64
 
+__all__ = ("DEBUGS", "MDSCR_SLOT", "enter_vel1", "enter_vel2", "load_vel2_registers", "sync_mdscr")
+
 MDSCR_SLOT = slot(sr.MDSCR_EL1)
 DEBUGS = sr.MDSCR_EL1.compose(SS=1, MDE=1, KDE=1)
 """Without any of these MDSCR_EL1 brings no debug exception about."""

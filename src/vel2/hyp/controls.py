@@ -13,6 +13,26 @@ from vel2.hyp.timer import load_timer_traps
 from vel2.hyp.translate import cnthctl_el2_to_e2h, cptr_el2_to_e2h
 from vel2.lang import inline, mrs, msr, resident, u64
 
+__all__ = (
+    "CNTHCTL_INDEX",
+    "CNTKCTL_INDEX",
+    "HCR_FROM_L1",
+    "MDCR_ALWAYS",
+    "MDCR_INDEX",
+    "VDISR_SLOT",
+    "l1_cnthctl",
+    "l1_cptr",
+    "load_for_vel1",
+    "load_for_vel2",
+    "read_cnthctl",
+    "read_cntkctl_el12",
+    "read_cptr",
+    "save_virtual_serror",
+    "write_cnthctl",
+    "write_cntkctl_el12",
+    "write_cptr",
+)
+
 HCR = sr.HCR_EL2
 
 HCR_ALWAYS = HCR.compose(VM=1, RW=1, TSC=1, TID3=1, TACR=1, TIDCP=1, TLOR=1)

@@ -13,6 +13,17 @@ from vel2.lang import (
     u64,
 )
 
+__all__ = (
+    "LONG_BYTES",
+    "long_register_of",
+    "part",
+    "read_long_register",
+    "read_register",
+    "with_part",
+    "write_long_register",
+    "write_register",
+)
+
 
 @resident
 def read_register(address: u64) -> u64:

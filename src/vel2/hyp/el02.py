@@ -9,6 +9,19 @@ from vel2.hyp import timer
 from vel2.hyp.state import Vcpu, page_of
 from vel2.lang import U64_MAX, inline, resident, u64
 
+__all__ = (
+    "read_cntp_ctl",
+    "read_cntp_tval",
+    "read_cntv_ctl",
+    "read_cntv_tval",
+    "write_cntp_ctl",
+    "write_cntp_cval",
+    "write_cntp_tval",
+    "write_cntv_ctl",
+    "write_cntv_cval",
+    "write_cntv_tval",
+)
+
 TVAL_MASK = sr.CNTV_TVAL_EL0.TimerValue.mask
 TVAL_SIGN = 1 << sr.CNTV_TVAL_EL0.TimerValue.msb
 

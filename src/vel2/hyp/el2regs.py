@@ -26,6 +26,8 @@ from vel2.hyp import constant, controls, el02, exception, gic, mdscr, monitors, 
 from vel2.hyp.homes import SWITCHED
 from vel2.hyp.state import Vcpu
 
+__all__ = ("TABLE", "El2Register", "Home", "Kind", "Reader", "Refusal", "Stored", "Writer")
+
 Reader = Callable[[Vcpu], int]
 Writer = Callable[[Vcpu, int], None]
 Refusal = Callable[[Vcpu], int]

@@ -30,6 +30,8 @@ from vel2.hyp.records import TO_RUNNING_EL1
 from vel2.hyp.state import SLOW_MAINTENANCE, SLOW_PTIMER, SLOW_VTIMER, Vcpu
 from vel2.lang import inline, mrs, resident, u64
 
+__all__ = ("from_vel2",)
+
 ILLEGAL_TAKES = (
     PSTATE_NZCV | PSTATE_DAIF | SPSR_ELx.PAN.mask | SPSR_ELx.UAO.mask | SPSR_ELx.DIT.mask
 )

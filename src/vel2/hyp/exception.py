@@ -32,6 +32,23 @@ from vel2.hyp.records import TO_VEL2
 from vel2.hyp.state import CONTEXT_VEL2, LEVEL_NV, Vcpu, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
 
+__all__ = (
+    "EL1_TO_EL2",
+    "ENTRY_PSTATE",
+    "go_on",
+    "held_spsr",
+    "is_el0",
+    "read_hpfar_el2",
+    "read_spsr_el2",
+    "return_from_vel2",
+    "spsr_of",
+    "step_back",
+    "step_over",
+    "take_exception",
+    "write_hpfar_el2",
+    "write_spsr_el2",
+)
+
 FROM_CURRENT_SP0 = 0x000
 FROM_CURRENT_SPX = 0x200
 FROM_LOWER_AARCH64 = 0x400

@@ -31,6 +31,19 @@ from vel2.lang import (
     u64,
 )
 
+__all__ = (
+    "STUBS",
+    "abort_status",
+    "try_at_s1e0r",
+    "try_at_s1e0w",
+    "try_at_s1e1r",
+    "try_at_s1e1rp",
+    "try_at_s1e1w",
+    "try_at_s1e1wp",
+    "try_exchange",
+    "try_load_entry",
+)
+
 WALK_STATUS = ISS_DABT.DFSC.mask | ISS_DABT.S1PTW.mask
 
 

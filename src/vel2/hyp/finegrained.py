@@ -21,6 +21,8 @@ from vel2.hyp.homes import slot
 from vel2.hyp.state import FGT_LOADED, LEVEL_NV2, Vcpu, page_of, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
 
+__all__ = ("asks", "clear_for_vel2", "load_for_vel1", "reset", "stop_trapping_mdscr", "trap_mdscr")
+
 REGISTERS = (
     sr.HFGRTR_EL2,
     sr.HFGWTR_EL2,

@@ -24,6 +24,21 @@ from vel2.hyp.homes import slot
 from vel2.hyp.state import SLOW_MAINTENANCE, Vcpu, VncrPage, page_of, vm_of
 from vel2.lang import inline, isb, mrs, msr, resident, u64
 
+__all__ = (
+    "has_group1",
+    "is_group1",
+    "load_vel1_interface",
+    "read_eisr",
+    "read_elrsr",
+    "read_group1",
+    "read_misr",
+    "read_sre",
+    "read_vtr",
+    "save_vel1_interface",
+    "sync_live_interface",
+    "write_group1",
+)
+
 ICH_HCR_SLOT = slot(sr.ICH_HCR_EL2)
 ICH_VMCR_SLOT = slot(sr.ICH_VMCR_EL2)
 VIRTUAL_INTERRUPTS = sr.HCR_EL2.IMO.mask | sr.HCR_EL2.FMO.mask

@@ -11,6 +11,26 @@ from vel2.hyp import layout
 from vel2.hyp.state import MAX_REDISTRIBUTORS, Lock, Vm
 from vel2.lang import Struct, array, at, inline, nested, scalar, u32, u64
 
+__all__ = (
+    "COLLECTION_BITS",
+    "EVENT_BITS",
+    "FREE",
+    "ITT_BYTES",
+    "MAPPED",
+    "MAX_COLLECTIONS",
+    "MAX_DEVICES",
+    "MAX_EVENTS",
+    "STALE",
+    "Event",
+    "Gic",
+    "Redistributor",
+    "gic_of",
+    "is_l1_page",
+    "itt_of",
+    "pending_of",
+    "properties_of",
+)
+
 MAX_DEVICES = 64
 """DeviceIDs that can be mapped at the same time."""
 EVENT_BITS = 8

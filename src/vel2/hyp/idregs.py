@@ -15,6 +15,8 @@ from vel2.hyp.selectors import ALL_COUNTERS
 from vel2.hyp.state import GUEST_NVHE, LEVEL_NV2, Vm, id_index
 from vel2.lang import inline, mrs, resident, u64
 
+__all__ = ("init", "is_in_space", "of_vm")
+
 PFR0 = sr.ID_AA64PFR0_EL1
 DFR0 = sr.ID_AA64DFR0_EL1
 MMFR0 = sr.ID_AA64MMFR0_EL1

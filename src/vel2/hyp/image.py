@@ -3,6 +3,8 @@
 from vel2.hyp import layout, start, trap, vectors
 from vel2.lang import Image, build_object, link_image
 
+__all__ = ("build",)
+
 ROOTS = (
     start.start,
     start.start_secondary,

@@ -49,6 +49,8 @@ from vel2.hyp.stage2 import canonical_leaf
 from vel2.hyp.state import Vm
 from vel2.lang import L1IPA, inline, resident, u64
 
+__all__ = ("init", "read", "write")
+
 ENABLED = GITS_CTLR.Enabled.mask
 SHOWN_CTLR = GITS_CTLR.compose(Enabled=1, Quiescent=1)
 FIXED_IN_BASER = GITS_BASER.compose(Type=7, Entry_Size=31)

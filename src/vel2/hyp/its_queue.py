@@ -33,6 +33,8 @@ from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import Vm
 from vel2.lang import PA, inline, load_u64, resident, u64
 
+__all__ = ("run",)
+
 STEPS = 8
 """At most so many at one trap."""
 STALLED = GITS_CREADR.Stalled.mask

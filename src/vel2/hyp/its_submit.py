@@ -10,6 +10,8 @@ from vel2.hyp.device import read_long_register, write_long_register
 from vel2.hyp.gicstate import Gic
 from vel2.lang import PA, dsb_sy, resident, store_u64, u64
 
+__all__ = ("is_done", "submit")
+
 PATIENCE = 100
 """Reads of GITS_CREADR; a machine that needs longer for one command is waited for elsewhere."""
 

@@ -6,6 +6,36 @@ writes by itself, and the pool of translation table pages. The host fills in the
 before the machine starts and reads the rest while it runs.
 """
 
+__all__ = (
+    "BLOCK_BYTES",
+    "COLLECTION_TABLE_BYTES",
+    "COLLECTION_TABLE_IN_GIC",
+    "DEVICE_TABLE_BYTES",
+    "DEVICE_TABLE_IN_GIC",
+    "GIC_OFFSET",
+    "IMAGE_MAX_BYTES",
+    "ITS_QUEUE_BYTES",
+    "ITS_QUEUE_IN_GIC",
+    "ITTS_IN_GIC",
+    "MAX_PCPUS",
+    "PAGE_BYTES",
+    "PAGE_MASK",
+    "PAGE_SHIFT",
+    "PCPU_BYTES",
+    "PCPU_OFFSET",
+    "PENDING_BYTES",
+    "PENDING_IN_GIC",
+    "POOL_OFFSET",
+    "PROPERTIES_IN_GIC",
+    "SMMU_OFFSET",
+    "VCPU_IN_PCPU",
+    "VM_MAX_BYTES",
+    "VM_OFFSET",
+    "VNCR_IN_PCPU",
+    "l0_bytes",
+    "pool_bytes",
+)
+
 PAGE_SHIFT = 12
 PAGE_BYTES = 1 << PAGE_SHIFT
 PAGE_MASK = PAGE_BYTES - 1

@@ -27,6 +27,8 @@ from vel2.lang import (
     yield_,
 )
 
+__all__ = ("acquire", "release")
+
 NEXT = Lock.offset_of("next")
 SERVED = Lock.offset_of("served")
 

@@ -46,6 +46,8 @@ from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import Vm
 from vel2.lang import PA, dsb_sy, inline, load_u8, load_u64, resident, store_u8, store_u64, u64
 
+__all__ = ("read", "take_properties", "take_property", "write")
+
 MAX_PENDING_BYTES = (1 << MAX_LPI_BITS) // 8
 ENABLE = GICR_CTLR.EnableLPIs.mask
 WRITABLE_CTLR = GICR_CTLR.compose(DPG0=1, DPG1NS=1, DPG1S=1)

@@ -5,6 +5,8 @@ from vel2.hyp.context import DEBUGS, MDSCR_SLOT, sync_mdscr
 from vel2.hyp.state import Vcpu, page_of
 from vel2.lang import resident, u64
 
+__all__ = ("write_mdscr",)
+
 QUIET_WRITES = 16
 """So many writes in a row that debug nothing, and it need not trap."""
 

@@ -10,6 +10,8 @@ from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import MAIR_NORMAL_WB, MAIR_Attr, S2MemAttrParts
 from vel2.lang import inline, resident, u64
 
+__all__ = ("combine",)
+
 PAR = sr.PAR_EL1
 FWB = sr.HCR_EL2.FWB.mask
 DEVICE = 0

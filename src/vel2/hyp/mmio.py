@@ -23,6 +23,8 @@ from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import MAX_REDISTRIBUTORS, Vcpu, Vm, vm_of
 from vel2.lang import L1IPA, U32_MAX, resident, u64
 
+__all__ = ("access",)
+
 ITS = MAX_REDISTRIBUTORS
 NO_FRAME = ITS + 1
 """Otherwise a frame is named by the index of its redistributor."""

@@ -23,6 +23,8 @@ from vel2.hyp.selectors import ALL_COUNTERS, CYCLE, CYCLE_BIT, MDCR, SELECTORS, 
 from vel2.hyp.state import CONTEXT_VEL1, Vcpu, Vm, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
 
+__all__ = ("is_reserved", "load_mdcr", "probe", "read", "refusal", "reset", "write", "write_mdcr")
+
 PMCR = sr.PMCR_EL0
 SPLIT = MDCR.compose(HPMN=31, HPME=1, HLP=1)
 OF_HOST_EL0 = MDCR.compose(TPM=1, TPMCR=1)

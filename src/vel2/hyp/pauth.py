@@ -13,6 +13,8 @@ from vel2.hyp.stage1 import granule_bits
 from vel2.hyp.state import Vcpu, id_index, vm_of
 from vel2.lang import U32_MAX, U64_MAX, extern, inline, mrs, resident, u64
 
+__all__ = ("IS_ERETA", "authenticated", "failure", "faults", "is_enabled", "stripped")
+
 IS_ERETA = ISS_ERET.ERET.mask
 """The instruction was ERETAA or ERETAB."""
 KEY_B = ISS_ERET.ERETA.mask

@@ -12,6 +12,17 @@ from vel2.hyp.state import Vcpu
 from vel2.hyp.walk import S2AP_READ, S2AP_WRITE
 from vel2.lang import inline, resident, u64
 
+__all__ = (
+    "FSC_MASK",
+    "FSC_TYPE",
+    "is_fetch",
+    "is_instruction",
+    "is_never_executable",
+    "is_protected_walk",
+    "l1_forbids",
+    "permission_status",
+)
+
 FSC_MASK = ISS_DABT.DFSC.mask
 FSC_TYPE = FSC_MASK & ~FSC_LEVEL
 XN_EL0_ONLY = 0b01

@@ -18,6 +18,21 @@ from vel2.hyp.homes import REDIRECTED_BY_NV2, in_memory, slot, switched
 from vel2.hyp.state import Vcpu, id_index
 from vel2.lang import inline, u64
 
+__all__ = (
+    "ABSORBED",
+    "AHEAD",
+    "CONDITION_SHIFT",
+    "HARDWARE",
+    "NEEDED",
+    "NUMBER",
+    "READERS",
+    "REFUSALS",
+    "WRITERS",
+    "action_of",
+    "kind_of",
+    "place_of",
+)
+
 NUMBER_BITS = 9
 NUMBER = (1 << NUMBER_BITS) - 1
 ACTION_BITS = 12

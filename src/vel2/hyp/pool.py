@@ -13,6 +13,18 @@ from vel2.hyp.layout import PAGE_MASK, PAGE_SHIFT
 from vel2.hyp.state import SHADOW_CONTEXTS, PoolPage, Stage2, Vm, VncrPage
 from vel2.lang import PA, at, dsb_ish, inline, isb, mrs, msr, resident, sysop, u32, u64
 
+__all__ = (
+    "NO_PAGE",
+    "empty",
+    "flush",
+    "index_of",
+    "init",
+    "record_of",
+    "spare",
+    "take",
+    "zero_page",
+)
+
 NO_PAGE = PA(0)
 """L0 has no memory there."""
 

@@ -39,6 +39,8 @@ from vel2.lang import (
     u64,
 )
 
+__all__ = ("turn_off", "turn_on")
+
 STATE = Power.offset_of("state")
 ONLINE = Vm.offset_of("online")
 MINUS_ONE = U64_MAX

@@ -11,6 +11,8 @@ from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import Vcpu
 from vel2.lang import inline, resident, sysop, u64
 
+__all__ = ("from_vel2", "is_restriction")
+
 INSTRUCTIONS = (CFP.RCTX, DVP.RCTX, CPP.RCTX)
 
 

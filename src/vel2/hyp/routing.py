@@ -23,6 +23,8 @@ from vel2.hyp.homes import slot
 from vel2.hyp.state import Vcpu, page_of
 from vel2.lang import inline, resident, u64
 
+__all__ = ("CONTROLS", "HIDDEN", "asks", "control_of")
+
 
 class Source(IntEnum):
     """A register of L1 that holds controls."""

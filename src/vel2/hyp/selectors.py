@@ -27,6 +27,26 @@ from vel2.hyp.homes import in_memory
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, Vm, vm_of
 from vel2.lang import U32_MAX, inline, mrs, msr, resident, u64
 
+__all__ = (
+    "ALL_COUNTERS",
+    "CYCLE",
+    "CYCLE_BIT",
+    "FILTERS",
+    "FIRST_BREAKPOINT",
+    "FIRST_WATCHPOINT",
+    "MDCR",
+    "SELECTORS",
+    "TYPER",
+    "debugs",
+    "guest_counters",
+    "index_of",
+    "l1_mdcr",
+    "load_for_context",
+    "refresh",
+    "reset",
+    "write",
+)
+
 MDCR = sr.MDCR_EL2
 MDCR_INDEX = in_memory(MDCR)
 TYPER = sr.PMEVTYPER_EL0

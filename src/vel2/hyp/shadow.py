@@ -36,6 +36,8 @@ from vel2.lang import (
     u64,
 )
 
+__all__ = ("fill", "guest_vmid", "invalidation_shift", "select", "unmap")
+
 VTTBR_SLOT = slot(sr.VTTBR_EL2)
 VTCR_SLOT = slot(sr.VTCR_EL2)
 KEY_MASK = U64_MAX & ~sr.VTTBR_EL2.CnP.mask

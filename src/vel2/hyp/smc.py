@@ -33,6 +33,8 @@ from vel2.hyp.outcome import Outcome, Stop
 from vel2.hyp.state import Vcpu, vm_of
 from vel2.lang import resident, u64
 
+__all__ = ("from_vel1", "local", "stop_machine")
+
 PASSED_ON = (
     PSCI_VERSION,
     AFFINITY_INFO_32,

@@ -54,6 +54,8 @@ from vel2.hyp.layout import SMMU_OFFSET
 from vel2.hyp.state import SHADOW_CONTEXTS, Vm
 from vel2.lang import Struct, array, at, dsb_sy, resident, scalar, u32, u64, vload, vstore
 
+__all__ = ("Tables", "init")
+
 STREAM_BITS = 16
 """A PCI Requester ID."""
 SPLIT = 8

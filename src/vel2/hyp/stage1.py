@@ -28,6 +28,17 @@ from vel2.hyp.state import CONTEXT_VEL1, Stage2, Vcpu, vm_of
 from vel2.hyp.walk import S2AP_READ, guest_stage2
 from vel2.lang import IPA, L1IPA, L2IPA, U32_MAX, at, inline, mrs, msr, resident, u64
 
+__all__ = (
+    "ALL_REACHED",
+    "external_abort_of",
+    "granule_bits",
+    "has_guest_stage2",
+    "instruction_at",
+    "reach",
+    "reach_tables",
+    "walk_status",
+)
+
 TCR = sr.TCR_EL1
 UPPER = VirtualAddress.Upper.mask
 TABLE = Stage1Table.compose(VALID=1, TYPE=1)

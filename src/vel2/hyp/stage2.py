@@ -23,6 +23,29 @@ from vel2.hyp.layout import PAGE_SHIFT
 from vel2.hyp.state import REGION_DEVICE, SHADOW_CONTEXTS, Stage2, Vm
 from vel2.lang import IPA, L1IPA, PA, dsb_ish, inline, load_u64, msr, resident, store_u64, u8, u64
 
+__all__ = (
+    "ADDRESS",
+    "FIRST_SHADOW_VMID",
+    "MEMATTR_DEVICE_MASK",
+    "PA_BITS",
+    "TABLE",
+    "VALID",
+    "Mapped",
+    "canonical_leaf",
+    "cut_off",
+    "entry_at",
+    "init",
+    "ipa_limit",
+    "is_ram",
+    "is_writable",
+    "leaf_type",
+    "load_canonical",
+    "map_leaf",
+    "map_regions",
+    "pa_of",
+    "shift_at",
+)
+
 VALID = Stage2Leaf.VALID.mask
 TABLE = Stage2Leaf.VALID.mask | Stage2Leaf.TYPE.mask
 PAGE = TABLE

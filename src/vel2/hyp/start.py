@@ -46,6 +46,18 @@ from vel2.lang import (
     u64,
 )
 
+__all__ = (
+    "NEEDS_ECV",
+    "NEEDS_GIC",
+    "NEEDS_GICV3",
+    "NEEDS_NV2",
+    "NEEDS_POOL",
+    "NEEDS_SMMU",
+    "NEEDS_VHE",
+    "start",
+    "start_secondary",
+)
+
 SCTLR_INDEX = switched(sr.SCTLR_EL1).index
 CPTR_INDEX = switched(sr.CPACR_EL1).index
 CNTHCTL_INDEX = in_memory(sr.CNTHCTL_EL2)

@@ -11,6 +11,44 @@ from vel2.hyp.layout import PCPU_BYTES, VCPU_IN_PCPU
 from vel2.hyp.records import ExceptionRecord, ReturnRecord, Trap, Walk
 from vel2.lang import PA, Struct, array, at, inline, nested, scalar, u8, u32, u64
 
+__all__ = (
+    "CONTEXT_VEL1",
+    "CONTEXT_VEL2",
+    "FGT_LOADED",
+    "GUEST_NVHE",
+    "GUEST_VHE",
+    "HCRX_LOADED",
+    "LEVEL_NV",
+    "LEVEL_NV2",
+    "MAX_REDISTRIBUTORS",
+    "MAX_REGIONS",
+    "OFF",
+    "ON",
+    "PENDING",
+    "REGION_DEVICE",
+    "REGION_RAM",
+    "REGION_ROM",
+    "SHADOW_CONTEXTS",
+    "SLOW_MAINTENANCE",
+    "SLOW_PTIMER",
+    "SLOW_VEL1",
+    "SLOW_VTIMER",
+    "UNPROFITABLE",
+    "VSE_LOADED",
+    "Configuration",
+    "Lock",
+    "PoolPage",
+    "Power",
+    "Stage2",
+    "Vcpu",
+    "Vm",
+    "VncrPage",
+    "id_index",
+    "page_of",
+    "vcpu_at",
+    "vm_of",
+)
+
 CONTEXT_VEL2 = 0
 """vEL2 or its EL0 (E2H=1, TGE=1): the hyp context."""
 CONTEXT_VEL1 = 1

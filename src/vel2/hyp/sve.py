@@ -21,6 +21,8 @@ from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import GUEST_VHE, LEVEL_NV2, Vcpu, Vm, page_of, vm_of
 from vel2.lang import inline, isb, mrs, msr, resident, u64
 
+__all__ = ("from_vel1", "is_offered", "load_vel1_length", "refusal", "reset", "save_vel1_length")
+
 ZCR_SLOT = slot(sr.ZCR_EL1)
 ZCR_MAX = sr.ZCR_EL2.LEN.mask
 CPTR_OPEN = sr.CPTR_EL2.res1 | sr.CPTR_EL2.compose(TSM=1, TTA=1, TAM=1)

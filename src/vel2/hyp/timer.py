@@ -35,6 +35,27 @@ from vel2.hyp.homes import slot
 from vel2.hyp.state import SLOW_PTIMER, SLOW_VTIMER, Vcpu, VncrPage, page_of
 from vel2.lang import U64_MAX, inline, isb, mrs, msr, resident, u64
 
+__all__ = (
+    "CNTP_CTL_SLOT",
+    "CNTP_CVAL_SLOT",
+    "CNTV_CTL_SLOT",
+    "CNTV_CVAL_SLOT",
+    "TRAPS_ALWAYS",
+    "TRAPS_WITHOUT_E2H",
+    "WRITABLE",
+    "counter_of",
+    "load_offset",
+    "load_timer_traps",
+    "load_vel1_timers",
+    "read_ctl",
+    "save_vel1_timers",
+    "settle",
+    "start_timers",
+    "stop_timers",
+    "sync_live_timers",
+    "virtual_count",
+)
+
 CTL = sr.CNTV_CTL_EL0
 ENABLE = CTL.ENABLE.mask
 ISTATUS = CTL.ISTATUS.mask

@@ -33,6 +33,8 @@ from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import SHADOW_CONTEXTS, Stage2, Vcpu, Vm, page_of, vm_of
 from vel2.lang import L2IPA, dsb_ish, inline, isb, mrs, msr, resident, sysop, u64
 
+__all__ = ("from_vel2",)
+
 VTTBR_SLOT = slot(sr.VTTBR_EL2)
 VTCR_SLOT = slot(sr.VTCR_EL2)
 TTLB = sr.HCR_EL2.TTLB.mask

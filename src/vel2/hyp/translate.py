@@ -12,6 +12,17 @@ from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import GRANULE_4K, GRANULE_16K, GRANULE_64K
 from vel2.lang import inline, resident, u64
 
+__all__ = (
+    "cnthctl_el2_to_e2h",
+    "cptr_el2_to_cpacr_el1",
+    "cptr_el2_to_e2h",
+    "identity",
+    "sctlr_el2_to_el1",
+    "tcr_el2_to_el1",
+    "ttbr0_el2_to_el1",
+    "zero",
+)
+
 TCR_EL1, TCR_EL2 = sr.TCR_EL1, sr.TCR_EL2
 CPACR_EL1, CPTR_EL2 = sr.CPACR_EL1, sr.CPTR_EL2
 

@@ -28,6 +28,8 @@ from vel2.hyp.selectors import l1_mdcr
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, vm_of
 from vel2.lang import inline, mrs, resident, u32, u64
 
+__all__ = ("fatal", "handle_bad_vector", "handle_fiq", "handle_irq", "handle_serror", "handle_sync")
+
 HCD = sr.HCR_EL2.HCD.mask
 STEPPED = ESR_ELx.IL.mask | ISS_SOFTSTEP.compose(ISV=1, IFSC=FSC.DEBUG)
 

@@ -20,6 +20,8 @@ from vel2.hyp.records import Walk
 from vel2.hyp.state import Vcpu
 from vel2.lang.asm import SP, Assembler
 
+__all__ = ("assemble",)
+
 VECTOR_BYTES = 0x80
 STUB_BYTES = 16
 SAME_EL_SYNC = 4

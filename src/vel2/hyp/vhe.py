@@ -13,6 +13,8 @@ from vel2.hyp.homes import ALWAYS
 from vel2.hyp.state import GUEST_NVHE, Vcpu, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
 
+__all__ = ("show_e2h", "write_hcr")
+
 E2H = sr.HCR_EL2.E2H.mask
 
 
