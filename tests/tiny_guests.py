@@ -8,6 +8,7 @@ from pathlib import Path
 POWER_OFF = (0xD2B08000, 0xF2800100, 0xD4000003)  # x0 = PSCI SYSTEM_OFF; smc #0
 RESET = (0xD2B08000, 0xF2800120, 0xD4000003)  # x0 = PSCI SYSTEM_RESET; smc #0
 HANG = (0xD503207F, 0x17FFFFFF)  # wfi; b .-4
+SPIN = (0x14000000,)  # b .
 WAIT_FOR_KEY = (
     0xB9401843,  # ldr  w3, [x2, #0x18]   ; UARTFR
     0x3727FFE3,  # tbnz w3, #4, .-4       ; RXFE

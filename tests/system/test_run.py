@@ -22,6 +22,7 @@ from tests.tiny_guests import (
     HANG,
     POWER_OFF,
     RESET,
+    SPIN,
     WAIT_FOR_KEY,
     branch,
     say,
@@ -92,7 +93,7 @@ def test_a_guest_that_panics_and_hangs(image: Path) -> None:
     """As Linux does without `panic=`: nobody waits for what will not come."""
     said = say("[ 1.0] Kernel panic - not syncing: no root\n")
     write_image(
-        image, said, say("[ 1.1] ---[ end Kernel panic - not syncing: no root ]---\n"), HANG
+        image, said, say("[ 1.1] ---[ end Kernel panic - not syncing: no root ]---\n"), SPIN
     )
     done = run(image)
     assert done.returncode == ExitCode.GUEST_FAILED

@@ -12,15 +12,14 @@ changes nothing in the machine, so deterministic runs stay the same. Only a mach
 be ended is stopped, so that its PC is exact.
 """
 
-import os
 import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from vel2.hyp.state import Vcpu
 from vel2.machine.qmp import Monitor, MonitorError
+from vel2.machine.vcpu import LEVEL, PC, cpu_seconds, registers_of
 
 __all__ = ("BUDGET_S", "Hang", "Watch")
 
@@ -28,10 +27,6 @@ BUDGET_S = 5.0
 """CPU time of the vCPU for one visit to EL2. The longest that is known, the start with 64 GiB of
 memory, takes a fraction of it."""
 PERIOD_S = 1.0
-PC = re.compile(r"\bPC=([0-9a-f]+)")
-LEVEL = re.compile(r"\bPSTATE=.*\bEL(\d)[ht]\b")
-USER_TIME, SYSTEM_TIME = 11, 12
-"""Of the fields of /proc/PID/stat behind the command's name."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +61,6 @@ def progress(vcpu: Vcpu, pool_used: int) -> tuple[int, ...]:
         *counted.serror,
         pool_used,
     )
-
-
-def cpu_seconds(thread: int) -> float:
-    """Give the CPU time that a thread has used.
-
-    :raises OSError: when it has ended.
-    """
-    text = Path(f"/proc/{thread}/task/{thread}/stat").read_text()
-    fields = text.rpartition(")")[2].split()
-    return (int(fields[USER_TIME]) + int(fields[SYSTEM_TIME])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -170,8 +155,7 @@ class Watch:
 
     def _registers(self, wanted: re.Pattern[str], cpu: int) -> str:
         """Ask QEMU for a vCPU's registers; give what is wanted of them."""
-        command = {"command-line": "info registers", "cpu-index": cpu}
-        text = self._monitor.execute("human-monitor-command", command)
+        text = self._monitor.execute("human-monitor-command", registers_of(cpu))
         found = wanted.search(text)
         if found is None:
             raise MonitorError(f"QEMU's registers do not say {wanted.pattern}")

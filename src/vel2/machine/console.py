@@ -70,6 +70,7 @@ class Console:
         self._close_listeners: list[Callable[[], None]] = []
         self._send: Callable[[bytes], None] | None = None
         self._closed = False
+        self._typed = 0
         self._log: BinaryIO | None = None
         if log is not None:
             try:
@@ -108,6 +109,7 @@ class Console:
         encoded = data.encode() if isinstance(data, str) else data
         with self._changed:
             send = self._send
+            self._typed += len(encoded)
         if send is not None:
             send(encoded)
 
@@ -175,6 +177,12 @@ class Console:
         """How many bytes have been received so far."""
         with self._changed:
             return self._dropped + len(self._history)
+
+    @property
+    def typed(self) -> int:
+        """How many bytes have been sent to the guest so far: it may echo them."""
+        with self._changed:
+            return self._typed
 
     @property
     def closed(self) -> bool:

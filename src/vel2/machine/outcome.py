@@ -8,7 +8,7 @@ from enum import Enum
 from vel2.machine.console import Line
 from vel2.machine.qmp import Event
 
-__all__ = ("ExitReason", "MachineExit", "find_panic", "hangs_after_panic")
+__all__ = ("ExitReason", "MachineExit", "ends_panic", "find_panic")
 
 
 class ExitReason(Enum):
@@ -50,6 +50,12 @@ class MachineExit:
 PANIC_LINE = re.compile(r"^(?:\[[ \d.]+\])?(?:\[[ TC]+\d+\])? ?Kernel panic - not syncing: (.*)$")
 # The next kernel's first words. A crash kernel (kdump) starts afresh, as one after a kexec does.
 BOOT_LINE = re.compile(r"^(?:\[[ \d.]+\])?(?:\[[ TC]+\d+\])? ?Booting Linux on physical CPU ")
+# A kernel that has panicked does not say so.
+LEAVING_LINE = re.compile(
+    r"^(?:\[[ \d.]+\])?(?:\[[ TC]+\d+\])? ?reboot: (?:Power down|Restarting system|System halted)"
+)
+HYPERVISORS = "(XEN) "
+"""What begins a line of somebody who is still there when a kernel has panicked."""
 # Linux prints it last of all, when neither a crash kernel nor `panic=` takes over.
 PANIC_END = re.compile(r"^(?:\[[ \d.]+\])?(?:\[[ TC]+\d+\])? ?---\[ end Kernel panic - ")
 
@@ -65,19 +71,32 @@ def find_panic(lines: Iterable[Line]) -> str | None:
     """Return what L1's last kernel said when it panicked; None when it did not.
 
     If another kernel boots after a panic, only that one counts: a crash kernel that saved what it
-    should and powered off has ended well.
+    should and powered off has ended well. A kernel that goes on, or reboots as it is asked to, has
+    not panicked: its user space has shown what another one once said.
     """
-    said = None
+    said, is_over = None, False
     for line in lines:
         if (match := PANIC_LINE.match(line.text)) is not None:
-            said = said or match.group(1)
-        elif BOOT_LINE.match(line.text):
-            said = None
+            said, is_over = said or match.group(1), False
+        elif ends_panic(line):
+            is_over = True
+        elif is_of_the_living(line.text, is_over):
+            said, is_over = None, False
     return said
 
 
-def hangs_after_panic(line: Line) -> bool:
-    """Whether a line is the last that L1's kernel will ever print, because it hangs afterwards."""
+def is_of_the_living(text: str, is_over: bool) -> bool:
+    """Whether a line is none that a kernel that has panicked could print.
+
+    :param is_over: the last line of a panic has been seen.
+    """
+    if BOOT_LINE.match(text) or LEAVING_LINE.match(text):
+        return True
+    return is_over and bool(text.strip()) and not text.startswith(HYPERVISORS)
+
+
+def ends_panic(line: Line) -> bool:
+    """Whether a line is the last of a panic, if the one who prints it is the kernel."""
     return PANIC_END.match(line.text) is not None
 
 

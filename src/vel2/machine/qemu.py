@@ -25,15 +25,15 @@ from qemu.qmp import EventListener, QMPClient, QMPError
 from vel2 import supervisor
 from vel2.errors import LaunchError
 from vel2.machine.config import MachineConfig, board, machine_arguments, run_arguments
-from vel2.machine.console import Console, Line
+from vel2.machine.console import Console
 from vel2.machine.memory import GuestMemory
 from vel2.machine.outcome import (
     ExitReason,
     MachineExit,
     classify,
     find_panic,
-    hangs_after_panic,
 )
+from vel2.machine.panic import PanicWatch
 from vel2.machine.qmp import Monitor, MonitorError
 from vel2.machine.version import require_qemu
 
@@ -72,7 +72,6 @@ class Machine:
         self._owns_memory = memory is None
         self.memory = GuestMemory(config.memory_bytes) if memory is None else memory
         self.console = Console(console_log)
-        self.console.on_line(self._end_after_panic)
         self.command: tuple[str, ...] = ()
         self._monitor: Monitor | None = None
         self._doorbell: socket.socket | None = None
@@ -275,6 +274,7 @@ class Machine:
             await self._fail(process, connecting, readers)
             return
         self._monitor = Monitor(client, asyncio.get_running_loop())
+        PanicWatch(self.console, self._monitor, self._ended, self._end_after_panic)
         limit_files(process.pid, await client.execute("query-block"))
         collecting = asyncio.create_task(self._monitor.collect(listener))
         if not self.config.start_paused and not self.config.waits:
@@ -379,11 +379,9 @@ class Machine:
         await asyncio.sleep(SHUTDOWN_TIMEOUT_S)
         self._kill()
 
-    def _end_after_panic(self, line: Line) -> None:
-        """End the machine of a kernel that has panicked and hangs: nobody else will."""
-        if hangs_after_panic(line):
-            self._forced = self._forced or ExitReason.PANIC
-            self._kill()
+    def _end_after_panic(self) -> None:
+        """End the machine of a kernel that has panicked and hangs, because nobody else will."""
+        self.stop(ExitReason.PANIC)
 
     def _kill(self) -> None:
         process, loop = self._process, self._loop

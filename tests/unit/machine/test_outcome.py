@@ -7,7 +7,7 @@ import pytest
 from vel2.errors import LaunchError, UserError
 from vel2.machine.config import MachineConfig, run_arguments
 from vel2.machine.console import Line
-from vel2.machine.outcome import ExitReason, classify, find_panic, hangs_after_panic
+from vel2.machine.outcome import ExitReason, classify, ends_panic, find_panic
 
 MIB = 1 << 20
 
@@ -157,6 +157,35 @@ def test_a_kernel_that_boots_after_a_panic_answers_for_itself() -> None:
     )
 
 
+PANIC = "[    9.1] Kernel panic - not syncing: no root"
+END = "[    9.2] ---[ end Kernel panic - not syncing: no root ]---"
+
+
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        ([], "no root"),
+        (["", "  "], "no root"),
+        (["(XEN) Hardware Dom0 crashed: rebooting machine in 5 seconds."], "no root"),
+        # User space has shown the log of another kernel.
+        (["# "], None),
+        (["[   99.0] usb 1-1: new device"], None),
+        (["[   20.0] reboot: Power down"], None),
+        (["done", PANIC, END], "no root"),
+    ],
+)
+def test_a_kernel_that_goes_on_has_not_panicked(after: list[str], said: str | None) -> None:
+    assert find_panic(Line(0, text) for text in ("booted", PANIC, END, *after)) == said
+
+
+def test_a_kernel_that_powers_off_has_not_panicked() -> None:
+    """Part of an old log, without its end."""
+    lines = [Line(0, text) for text in (PANIC, "[  120.0] reboot: Power down")]
+    assert find_panic(lines) is None
+    # With panic=-1 Linux does not say that it resets.
+    assert find_panic(lines[:1]) == "no root"
+
+
 @pytest.mark.parametrize(
     ("line", "hangs"),
     [
@@ -167,4 +196,4 @@ def test_a_kernel_that_boots_after_a_panic_answers_for_itself() -> None:
     ],
 )
 def test_the_last_line_of_a_kernel_that_hangs(line: str, hangs: bool) -> None:
-    assert hangs_after_panic(Line(0, line)) is hangs
+    assert ends_panic(Line(0, line)) is hangs
