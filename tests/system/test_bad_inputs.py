@@ -1,21 +1,25 @@
 """What a user may get wrong: one sentence, the documented exit code, and nothing left behind.
 
 `bad_inputs.txt` has a row for each mistake. The program runs as a user starts it, in a folder with
-the files below and with nothing fetched; what it leaves there, how much memory it took and how long
-is looked at each time.
+the files below and with nothing fetched. What it leaves there, processes it leaves, how much memory
+it took and how long are looked at each time; for some rows the modes of a terminal, too.
 """
 
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import lzma
 import os
+import pty
+import select
 import shlex
 import shutil
 import struct
 import subprocess
 import sys
+import termios
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +58,8 @@ sys.exit(code if code >= 0 else 128 - code)
 )
 BOMB_BYTES = 128 << 20
 SPARSE_BYTES = 100 << 30
+ROW = "VEL2_TEST_ROW"
+LOOK_S = 0.1
 
 
 def arm64_image(size: int = 0x10000, code: bytes = b"") -> bytes:
@@ -155,6 +161,28 @@ def listing(folder: Path) -> dict[str, tuple[int, int]]:
     }
 
 
+def surroundings(folder: Path, compiled: Path) -> dict[str, str]:
+    """Give the environment of one row, with a compiled L0 in its cache and a name of its own."""
+    shutil.copytree(compiled, folder / "cache", copy_function=os.link)
+    return {
+        **os.environ,
+        "TMPDIR": str(folder),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        ROW: str(folder),
+    }
+
+
+def processes_with(row: str) -> dict[int, str]:
+    """Find the processes that a row has left: whatever it started inherits its name."""
+    wanted = f"{ROW}={row}".encode()
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is not ours to look into
+            if wanted in (process / "environ").read_bytes().split(b"\0"):
+                found[int(process.name)] = (process / "comm").read_text().strip()
+    return found
+
+
 @pytest.mark.parametrize(("code", "line", "named"), ROWS, ids=[row[1] or "nothing" for row in ROWS])
 def test_it_is_one_sentence(
     code: str,
@@ -167,8 +195,7 @@ def test_it_is_one_sentence(
 ) -> None:
     measured = tmp_path_factory.mktemp("measured") / "usage"
     command = [*MEASURE, str(measured), sys.executable, "-m", "vel2", *shlex.split(line)]
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    shutil.copytree(compiled, tmp_path / "cache", copy_function=os.link)
+    environment = surroundings(tmp_path, compiled)
     before = listing(made)
     with started(
         command,
@@ -194,3 +221,51 @@ def test_it_is_one_sentence(
     assert listing(made) == before
     assert {path.name for path in tmp_path.iterdir()} == {"cache"}
     assert took < SECONDS and peak < MEMORY_BYTES
+    assert processes_with(environment[ROW]) == {}
+
+
+AT_A_TERMINAL = (
+    "run --kernel missing",
+    "run --kernel text",
+    "run --kernel image --memory 5",
+    "run --kernel image -- -no-such-option",
+    "run --native --kernel image -- -no-such-option",
+    "run --kernel image -- -device virtio-balloon-pci",
+    "run --kernel image -- -smp 2,cores=7",
+    "run --load code@0x40080000 --entry 0x40081000",
+    "bench --only nothing",
+    "matrix --json - --html -",
+)
+
+
+def test_rows_at_a_terminal_are_of_the_table() -> None:
+    assert set(AT_A_TERMINAL) <= {line for _, line, _ in ROWS}
+
+
+@pytest.mark.parametrize("line", AT_A_TERMINAL)
+def test_the_terminal_is_as_it_was(line: str, made: Path, compiled: Path, tmp_path: Path) -> None:
+    """Some get as far as the start of a machine, whose console takes the terminal over."""
+    code, named = next((int(code), named) for code, row, named in ROWS if row == line)
+    near, far = pty.openpty()
+    modes = termios.tcgetattr(far)
+    environment = surroundings(tmp_path, compiled)
+    command = [sys.executable, "-m", "vel2", *shlex.split(line)]
+    said = b""
+    with started(
+        command,
+        cwd=made,
+        env=environment,
+        stdin=far,
+        stdout=far,
+        stderr=far,
+        start_new_session=True,
+    ) as process:
+        while process.poll() is None or select.select([near], [], [], 0)[0]:
+            if select.select([near], [], [], LOOK_S)[0]:
+                said += os.read(near, 4096)
+    assert process.returncode == code, said
+    assert named in " ".join(said.decode().split()), said
+    assert termios.tcgetattr(far) == modes
+    assert processes_with(environment[ROW]) == {}
+    os.close(near)
+    os.close(far)
