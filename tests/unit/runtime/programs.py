@@ -14,12 +14,14 @@ from vel2.lang import (
     u64,
 )
 from vel2.runtime.bare import Bare, Memory, reporting_vectors
+from vel2.runtime.gic import start_gic
 from vel2.runtime.linux import argument, argument_count
 from vel2.runtime.streams import ERR, OUT
 from vel2.runtime.text import equal, parse_hex, parse_size
 from vel2.runtime.uart import pl011, uart8250
 
 UART_BASE = 0x0900_0000
+GICD, GICR = 0x0800_0000, 0x080A_0000
 BASE = 0x4020_0000
 MEMORY = Memory(BASE, BASE + 0x1_0000, BASE + 0x3_0000, BASE + 0x4_0000)
 BIG = 18446744073709551615
@@ -126,6 +128,15 @@ AT_EL2 = Bare(
 AT_EL1 = Bare(
     "the program", 1, MEMORY, uart8250_main, Variables, "vectors", calls=(unexpected_exception,)
 )
+
+
+@resident
+def gic_main(variables: Variables) -> None:
+    """Bring up the GIC with two interrupts."""
+    start_gic(GICD, GICR, 1 << 27 | 1 << 3)
+
+
+WITH_GIC = Bare("the program", 1, MEMORY, gic_main, Variables, "vectors", calls=AT_EL1.calls)
 
 
 @resident

@@ -13,9 +13,11 @@ from tests.limits import LIMIT_S
 from tests.unit.runtime.programs import (
     AT_EL1,
     AT_EL2,
+    GICD,
     LINES,
     MEMORY,
     UART_BASE,
+    WITH_GIC,
     Parameters,
     vectors,
 )
@@ -23,7 +25,7 @@ from vel2.arch.psci import SYSTEM_OFF
 from vel2.lang import Assembler
 from vel2.machine.loader import load_kernel
 from vel2.machine.qemu import Machine, MachineConfig
-from vel2.runtime.bare import VECTOR_BYTES, build_bare, vector_table
+from vel2.runtime.bare import VECTOR_BYTES, Bare, build_bare, vector_table
 
 RAM_BYTES = 0x8_0000
 
@@ -52,15 +54,12 @@ def test_a_program_at_el2(tmp_path: Path) -> None:
     assert lines == [*LINES, f"greeting 0x6869 dirty 0x0 at {MEMORY.state:#x}", "vector 4"]
 
 
-def test_a_program_at_el1() -> None:
-    """Run one in an emulator: it clears its state, prints, and calls firmware by HVC."""
-    image = build_bare(AT_EL1, vectors("vectors"))
+def emulator(program: Bare) -> tuple[unicorn.Uc, list[int]]:
+    """Load a program for EL1 into memory full of rubbish; note its calls of firmware."""
     uc = unicorn.Uc(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)
     uc.mem_map(MEMORY.base, RAM_BYTES)
     uc.mem_write(MEMORY.base, b"\xa5" * RAM_BYTES)
-    uc.mem_write(MEMORY.base, image.data)
-    sent = bytearray()
-    uc.mmio_map(UART_BASE, 0x1000, None, None, lambda *args: sent.append(args[3]), None)
+    uc.mem_write(MEMORY.base, build_bare(program, vectors("vectors")).data)
     calls: list[int] = []
 
     def firmware(uc: unicorn.Uc, number: int, _: object) -> None:
@@ -68,8 +67,42 @@ def test_a_program_at_el1() -> None:
         uc.emu_stop()
 
     uc.hook_add(unicorn.UC_HOOK_INTR, firmware)
+    return uc, calls
+
+
+def test_a_program_at_el1() -> None:
+    """Run one in an emulator: it clears its state, prints, and calls firmware by HVC."""
+    uc, calls = emulator(AT_EL1)
+    sent = bytearray()
+    uc.mmio_map(UART_BASE, 0x1000, None, None, lambda *args: sent.append(args[3]), None)
     uc.emu_start(MEMORY.base, 0)
     assert sent.decode().splitlines() == [*LINES]
+    assert calls == [SYSTEM_OFF]
+
+
+def test_bringing_up_the_gic() -> None:
+    """Let a GIC answer late; offsets and bits are those of IHI 0069, chapter 12."""
+    uc, calls = emulator(WITH_GIC)
+    written: list[tuple[int, int]] = []
+    busy = {0x0000: [1 << 31, 0], 0xA_0014: [0b110, 0b100, 0b100, 0]}
+
+    def read(_: unicorn.Uc, offset: int, size: int, __: object) -> int:
+        assert size == 4
+        return busy[offset].pop(0)
+
+    def write(_: unicorn.Uc, offset: int, size: int, value: int, __: object) -> None:
+        assert size == 4
+        written.append((offset, value))
+
+    uc.mmio_map(GICD, 0xC_0000, read, None, write, None)
+    uc.emu_start(MEMORY.base, 0)
+    assert written == [
+        (0x0000, 0b1_0010),  # GICD_CTLR: ARE, EnableGrp1
+        (0xA_0014, 0b100),  # GICR_WAKER without ProcessorSleep
+        (0xB_0080, 0xFFFF_FFFF),  # GICR_IGROUPR0
+        (0xB_0100, 0x0800_0008),  # GICR_ISENABLER0
+    ]
+    assert busy == {0x0000: [], 0xA_0014: []}
     assert calls == [SYSTEM_OFF]
 
 
