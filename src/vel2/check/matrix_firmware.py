@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vel2.arch.nesting import Kind
 from vel2.check.matrix import Combination, Recipe, Sign
-from vel2.check.matrix_linux import L1_BOOTARGS, L2_SIGNS, MEMORY_BYTES, kvm_mode, l1_with_l2
+from vel2.check.matrix_linux import L1_BOOTARGS, L2_SIGNS, MEMORY_BYTES, kvm_mode, linux_initrd
 from vel2.control.guest import Firmware
 from vel2.control.request import Request
 from vel2.guests.kernels import guest_path
@@ -62,7 +62,7 @@ def firmware_request(row: FirmwareRow, at: Combination, folder: Path) -> Request
     """Say what to run for a row: flash, and a disk whose FAT file system is a folder."""
     kernel = load_kernel(guest_path(KERNEL))
     (folder / "Image").write_bytes(kernel.data)
-    (folder / "root.cpio").write_bytes(l1_with_l2(kernel))
+    (folder / "root.cpio").write_bytes(linux_initrd(kernel))
     row.write_script(folder)
     # In QEMU's options a comma within a value is doubled.
     name = str(folder).replace(",", ",,")

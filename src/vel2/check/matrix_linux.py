@@ -12,10 +12,10 @@ from vel2.control.request import Request
 from vel2.guests.apt import Progress
 from vel2.guests.kernels import guest_kernel
 from vel2.guests.qemu_guest import fetch_qemu, qemu_l1_tree
-from vel2.guests.recipes import l1_tree, l2_tree
+from vel2.guests.recipes import l1_tree, l1_with_l2, l2_tree
 from vel2.machine.loader import KernelImage, load_kernel
 
-__all__ = ("L1_BOOTARGS", "L2_SIGNS", "LINUX_RECIPES", "MEMORY_BYTES", "kvm_mode", "l1_with_l2")
+__all__ = ("L1_BOOTARGS", "L2_SIGNS", "LINUX_RECIPES", "MEMORY_BYTES", "kvm_mode", "linux_initrd")
 
 MEMORY_BYTES = 1 << 30
 L1_BOOTARGS = "console=ttyAMA0 panic=-1"
@@ -72,18 +72,12 @@ def linux_signs(row: LinuxRow, at: Combination) -> tuple[Sign, ...]:
     return (kvm_mode(row.says[at.el2]), *L2_SIGNS)
 
 
-def l1_with_l2(kernel: KernelImage) -> bytes:
+def linux_initrd(kernel: KernelImage) -> bytes:
     """Pack the initramfs of an L1 that starts a kernel as L2 by our own VMM."""
     from vel2.guests.vmm import build_vmm
 
-    tree = l1_tree(
-        build_vmm(),
-        kernel.data,
-        l2_tree().pack(),
-        l2_image_bytes=kernel.image_size,
-        l2_bootargs=L2_BOOTARGS.format(console="ttyS0"),
-    )
-    return tree.pack()
+    bootargs = L2_BOOTARGS.format(console="ttyS0")
+    return l1_with_l2(build_vmm(), kernel.data, kernel.image_size, bootargs)
 
 
 def linux_request(row: LinuxRow, at: Combination, folder: Path) -> Request:
@@ -92,7 +86,7 @@ def linux_request(row: LinuxRow, at: Combination, folder: Path) -> Request:
     declines = at in row.inapplicable
     job = "none" if declines else "l2"
     mode = f" kvm-arm.mode={row.mode}" if row.mode else ""
-    initrd = l1_tree().pack() if declines else l1_with_l2(kernel)
+    initrd = l1_tree().pack() if declines else linux_initrd(kernel)
     return Request(
         Kernel(kernel, initrd, f"{L1_BOOTARGS} job={job}{mode}"),
         memory_bytes=MEMORY_BYTES,

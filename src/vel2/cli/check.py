@@ -1,6 +1,5 @@
 """`vel2 check`: what shows that vel2 does what it promises."""
 
-import json
 import secrets
 import time
 from pathlib import Path
@@ -23,8 +22,9 @@ from vel2.check.hostile import (
 )
 from vel2.check.hostile.program import BURSTS_OF_A_PROGRAM
 from vel2.cli.exits import ExitCode
+from vel2.cli.options import json_option
 from vel2.cli.provenance import run_of
-from vel2.cli.report import plain_table, require_writable, write_file
+from vel2.cli.report import plain_table, require_writable, write_json
 from vel2.cli.streams import say
 from vel2.cli.terminal import Terminal
 
@@ -59,13 +59,7 @@ def check() -> None:
 @click.option("--jobs", type=click.IntRange(min=1), help="Machines at once (default: one per CPU).")
 @click.option("--deterministic", is_flag=True, help="Count time in instructions.")
 @click.option("--minimise", "small", is_flag=True, help="Make each failing program small.")
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    metavar="FILE",
-    help="Write the result as JSON; `-` is standard output.",
-)
+@json_option
 @click.pass_context
 def hostile(
     context: click.Context,
@@ -119,8 +113,7 @@ def hostile(
     terminal.print(f"seed {campaign.seed}")
     totals, failures = attend(terminal, campaign, small)
     print_totals(terminal, totals)
-    if json_file is not None:
-        write_result(json_file, {"run": run} | result_tree(campaign, totals, failures))
+    write_json({"run": run} | result_tree(campaign, totals, failures), json_file)
     context.exit(ExitCode.L0_FATAL if failures else ExitCode.OK)
 
 
@@ -155,15 +148,6 @@ def print_minimal(terminal: Terminal, campaign: Campaign, ended: Ended) -> None:
         return
     for line in describe(*found):
         terminal.print(f"  {line}")
-
-
-def write_result(path: Path, tree: dict[str, object]) -> None:
-    """Write the JSON result."""
-    text = json.dumps(tree, indent=2) + "\n"
-    if str(path) == "-":
-        click.echo(text, nl=False)
-    else:
-        write_file(path, text, "the JSON result")
 
 
 def print_totals(terminal: Terminal, totals: dict[str, Totals]) -> None:

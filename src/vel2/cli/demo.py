@@ -18,7 +18,7 @@ from vel2.control.launch import launch
 from vel2.control.session import Session
 from vel2.errors import UserError
 from vel2.guests.qemu_guest import fetch_qemu, qemu_l1_tree
-from vel2.guests.recipes import l1_tree, l2_tree
+from vel2.guests.recipes import l1_with_l2, l2_tree
 from vel2.machine.loader import KernelImage, load_kernel
 from vel2.machine.memory import format_bytes
 from vel2.machine.outcome import MachineExit
@@ -91,14 +91,8 @@ def small_initrd(kernel: KernelImage, more_bootargs: str) -> bytes:
     """Pack L1's initramfs, with our VMM and L2 in it."""
     from vel2.guests.vmm import build_vmm  # it brings in the compiler
 
-    tree = l1_tree(
-        build_vmm(),
-        kernel.data,
-        l2_tree().pack(),
-        l2_image_bytes=kernel.image_size,
-        l2_bootargs=f"console=ttyS0 panic=-1{more_bootargs}",
-    )
-    return tree.pack()
+    bootargs = f"console=ttyS0 panic=-1{more_bootargs}"
+    return l1_with_l2(build_vmm(), kernel.data, kernel.image_size, bootargs)
 
 
 def qemu_initrd(kernel: KernelImage, more_bootargs: str) -> bytes:

@@ -52,6 +52,5 @@ def conclude(
     ):
         if count:
             say(f"{count:,} {what} were not kept; there were too many.")
-    if json_file is not None:
-        write_json(report, json_file)
+    write_json(report.tree, json_file)
     context.exit(code)

@@ -1,7 +1,5 @@
 """`vel2 matrix`: known guest hypervisors in every kind of virtual EL2."""
 
-import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,9 +24,9 @@ from vel2.check.matrix_page import matrix_page
 from vel2.cli.consoles import printable
 from vel2.cli.exits import ExitCode
 from vel2.cli.guests import progress_bars
-from vel2.cli.options import SECONDS, check_supported
+from vel2.cli.options import check_supported, json_option, timeout_option
 from vel2.cli.provenance import run_of
-from vel2.cli.report import explained, require_writable
+from vel2.cli.report import require_writable, write_file, write_json
 from vel2.cli.streams import say
 from vel2.cli.terminal import Terminal
 from vel2.errors import UserError
@@ -42,7 +40,6 @@ WIDTH = max(len(recipe.name) for recipe in RECIPES) + 2
 GUESTS_HELP = "\n".join(
     ["\b\nGuests:", *(f"  {recipe.name:<{WIDTH}}{recipe.summary}" for recipe in RECIPES)]
 )
-FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 
 @click.command(epilog=GUESTS_HELP)
@@ -68,24 +65,12 @@ FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 )
 @click.option("--quick", is_flag=True, help="A few cells only, in about a minute.")
 @click.option("--verbose", is_flag=True, help="Print the end of the console of each failure.")
-@click.option(
-    "--timeout",
-    type=SECONDS,
-    default=TIMEOUT_S,
-    metavar="SECONDS",
-    help=f"End a machine after this time (default: {TIMEOUT_S:g} s).",
-)
-@click.option(
-    "--json",
-    "json_file",
-    type=FILE,
-    metavar="FILE",
-    help="Write the results as JSON; `-` is standard output.",
-)
+@timeout_option(TIMEOUT_S)
+@json_option
 @click.option(
     "--html",
     "html_file",
-    type=FILE,
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     metavar="FILE",
     help="Write the table as one HTML page; `-` is standard output.",
 )
@@ -118,8 +103,8 @@ def matrix(
     if str(json_file) == str(html_file) == "-":
         raise UserError("--json - and --html - would share standard output; name a file for one.")
     cells = select(RECIPES, guests, [*map(Kind, el2)], [*map(Level, nv)], QUICK if quick else None)
-    for path in (json_file, html_file):
-        require_writable(path, "the result")
+    require_writable(json_file, "the JSON result")
+    require_writable(html_file, "the page")
     run = run_of(deterministic=False)
     fetch_needs(cells)
     to_stderr = "-" in (str(json_file), str(html_file))
@@ -136,8 +121,8 @@ def matrix(
         if results:
             show(terminal, cells, results, verbose)
             tree = {"run": run, "cells": [result.as_json() for result in results]}
-            write(json_file, json.dumps(tree, indent=2) + "\n")
-            write(html_file, matrix_page(results, run))
+            write_json(tree, json_file)
+            write_file(html_file, matrix_page(results, run), "the page")
     failed = any(result.verdict is Verdict.FAIL for result in results)
     context.exit(ExitCode.GUEST_FAILED if failed else ExitCode.OK)
 
@@ -224,15 +209,3 @@ def show(
             terminal.print(f"\nconsole of {result.guest} ({result.at}), last lines:")
             for line in result.tail.splitlines():
                 terminal.print(f"  {printable(line)}", soft_wrap=True)
-
-
-def write(path: Path | None, text: str) -> None:
-    """Write a result; `-` is standard output.
-
-    :raises UserError: when the file cannot be written.
-    """
-    if str(path) == "-":
-        sys.stdout.write(text)
-    elif path is not None:
-        with explained(path, "the result"):
-            path.write_text(text)

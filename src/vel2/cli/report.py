@@ -10,11 +10,11 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -143,16 +143,12 @@ class Report:
                 self.put(f"{level}.boot_seconds", round(ready - start, 3))
 
 
-def write_json(report: Report, path: Path) -> None:
-    """Write the report; `-` is standard output.
+def write_json(tree: Mapping[str, Any], path: Path | None) -> None:
+    """Write a result as JSON to where `write_file` would.
 
     :raises UserError: when the file cannot be written.
     """
-    text = json.dumps(report.tree, indent=2) + "\n"
-    if str(path) == "-":
-        sys.stdout.write(text)
-        return
-    write_file(path, text, "the JSON result")
+    write_file(path, json.dumps(tree, indent=2) + "\n", "the JSON result")
 
 
 def require_writable(path: Path | None, what: str) -> None:
@@ -172,13 +168,17 @@ def require_writable(path: Path | None, what: str) -> None:
         path.unlink()
 
 
-def write_file(path: Path, text: str, what: str) -> None:
+def write_file(path: Path | None, text: str, what: str) -> None:
     """Write a file that the user has named; `what` is it, in words.
 
+    :param path: None when no file was named, `-` for standard output.
     :raises UserError: when it cannot be written.
     """
-    with explained(path, what):
-        path.write_text(text)
+    if str(path) == "-":
+        sys.stdout.write(text)
+    elif path is not None:
+        with explained(path, what):
+            path.write_text(text)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from vel2.guests.initramfs import Initramfs
 from vel2.guests.kernels import busybox
 from vel2.guests.l2tree import DEFAULT_BOOTARGS, l2_device_tree, l2_layout
 
-__all__ = ("APPLETS", "base_tree", "kvm_l0_tree", "l1_tree", "l2_tree", "shell_tree")
+__all__ = ("APPLETS", "base_tree", "kvm_l0_tree", "l1_tree", "l1_with_l2", "l2_tree", "shell_tree")
 
 APPLET_NAMES = """
 [ awk basename cat chmod clear cp cttyhack cut date dd df dirname dmesg echo env expr false find
@@ -93,6 +93,16 @@ def l1_tree(
     if observe is not None:
         tree.file("observe", observe, 0o755)
     return tree
+
+
+def l1_with_l2(vmm: bytes, image: bytes, image_bytes: int, bootargs: str) -> bytes:
+    """Pack an L1 that starts the small L2 by our own VMM.
+
+    :param image: the kernel that L2 boots. :param image_bytes: what it occupies, BSS included.
+    :param bootargs: its command line.
+    """
+    l2 = l2_tree().pack()
+    return l1_tree(vmm, image, l2, l2_image_bytes=image_bytes, l2_bootargs=bootargs).pack()
 
 
 def shell_tree(

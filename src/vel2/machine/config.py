@@ -35,10 +35,7 @@ class MachineConfig:
     :ivar cpu: QEMU's `-cpu`.
     :ivar deterministic: time counts instructions (1 ns each), clock and seeds are fixed, so that a
         run repeats bit for bit.
-    :ivar entry: physical address where cpu 0 starts at EL2; None for firmware or `kernel`.
-    :ivar kernel: boot this at EL2 by QEMU's own loader, with no L0 (native run).
-    :ivar initrd: for `kernel`.
-    :ivar append: command line for `kernel`.
+    :ivar entry: physical address where cpu 0 starts at EL2; None for firmware.
     :ivar firmware: goes into the flash at address 0; started there unless there is an `entry`.
     :ivar doorbell: give the machine its second UART (0x9040000), as `Machine.doorbell`.
     :ivar smmu: put what is on PCI behind an SMMUv3 (0x9050000).
@@ -51,9 +48,6 @@ class MachineConfig:
     smp: int = 1
     deterministic: bool = False
     entry: int | None = None
-    kernel: Path | None = None
-    initrd: Path | None = None
-    append: str = ""
     firmware: Path | None = None
     doorbell: bool = False
     smmu: bool = False
@@ -81,10 +75,6 @@ class MachineConfig:
             )
         if not 1 <= self.smp <= MAX_CPUS:
             raise UserError(f"a machine cannot have {self.smp} cpus; give 1 to {MAX_CPUS}.")
-        if self.entry is not None and self.kernel is not None:
-            raise ValueError("entry and kernel exclude each other")
-        if self.kernel is None and (self.initrd or self.append):
-            raise ValueError("initrd and append are for kernel")
         if self.entry is not None and not 0 <= self.entry - RAM_BASE < self.memory_bytes:
             raise UserError(
                 f"the entry point {self.entry:#x} is outside RAM, which has "
@@ -124,10 +114,6 @@ def run_arguments(config: MachineConfig) -> list[str]:
         arguments += ["-accel", f"tcg,thread={'multi' if config.smp > 1 else 'single'}"]
     if config.entry is not None:
         arguments += ["-device", f"loader,addr={config.entry:#x},cpu-num=0"]
-    if config.kernel is not None:
-        arguments += ["-kernel", str(config.kernel)]
-        arguments += ["-initrd", str(config.initrd)] if config.initrd else []
-        arguments += ["-append", config.append] if config.append else []
     return arguments
 
 

@@ -172,7 +172,7 @@ def test_what_was_measured_survives_an_interrupt(runs: Runs, tmp_path: Path) -> 
         ),
         (
             ["--json", "/nowhere/m.json"],
-            "vel2: the result cannot be written to /nowhere/m.json"
+            "vel2: the JSON result cannot be written to /nowhere/m.json"
             " (No such file or directory); name another file.",
         ),
         (

@@ -92,7 +92,7 @@ def test_a_finished_report(tmp_path: Path) -> None:
         "L2| ##vel2 l2.userspace=ok",
     )
     report.finish(ENDED, 0, TRAPS, {"HCR_EL2": 3, "VTTBR_EL2": 9})
-    write_json(report, tmp_path / "out.json")
+    write_json(report.tree, tmp_path / "out.json")
     assert json.loads((tmp_path / "out.json").read_text()) == {
         "l1": {"uptime": 0.9, "l2_start": 1.1, "boot_seconds": 1.0},
         "l2": {"userspace": True, "boot_seconds": 2.0},
@@ -111,13 +111,13 @@ def test_a_finished_report(tmp_path: Path) -> None:
 def test_json_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     report = Report()
     report.put("a.b", 1)
-    write_json(report, Path("-"))
+    write_json(report.tree, Path("-"))
     assert json.loads(capsys.readouterr().out) == {"a": {"b": 1}}
 
 
 def test_json_to_nowhere(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        write_json(Report(), tmp_path / "none" / "out.json")
+        write_json({}, tmp_path / "none" / "out.json")
     assert str(caught.value) == (
         f"the JSON result cannot be written to {tmp_path}/none/out.json"
         " (No such file or directory); name another file."

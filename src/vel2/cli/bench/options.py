@@ -12,7 +12,7 @@ from vel2.cli.contradictions import refuse_contradictions
 from vel2.cli.kernels import check_names, fetch_missing, find_kernel
 from vel2.cli.options import SECONDS, gathered, json_option
 from vel2.cli.provenance import run_of
-from vel2.cli.report import Report, require_writable, write_json
+from vel2.cli.report import require_writable, write_json
 from vel2.cli.terminal import Terminal
 from vel2.errors import UserError
 from vel2.machine.loader import load_kernel
@@ -78,8 +78,7 @@ class Asked:
 
     def finish(self, result: "Result") -> None:
         """Write the result where it was asked for, and leave with its exit code."""
-        if self.json_file is not None:
-            write_json(Report(result.tree), self.json_file)
+        write_json(result.tree, self.json_file)
         if self.html_file is not None:
             write_report([result.tree], self.html_file)
         click.get_current_context().exit(result.code)
