@@ -25,7 +25,16 @@ from vel2.hyp.translate import (
     zero,
 )
 
-__all__ = ("CONTEXT_MEMORY", "REDIRECTED_BY_NV2", "SWITCHED", "in_memory", "slot", "switched")
+__all__ = (
+    "ALWAYS",
+    "CONTEXT_MEMORY",
+    "OPTIONAL",
+    "REDIRECTED_BY_NV2",
+    "SWITCHED",
+    "in_memory",
+    "slot",
+    "switched",
+)
 
 REDIRECTED_BY_NV2 = (sr.ESR_EL2, sr.FAR_EL2, sr.ELR_EL2, sr.SPSR_EL2)
 """EL2 names that hardware itself turns into the EL1 register: no trap."""
