@@ -17,7 +17,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -216,11 +216,14 @@ def stop_when_shown(cell: Cell, session: Session) -> None:
 
 
 def run_cell(
-    cell: Cell, timeout: float, make_session: Callable[[Request], Session] = launch
+    cell: Cell,
+    timeout: float,
+    make_session: Callable[[Request], Session] = launch,
+    smp: int = 1,
 ) -> Result:
     """Boot one guest in one combination and judge it.
 
-    :param timeout: seconds until the machine is ended.
+    :param timeout: seconds until the machine is ended. :param smp: how many CPUs L1 has.
     :raises UserError: when the machine cannot be made or started: no other cell could be either.
     """
     recipe, at = cell
@@ -228,7 +231,7 @@ def run_cell(
     if declined and not declined.signs:
         return Result(recipe.name, at, Verdict.NOT_APPLICABLE, declined.reason)
     with ExitStack() as stack:
-        request = recipe.make_request(at, stack.enter_context(scratch()))
+        request = replace(recipe.make_request(at, stack.enter_context(scratch())), smp=smp)
         session = stack.enter_context(closing(make_session(request)))
         if not recipe.powers_off:
             stop_when_shown(cell, session)

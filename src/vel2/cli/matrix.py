@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from vel2.check.matrix import (
     Cell,
     Result,
     Verdict,
+    run_cell,
     run_matrix,
     select,
 )
@@ -24,7 +26,7 @@ from vel2.check.matrix_page import matrix_page
 from vel2.cli.consoles import printable
 from vel2.cli.exits import ExitCode
 from vel2.cli.guests import progress_bars
-from vel2.cli.options import check_supported, json_option, timeout_option
+from vel2.cli.options import check_supported, json_option, smp_option, timeout_option
 from vel2.cli.provenance import run_of
 from vel2.cli.report import require_writable, write_file, write_json
 from vel2.cli.streams import say
@@ -63,6 +65,7 @@ GUESTS_HELP = "\n".join(
     type=click.Choice([*(level.value for level in Level), "none"]),
     help="Only with this hardware: FEAT_NV2, or FEAT_NV alone.",
 )
+@smp_option
 @click.option("--quick", is_flag=True, help="A few cells only, in about a minute.")
 @click.option("--verbose", is_flag=True, help="Print the end of the console of each failure.")
 @timeout_option(TIMEOUT_S)
@@ -80,6 +83,7 @@ def matrix(
     guests: tuple[str, ...],
     el2: tuple[str, ...],
     nv: tuple[str, ...],
+    smp: int,
     quick: bool,
     verbose: bool,
     timeout: float,
@@ -95,6 +99,7 @@ def matrix(
     Examples:
       vel2 matrix --quick
       vel2 matrix                        everything, in about ten minutes
+      vel2 matrix --smp 2 --guest linux-6.12
       vel2 matrix --guest linux-6.12-protected --nv nv --verbose
       vel2 matrix --json results.json --html results.html
     """  # noqa: D301 -- click looks for the character, not for a backslash and a letter
@@ -105,14 +110,14 @@ def matrix(
     cells = select(RECIPES, guests, [*map(Kind, el2)], [*map(Level, nv)], QUICK if quick else None)
     require_writable(json_file, "the JSON result")
     require_writable(html_file, "the page")
-    run = run_of(deterministic=False)
+    run = run_of(deterministic=False) | {"cpus": smp}
     fetch_needs(cells)
     to_stderr = "-" in (str(json_file), str(html_file))
     terminal = Terminal(to_stderr)
     results: list[Result] = []
     try:
         with progress(terminal, cells, results) as on_start:
-            for result in run_matrix(cells, timeout, on_start):
+            for result in run_matrix(cells, timeout, on_start, partial(run_cell, smp=smp)):
                 results.append(result)
                 if not terminal.is_terminal:
                     say(one_line(result))

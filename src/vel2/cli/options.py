@@ -33,6 +33,7 @@ __all__ = (
     "gathered",
     "json_option",
     "parse_size",
+    "smp_option",
     "timeout_option",
     "vm_options",
 )
@@ -270,6 +271,13 @@ def read_vm_options(
     )
 
 
+smp_option = click.option(
+    "--smp",
+    type=click.IntRange(1, MAX_PCPUS),
+    default=1,
+    show_default=True,
+    help="How many CPUs L1 has.",
+)
 VM_OPTIONS = (
     click.option(
         "--memory",
@@ -278,13 +286,7 @@ VM_OPTIONS = (
         show_default=True,
         help="L1's memory, such as 512M or 2G.",
     ),
-    click.option(
-        "--smp",
-        type=click.IntRange(1, MAX_PCPUS),
-        default=1,
-        show_default=True,
-        help="How many CPUs L1 has.",
-    ),
+    smp_option,
     click.option(
         "--el2",
         type=click.Choice(["vhe", "nvhe"]),

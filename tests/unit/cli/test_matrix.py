@@ -54,7 +54,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     monkeypatch.setattr(
         command,
         "run_matrix",
-        lambda cells, timeout, started: run_matrix(cells, timeout, started, fake),
+        lambda cells, timeout, started, _: run_matrix(cells, timeout, started, fake),
     )
     monkeypatch.setattr(command, "list_guests", list)
     monkeypatch.setattr(command, "fetch", lambda names, progress: None)
