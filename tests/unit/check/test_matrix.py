@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -69,6 +68,16 @@ class PretendedVm:
         self.calls.append("close")
 
 
+@dataclass(frozen=True)
+class Made:
+    """A request, as far as these machines look."""
+
+    name: str
+    at: Combination
+    folder: Path
+    smp: int = 1
+
+
 def recipe(
     name: str = "toy", inapplicable: dict[Combination, Inapplicable] | None = None
 ) -> Recipe:
@@ -77,7 +86,7 @@ def recipe(
         name=name,
         summary="a toy",
         needs=(),
-        make_request=lambda at, folder: SimpleNamespace(name=name, at=at, folder=folder),  # type: ignore[arg-type, return-value]
+        make_request=lambda at, folder: Made(name, at, folder),  # type: ignore[arg-type, return-value]
         signs=lambda at: (MODE, DONE),
         inapplicable=inapplicable or {},
     )
@@ -229,8 +238,8 @@ def test_the_machine_is_made_for_the_combination() -> None:
         made.append(config)
         return PretendedVm("mode=new\ndone\n")
 
-    run_cell(Cell(recipe("a"), OTHER), 1.0, make)
-    assert [(config.name, config.at) for config in made] == [("a", OTHER)]
+    run_cell(Cell(recipe("a"), OTHER), 1.0, make, smp=2)
+    assert [(config.name, config.at, config.smp) for config in made] == [("a", OTHER, 2)]
 
 
 def test_cells_run_one_after_the_other() -> None:
