@@ -1,9 +1,10 @@
-"""A64 instructions that only compute, as the Arm ARM's decode tables and pseudocode give them.
+"""A64 instructions that only compute, as the Arm ARM's decode tables and pseudocode define them.
 
-What a kernel does between two accesses that trap is mostly this: moves, logic, addition, and a
-branch over the second access. `execute` does one of them on the vcpu's registers. It is no emulator
-of A64: what it does not know it leaves, with nothing changed, to hardware. Nothing here reads or
-writes memory, changes what the next instruction means, or goes back.
+Between two accesses that trap, a kernel mostly executes instructions like these: moves, logic,
+addition, and a branch over the second access. `execute` performs one of them on the vcpu's
+registers. This is no emulator of A64: an instruction that it does not know is left to hardware,
+with nothing changed. Nothing here reads or writes memory, changes what the next instruction means,
+or branches backwards.
 """
 
 from vel2.arch.a64 import (

@@ -1,14 +1,14 @@
-"""AArch32 at EL0 of vEL1: hidden from L1, and entered all the same where the machine has it.
+"""AArch32 at EL0 of vEL1: hidden from L1, but entered anyway where the machine has it.
 
-L1's identification registers say that its machine has AArch64 only, so an ERET to AArch32 is an
-illegal exception return there. At vEL2 it is one: L0 sees every ERET. Of vEL1 L0 sees none, short
-of trapping all of them, and hardware that has AArch32 at EL0 enters it. What runs then runs as on
-that hardware, and traps as on it: EL1 is AArch64 (HCR_EL2.RW), so its exceptions to EL2 take the
+L1's identification registers say that the machine has AArch64 only, so an ERET to AArch32 should be
+an illegal exception return. At vEL2 it is one, because L0 sees every ERET. L0 sees none of vEL1's
+ERETs, short of trapping all of them, and hardware with AArch32 at EL0 enters it. What runs there
+then runs and traps as on that hardware. EL1 is AArch64 (HCR_EL2.RW), so exceptions to EL2 take the
 vectors for AArch64.
 
 A trapped MCR, MRC, MCRR or MRRC is an access to a register that AArch64 has too, and L1's controls
-cover both names. What they ask for is forwarded as it came. What is left L0 traps for itself: it is
-UNDEFINED, as what belongs to a hidden feature.
+cover both names. If one of them asks, the trap is forwarded unchanged. The rest L0 traps for
+itself: those accesses are UNDEFINED, because they belong to a hidden feature.
 
 Arm ARM: AArch32.CheckSystemAccess, "Instructions with register access reported by EC 0x03 to 0x0C".
 """

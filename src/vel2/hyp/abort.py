@@ -1,18 +1,19 @@
 """Aborts that stage 2 raises.
 
-In the hyp context the only stage 2 is the canonical one, so the fault means that L1 touched
-something that is not in its memory map: L1 gets the synchronous External abort the machine would
+In the hyp context the only stage 2 is the canonical one. A fault there means that L1 touched
+something outside its memory map, and L1 gets the synchronous External abort that the machine would
 give.
 
-In vEL1 a fault is L1's or L0's. L1's own tables are walked first. What L1 does not map or allow is
-forwarded with L1's level and the L2 IPA, as if hardware had walked L1's tables; what L1 maps onto
-nothing is an External abort; all else is a shadow leaf not there yet, and is filled in.
+In vEL1 the fault may be L1's or L0's, so L1's own tables are walked first. What L1 does not map or
+allow is forwarded with L1's level and the L2 IPA, as if hardware had walked L1's tables. What L1
+maps onto nothing is an External abort. Anything else is a shadow leaf that is not there yet, and is
+filled in.
 
-Some holes are registers that L0 emulates, whoever comes to them: `mmio`.
+Some holes are registers that L0 emulates, whoever accesses them: see `mmio`.
 
-None of this may go on for ever. When what L1 allows is mapped already, and hardware faults on the
-same access again and again, hardware has a reason that software does not see: then hardware's own
-words are L1's answer (`is_stuck`).
+No access may fault for ever. If everything that L1 allows is already mapped and hardware still
+faults on the same access, hardware has a reason that software cannot see. L1 then gets hardware's
+own report (`is_stuck`).
 """
 
 from enum import IntEnum

@@ -1,18 +1,18 @@
 """AT from vEL2 (AArch64.AT). The result goes to PAR_EL1, which vEL2 and vEL1 share.
 
-- S1E2*, and S1E0*, S1E1* and S12E0* with TGE=1 (E2H=1), translate in L1's own regime, which is the
-  one hardware's EL1 has: the EL1 form is run as it is.
-- All others translate in the regime of L1's guest: the context is changed, hardware's AT is run,
-  and the context is changed back. For S12* the output is then walked through L1's stage 2. Because
-  L1's physical memory is the machine's at the same address, hardware's answer is L1's answer. With
-  TGE=1 the guest's stage 1 is off, and with E2H=1 so is its stage 2.
+- S1E2* translates in L1's own regime, and so do S1E0*, S1E1* and S12E0* with TGE=1 (E2H=1).
+  Hardware's EL1 holds that regime, so the EL1 form of the instruction is run unchanged.
+- All others translate in the regime of L1's guest. L0 changes the context, runs hardware's AT, and
+  changes the context back. For S12* it then walks the output through L1's stage 2. L1's physical
+  addresses are the machine's, so hardware's answer is also L1's answer. With TGE=1 the guest's
+  stage 1 is off, and with E2H=1 its stage 2 is off too.
 
-AT does not access the address it finds, but it reads tables, and hardware's decisions on the way
-are not made again in software. Where stage 2 stops hardware's walk the tables are followed
-(`stage1`): a guest's are made reachable in the shadow stage 2, and hardware is asked once more.
-Only where it is stopped again does software say why. A table where L1 has no memory is an External
-abort on the walk, which is an exception and not a result in PAR_EL1; what hardware's AT meets of
-that kind ends here too (`fallible`).
+AT does not access the address that it finds, but it does read tables, and software does not repeat
+the decisions that hardware makes on the way. If stage 2 stops hardware's walk, L0 walks the tables
+(`stage1`), makes a guest's tables reachable in the shadow stage 2, and asks hardware once more.
+Only if hardware is stopped again does software say why. A table where L1 has no memory is an
+External abort on the walk, which is an exception and not a result in PAR_EL1. If hardware's own AT
+takes such an abort, it ends here too (`fallible`).
 """
 
 from collections.abc import Callable

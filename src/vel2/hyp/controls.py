@@ -1,8 +1,8 @@
 """The trap controls of hardware's EL2 for each context: L0's own, and in vEL1 L0's OR L1's.
 
-L0's part hides what L1 must not see (the hidden features of `idregs`) and keeps what only L0 may
-do. L1's part is read from the VNCR page or the context at each entry to vEL1, so a change needs no
-trap.
+L0's part hides what L1 must not see (the hidden features of `idregs`) and reserves what only L0 may
+do. L1's part is read from the VNCR page or the context at each entry to vEL1, so L1 can change it
+without a trap.
 """
 
 from vel2.arch import sysregs as sr

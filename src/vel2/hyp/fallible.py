@@ -1,15 +1,15 @@
 """Instructions of L0 that a guest can make abort: the exception table of EL2.
 
-L0 translates by a guest's tables (AT), reads L1's tables and marks them. Whatever software has
-looked at before, hardware's own walk is what counts: where it meets a table that nothing answers
-for, the instruction takes a synchronous External abort, to EL2 itself. So each of them is the first
-instruction of a stub (`vectors.fallible_calls`), and the vector for exceptions of EL2 looks whether
-ELR_EL2 is one of these: then, and only then, the stub gives 0. Every other exception of EL2 is a
+L0 translates by a guest's tables (AT), reads L1's tables, and sets flags in them. Whatever software
+has checked before, hardware's own walk is what counts. If that walk meets a table where nothing
+answers, the instruction takes a synchronous External abort, to EL2 itself. So each such instruction
+is the first of a stub (`vectors.fallible_calls`), and the vector for exceptions from EL2 checks
+whether ELR_EL2 points at one. If it does, the stub returns 0. Every other exception from EL2 is a
 bug of ours and FATAL.
 
-No field says that an abort is expected, so there is nothing to forget, and it holds on every pcpu.
-ELR_EL2 and SPSR_EL2 are lost, but the guest's are in its `Vcpu` before any resident code runs; and
-ESR_EL2 is the abort's, which says at which level it was.
+No field announces that an abort is expected, so there is nothing to forget, and it works on every
+pcpu. ELR_EL2 and SPSR_EL2 are lost, but the guest's values are in its `Vcpu` before any resident
+code runs; ESR_EL2 is the abort's, and tells its level.
 """
 
 from collections.abc import Callable

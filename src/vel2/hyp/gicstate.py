@@ -1,8 +1,8 @@
 """What L0 keeps about the ITS and the LPIs, and the tables that it gives to hardware.
 
-All of it lies in one block of L0's memory (`layout.GIC_OFFSET`): this bookkeeping first, then what
-hardware reads and writes by itself. L1's own tables and queue stay in L1's memory; their addresses
-are kept here, and no address of L1's is ever given to hardware.
+All of this lies in one block of L0's memory (`layout.GIC_OFFSET`): the bookkeeping first, then the
+tables that hardware reads and writes by itself. L1's own tables and command queue stay in L1's
+memory. L0 records their addresses, but never gives hardware an address that L1 chose.
 """
 
 from vel2.arch.bits import Field, Layout

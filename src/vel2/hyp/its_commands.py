@@ -1,13 +1,13 @@
 """The commands of an ITS (IHI 0069, chapter 5), checked against what L1 has mapped, and translated.
 
-L0 keeps what every command has left: which DeviceIDs are mapped and what each of their events is,
-and where each collection goes. The tables themselves are hardware's, in L0's memory, in a form that
-is hardware's own business; an ITT of L1's is never touched. What a command names is looked up here
-first, so hardware is only ever given commands that are right.
+L0 tracks the effect of every command: which DeviceIDs are mapped, what each of their events is
+mapped to, and where each collection goes. The tables themselves belong to hardware and lie in L0's
+memory, in a format of hardware's own; an ITT of L1's is never touched. Everything that a command
+names is looked up here first, so hardware only ever gets valid commands.
 
-A DeviceID gets one of `MAX_DEVICES` places with an ITT. L1 sees in GITS_TYPER how many EventIDs and
-collections there are; that places are few it cannot see, and a MAPD for which none is free is
-ignored like any other wrong command.
+A DeviceID gets one of `MAX_DEVICES` places, each with an ITT. L1 reads in GITS_TYPER how many
+EventIDs and collections there are, but nothing tells it how few places there are. A MAPD that finds
+no free place is ignored, like any other invalid command.
 """
 
 from vel2.arch.gicv3 import (

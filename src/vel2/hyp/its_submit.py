@@ -1,7 +1,7 @@
-"""L0's own command queue, which hardware reads: one command at a time goes in.
+"""L0's own command queue, which hardware reads one command at a time.
 
-L0 gives hardware the next command when it has done the one before. So the queue never fills, and a
-page of it is enough.
+L0 submits a command only after hardware has finished the one before. So the queue never fills, and
+one page is enough.
 """
 
 from vel2.arch.gicv3 import COMMAND_BYTES, GITS_CREADR, GITS_CWRITER

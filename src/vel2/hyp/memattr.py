@@ -1,9 +1,9 @@
 """Memory attributes of two stages combined, in the form of PAR_EL1.
 
-AT by hardware gives those of L2's stage 1; L1's stage 2 is added in software. With HCR_EL2.FWB=0
-the stronger of the two types wins, for outer and inner cacheability each by itself, and allocation
-hints are stage 1's (S2CombineS1MemAttrs). With FWB=1 stage 2 can also leave all to stage 1, or make
-Normal Write-Back of anything (S2ApplyFWBMemAttrs).
+Hardware's AT reports the attributes of L2's stage 1, and software adds those of L1's stage 2. With
+HCR_EL2.FWB=0 the stronger type wins, separately for outer and inner cacheability, and allocation
+hints come from stage 1 (S2CombineS1MemAttrs). With FWB=1 stage 2 can also leave everything to stage
+1, or turn anything into Normal Write-Back (S2ApplyFWBMemAttrs).
 """
 
 from vel2.arch import sysregs as sr

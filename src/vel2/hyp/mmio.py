@@ -1,16 +1,16 @@
-"""Emulated registers of devices: what L1 finds where the canonical stage 2 has a hole of ours.
+"""Emulated registers of devices: what L1 finds where L0 left a hole in the canonical stage 2.
 
-Some registers of the GIC make it read and write memory by itself. Their frames are not in the
-canonical stage 2, and so in no shadow either: an access comes here as a stage-2 fault, from vEL2,
-from an nVHE host's own kernel, or from whomever L1 maps the frame for. Which register of which
-frame it is, `its` and `lpi` know. Everything else of the GIC L1 reaches directly; no other register
-of it names memory.
+Some registers of the GIC make it read and write memory by itself. Their frames are missing from the
+canonical stage 2, and so from every shadow. An access to them arrives here as a stage-2 fault: from
+vEL2, from an nVHE host's own kernel, or from whomever L1 maps the frame for. `its` and `lpi` know
+which register of which frame it is. L1 reaches the rest of the GIC directly, because no other
+register of it refers to memory.
 
-ESR_EL2.ISS says what a load or store of one general-purpose register was (ISV). Of other accesses,
-with writeback, of pairs, exclusive or of vectors, hardware does not say it, and L0 does not decode
-instructions of a guest for it: they get a synchronous External abort, as does what is unaligned,
-and what is narrower than the device takes. A device may answer so to an access it does not support,
-and no driver makes one.
+ESR_EL2.ISS describes a load or store of one general-purpose register (ISV). It does not describe
+other accesses (with writeback, of pairs, exclusive, or of vectors), and L0 does not decode a
+guest's instructions for them. They get a synchronous External abort, and so do accesses that are
+unaligned or narrower than the device takes. A device may answer an unsupported access that way, and
+no driver makes one.
 """
 
 from vel2.arch.a64 import ZR

@@ -1,16 +1,17 @@
-"""The PMU registers, the selectors and MDCR_EL2, where their accesses trap to L0.
+"""The PMU registers, the selectors and MDCR_EL2, where accesses to them trap to L0.
 
-With FEAT_FGT that is: the selectors (`selectors`), and writes of PMCR_EL0, PMCNTENSET_EL0 and
-PMCNTENCLR_EL0. All other PMU registers are hardware's own, for L1 and, below its MDCR_EL2.HPMN, for
-L2; the overflow interrupt is a physical one and L1's like every other.
+With FEAT_FGT these accesses trap: the selectors (`selectors`), and writes of PMCR_EL0,
+PMCNTENSET_EL0 and PMCNTENCLR_EL0. All other PMU registers are hardware's own, both for L1 and, for
+counters below L1's MDCR_EL2.HPMN, for L2. The overflow interrupt is a physical one, and is L1's
+like every other.
 
-While vEL2 runs, hardware's MDCR_EL2.HPMN gives EL1 all counters. When L1 keeps some of them for its
-EL2 (HPMN less than PMCR_EL0.N; those count by HPME), hardware gets L1's HPMN, and TPM: every PMU
-access of vEL2 is then done here, at EL2, where hardware shows all counters. So it is without
-FEAT_FGT, in vEL1 too; and where a VHE L1 has set TPM or TPMCR, which trap its EL0: ERETs to that
-EL0 are not seen, so the bits are set for vEL2 too.
+While vEL2 runs, hardware's MDCR_EL2.HPMN gives EL1 all counters. If L1 keeps some of them for its
+EL2 (HPMN less than PMCR_EL0.N; HPME controls those), hardware gets L1's HPMN and TPM. L0 then
+performs every PMU access of vEL2, at EL2, where hardware shows all counters. The same happens
+without FEAT_FGT, in vEL1 too. It also happens when a VHE L1 has set TPM or TPMCR, which trap its
+EL0: L0 does not see ERETs to that EL0, so the bits are set for vEL2 as well.
 
-L0 has already let L1's own controls have the trap when a vEL1 comes here.
+When an access of vEL1 comes here, L1's own controls have already had their chance to take the trap.
 """
 
 from vel2.arch import sysregs as sr

@@ -1,8 +1,9 @@
 """Authentication of ERETAA and ERETAB (Auth, ComputePAC) on behalf of vEL2.
 
-L0 cannot use AUTIA for this: at EL2 it would take the width of the PAC field from TCR_EL2 and, with
-FEAT_FPAC, a wrong pointer would be an exception inside L0. PACGA computes the same function with
-the generic key and never faults, so the guest's instruction key is put there for one instruction.
+L0 cannot use AUTIA for this. At EL2, AUTIA would take the width of the PAC field from TCR_EL2, and
+with FEAT_FPAC a wrong pointer would raise an exception inside L0. PACGA computes the same function
+with the generic key and never faults, so L0 puts the guest's instruction key there for one
+instruction.
 """
 
 from vel2.arch import sysregs as sr

@@ -1,9 +1,10 @@
 """The pool of translation table pages.
 
-Pages belong to a `Stage2` from the moment they are taken until that `Stage2` is emptied as a whole;
-a table that is cut off inside one (a block replaced it) goes to that context's spare list and is
-used again by it. When the pool is empty the shadow context unused for longest is emptied. All lists
-are singly linked through `PoolPage`, by page number + 1, so that zeroed memory means "none".
+A page belongs to a `Stage2` from the moment it is taken until that `Stage2` is emptied as a whole.
+A table that is cut off earlier, because a block replaced it, goes to that context's spare list and
+is used again by it. When the pool runs out, the shadow context that has been unused for longest is
+emptied. All lists are singly linked through `PoolPage`, by page number + 1, so that zeroed memory
+means "none".
 """
 
 from vel2.arch import sysregs as sr

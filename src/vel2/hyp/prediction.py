@@ -1,8 +1,9 @@
 """Prediction restriction by context (FEAT_SPECRES): CFP, DVP and CPP RCTX of vEL2.
 
-Hardware traps them while vEL2 runs (HCR_EL2.NV), because the context they name is virtual: EL2 is
-EL1 here, and L1's VMIDs are not the machine's. Each is done for every VMID of the machine, which is
-more than was asked and allowed. vEL1 and EL0 can name no VMID but their own, and nothing traps.
+These trap while vEL2 runs (HCR_EL2.NV), because the context that they name is virtual: vEL2 runs at
+EL1, and L1's VMIDs are not the machine's. L0 performs each one for all VMIDs of the machine, which
+restricts more than was asked; the architecture allows that. vEL1 and EL0 can name no VMID but their
+own, so nothing traps there.
 """
 
 from vel2.arch.insn import CFP, CPP, DVP

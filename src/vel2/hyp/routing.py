@@ -1,11 +1,12 @@
-"""Would this access have trapped to vEL2? One question to one table of control bits.
+"""Would this access have trapped to vEL2? One question, answered from one table of control bits.
 
-The table is `arch.controls`: which bit of which register covers an encoding. Here it becomes a
-sorted list of (trap key, control) and, for each control, clauses: a control asks for the trap when
-every condition of one of its clauses holds in L1's registers. Registers of features that are hidden
-from the VM come first: they do not exist for it, so no control of L1 can make them trap.
+The table is `arch.controls`, which says which bit of which register covers an encoding. This module
+turns it into a sorted list of (trap key, control), and each control into clauses. A control asks
+for the trap when all conditions of one of its clauses hold in L1's registers. Registers of features
+that are hidden from the VM are looked up first: they do not exist for L1, so none of its controls
+can make them trap.
 
-The fine-grained registers are `finegrained`'s.
+The fine-grained registers are in `finegrained`.
 """
 
 from collections.abc import Iterator

@@ -1,16 +1,16 @@
-"""Shadow stage 2: L1's and the canonical one combined; hardware walks it while vEL1 runs.
+"""Shadow stage 2: L1's stage 2 and the canonical one combined. Hardware walks it while vEL1 runs.
 
-A shadow context belongs to one (VTTBR_EL2, VTCR_EL2) of L1, VMID included, and is shared by all
-vcpus. It starts empty; `fill` adds one leaf at a fault; TLBI by L1 takes leaves out (`unmap`). The
-static partition keeps this simple: the canonical stage 2 never changes, so a shadow leaf only ever
-becomes wrong by L1's own doing, and L1 says so with TLBI, as for hardware's TLBs.
+A shadow context belongs to one (VTTBR_EL2, VTCR_EL2) of L1, VMID included, and all vcpus share it.
+It starts empty. `fill` adds one leaf at each fault, and L1's TLBIs take leaves out (`unmap`). The
+static partition keeps this simple: the canonical stage 2 never changes, so a shadow leaf can only
+go stale because L1 changed its own tables, and L1 then owes a TLBI, as it would on hardware.
 
-A VMID that L1 runs without a stage 2 (HCR_EL2.{VM,DC}=0) walks the canonical tables, under a VMID
-of its own, because L1's EL1&0 translations there differ from vEL2's.
+A VMID that L1 runs without a stage 2 (HCR_EL2.{VM,DC}=0) walks the canonical tables under a VMID of
+its own, because L1's EL1&0 translations there differ from vEL2's.
 
-Attributes of a leaf are in the form that L1's HCR_EL2.FWB asks for, which is hardware's while the
-shadow is walked. Device types look the same in both, so what the canonical stage 2 says of devices
-holds whatever L1 does to FWB. An L1 that changes it owes a TLBI, as on hardware.
+The attributes of a leaf have the form that L1's HCR_EL2.FWB asks for, which is also hardware's
+while the shadow is walked. Device types look the same in both forms, so what the canonical stage 2
+says of devices holds whatever L1 does to FWB. An L1 that changes FWB owes a TLBI, as on hardware.
 """
 
 from vel2.arch import sysregs as sr

@@ -1,7 +1,7 @@
 """SMC: PSCI and SMCCC. The conduit is SMC, because HVC belongs to vEL2.
 
-L0 stands between the guest and the machine's firmware. It passes on what only concerns the caller,
-notes why the machine is about to stop, and answers for itself what would start a CPU outside L0.
+L0 stands between the guest and the machine's firmware. It passes on calls that concern only the
+caller, notes why the machine is about to stop, and answers calls that would start a CPU outside L0.
 """
 
 from vel2.arch import sysregs as sr

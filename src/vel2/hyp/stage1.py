@@ -1,10 +1,10 @@
-"""The stage-1 tables of the regime that hardware's EL1 has, followed in software (AArch64.S1Walk).
+"""The stage-1 tables of the regime that hardware's EL1 holds, walked in software (AArch64.S1Walk).
 
-Hardware walks them itself. L0 follows it where hardware has said that stage 2 stopped it: to make
-the tables of a guest reachable in the shadow stage 2, or to tell at which level there was nothing
-that answers. What hardware decides before it reads the first table (sizes out of range, EPD, E0PD)
-is therefore not decided again here; and where this walk and hardware's should still differ, what
-hardware does next is harmless (`fallible`), and its answer stands.
+Hardware walks these tables itself. L0 walks them again when hardware reports that stage 2 stopped
+it: either to make a guest's tables reachable in the shadow stage 2, or to find the level at which
+nothing answers. Whatever hardware decides before it reads the first table (sizes out of range, EPD,
+E0PD) is therefore not decided again here. Should the two walks still disagree, hardware's next step
+is harmless (`fallible`), and its answer stands.
 """
 
 from vel2.arch import sysregs as sr

@@ -2,17 +2,18 @@
 
 What an instruction means depends on L1's HCR_EL2.TGE, which L0 reads at each trap:
 
-- EL2 names always, and EL1 names with TGE=1 (E2H=1), name L1's own EL2&0 regime. That lives in
-  hardware's EL1&0 under the canonical VMID, which is current: the EL1 form of the instruction is
-  run as it is.
-- EL1 names with TGE=0 name the EL1&0 regime of L1's current VMID: the instruction is run under the
-  VMID of every shadow context that stands for it.
+- EL2 names always refer to L1's own EL2&0 regime, and so do EL1 names with TGE=1 (E2H=1). That
+  regime lives in hardware's EL1&0 under the canonical VMID, which is current, so the EL1 form of
+  the instruction is run unchanged.
+- EL1 names with TGE=0 refer to the EL1&0 regime of L1's current VMID. The instruction is run under
+  the VMID of every shadow context that stands for it.
 - Stage-2 names take leaves out of those shadow contexts.
 
-Linux boots with a hundred thousand TLBIs of the first kind, each of which hardware would do right
-without us. So when they come in number, `stop_trapping` empties hardware's TLB of everything that
-vEL1 left there and clears HCR_EL2.TTLB. Until vEL1 runs again the EL1 names can mean nothing else:
-there is nothing of a guest left to invalidate. The next entry to vEL2 sets the trap again.
+Booting Linux issues a hundred thousand TLBIs of the first kind, and hardware would do each of them
+correctly without L0. So after a number of them in a row, while L1 runs a single CPU,
+`stop_trapping` removes everything that vEL1 left in hardware's TLB and clears HCR_EL2.TTLB. Until
+vEL1 runs again the EL1 names have only one meaning, because nothing of a guest is left to
+invalidate. The next entry to vEL2 sets the trap again.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,9 @@
-"""A walk of L1's own stage 2, in software (AArch64.S2Walk, without the features L1 does not see).
+"""A walk of L1's own stage 2 in software: AArch64.S2Walk without the features hidden from L1.
 
-L1's tables are read at their L1 address, which is where they are (the canonical stage 2 is the
-identity), and only where L1 has memory: a table in a hole or in L0's memory is an external abort on
-the walk, as it would be on the machine. Nothing L1 writes is trusted further than that.
+L1's tables are read at their L1 address, which is also where the machine has them, because the
+canonical stage 2 is the identity. They are read only where L1 has memory: a table in a hole or in
+L0's memory is an external abort on the walk, as it would be on the machine. The walk trusts nothing
+else that L1 writes.
 """
 
 from vel2.arch import sysregs as sr
