@@ -49,13 +49,13 @@ from vel2.hyp import (
     walk,
 )
 from vel2.hyp.homes import OPTIONAL, switched
+from vel2.hyp.pcpu import ON
 from vel2.hyp.places import action_of, place_of
 from vel2.hyp.state import (
     GUEST_NVHE,
     GUEST_VHE,
     LEVEL_NV,
     LEVEL_NV2,
-    ON,
     REGION_DEVICE,
     REGION_RAM,
     PoolPage,
@@ -366,7 +366,7 @@ class Rig:
         self.vm.probed.active_priorities = 1
         self.vm.probed.optional = (1 << len(OPTIONAL)) - 1
         self.vcpu.vm = self.l0_base
-        self.vcpu.vncr_page = self.l0_base + VNCR_OFFSET
+        self.vcpu.vel2.vncr_page = self.l0_base + VNCR_OFFSET
         self.vcpu.e2h = 1
         self.vcpu.e2h = 1
         with self.sim:

@@ -23,7 +23,8 @@ from vel2.arch.esr import EC, ESR_ELx
 from vel2.arch.pstate import PSTATE_NZCV
 from vel2.hyp import ahead, places, trap
 from vel2.hyp.homes import in_memory
-from vel2.hyp.state import LEVEL_NV, LEVEL_NV2, UNPROFITABLE, Vcpu
+from vel2.hyp.pcpu import UNPROFITABLE
+from vel2.hyp.state import LEVEL_NV, LEVEL_NV2, Vcpu
 
 CODE = RAM_BASE + 0x1000
 VA_PAGE = 0xFFFF_8000_1234_5000
@@ -154,7 +155,7 @@ def outcome(rig: Rig) -> tuple[bytes, bytes]:
     rig.vcpu.counters.ahead = 0
     rig.vm.config.ahead = 0
     for index in range(UNPROFITABLE):
-        rig.vcpu.unprofitable[index] = 0
+        rig.vcpu.guesses.unprofitable[index] = 0
     array = rig.vcpu.counters.by_sysreg
     for key in range(len(array)):
         if array[key]:
@@ -234,7 +235,7 @@ def test_read_modify_write_is_one_trap() -> None:
     assert executed(rig) == 3
     assert rig.vcpu.counters.ahead == 1
     assert rig.vcpu.counters.by_sysreg[sr.CNTHCTL_EL2.trap_key] == 1
-    assert PC + 4 not in list(rig.vcpu.unprofitable)
+    assert PC + 4 not in list(rig.vcpu.guesses.unprofitable)
 
 
 def test_a_branch_over_the_write_is_taken() -> None:
@@ -269,7 +270,7 @@ def test_nothing_won_is_remembered() -> None:
     """Show that code without another access is executed as far as known, once."""
     rig = run(fresh_rig(), (READ_CNTHCTL, NOP, LDR_X0))
     assert executed(rig) == 2 and rig.vcpu.counters.ahead == 0
-    assert rig.vcpu.unprofitable[(PC + 4 >> 2) % UNPROFITABLE] == PC + 4
+    assert rig.vcpu.guesses.unprofitable[(PC + 4 >> 2) % UNPROFITABLE] == PC + 4
     run(rig, CLEAR_SET)
     assert executed(rig) == 1 and rig.vcpu.vel2.memory[CNTHCTL] == 0
     assert rig.instructions() == []
@@ -416,4 +417,5 @@ def test_too_little_won_is_remembered_too() -> None:
     for code, is_unprofitable in ((dear, True), (cheap, False)):
         rig = run(fresh_rig(), code)
         assert rig.vcpu.counters.ahead == 1
-        assert (rig.vcpu.unprofitable[(PC + 4 >> 2) % UNPROFITABLE] == PC + 4) == is_unprofitable
+        noted = rig.vcpu.guesses.unprofitable[(PC + 4 >> 2) % UNPROFITABLE]
+        assert (noted == PC + 4) == is_unprofitable

@@ -110,13 +110,13 @@ def test_every_vel1_register_with_a_slot_is_switched_or_accounted_for() -> None:
 def test_mdscr_follows_the_page_and_comes_back(before: int, wanted: int, after: int) -> None:
     """Show that L1's unseen store to MDSCR_EL1 reaches hardware, and L2's write the page."""
     rig = fresh_rig()
-    rig[sr.MDSCR_EL1] = rig.vcpu.mdscr = before
+    rig[sr.MDSCR_EL1] = rig.vcpu.pcpu.mdscr = before
     rig.set_slot(sr.MDSCR_EL1, wanted)
     rig.run(context.enter_vel1, rig.vcpu)
-    assert rig[sr.MDSCR_EL1] == rig.vcpu.mdscr == wanted
+    assert rig[sr.MDSCR_EL1] == rig.vcpu.pcpu.mdscr == wanted
     rig[sr.MDSCR_EL1] = after
     rig.run(context.enter_vel2, rig.vcpu)
-    assert rig.slot(sr.MDSCR_EL1) == rig.vcpu.mdscr == rig[sr.MDSCR_EL1] == after
+    assert rig.slot(sr.MDSCR_EL1) == rig.vcpu.pcpu.mdscr == rig[sr.MDSCR_EL1] == after
 
 
 @settings(max_examples=20)

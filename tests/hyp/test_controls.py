@@ -118,7 +118,7 @@ def test_debug_and_pmu_traps_are_l1s_or_l0s(l1: int) -> None:
     rig = fresh_rig()
     always = sr.MDCR_EL2.compose(TTRF=1, TPMS=1)
     rig.vm.probed.mdcr = always
-    rig.vcpu.mdcr_vel2 = always | 6
+    rig.vcpu.pcpu.mdcr_vel2 = always | 6
     rig.vcpu.vel2.memory[MEMORY[sr.MDCR_EL2]] = l1
     rig.prepare(context.enter_vel1, rig.vcpu)
     own = sr.MDCR_EL2.compose(

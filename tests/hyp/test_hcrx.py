@@ -61,13 +61,13 @@ def test_only_the_bits_of_features_that_l1_sees_reach_hardware(
     needs = HCRX.compose(MSCEn=1, FnXS=1)
     assert rig[HCRX] & needs == HCRX.MSCEn.mask * mops
     assert rig[HCRX] & HCRX.TALLINT.mask
-    assert rig[HCRX] == rig.vcpu.hcrx | HCRX.TALLINT.mask
+    assert rig[HCRX] == rig.vcpu.pcpu.hcrx | HCRX.TALLINT.mask
 
 
 def test_nothing_is_written_where_hardware_can_keep_what_it_has() -> None:
     rig = machine()
     enter(rig, OFFERED & ~HCRX.FnXS.mask)
-    assert not rig.vcpu.loaded & HCRX_LOADED
+    assert not rig.vcpu.pcpu.loaded & HCRX_LOADED
     rig.run(context.enter_vel2, rig.vcpu)
     assert rig[HCRX] == OFFERED & ~HCRX.FnXS.mask | HCRX.TALLINT.mask
 

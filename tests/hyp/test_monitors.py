@@ -172,13 +172,13 @@ def test_a_vm_without_counters_in_use_pays_nothing() -> None:
     """Show that a filter of a counter that is off is not switched, and that one in use is."""
     rig = fresh()
     assert write(rig, sr.PMEVTYPER0_EL0, 0)
-    assert rig.vcpu.moving_selectors == 0
+    assert rig.vcpu.pcpu.moving_selectors == 0
     assert write(rig, sr.PMCNTENSET_EL0, 1)
-    assert rig.vcpu.moving_selectors == 0
+    assert rig.vcpu.pcpu.moving_selectors == 0
     assert write(rig, sr.PMCR_EL0, 1)
-    assert rig.vcpu.moving_selectors == 1
+    assert rig.vcpu.pcpu.moving_selectors == 1
     assert write(rig, sr.PMEVTYPER0_EL0, TYPER.NSH.mask)
-    assert rig.vcpu.moving_selectors == 0, (
+    assert rig.vcpu.pcpu.moving_selectors == 0, (
         "counts at EL2 and at EL1: hardware needs one value for both"
     )
 
@@ -223,7 +223,7 @@ def test_a_breakpoint_matches_where_l1_says(value: int, index: int, e2h: int, td
         keeps = ~(selectors.WHERE | BCR.E.mask)
         assert real & keeps == value & keeps
         switch(rig)
-    assert rig.vcpu.moving_selectors >> 32 == 0 or BCR.E.get(value)
+    assert rig.vcpu.pcpu.moving_selectors >> 32 == 0 or BCR.E.get(value)
 
 
 CONTEXT_TYPES = [

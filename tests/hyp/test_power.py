@@ -14,7 +14,8 @@ from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
 from vel2.hyp import layout, power, start
 from vel2.hyp.homes import slot
-from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, OFF, ON, PENDING, Vcpu, VncrPage
+from vel2.hyp.pcpu import OFF, ON, PENDING
+from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, VncrPage
 
 MINUS = (1 << 64).__sub__
 INVALID, DENIED, ALREADY_ON, ON_PENDING = MINUS(2), MINUS(3), MINUS(4), MINUS(5)
@@ -171,7 +172,7 @@ def test_a_pcpu_starts_as_the_first_one_did(kind: str, number: int) -> None:
     vcpu = machine.vcpu_of(number)
     assert (vcpu.pc, vcpu.x[0], vcpu.pstate) == (ENTRY, CONTEXT, first.pstate)
     assert (vcpu.index, vcpu.context, vcpu.e2h) == (number, CONTEXT_VEL2, first.e2h)
-    assert own[sr.VNCR_EL2] == vcpu.vncr_page != machine.sim[sr.VNCR_EL2]
+    assert own[sr.VNCR_EL2] == vcpu.vel2.vncr_page != machine.sim[sr.VNCR_EL2]
     assert own[sr.VMPIDR_EL2] == 1 << 31 | AFFINITIES[number]
     different = {
         register.name

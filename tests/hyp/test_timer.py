@@ -154,7 +154,7 @@ def test_before_vel1_was_ever_entered_the_timers_are_l1s_own(timer: Timer) -> No
     """Firmware with FEAT_VHE uses them so: every access traps, and hardware obeys."""
     control, compare, _ = timer
     rig = fresh_rig()
-    rig.vcpu.e2h, rig.vcpu.timer_traps_kept = 1, TRAPS_ALWAYS
+    rig.vcpu.e2h, rig.vcpu.pcpu.timer_traps_kept = 1, TRAPS_ALWAYS
     rig[sr.CNTPCT_EL0] = NOW
     for _ in range(2):
         write(rig, control, 0)

@@ -178,11 +178,11 @@ def test_tlbis_of_a_guest_never_stop_the_trap() -> None:
 def test_the_trap_is_back_once_vel1_has_run() -> None:
     """Show that TTLB is set whenever hardware is made ready for vEL2 after vEL1."""
     rig = fresh_rig()
-    rig.vcpu.tlbis_of_own_regime = tlbi.TRAPPED_AT_MOST
+    rig.vcpu.guesses.tlbis_of_own_regime = tlbi.TRAPPED_AT_MOST
     rig.run(context.enter_vel1, rig.vcpu)
     rig.run(context.enter_vel2, rig.vcpu)
     assert rig[sr.HCR_EL2] & sr.HCR_EL2.TTLB.mask
-    assert rig.vcpu.tlbis_of_own_regime == 0
+    assert rig.vcpu.guesses.tlbis_of_own_regime == 0
 
 
 PAGES = (0, 1, 2, 3, 4, 15, 16, 31, 32, 63, 64, 511, 512, 2047, 2048, 65535, 65536, 262143)

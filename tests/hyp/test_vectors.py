@@ -133,8 +133,8 @@ class State:
 def by_assembly(state: State) -> After:
     """Run the vector."""
     put(VCPU + Vcpu.offset_of("slow_eret"), state.slow)
-    put(VCPU + Vcpu.offset_of("vncr_page"), PAGE)
-    put(VCPU + Vcpu.offset_of("mdscr"), state.mdscr)
+    put(VCPU + Vcpu.offset_of("vel2.vncr_page"), PAGE)
+    put(VCPU + Vcpu.offset_of("pcpu.mdscr"), state.mdscr)
     put(VCPU + Vcpu.offset_of("counters.fast_eret"), 41)
     for register, value in ((sr.MDSCR_EL1, state.page_mdscr), (sr.HCR_EL2, state.tge)):
         assert register.vncr is not None

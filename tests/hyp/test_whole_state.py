@@ -74,7 +74,7 @@ def machine(kind: str) -> Rig:
     rig.vm.probed.has_fgt = 1
     rig.vm.probed.has_sve = int(KINDS[kind][1] != LEVEL_NV)
     rig.vm.probed.hcrx_writable = ALL
-    rig.vcpu.hcrx = 0
+    rig.vcpu.pcpu.hcrx = 0
     return rig
 
 
@@ -205,8 +205,8 @@ def test_an_eret_inside_vel2_writes_no_register(kind: str, mode: int) -> None:
     rig = machine(kind)
     fill(rig, 9)
     rig.set_slot(sr.HCR_EL2, sr.HCR_EL2.compose(TGE=int(mode == EL0T)))
-    rig.vcpu.mdscr = rig[sr.MDSCR_EL1]
-    rig.set_slot(sr.MDSCR_EL1, rig.vcpu.mdscr)
+    rig.vcpu.pcpu.mdscr = rig[sr.MDSCR_EL1]
+    rig.set_slot(sr.MDSCR_EL1, rig.vcpu.pcpu.mdscr)
     rig[sr.SPSR_EL1], rig[sr.ELR_EL1] = mode, 0x4000
     before = state(rig)
     rig.run(trap.handle_sync, rig.vcpu, ESR_ELx.compose(EC=EC.ERET, IL=1))

@@ -19,7 +19,7 @@ from vel2.guests.kernels import fetch
 from vel2.guests.qemu_guest import fetch_qemu, qemu_l1_tree
 from vel2.guests.recipes import base_tree, l1_tree
 from vel2.guests.vmm import build_vmm
-from vel2.hyp.state import OFF, ON
+from vel2.hyp.pcpu import OFF, ON
 from vel2.machine.loader import KernelImage, load_kernel
 
 pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.timeout(900)]

@@ -154,16 +154,16 @@ def is_stuck(vcpu: Vcpu) -> bool:
 
     Until then a TLB is taken to hold what was there before.
     """
-    if vcpu.refault_pc != vcpu.pc or vcpu.refault_far != vcpu.trap.far:
-        vcpu.refaults = 0
-        vcpu.refault_pc = vcpu.pc
-        vcpu.refault_far = vcpu.trap.far
-    vcpu.refaults = u64(vcpu.refaults + 1)
-    if vcpu.refaults < REFAULTS:
+    if vcpu.guesses.refault_pc != vcpu.pc or vcpu.guesses.refault_far != vcpu.trap.far:
+        vcpu.guesses.refaults = 0
+        vcpu.guesses.refault_pc = vcpu.pc
+        vcpu.guesses.refault_far = vcpu.trap.far
+    vcpu.guesses.refaults = u64(vcpu.guesses.refaults + 1)
+    if vcpu.guesses.refaults < REFAULTS:
         if vcpu.shadow != 0:
             pool.flush(at(Stage2, vcpu.shadow))
         return False
-    vcpu.refaults = 0
+    vcpu.guesses.refaults = 0
     return True
 
 

@@ -18,7 +18,7 @@ it. To the guest it is as if no interrupt had come in between. What makes that e
 - **Unseen.** It is not done where a debugger could see it: with single step or breakpoints on.
 
 Nor is it done in vain twice: an address after which too little was won is remembered
-(`Vcpu.unprofitable`), which costs nothing but a forgotten gain when it is wrong.
+(`Vcpu.guesses.unprofitable`), which costs nothing but a forgotten gain when it is wrong.
 """
 
 from vel2.arch import sysregs as sr
@@ -31,7 +31,8 @@ from vel2.hyp.context import DEBUGS
 from vel2.hyp.exception import go_on, is_el0
 from vel2.hyp.fallible import try_at_s1e1r
 from vel2.hyp.layout import PAGE_MASK
-from vel2.hyp.state import LEVEL_NV2, UNPROFITABLE, Vcpu, vm_of
+from vel2.hyp.pcpu import UNPROFITABLE
+from vel2.hyp.state import LEVEL_NV2, Vcpu, vm_of
 from vel2.lang import PA, inline, load_u32, mrs, msr, resident, u64
 
 __all__ = ("BUDGET", "run")
@@ -60,7 +61,7 @@ def key_of(insn: u64) -> u64:
 
 @inline
 def index_of(pc: u64) -> u64:
-    """Give the place of an address in `Vcpu.unprofitable`."""
+    """Give the place of an address in `Vcpu.guesses.unprofitable`."""
     return u64((pc >> LOG2_BYTES) & (UNPROFITABLE - 1))
 
 
@@ -116,7 +117,7 @@ def run(vcpu: Vcpu) -> None:
     start = vcpu.pc
     index = index_of(start)
     left = vm_of(vcpu).config.ahead
-    if vcpu.unprofitable[index] == start or left == 0:
+    if vcpu.guesses.unprofitable[index] == start or left == 0:
         return
     if is_el0(vcpu.pstate) or mrs(sr.MDSCR_EL1) & DEBUGS:
         return
@@ -147,4 +148,4 @@ def run(vcpu: Vcpu) -> None:
             break
     vcpu.counters.ahead = u64(vcpu.counters.ahead + won)
     if won == 0 or paid > u64(WORTH * won):
-        vcpu.unprofitable[index] = start
+        vcpu.guesses.unprofitable[index] = start

@@ -99,7 +99,7 @@ def load_mdscr(vcpu: Vcpu) -> None:
     """Give hardware the MDSCR_EL1 of the page, and see the next write if it may matter at once."""
     wanted = page_of(vcpu).slot[MDSCR_SLOT]
     msr(sr.MDSCR_EL1, wanted)
-    vcpu.mdscr = wanted
+    vcpu.pcpu.mdscr = wanted
     if wanted & DEBUGS != 0:
         finegrained.trap_mdscr(vcpu)
 
@@ -107,7 +107,7 @@ def load_mdscr(vcpu: Vcpu) -> None:
 @inline
 def sync_mdscr(vcpu: Vcpu) -> None:
     """Make MDSCR_EL1 what L1 last wrote: under NV2 its write went to the page only."""
-    if page_of(vcpu).slot[MDSCR_SLOT] != vcpu.mdscr:
+    if page_of(vcpu).slot[MDSCR_SLOT] != vcpu.pcpu.mdscr:
         load_mdscr(vcpu)
 
 
@@ -120,7 +120,7 @@ def restore_cpu_context(vcpu: Vcpu) -> None:
         save_vel1_registers(vcpu)
         mdscr = mrs(sr.MDSCR_EL1)
         page_of(vcpu).slot[MDSCR_SLOT] = mdscr
-        vcpu.mdscr = mdscr
+        vcpu.pcpu.mdscr = mdscr
         page_of(vcpu).slot[controls.VDISR_SLOT] = mrs(sr.VDISR_EL2)
         sve.save_vel1_length(vcpu)
         timer.save_vel1_timers(vcpu)
@@ -130,13 +130,13 @@ def restore_cpu_context(vcpu: Vcpu) -> None:
 @resident
 def unload_traps(vcpu: Vcpu) -> None:
     """Take out of vEL2's way what L1 has set for vEL1."""
-    if vcpu.loaded & FGT_LOADED:
+    if vcpu.pcpu.loaded & FGT_LOADED:
         finegrained.clear_for_vel2(vcpu)
-    if vcpu.loaded & HCRX_LOADED:
+    if vcpu.pcpu.loaded & HCRX_LOADED:
         hcrx.load_for_vel2(vcpu)
-    if vcpu.loaded & VSE_LOADED:
+    if vcpu.pcpu.loaded & VSE_LOADED:
         controls.save_virtual_serror(vcpu)
-    vcpu.loaded = 0
+    vcpu.pcpu.loaded = 0
 
 
 @inline
@@ -144,7 +144,7 @@ def setup_cpu_context(vcpu: Vcpu) -> None:
     """Make hardware what `vcpu.context` needs."""
     if vcpu.context == CONTEXT_VEL2:
         load_vel2_registers(vcpu)
-        if vcpu.loaded != 0:
+        if vcpu.pcpu.loaded != 0:
             unload_traps(vcpu)
         if vm_of(vcpu).probed.optional != 0:
             optional.to_vel2(vcpu)

@@ -209,9 +209,9 @@ def vel2_cptr(vcpu: Vcpu) -> u64:
 def load_for_vel2(vcpu: Vcpu) -> None:
     """Set hardware's trap controls and identification registers for the hyp context."""
     msr(sr.HCR_EL2, vel2_hcr(vcpu))
-    vcpu.tlbis_of_own_regime = 0
+    vcpu.guesses.tlbis_of_own_regime = 0
     msr(sr.CPTR_EL2, vel2_cptr(vcpu))
-    msr(sr.MDCR_EL2, vcpu.mdcr_vel2)
+    msr(sr.MDCR_EL2, vcpu.pcpu.mdcr_vel2)
     load_timer_traps(vcpu)
     if vcpu.e2h != 0:
         msr(sr.CNTVOFF_EL2, 0)
@@ -228,7 +228,7 @@ def unusual_hcr(vcpu: Vcpu, wanted: u64) -> u64:
         hcr = hcr & ~HCR.FWB.mask
     if hcr & HCR.VSE.mask != 0:
         msr(sr.VSESR_EL2, page_of(vcpu).slot[VSESR_SLOT])
-        vcpu.loaded = vcpu.loaded | VSE_LOADED
+        vcpu.pcpu.loaded = vcpu.pcpu.loaded | VSE_LOADED
     return hcr
 
 

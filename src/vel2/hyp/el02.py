@@ -29,7 +29,7 @@ TVAL_SIGN = 1 << sr.CNTV_TVAL_EL0.TimerValue.msb
 @inline
 def read_ctl(vcpu: Vcpu, is_virtual: bool) -> u64:
     """Read CTL; once its timer has fired it need not trap."""
-    if vcpu.timer_traps & ~vcpu.timer_traps_kept != 0:
+    if vcpu.pcpu.timer_traps & ~vcpu.pcpu.timer_traps_kept != 0:
         timer.settle(vcpu, is_virtual)
     return timer.read_ctl(page_of(vcpu), is_virtual)
 

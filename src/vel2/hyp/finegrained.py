@@ -96,21 +96,21 @@ MDSCR_TRAP = sr.HDFGWTR_EL2.MDSCR_EL1.mask
 @resident
 def trap_mdscr(vcpu: Vcpu) -> None:
     """Let writes of MDSCR_EL1 trap, in vEL1 too, where L0 then does them."""
-    vcpu.quiet_mdscr = 0
+    vcpu.guesses.quiet_mdscr = 0
     if (
-        vcpu.mdscr_traps == 0
+        vcpu.pcpu.mdscr_traps == 0
         and vm_of(vcpu).probed.has_fgt != 0
         and vm_of(vcpu).config.nv_level == LEVEL_NV2
     ):
-        vcpu.mdscr_traps = MDSCR_TRAP
+        vcpu.pcpu.mdscr_traps = MDSCR_TRAP
         msr(sr.HDFGWTR_EL2, mrs(sr.HDFGWTR_EL2) | MDSCR_TRAP)
 
 
 @resident
 def stop_trapping_mdscr(vcpu: Vcpu) -> None:
     """Let writes of MDSCR_EL1 at vEL2 go to the page; L1's own traps are not loaded there."""
-    if vcpu.mdscr_traps != 0:
-        vcpu.mdscr_traps = 0
+    if vcpu.pcpu.mdscr_traps != 0:
+        vcpu.pcpu.mdscr_traps = 0
         msr(sr.HDFGWTR_EL2, mrs(sr.HDFGWTR_EL2) & ~MDSCR_TRAP)
 
 
@@ -123,9 +123,9 @@ def load_for_vel1(vcpu: Vcpu) -> None:
             value = page.slot[number] & bits
             if value != 0:
                 if has_mdscr:
-                    value = value | vcpu.mdscr_traps
+                    value = value | vcpu.pcpu.mdscr_traps
                 msr(register, value | own)
-                vcpu.loaded = vcpu.loaded | FGT_LOADED
+                vcpu.pcpu.loaded = vcpu.pcpu.loaded | FGT_LOADED
 
 
 @inline
@@ -133,7 +133,7 @@ def clear_for_vel2(vcpu: Vcpu) -> None:
     """Take L1's fine-grained traps out of its own way."""
     for register, _number, _bits, own, has_mdscr in TRAP_REGISTERS:
         if has_mdscr:
-            msr(register, own | vcpu.mdscr_traps)
+            msr(register, own | vcpu.pcpu.mdscr_traps)
         else:
             msr(register, own)
 

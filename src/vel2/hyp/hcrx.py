@@ -62,7 +62,7 @@ def load_for_vel1(vcpu: Vcpu) -> None:
     """Give hardware what L1 asks for."""
     vm = vm_of(vcpu)
     wanted = page_of(vcpu).slot[HCRX_SLOT] & vm.probed.hcrx_writable
-    if wanted != vcpu.hcrx:
+    if wanted != vcpu.pcpu.hcrx:
         change(vcpu, wanted)
 
 
@@ -71,14 +71,14 @@ def change(vcpu: Vcpu, wanted: u64) -> None:
     """Write HCRX_EL2, and note whether vEL2 can run under it."""
     vm = vm_of(vcpu)
     msr(HCRX, wanted | vm.probed.hcrx_of_l0)
-    vcpu.hcrx = wanted
+    vcpu.pcpu.hcrx = wanted
     if wanted & VEL2_NEEDS != vm.probed.hcrx_vel2 & VEL2_NEEDS:
-        vcpu.loaded = vcpu.loaded | HCRX_LOADED
+        vcpu.pcpu.loaded = vcpu.pcpu.loaded | HCRX_LOADED
 
 
 @inline
 def load_for_vel2(vcpu: Vcpu) -> None:
     """Let vEL2 use what EL2 may use whatever HCRX_EL2 says."""
     vm = vm_of(vcpu)
-    vcpu.hcrx = vm.probed.hcrx_vel2
-    msr(HCRX, vcpu.hcrx | vm.probed.hcrx_of_l0)
+    vcpu.pcpu.hcrx = vm.probed.hcrx_vel2
+    msr(HCRX, vcpu.pcpu.hcrx | vm.probed.hcrx_of_l0)

@@ -17,8 +17,8 @@ def write_mdscr(vcpu: Vcpu, value: u64) -> None:
     page_of(vcpu).slot[MDSCR_SLOT] = value
     sync_mdscr(vcpu)
     if value & DEBUGS != 0 or selectors.debugs(vcpu):
-        vcpu.quiet_mdscr = 0
+        vcpu.guesses.quiet_mdscr = 0
     else:
-        vcpu.quiet_mdscr = u64(vcpu.quiet_mdscr + 1)
-        if vcpu.quiet_mdscr >= QUIET_WRITES:
+        vcpu.guesses.quiet_mdscr = u64(vcpu.guesses.quiet_mdscr + 1)
+        if vcpu.guesses.quiet_mdscr >= QUIET_WRITES:
             finegrained.stop_trapping_mdscr(vcpu)

@@ -265,8 +265,8 @@ def mdcr_vel2(vcpu: Vcpu, vm: Vm) -> u64:
 @resident
 def load_mdcr(vcpu: Vcpu) -> None:
     """Give hardware MDCR_EL2 for the hyp context, after a change of what it is made from."""
-    vcpu.mdcr_vel2 = mdcr_vel2(vcpu, vm_of(vcpu))
-    msr(MDCR, vcpu.mdcr_vel2)
+    vcpu.pcpu.mdcr_vel2 = mdcr_vel2(vcpu, vm_of(vcpu))
+    msr(MDCR, vcpu.pcpu.mdcr_vel2)
 
 
 @resident
@@ -325,6 +325,6 @@ def probe(vm: Vm) -> None:
 def reset(vcpu: Vcpu, vm: Vm) -> None:
     """Give L1 all counters, and nothing enabled."""
     vcpu.vel2.memory[MDCR_INDEX] = vm.probed.counters
-    vcpu.mdcr_vel2 = mdcr_vel2(vcpu, vm)
+    vcpu.pcpu.mdcr_vel2 = mdcr_vel2(vcpu, vm)
     selectors.reset(vcpu, vm)
     finegrained.trap_mdscr(vcpu)

@@ -23,7 +23,8 @@ from vel2.arch.psci import (
 )
 from vel2.hyp.firmware import firmware_call
 from vel2.hyp.lock import acquire, release
-from vel2.hyp.state import CONTEXT_VEL2, OFF, ON, PENDING, Power, Vcpu, Vm, vcpu_at, vm_of
+from vel2.hyp.pcpu import OFF, ON, PENDING, Power
+from vel2.hyp.state import CONTEXT_VEL2, Vcpu, Vm, vcpu_at, vm_of
 from vel2.lang import (
     PA,
     U64_MAX,
@@ -74,7 +75,7 @@ def number_of(vm: Vm, affinity: u64) -> u64:
 def watch_tlbis(vcpu: Vcpu) -> None:
     """Have vEL2's TLBIs trap again: it is no longer alone (`tlbi.stop_trapping`)."""
     if vcpu.context == CONTEXT_VEL2:
-        vcpu.tlbis_of_own_regime = 0
+        vcpu.guesses.tlbis_of_own_regime = 0
         msr(sr.HCR_EL2, mrs(sr.HCR_EL2) | TTLB)
 
 

@@ -8,8 +8,8 @@ while vEL1 runs, EL1 is EL1. Nothing ever counts or matches at hardware's EL2: L
 
 Accesses trap by fine-grained bits of L0's own (`finegrained.OWN`), and so do writes that can turn a
 counter on (PMCR_EL0, PMCNTENSET_EL0). Each of them leads to `refresh`, which gives hardware the
-values of all that is enabled, and notes in `Vcpu.moving_selectors` which of them differ between
-the two contexts: only those are written at a change of context, so a VM that does not use them pays
+values of all that is enabled, and notes in `Pcpu.moving_selectors` which of them differ between the
+two contexts: only those are written at a change of context, so a VM that does not use them pays
 for one test. Without FEAT_FGT, MDCR_EL2.TPM traps all of the PMU instead, and the debug registers
 are L1's as they are.
 
@@ -65,7 +65,7 @@ class Selector:
     """One selector."""
 
     index: int
-    """In `Vcpu.selectors`, and its bit in `Vcpu.moving_selectors` and `Probed.selectors`."""
+    """In `Vcpu.selectors`, and its bit in `Vcpu.pcpu.moving_selectors` and `Probed.selectors`."""
     register: type[Register]
     active: int
     """The bit without which nothing happens while L0 runs: NSH of a filter, E of the others."""
@@ -196,8 +196,8 @@ def load(vcpu: Vcpu, which: u64) -> None:
 @inline
 def load_for_context(vcpu: Vcpu) -> None:
     """Give hardware what differs from the context before."""
-    if vcpu.moving_selectors != 0:
-        load(vcpu, vcpu.moving_selectors)
+    if vcpu.pcpu.moving_selectors != 0:
+        load(vcpu, vcpu.pcpu.moving_selectors)
 
 
 @resident
@@ -241,7 +241,7 @@ def refresh(vcpu: Vcpu) -> None:
         for index in range(SELECTORS):
             if active >> index & 1 != 0 and differs(vcpu, index):
                 moving = moving | u64(1 << index)
-    vcpu.moving_selectors = moving
+    vcpu.pcpu.moving_selectors = moving
     load(vcpu, active)
     if active & ~ALL_COUNTERS != 0:
         finegrained.trap_mdscr(vcpu)

@@ -29,7 +29,8 @@ from vel2.hyp.hcr import HCR_SLOT
 from vel2.hyp.homes import in_memory, slot, switched
 from vel2.hyp.layout import PAGE_BYTES, PCPU_BYTES, VCPU_IN_PCPU, VNCR_IN_PCPU
 from vel2.hyp.outcome import Fatal
-from vel2.hyp.state import CONTEXT_VEL2, GUEST_VHE, LEVEL_NV2, ON, Power, Vcpu, Vm, page_of
+from vel2.hyp.pcpu import ON, Power
+from vel2.hyp.state import CONTEXT_VEL2, GUEST_VHE, LEVEL_NV2, Vcpu, Vm, page_of
 from vel2.hyp.trap import fatal
 from vel2.lang import (
     PA,
@@ -241,10 +242,10 @@ def reset_vcpu(vcpu: Vcpu, vm: Vm) -> None:
     msr(sr.CNTP_CTL_EL0, 0)
     msr(sr.CNTHP_CTL_EL2, 0)
     msr(sr.CNTHV_CTL_EL2, 0)
-    vcpu.timer_traps_kept = timer.TRAPS_ALWAYS
-    vcpu.timer_traps = timer.TRAPS_ALWAYS
+    vcpu.pcpu.timer_traps_kept = timer.TRAPS_ALWAYS
+    vcpu.pcpu.timer_traps = timer.TRAPS_ALWAYS
     if vcpu.e2h == 0:
-        vcpu.timer_traps = timer.TRAPS_WITHOUT_E2H
+        vcpu.pcpu.timer_traps = timer.TRAPS_WITHOUT_E2H
     reset_cnthctl(vcpu)
     vcpu.context = CONTEXT_VEL2
     vcpu.pstate = ENTRY_PSTATE
@@ -289,8 +290,8 @@ def forget(vcpu: Vcpu, vm: Vm) -> None:
     vcpu.vm = address_of(vm)
     pcpu = u64(address_of(vcpu) - VCPU_IN_PCPU)
     vcpu.index = u64(pcpu - vm.config.pcpus) // PCPU_BYTES
-    vcpu.vncr_page = u64(pcpu + VNCR_IN_PCPU)
-    pool.zero_page(PA(vcpu.vncr_page))
+    vcpu.vel2.vncr_page = u64(pcpu + VNCR_IN_PCPU)
+    pool.zero_page(PA(vcpu.vel2.vncr_page))
 
 
 @resident
@@ -306,7 +307,7 @@ def begin(vcpu: Vcpu, vm: Vm) -> None:
     hcrx.reset(vcpu)
     msr(sr.VTCR_EL2, vm.stage2.vtcr)
     reset_vcpu(vcpu, vm)
-    msr(sr.VNCR_EL2, vcpu.vncr_page)
+    msr(sr.VNCR_EL2, vcpu.vel2.vncr_page)
     stage2.load_canonical(vm)
     controls.load_for_vel2(vcpu)
     sysop(TLBI.ALLE1)

@@ -8,6 +8,7 @@ from vel2.arch.bits import Register
 from vel2.hyp.counters import Counters
 from vel2.hyp.homes import CONTEXT_MEMORY, SWITCHED
 from vel2.hyp.layout import PCPU_BYTES, VCPU_IN_PCPU
+from vel2.hyp.pcpu import Guesses, Pcpu, Power
 from vel2.hyp.records import ExceptionRecord, ReturnRecord, Trap, Walk
 from vel2.lang import PA, Struct, array, at, inline, nested, scalar, u8, u32, u64
 
@@ -22,9 +23,6 @@ __all__ = (
     "LEVEL_NV2",
     "MAX_REDISTRIBUTORS",
     "MAX_REGIONS",
-    "OFF",
-    "ON",
-    "PENDING",
     "REGION_DEVICE",
     "REGION_RAM",
     "REGION_ROM",
@@ -33,12 +31,10 @@ __all__ = (
     "SLOW_PTIMER",
     "SLOW_VEL1",
     "SLOW_VTIMER",
-    "UNPROFITABLE",
     "VSE_LOADED",
     "Configuration",
     "Lock",
     "PoolPage",
-    "Power",
     "Stage2",
     "Vcpu",
     "Vm",
@@ -58,7 +54,6 @@ SHADOW_CONTEXTS = 16
 MAX_REGIONS = 32
 MAX_REDISTRIBUTORS = 8
 ID_REGISTERS = 64
-UNPROFITABLE = 256
 
 GUEST_VHE = 0
 GUEST_NVHE = 1
@@ -77,6 +72,9 @@ class CpuContext(Struct):
     `memory[row.index]` holds virtual EL2 registers that no hardware register stands for.
     """
 
+    vncr_page = scalar(u64)
+    """The `VncrPage` that hardware's VNCR_EL2 names while this context runs. Each context that is a
+    hypervisor's has one, which with FEAT_NV alone L0 reads and writes for it; others have 0."""
     el1 = array(u64, len(SWITCHED))
     memory = array(u64, len(CONTEXT_MEMORY))
 
@@ -87,23 +85,12 @@ class VncrPage(Struct):
     slot = array(u64, 512)
 
 
-OFF = 0
-PENDING = 1
-"""Another CPU has asked for it, and it has not come to L1's first instruction yet."""
-ON = 2
-
-
-class Power(Struct):
-    """What PSCI knows of a vCPU (`power`)."""
-
-    state = scalar(u64)
-    """`OFF`, `PENDING` or `ON`."""
-    entry_pc = scalar(u64)
-    entry_x0 = scalar(u64)
-
-
 class Vcpu(Struct):
-    """One virtual CPU, pinned to its pcpu. SP_EL2 points at it while a guest runs."""
+    """One virtual CPU, pinned to its pcpu. SP_EL2 points at it while a guest runs.
+
+    Its pcpu owns it and needs no lock for it, but for `shadow` and `power`; the host reads. What
+    stands before `counters` begins anew whenever the pcpu is turned on (`start.forget`).
+    """
 
     x = array(u64, 31)
     pc = scalar(u64)
@@ -113,52 +100,27 @@ class Vcpu(Struct):
     exception = nested(ExceptionRecord)
     returning = nested(ReturnRecord)
     context = scalar(u64)
+    """Which of the contexts hardware holds: `CONTEXT_VEL2` or `CONTEXT_VEL1`."""
     e2h = scalar(u64)
     """L1's HCR_EL2.E2H: fixed under FEAT_NV2, as L1 wrote it under FEAT_NV alone."""
     slow_eret = scalar(u64)
     """Not 0 while an ERET inside vEL2 has more to do than to return (bits `SLOW_*`)."""
-    timer_traps = scalar(u64)
-    """Bits of CNTHCTL_EL2 for vEL2, by which its accesses to vEL1's timers trap."""
-    timer_traps_kept = scalar(u64)
-    """Those of them that are set whatever the timers do: L1 has never entered vEL1."""
-    vncr_page = scalar(u64)
-    loaded = scalar(u64)
-    """What hardware holds of L1's that must not stay while vEL2 runs (bits `*_LOADED`)."""
-    hcrx = scalar(u64)
-    """What hardware's HCRX_EL2 holds, without `Probed.hcrx_of_l0`."""
-    zcr_vel2 = scalar(u64)
-    """L1's ZCR_EL2, while vEL1 runs."""
-    mdscr = scalar(u64)
-    """What hardware's MDSCR_EL1 holds."""
-    mdscr_traps = scalar(u64)
-    """HDFGWTR_EL2.MDSCR_EL1 if hardware has it set (`finegrained`), or 0."""
-    quiet_mdscr = scalar(u64)
-    """Writes of MDSCR_EL1 in a row that trapped and debugged nothing."""
-    mdcr_vel2 = scalar(u64)
-    """Hardware's MDCR_EL2 while vEL2 runs."""
-    moving_selectors = scalar(u64)
-    """Which of `selectors` hardware holds otherwise in vEL2 than in vEL1, as a mask."""
-    tlbis_of_own_regime = scalar(u64)
-    """TLBIs of L1's own regime that trapped since vEL1 ran (`tlbi.stop_trapping`)."""
-
-    hpfar = scalar(u64)
-    """L1's HPFAR_EL2."""
     vm = scalar(u64)
     index = scalar(u64)
+    hpfar = scalar(u64)
+    """L1's HPFAR_EL2."""
+    zcr_vel2 = scalar(u64)
+    """L1's ZCR_EL2, while vEL1 runs."""
     shadow = scalar(u64)
     """Address of the `Stage2` that runs or ran L2 last, or 0; under `Stage2Manager.lock`."""
-    unprofitable = array(u64, UNPROFITABLE)
-    """Addresses behind a trapped access from which `ahead.run` won nothing."""
+    pcpu = nested(Pcpu)
     walk = nested(Walk)
-    refaults = scalar(u64)
-    """How often the same access has faulted although all it needs was mapped (`abort`)."""
-    refault_pc = scalar(u64)
-    refault_far = scalar(u64)
     vel2 = nested(CpuContext)
     vel1 = nested(CpuContext)
     selectors = array(u64, 64)
     """As L1 wrote them (`selectors.ALL`): PMEVTYPER<n>_EL0, PMCCFILTR_EL0, DBGBCR<n>_EL1,
     DBGWCR<n>_EL1."""
+    guesses = nested(Guesses)
     counters = nested(Counters)
     power = nested(Power)
 
@@ -367,5 +329,5 @@ def vcpu_at(vm: Vm, index: u64) -> Vcpu:
 
 @inline
 def page_of(vcpu: Vcpu) -> VncrPage:
-    """Give the VNCR page of a vcpu."""
-    return at(VncrPage, vcpu.vncr_page)
+    """Give the VNCR page of vEL2, where it finds vEL1's registers and its own."""
+    return at(VncrPage, vcpu.vel2.vncr_page)

@@ -125,14 +125,14 @@ def start_timers(vcpu: Vcpu) -> None:
     msr(sr.CNTP_CVAL_EL0, page.slot[CNTP_CVAL_SLOT])
     msr(sr.CNTP_CTL_EL0, page.slot[CNTP_CTL_SLOT])
     vcpu.slow_eret = vcpu.slow_eret & ~(SLOW_VTIMER | SLOW_PTIMER)
-    vcpu.timer_traps_kept = 0
+    vcpu.pcpu.timer_traps_kept = 0
 
 
 @resident
 def stop_timers(vcpu: Vcpu) -> None:
     """Take vEL1's timers back into the VNCR page and settle them, the virtual offset being L1's."""
     page = page_of(vcpu)
-    traps = vcpu.timer_traps_kept
+    traps = vcpu.pcpu.timer_traps_kept
     ctl = mrs(sr.CNTV_CTL_EL0)
     page.slot[CNTV_CTL_SLOT] = ctl
     page.slot[CNTV_CVAL_SLOT] = mrs(sr.CNTV_CVAL_EL0)
@@ -155,7 +155,7 @@ def stop_timers(vcpu: Vcpu) -> None:
             traps = traps | PHYSICAL
         else:
             msr(sr.CNTP_CTL_EL0, STOPPED)
-    vcpu.timer_traps = traps
+    vcpu.pcpu.timer_traps = traps
 
 
 @inline
@@ -176,13 +176,13 @@ def settle_vtimer(vcpu: Vcpu) -> None:
     ctl = read_ctl(page, True)
     page.slot[CNTV_CTL_SLOT] = ctl
     vcpu.slow_eret = vcpu.slow_eret & ~SLOW_VTIMER
-    vcpu.timer_traps = vcpu.timer_traps & ~VIRTUAL | vcpu.timer_traps_kept & VIRTUAL
+    vcpu.pcpu.timer_traps = vcpu.pcpu.timer_traps & ~VIRTUAL | vcpu.pcpu.timer_traps_kept & VIRTUAL
     if ctl == ASSERTED:
         vcpu.slow_eret = vcpu.slow_eret | SLOW_VTIMER
         msr(sr.CNTV_CVAL_EL0, FIRED)
         msr(sr.CNTV_CTL_EL0, ENABLE)
     elif ctl == ENABLE:
-        vcpu.timer_traps = vcpu.timer_traps | VIRTUAL
+        vcpu.pcpu.timer_traps = vcpu.pcpu.timer_traps | VIRTUAL
         msr(sr.CNTV_CVAL_EL0, physical_cval(page))
         msr(sr.CNTV_CTL_EL0, ENABLE)
     else:
@@ -196,11 +196,13 @@ def settle_ptimer(vcpu: Vcpu) -> None:
     ctl = read_ctl(page, False)
     page.slot[CNTP_CTL_SLOT] = ctl
     vcpu.slow_eret = vcpu.slow_eret & ~SLOW_PTIMER
-    vcpu.timer_traps = vcpu.timer_traps & ~PHYSICAL | vcpu.timer_traps_kept & PHYSICAL
+    vcpu.pcpu.timer_traps = (
+        vcpu.pcpu.timer_traps & ~PHYSICAL | vcpu.pcpu.timer_traps_kept & PHYSICAL
+    )
     if ctl == ASSERTED:
         vcpu.slow_eret = vcpu.slow_eret | SLOW_PTIMER
     elif ctl == ENABLE:
-        vcpu.timer_traps = vcpu.timer_traps | PHYSICAL
+        vcpu.pcpu.timer_traps = vcpu.pcpu.timer_traps | PHYSICAL
     if ctl & WRITABLE == ENABLE:
         msr(sr.CNTP_CVAL_EL0, page.slot[CNTP_CVAL_SLOT])
         msr(sr.CNTP_CTL_EL0, ENABLE)
@@ -212,12 +214,12 @@ def settle_ptimer(vcpu: Vcpu) -> None:
 def sync_live_timers(vcpu: Vcpu) -> None:
     """Settle timers left asserted that what L1 has written to the page since would not assert."""
     page = page_of(vcpu)
-    traps = vcpu.timer_traps
+    traps = vcpu.pcpu.timer_traps
     if vcpu.slow_eret & SLOW_VTIMER and read_ctl(page, True) != ASSERTED:
         settle_vtimer(vcpu)
     if vcpu.slow_eret & SLOW_PTIMER and read_ctl(page, False) != ASSERTED:
         settle_ptimer(vcpu)
-    if vcpu.timer_traps != traps:
+    if vcpu.pcpu.timer_traps != traps:
         load_timer_traps(vcpu)
 
 
@@ -234,7 +236,7 @@ def settle(vcpu: Vcpu, is_virtual: bool) -> None:
 @inline
 def load_timer_traps(vcpu: Vcpu) -> None:
     """Make vEL2's accesses to vEL1's timers trap as far as they have to."""
-    msr(sr.CNTHCTL_EL2, CNTHCTL_VEL2 | vcpu.timer_traps)
+    msr(sr.CNTHCTL_EL2, CNTHCTL_VEL2 | vcpu.pcpu.timer_traps)
 
 
 @inline

@@ -255,8 +255,8 @@ def stop_trapping(vcpu: Vcpu) -> None:
 @inline
 def note_own(vcpu: Vcpu) -> None:
     """Count a TLBI of L1's own regime, named as EL1's."""
-    vcpu.tlbis_of_own_regime = u64(vcpu.tlbis_of_own_regime + 1)
-    if vcpu.tlbis_of_own_regime == TRAPPED_AT_MOST and vm_of(vcpu).online == 1:
+    vcpu.guesses.tlbis_of_own_regime = u64(vcpu.guesses.tlbis_of_own_regime + 1)
+    if vcpu.guesses.tlbis_of_own_regime == TRAPPED_AT_MOST and vm_of(vcpu).online == 1:
         stop_trapping(vcpu)
 
 

@@ -73,7 +73,7 @@ def turn_off(vcpu: Vcpu) -> None:
     optional.load_vel2(vcpu)
     msr(sr.SPSR_EL1, held_spsr(vcpu, spsr))
     timer.start_timers(vcpu)
-    vcpu.timer_traps = timer.TRAPS_WITHOUT_E2H
+    vcpu.pcpu.timer_traps = timer.TRAPS_WITHOUT_E2H
     load_controls(vcpu)
 
 
