@@ -3,30 +3,21 @@
 import secrets
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vel2.arch.nesting import Kind, Level
-from vel2.check.hostile import (
-    Campaign,
-    Ended,
-    Rig,
-    Totals,
-    Where,
-    describe,
-    make_program,
-    minimise,
-    result_tree,
-    run_campaign,
-)
-from vel2.check.hostile.program import BURSTS_OF_A_PROGRAM
+from vel2.check.limits import BURSTS_OF_A_PROGRAM
 from vel2.cli.exits import ExitCode
 from vel2.cli.options import json_option
 from vel2.cli.provenance import run_of
 from vel2.cli.report import plain_table, require_writable, write_json
 from vel2.cli.streams import say
 from vel2.cli.terminal import Terminal
+
+if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
+    from vel2.check.hostile import Campaign, Ended, Totals
 
 __all__ = ("check",)
 
@@ -89,6 +80,8 @@ def hostile(
       vel2 check hostile --events 4000000
       vel2 check hostile --seed 17 --el2 vhe --nv nv --programs 1 --bursts 204
     """  # noqa: D301
+    from vel2.check.hostile import Campaign, Where, result_tree
+
     require_writable(json_file, "the JSON result")
     if events is None and seconds is None and programs is None:
         programs = 8
@@ -118,9 +111,11 @@ def hostile(
 
 
 def attend(
-    terminal: Terminal, campaign: Campaign, small: bool
-) -> tuple[dict[str, Totals], list[Ended]]:
+    terminal: Terminal, campaign: "Campaign", small: bool
+) -> "tuple[dict[str, Totals], list[Ended]]":
     """Run the campaign, tell each failure, and now and then how far it is."""
+    from vel2.check.hostile import Totals, run_campaign
+
     totals = {str(where): Totals() for where in campaign.combinations}
     failures = []
     told = time.monotonic()
@@ -138,8 +133,10 @@ def attend(
     return totals, failures
 
 
-def print_minimal(terminal: Terminal, campaign: Campaign, ended: Ended) -> None:
+def print_minimal(terminal: Terminal, campaign: "Campaign", ended: "Ended") -> None:
     """Print the least of a program that still fails."""
+    from vel2.check.hostile import Rig, describe, make_program, minimise
+
     rig = Rig(ended.where, campaign.deterministic)
     program = make_program(ended.seed, ended.where.el2, rig.places)
     found = minimise(rig, program, ended)
@@ -150,7 +147,7 @@ def print_minimal(terminal: Terminal, campaign: Campaign, ended: Ended) -> None:
         terminal.print(f"  {line}")
 
 
-def print_totals(terminal: Terminal, totals: dict[str, Totals]) -> None:
+def print_totals(terminal: Terminal, totals: "dict[str, Totals]") -> None:
     """Print a row for each combination."""
     table = plain_table(
         "combination", "programs", "events", "exceptions", "traps to EL2", "failures", "other ends"

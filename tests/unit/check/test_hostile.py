@@ -218,7 +218,7 @@ FAILURE = "not ok seed 9 nvhe-nv burst 12: L0 stopped: L0 stopped: X in f+0x4; v
 
 def test_the_command_tells_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = [ended(8, End.LOST, 5), ended(9, End.FATAL, 12, "L0 stopped: X in f+0x4")]
-    monkeypatch.setattr("vel2.cli.check.run_campaign", lambda campaign: iter(found))
+    monkeypatch.setattr("vel2.check.hostile.run_campaign", lambda campaign: iter(found))
     path = tmp_path / "result.json"
     arguments = ["check", "hostile", "--seed", "8", "--el2", "nvhe", "--nv", "nv"]
     result = CliRunner().invoke(vel2, [*arguments, "--json", str(path)])
@@ -234,7 +234,7 @@ def test_the_command_tells_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 def test_the_command_is_content(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [ended(8, End.LOST, 5), ended(9, End.QEMU, 3, "signal 6")]
-    monkeypatch.setattr("vel2.cli.check.run_campaign", lambda campaign: iter(found))
+    monkeypatch.setattr("vel2.check.hostile.run_campaign", lambda campaign: iter(found))
     result = CliRunner().invoke(vel2, ["check", "hostile", "--el2", "nvhe", "--nv", "nv"])
     assert result.exit_code == 0
     assert "QEMU ended on its own: 1" in " ".join(result.stdout.split())

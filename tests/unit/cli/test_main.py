@@ -31,6 +31,15 @@ def kernel(tmp_path: Path) -> str:
     return str(path)
 
 
+def test_the_compiler_is_loaded_by_what_compiles() -> None:
+    """It takes most of a second, which no `--help` and no completion should wait for."""
+    program = "import sys, vel2.cli.main; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    modules = set(done.stdout.split())
+    assert "vel2.cli.bench.micro" in modules, done.stderr
+    assert not {"llvmlite", "matplotlib", "vel2.lang", "vel2.control.vm"} & modules
+
+
 def all_commands() -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = [()]
     for name, command in cli_main.vel2.commands.items():

@@ -15,7 +15,8 @@ from itertools import count
 
 from vel2.arch.nesting import Kind, Level
 from vel2.check.hostile.machine import End, Ended, Rig, Where
-from vel2.check.hostile.program import BURSTS_OF_A_PROGRAM, make_program
+from vel2.check.hostile.program import make_program
+from vel2.check.limits import BURSTS_OF_A_PROGRAM
 
 __all__ = ("COMBINATIONS", "Campaign", "Totals", "result_tree", "run_campaign")
 

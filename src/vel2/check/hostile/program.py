@@ -28,10 +28,10 @@ from vel2.check.hostile.layout import Burst as Record
 from vel2.check.hostile.tables import table_pages
 from vel2.check.hostile.values import Places, Values
 from vel2.check.hostile.words import EL0, EL1, EL2, Maker
+from vel2.check.limits import BURSTS_OF_A_PROGRAM
 
-__all__ = ("BURSTS_OF_A_PROGRAM", "Burst", "Program", "make_program", "words_address")
+__all__ = ("Burst", "Program", "make_program", "words_address")
 
-BURSTS_OF_A_PROGRAM = 640
 LETHAL = 32
 WORDS_MIN, WORDS_MEAN = 8, 24
 M_USR = 0x10
