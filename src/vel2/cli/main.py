@@ -15,6 +15,7 @@ from vel2.cli.completion import completion
 from vel2.cli.demo import demo
 from vel2.cli.doctor import doctor
 from vel2.cli.exits import EXIT_CODES_HELP, ExitCode
+from vel2.cli.features import features
 from vel2.cli.guests import guests
 from vel2.cli.matrix import matrix
 from vel2.cli.run import run
@@ -116,7 +117,7 @@ def vel2() -> None:
     """  # noqa: D301
 
 
-for command in (bench, check, completion, demo, doctor, guests, matrix, run):
+for command in (bench, check, completion, demo, doctor, features, guests, matrix, run):
     vel2.add_command(command)
 
 
