@@ -93,7 +93,10 @@ def imported(module: str) -> dict[str, str]:
 
 
 def stores(node: ast.FunctionDef) -> Iterator[str]:
-    """Yield the text of each attribute that a function assigns, a local alias written out."""
+    """Yield the text of each attribute that a function assigns, a local alias written out.
+
+    An element that is assigned counts as its array.
+    """
     aliases = {
         statement.targets[0].id: ast.unparse(statement.value)
         for statement in ast.walk(node)
@@ -101,8 +104,10 @@ def stores(node: ast.FunctionDef) -> Iterator[str]:
         and isinstance(statement.targets[0], ast.Name)
         and isinstance(statement.value, ast.Attribute)
     }
-    for each in ast.walk(node):
-        if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store):
+    for found in ast.walk(node):
+        is_element = isinstance(found, ast.Subscript) and isinstance(found.ctx, ast.Store)
+        each = found.value if is_element else found
+        if isinstance(each, ast.Attribute) and (is_element or isinstance(each.ctx, ast.Store)):
             owner = ast.unparse(each.value)
             yield f"{aliases.get(owner, owner)}.{each.attr}"
 
