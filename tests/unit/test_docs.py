@@ -35,6 +35,15 @@ def test_the_site_builds_and_can_be_searched(tmp_path: Path) -> None:
     assert files == {"vectors", "trap", "answer", "exception", "context", "eret"}
 
 
+def test_the_examples_of_what_to_add_are_in_the_source() -> None:
+    """Show that each line of code that the page quotes is there, so that it cannot go stale."""
+    paths = (ROOT / "src").rglob("*.py")
+    source = {line.strip() for path in paths for line in path.read_text().splitlines()}
+    quoted = re.findall(r"^ {4}(.*)$", (ROOT / "docs/adding.md").read_text(), re.M)
+    assert len(quoted) >= 9
+    assert [line for line in quoted if line.strip() not in source] == []
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
