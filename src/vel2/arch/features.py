@@ -53,6 +53,9 @@ WHAT_TRAPS = "what traps is UNDEFINED; the rest works where the machine has it"
 NOTHING = "nothing of it is within L1's reach"
 
 NOT_SWITCHED = Hidden("its registers are not in the switched set")
+BIT_OF_TCR2 = Hidden(
+    NOT_SWITCHED.why, "registers are UNDEFINED; its bits of TCR2_ELx do what the machine does"
+)
 NOT_VIRTUALIZED = Hidden("not virtualized yet", WHAT_TRAPS)
 NO_BUFFERS = Hidden(
     "buffers and records are not virtualized yet", "UNDEFINED; PSB CSYNC and TSB CSYNC do nothing"
@@ -222,7 +225,7 @@ FEATURES = (
     Feature("FEAT_NMI", PFR1.NMI, hidden=ALLINT, registers="ALLINT",
             controls=(HCRX.TALLINT, HCRX.VINMI, HCRX.VFNMI)),
     Feature("FEAT_GCS", PFR1.GCS, hidden=NOT_SWITCHED, registers="GCS*", controls=(HCRX.GCSEn,)),
-    Feature("FEAT_THE", PFR1.THE, hidden=NOT_SWITCHED, registers="RCWMASK_EL1 RCWSMASK_EL1"),
+    Feature("FEAT_THE", PFR1.THE, hidden=BIT_OF_TCR2, registers="RCWMASK_EL1 RCWSMASK_EL1"),
     Feature("FEAT_DoubleFault2", PFR1.DF2, hidden=NOT_SWITCHED,
             controls=(HCRX.TMEA, HCRX.EnSNERR)),
     Feature("FEAT_PFAR", PFR1.PFAR, hidden=NOT_SWITCHED, registers="PFAR_EL1 PFAR_EL2 PFAR_EL12"),
@@ -401,13 +404,13 @@ FEATURES = (
             controls=(HCRX.TCR2En,)),
     Feature("FEAT_SCTLR2", MMFR3.SCTLRX, registers="SCTLR2_EL1 SCTLR2_EL2 SCTLR2_EL12",
             controls=(HCRX.SCTLR2En,)),
-    Feature("FEAT_S1PIE", MMFR3.S1PIE, hidden=NOT_SWITCHED,
+    Feature("FEAT_S1PIE", MMFR3.S1PIE, hidden=BIT_OF_TCR2,
             registers="PIR_EL1 PIR_EL2 PIR_EL12 PIRE0_EL1 PIRE0_EL2 PIRE0_EL12"),
     Feature("FEAT_S2PIE", MMFR3.S2PIE, hidden=NOT_SWITCHED, registers="S2PIR_EL2"),
-    Feature("FEAT_S1POE", MMFR3.S1POE, hidden=NOT_SWITCHED,
+    Feature("FEAT_S1POE", MMFR3.S1POE, hidden=BIT_OF_TCR2,
             registers="POR_EL0 POR_EL1 POR_EL2 POR_EL12"),
     Feature("FEAT_S2POE", MMFR3.S2POE, hidden=NOT_SWITCHED, registers="S2POR_EL1"),
-    Feature("FEAT_AIE", MMFR3.AIE, hidden=NOT_SWITCHED,
+    Feature("FEAT_AIE", MMFR3.AIE, hidden=BIT_OF_TCR2,
             registers="MAIR2_EL1 MAIR2_EL2 MAIR2_EL12 AMAIR2_EL1 AMAIR2_EL2 AMAIR2_EL12"),
     Feature("FEAT_MEC", MMFR3.MEC, hidden=NO_REALM, registers="MEC* VMECID*"),
     Feature("FEAT_D128", MMFR3.D128, hidden=ADDRESSES,
