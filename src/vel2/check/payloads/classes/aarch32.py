@@ -147,11 +147,11 @@ TRAPPED = (
 
 L0S_OWN = ("mcr_pmcr", "mcr_pmcntenset", "mrc_pmevtyper0")
 """These complete at real EL2. A hypervisor that hides AArch32 may trap them for itself."""
-NOT_LEFT_ALONE = ("wfi", "spin", *L0S_OWN)
+NOT_LEFT_ALONE = ("wfi", "wfe", "spin", *L0S_OWN)
 UNTRAPPED = tuple(
     (f"a32-{name}\0".encode(), f"a32_{name}") for name, _ in AARCH32 if name not in NOT_LEFT_ALONE
 )
-"""A WFI that nothing traps would wait for ever."""
+"""A WFI that nothing traps would wait for ever, and so would a WFE (in QEMU since 11.1)."""
 DONE_AT_REAL_EL2 = tuple((f"a32-own-{name}\0".encode(), f"a32_{name}") for name in L0S_OWN)
 
 
