@@ -4,12 +4,27 @@ from dataclasses import dataclass
 
 from vel2.arch.nesting import Kind, Level
 from vel2.control.guest import Guest
+from vel2.guests.kernels import OFFERS
 from vel2.machine.config import DEFAULT_CPU
 from vel2.machine.devices import Disk, device_arguments
 
-__all__ = ("Request",)
+__all__ = ("Request", "cpu_for")
 
 DEFAULT_MEMORY_BYTES = 2 << 30
+
+
+def cpu_for(name: str, el2: Kind, nv: Level) -> str:
+    """Give QEMU's CPU for a guest on offer as L1: without what the guest cannot take there.
+
+    Under FEAT_NV2 HCR_EL2.E2H is RES1 at a VHE virtual EL2, which Linux 6.1 does not expect.
+    """
+    options = DEFAULT_CPU.split(",")
+    for feature in OFFERS[name].without:
+        if (el2, nv) == (Kind.VHE, Level.NV2):
+            # QEMU refuses to have a feature off that an option of its own asks something of.
+            options = [option for option in options if not option.startswith(feature)]
+            options.append(f"{feature}=off")
+    return ",".join(options)
 
 
 @dataclass(frozen=True)
