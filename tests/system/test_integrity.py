@@ -63,7 +63,7 @@ def slots(vm: Vm, table: int, level: int) -> Iterator[tuple[int, int]]:
 
 def leaf_slot(vm: Vm, root: int, wanted: Callable[[int], bool] = lambda _: True) -> int:
     """Give the address of the first leaf that is wanted, of 2 MiB at most."""
-    for address, level in slots(vm, root, vm.state.start_level):
+    for address, level in slots(vm, root, vm.state.stage2.start_level):
         entry = read(vm, address)
         if level > 1 and (level == 3 or entry & 3 != DESC_TABLE) and wanted(entry):
             return address
@@ -72,7 +72,7 @@ def leaf_slot(vm: Vm, root: int, wanted: Callable[[int], bool] = lambda _: True)
 
 def table_slot(vm: Vm, root: int) -> int:
     """Give the address of the first entry that is a table."""
-    found = slots(vm, root, vm.state.start_level)
+    found = slots(vm, root, vm.state.stage2.start_level)
     return next(at for at, level in found if level < 3 and read(vm, at) & 3 == DESC_TABLE)
 
 
@@ -126,7 +126,10 @@ def change(slot: int, vm: Vm, clear: int = 0, put: int = 0) -> tuple[int, int]:
 
 DAMAGES: dict[str, tuple[Damage, str]] = {
     "image": (lambda vm: (vm.l0_base, 0), "L0's image was changed"),
-    "vm": (lambda vm: (vm_field(vm, "ram_end"), 1 << 40), "what the host told L0 was changed"),
+    "vm": (
+        lambda vm: (vm_field(vm, "config.ram_end"), 1 << 40),
+        "what the host told L0 was changed",
+    ),
     "stack": (
         lambda vm: (vm.l0_base + layout.PCPU_OFFSET + 8, 0),
         "the canary at 0x48210008 was changed",
@@ -153,11 +156,13 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         "is not read-write",
     ),
     "canonical vttbr": (
-        lambda vm: (vm_field(vm, "canonical.vttbr"), ARENA),
+        lambda vm: (vm_field(vm, "stage2.canonical.vttbr"), ARENA),
         "canonical: VTTBR_EL2 would be 0x43000000",
     ),
     "device leaf": (
-        lambda vm: change(leaf_slot(vm, vm.state.devices.root), vm, 0, Stage2Leaf.OA.put(1 << 18)),
+        lambda vm: change(
+            leaf_slot(vm, vm.state.stage2.devices.root), vm, 0, Stage2Leaf.OA.put(1 << 18)
+        ),
         "devices: ",
     ),
     "stream to bypass": (
@@ -189,7 +194,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         "is pointed at twice",
     ),
     "shadow vttbr": (
-        lambda vm: (vm_field(vm, "shadows[3].vttbr"), 5 << 48 | ARENA),
+        lambda vm: (vm_field(vm, "stage2.shadows[3].vttbr"), 5 << 48 | ARENA),
         "shadow 3: VTTBR_EL2 would be 0x5000043000000",
     ),
     "writable image": (
