@@ -6,7 +6,7 @@ import pytest
 
 from tests.hyp.rig import fresh_rig, native, needs_native
 from vel2.arch.psci import CPU_OFF
-from vel2.hyp import context, exception, smc, timer
+from vel2.hyp import context, exception, power, smc, timer
 
 pytestmark = needs_native
 
@@ -15,7 +15,7 @@ def test_a_result_that_differs_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Show that a run fails when CPython gives another result than native code."""
     native()
     rig = fresh_rig()
-    monkeypatch.setattr(smc, "DENIED", 77)
+    monkeypatch.setattr(power, "DENIED", 77)
     with pytest.raises(AssertionError, match="another result"):
         rig.run(smc.call, rig.vcpu, CPU_OFF)
 

@@ -228,7 +228,7 @@ def test_the_command_tells_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert "--seed 9 --el2 nvhe --nv nv --programs 1 --bursts 13" in lines
     tree = json.loads(path.read_text())
     assert tree["combinations"]["nvhe-nv"]["events"] == 200
-    assert tree["run"]["deterministic"] is False and tree["run"]["command"].startswith("vel2 ")
+    assert tree["run"]["deterministic"] is False and tree["run"]["command"].startswith("vel2")
     assert [each["burst"] for each in tree["failures"]] == [12]
 
 

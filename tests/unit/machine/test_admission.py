@@ -78,7 +78,10 @@ def test_devices_that_keep_to_l1(arguments: tuple[str, ...], tmp_path: Path) -> 
         (("-device", "virtio-balloon-pci,disable-legacy=on"), UNKNOWN.format("virtio-balloon-pci")),
         (("-device", "ramfb"), UNKNOWN.format("ramfb")),
         (("-device", "pxb-pcie,bus_nr=8,bypass_iommu=on"), UNKNOWN.format("pxb-pcie")),
-        (("-smp", "2"), "the machine has 2 CPUs, and vel2 has one yet; leave -smp out."),
+        (
+            ("-smp", "2"),
+            "the machine has 2 CPUs, and vel2 was asked for 1; give --smp instead of QEMU's -smp.",
+        ),
         (
             ("-machine", "virtualization=off"),
             "the machine has virtualization=off, but vel2 runs at EL2; leave virtualization= out.",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import unicorn
@@ -22,9 +22,11 @@ from tests.unit.runtime.programs import (
     vectors,
 )
 from vel2.arch.psci import SYSTEM_OFF
+from vel2.control.guest import Kernel
+from vel2.control.launch import launch
+from vel2.control.request import Request
 from vel2.lang import Assembler
 from vel2.machine.loader import load_kernel
-from vel2.machine.qemu import Machine, MachineConfig
 from vel2.runtime.bare import VECTOR_BYTES, Bare, build_bare, vector_table
 
 RAM_BYTES = 0x8_0000
@@ -40,15 +42,15 @@ def test_the_loader_reads_the_header() -> None:
 
 
 @pytest.mark.qemu
-def test_a_program_at_el2(tmp_path: Path) -> None:
+def test_a_program_at_el2() -> None:
     image = build_bare(AT_EL2, vectors("vectors"))
     data = bytearray(image.data)
     Parameters(data, image.symbols["parameters"] - image.base).greeting = 0x6869
-    kernel = tmp_path / "Image"
-    kernel.write_bytes(data)
-    with Machine(MachineConfig(memory_bytes=128 << 20, kernel=kernel)) as machine:
-        ended = machine.wait(LIMIT_S)
-        lines = machine.console.text.splitlines()
+    request = Request(Kernel(load_kernel(bytes(data))), memory_bytes=128 << 20, native=True)
+    with closing(launch(request)) as session:
+        with session:
+            ended = session.wait(LIMIT_S)
+        lines = session.console.text.splitlines()
     assert ended.clean, ended
     # A synchronous exception at EL2 with SP_EL2 is vector 4.
     assert lines == [*LINES, f"greeting 0x6869 dirty 0x0 at {MEMORY.state:#x}", "vector 4"]
