@@ -3,7 +3,7 @@
 A ticket lock: who comes takes the next number and waits until it is served, so nobody waits for
 more than one turn of each other pcpu. L0 runs with interrupts masked, so the holder is never
 interrupted by a guest; a guest can therefore make a hold no longer than L0's own code is, whose
-loops have bounds. The longest hold is kept, in ticks of CNTPCT_EL0, for `vel2 bench` to show.
+loops have bounds. The longest hold is kept, in ticks of CNTPCT_EL0, where the host can read it.
 
 Order. `Stage2Manager.lock` and `Gic.lock` are never held together. Neither is held across an ERET.
 
