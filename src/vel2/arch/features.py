@@ -53,6 +53,11 @@ WHAT_TRAPS = "what traps is UNDEFINED; the rest works where the machine has it"
 NOTHING = "nothing of it is within L1's reach"
 
 NOT_SWITCHED = Hidden("its registers are not in the switched set")
+WITHOUT_GCS = Hidden(
+    NOT_SWITCHED.why,
+    "registers and what traps are UNDEFINED; GCSSS1, GCSSS2 and GCSPOPM do nothing where the "
+    "machine has it",
+)
 BIT_OF_TCR2 = Hidden(
     NOT_SWITCHED.why, "registers are UNDEFINED; its bits of TCR2_ELx do what the machine does"
 )
@@ -224,7 +229,7 @@ FEATURES = (
     Feature("FEAT_CSV2_1p2", PFR1.CSV2_frac, 2, SCXTNUM),
     Feature("FEAT_NMI", PFR1.NMI, hidden=ALLINT, registers="ALLINT",
             controls=(HCRX.TALLINT, HCRX.VINMI, HCRX.VFNMI)),
-    Feature("FEAT_GCS", PFR1.GCS, hidden=NOT_SWITCHED, registers="GCS*", controls=(HCRX.GCSEn,)),
+    Feature("FEAT_GCS", PFR1.GCS, hidden=WITHOUT_GCS, registers="GCS*", controls=(HCRX.GCSEn,)),
     Feature("FEAT_THE", PFR1.THE, hidden=BIT_OF_TCR2, registers="RCWMASK_EL1 RCWSMASK_EL1"),
     Feature("FEAT_DoubleFault2", PFR1.DF2, hidden=NOT_SWITCHED,
             controls=(HCRX.TMEA, HCRX.EnSNERR)),

@@ -14,7 +14,13 @@ time, and nothing may depend on being under vel2.
 """
 
 from vel2.check.payloads.build import PAYLOADS, build_payload
-from vel2.check.payloads.differences import DECLARED, Difference, declared, undeclared
+from vel2.check.payloads.differences import (
+    DECLARED,
+    Difference,
+    declared,
+    is_about_the_machine,
+    undeclared,
+)
 from vel2.check.payloads.runner import Report, run_at_real_el2, run_at_virtual_el2
 
 __all__ = (
@@ -24,6 +30,7 @@ __all__ = (
     "Report",
     "build_payload",
     "declared",
+    "is_about_the_machine",
     "run_at_real_el2",
     "run_at_virtual_el2",
     "undeclared",

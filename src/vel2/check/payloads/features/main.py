@@ -154,6 +154,19 @@ def _instructions(where: str) -> tuple[Instruction, ...]:
 
 
 AT_EL2, AT_EL1, AT_EL0 = _instructions("el2"), _instructions("el1"), _instructions("el0")
+WHATEVER_EL = tuple(
+    (f"{insn.name}\0".encode(), row) for insn, row in zip(INSTRUCTIONS, AT_EL2, strict=True)
+)
+
+
+@resident
+def shown() -> None:
+    """Say which of what no hypervisor can take away this machine's registers show."""
+    for name, row in WHATEVER_EL:
+        if row.field.get(mrs(row.identification)) >= row.least:
+            say(bytes_address(name), NO_SUBJECT, bytes_address(b"shown\0"), 1)
+    if sr.ID_AA64MMFR0_EL1.BigEnd.get(mrs(sr.ID_AA64MMFR0_EL1)) != 0:
+        say(bytes_address(b"big-endian\0"), NO_SUBJECT, bytes_address(b"shown\0"), 1)
 
 
 @resident
@@ -211,6 +224,7 @@ PATTERN = 0x0123_4567_89AB_CDEF
 @resident
 def features_main(state: State, parameters: Parameters) -> None:
     """Run the payload."""
+    shown()
     at_el2(state)
     at_highest_el(state)
     aarch32_at_el2(state)
