@@ -41,7 +41,7 @@ from vel2.hyp.permission import (
     l1_forbids,
     permission_status,
 )
-from vel2.hyp.records import NO_FAULT, TO_RUNNING_EL1, TO_VEL2
+from vel2.hyp.records import CHANGED, NO_FAULT, TO_RUNNING_EL1, TO_VEL2
 from vel2.hyp.stage1 import ALL_REACHED, instruction_at, reach_tables, walk_status
 from vel2.hyp.state import Stage2, Vcpu, vm_of
 from vel2.hyp.walk import guest_stage2
@@ -90,8 +90,11 @@ def external_abort(vcpu: Vcpu) -> Outcome:
     walk is done again in software. Cache maintenance of what is not there does nothing.
     """
     esr = vcpu.trap.esr
+    vcpu.walk.fsc = NO_FAULT
     if is_maintenance(vcpu):
         return Outcome.SKIP
+    if vcpu.walk.fsc == CHANGED:
+        return Outcome.RESUME
     from_el0 = is_el0(vcpu.pstate)
     ec = ESR_ELx.EC.get(esr)
     if not from_el0:
@@ -103,6 +106,8 @@ def external_abort(vcpu: Vcpu) -> Outcome:
             if not is_stuck(vcpu):
                 return Outcome.RESUME
             left = 1
+        if vcpu.walk.fsc == CHANGED:
+            return Outcome.RESUME
         iss = walk_status(left)
     if not is_instruction(esr):
         iss = iss | esr & EXTERNAL_KEEPS
@@ -214,6 +219,8 @@ class Resolved(IntEnum):
     FILLED = 4
     THERE = 5
     """The leaf was there before, just so."""
+    OVERTAKEN = 6
+    """Other CPUs kept changing L1's leaf (`records.CHANGED`): the access is to be made again."""
 
 
 @resident
@@ -225,6 +232,8 @@ def resolve(vcpu: Vcpu, context: Stage2, ipa: L2IPA) -> Resolved:
     """
     vm = vm_of(vcpu)
     guest_stage2(vm, vcpu.walk, context.guest_vttbr, context.guest_vtcr, ipa)
+    if vcpu.walk.fsc == CHANGED:
+        return Resolved.OVERTAKEN
     if vcpu.walk.fsc != NO_FAULT:
         return Resolved.FAULT
     if l1_forbids(vcpu) or is_protected_walk(vcpu):
@@ -249,7 +258,7 @@ def stage2_fault(vcpu: Vcpu, ipa: IPA) -> Outcome:
     acquire(vm.stage2.lock)
     found = resolve(vcpu, context, L2IPA(ipa))
     release(vm.stage2.lock)
-    if found == Resolved.FILLED:
+    if found == Resolved.FILLED or found == Resolved.OVERTAKEN:
         return Outcome.RESUME
     if found == Resolved.FAULT:
         return forward_fault(vcpu, vcpu.walk.fsc, ipa)

@@ -37,7 +37,7 @@ from vel2.hyp.fallible import (
 )
 from vel2.hyp.hcr import TGE, is_vhe_host, l1_hcr
 from vel2.hyp.outcome import Outcome
-from vel2.hyp.records import NO_FAULT, TO_RUNNING_EL1
+from vel2.hyp.records import CHANGED, NO_FAULT, TO_RUNNING_EL1
 from vel2.hyp.stage1 import (
     ALL_REACHED,
     external_abort_of,
@@ -120,7 +120,10 @@ def stage2_failure(fsc: u64, on_walk: bool) -> u64:
 
 @resident
 def second_stage(vcpu: Vcpu, par: u64, va: u64, is_write: bool) -> u64:
-    """Carry a stage-1 result on through L1's stage 2 (AT S12*); the output is not accessed."""
+    """Carry a stage-1 result on through L1's stage 2 (AT S12*); the output is not accessed.
+
+    `walk.fsc` says whether it came through (`external_abort_of`).
+    """
     vcpu.walk.fsc = NO_FAULT
     if at(Stage2, vcpu.shadow).stage2_off != 0:
         return par
@@ -129,6 +132,8 @@ def second_stage(vcpu: Vcpu, par: u64, va: u64, is_write: bool) -> u64:
     if is_write:
         permission = S2AP_WRITE
     if not reach(vcpu, ipa, permission):
+        if vcpu.walk.fsc == CHANGED:
+            return par
         return stage2_failure(vcpu.walk.fsc, False)
     par = par & ~PA_MASK | vcpu.walk.output & PA_MASK
     return memattr.combine(par, vcpu.walk.memattr, vcpu.walk.sh, l1_hcr(vcpu))
@@ -157,7 +162,8 @@ def with_l1_level(vcpu: Vcpu, par: u64) -> u64:
 def first_stage(vcpu: Vcpu, key: u64, va: u64) -> u64:
     """Have hardware translate by stage 1, and make its tables reachable if need be.
 
-    :return: the status of an External abort on the walk, or 0 with the result in PAR_EL1.
+    :return: the status of an External abort on the walk, or 0 with the result in PAR_EL1; `CHANGED`
+        if there is no result, because another CPU kept changing L1's tables.
     """
     pan = SPSR_ELx.PAN.get(vcpu.pstate)
     if not run(key, va, pan):
@@ -183,7 +189,7 @@ def first_stage(vcpu: Vcpu, key: u64, va: u64) -> u64:
 
 @resident
 def in_guest_regime(vcpu: Vcpu, key: u64, va: u64, both: bool, is_write: bool) -> u64:
-    """Translate in the regime of L1's guest; give the External abort on the walk, or 0."""
+    """Translate in the regime of L1's guest; give what `first_stage` gives."""
     hcr = l1_hcr(vcpu)
     enter_vel1(vcpu)
     shadow.select(vcpu)
@@ -221,5 +227,7 @@ def from_vel2(vcpu: Vcpu, key: u64, va: u64) -> Outcome:
             if fault == 0:
                 return Outcome.SKIP
             msr(PAR, saved)
+            if fault == CHANGED:
+                return Outcome.RESUME
             return give_with_far(vcpu, TO_RUNNING_EL1, ABORT_BY_AT | fault, va)
     return undefined(vcpu)

@@ -120,9 +120,16 @@ def try_load_entry(walk: Walk, address: PA) -> u64:
 
 
 @extern("try_exchange")
-def try_exchange(address: PA, expected: u64, value: u64) -> u64:
-    """Replace eight bytes of a guest if they are `expected` (CASAL): 1, or 0 if it aborted."""
-    return _attempt(lambda: compare_exchange_u64(address, expected, value))
+def try_exchange(walk: Walk, address: PA, expected: u64, value: u64) -> u64:
+    """Replace a descriptor of a guest if it is `expected` (CASAL): 1, or 0 if that aborted.
+
+    What was there before goes to `walk.entry`: only if that is `expected` is `value` there now.
+    """
+
+    def exchange() -> None:
+        walk.entry = compare_exchange_u64(address, expected, value)
+
+    return _attempt(exchange)
 
 
 @inline

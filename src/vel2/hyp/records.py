@@ -79,16 +79,19 @@ class ReturnRecord(Struct):
 
 NO_FAULT = 1 << 6
 """No fault status code: they have six bits, and 0 is an Address size fault at level 0."""
+CHANGED = 1 << 7
+"""No fault status code either: other CPUs changed L1's leaf under the walk, `walk.WALKS` times. The
+guest's instruction is to be executed again."""
 
 
 class Walk(Struct):
     """The result of a walk of L1's stage 2 (see `walk.guest_stage2`)."""
 
     fsc = scalar(u64)
-    """`NO_FAULT`, or the fault status code to report, level included."""
+    """`NO_FAULT`, or the fault status code to report, level included, or `CHANGED`."""
     output = scalar(L1IPA)
     entry = scalar(u64)
-    """The descriptor read last (`fallible.try_load_entry`)."""
+    """The descriptor read last (`fallible.try_load_entry`, `fallible.try_exchange`)."""
     level = scalar(u64)
     """Level of a leaf of hardware's tables (4 KiB granule) that fits into the leaf found."""
     guest_level = scalar(u64)

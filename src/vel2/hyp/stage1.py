@@ -22,7 +22,7 @@ from vel2.hyp import shadow
 from vel2.hyp.fallible import try_at_s1e1r, try_load_entry
 from vel2.hyp.layout import PAGE_MASK
 from vel2.hyp.lock import acquire, release
-from vel2.hyp.records import NO_FAULT
+from vel2.hyp.records import CHANGED, NO_FAULT
 from vel2.hyp.stage2 import canonical_leaf, is_ram, pa_of
 from vel2.hyp.state import CONTEXT_VEL1, Stage2, Vcpu, vm_of
 from vel2.hyp.walk import S2AP_READ, guest_stage2
@@ -86,7 +86,8 @@ def reach(vcpu: Vcpu, ipa: IPA, permission: u64) -> bool:
     """Find where an IPA of the regime that hardware has leads: `walk.output`.
 
     :param permission: the bit of S2AP that the access needs.
-    :return: False, with `walk.fsc` set, if L1's own stage 2 does not map or allow it.
+    :return: False, with `walk.fsc` set (`CHANGED` among them), if L1's own stage 2 does not map or
+        allow it.
     """
     vcpu.walk.fsc = NO_FAULT
     vcpu.walk.output = L1IPA(ipa)
@@ -198,9 +199,13 @@ def walk_status(left: u64) -> u64:
 def external_abort_of(vcpu: Vcpu, left: u64) -> u64:
     """Give the fault status of an External abort that `walk.fsc` says (S1PTW with it), or 0.
 
+    `CHANGED` stays what it is: there is no answer, and the instruction has to be executed again.
+
     :param left: what `reach_tables` gave.
     """
     fsc = vcpu.walk.fsc
+    if fsc == CHANGED:
+        return fsc
     if fsc == FSC.SYNC_EXTERNAL:
         return walk_status(left)
     if fsc == NO_FAULT or fsc & ~FSC_LEVEL != FSC.SYNC_EXTERNAL_WALK:

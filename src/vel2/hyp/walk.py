@@ -4,6 +4,13 @@ L1's tables are read at their L1 address, which is also where the machine has th
 canonical stage 2 is the identity. They are read only where L1 has memory: a table in a hole or in
 L0's memory is an external abort on the walk, as it would be on the machine. The walk trusts nothing
 else that L1 writes.
+
+L1's other CPUs may write to the tables meanwhile. A descriptor is read once. When the walk has to
+set its access flag, it does so only in the very descriptor that it translates by, as the
+pseudocode's MemSwapTableDesc; if that has become another one, nothing was translated, and the walk
+begins again. Hardware does so without end. L0 does so `WALKS` times, and then has the guest's
+instruction executed again (`CHANGED`), with whatever interrupts it in between: so no guest holds
+L0, or the lock that a walk is done under, by writing to its tables.
 """
 
 from vel2.arch import sysregs as sr
@@ -18,7 +25,7 @@ from vel2.arch.descriptors import (
 )
 from vel2.arch.esr import FSC
 from vel2.hyp.fallible import try_exchange, try_load_entry
-from vel2.hyp.records import NO_FAULT, Walk
+from vel2.hyp.records import CHANGED, NO_FAULT, Walk
 from vel2.hyp.stage2 import PA_BITS, is_ram, is_writable, pa_of
 from vel2.hyp.state import Vm
 from vel2.lang import L1IPA, L2IPA, inline, resident, u64
@@ -32,6 +39,8 @@ AF = Stage2Leaf.AF.mask
 MIN_INPUT_BITS = 25
 NO_LEVEL = 4
 MAX_CONCATENATED_BITS = 4
+WALKS = 4
+"""How often a walk is begun whose leaf another CPU changes before its access flag is set."""
 S2AP_READ = int(S2AP.RO)
 S2AP_WRITE = int(S2AP.WO)
 
@@ -123,11 +132,21 @@ def read_entry(vm: Vm, result: Walk, slot: L1IPA) -> bool:
 
 @resident
 def guest_stage2(vm: Vm, result: Walk, vttbr: u64, vtcr: u64, ipa: L2IPA) -> None:
-    """Walk L1's stage 2 for one address of L2.
+    """Walk L1's stage 2 for one address of L2 (AArch64.S2Translate).
 
-    :param result: gets the fault status code with L1's level, or output, level and attributes.
+    :param result: gets the fault status code with L1's level, or output, level and attributes; or
+        `CHANGED`.
     :param vttbr: as L1 wrote it; likewise `vtcr`.
     """
+    for _ in range(WALKS):
+        walk_once(vm, result, vttbr, vtcr, ipa)
+        if result.fsc != CHANGED:
+            return
+
+
+@resident
+def walk_once(vm: Vm, result: Walk, vttbr: u64, vtcr: u64, ipa: L2IPA) -> None:
+    """Walk once: see `guest_stage2`."""
     result.fsc = NO_FAULT
     granule = granule_bits(vtcr)
     input_bits = u64(64 - VTCR.T0SZ.get(vtcr))
@@ -159,8 +178,8 @@ def guest_stage2(vm: Vm, result: Walk, vttbr: u64, vtcr: u64, ipa: L2IPA) -> Non
                 fail(result, FSC.TRANSLATION, level)
                 return
             finish(result, level, shift, ipa, output_bits, vtcr)
-            if result.fsc == NO_FAULT and entry & AF == 0 and not set_access_flag(vm, slot, entry):
-                fail(result, FSC.SYNC_EXTERNAL_WALK, level)
+            if result.fsc == NO_FAULT and entry & AF == 0:
+                set_access_flag(vm, result, slot, level)
             return
         table = entry & ADDRESS_MASK & ~u64((1 << granule) - 1)
         if table >> output_bits != 0:
@@ -193,15 +212,20 @@ def finish(result: Walk, level: u64, shift: u64, ipa: L2IPA, output_bits: u64, v
 
 
 @resident
-def set_access_flag(vm: Vm, slot: L1IPA, entry: u64) -> bool:
-    """Set the access flag of a leaf, as VTCR_EL2.HA asks for; False if the store aborted.
+def set_access_flag(vm: Vm, result: Walk, slot: L1IPA, level: u64) -> None:
+    """Set the access flag of the leaf in `result.entry`, as VTCR_EL2.HA asks for.
 
-    A leaf in ROM is left as it is: a store there is a command to a flash device, which no walk
-    gives.
+    Another CPU may have set it just so, which is as good; any other change is `CHANGED`. A leaf in
+    ROM is left as it is: a store there is a command to a flash device, which no walk gives.
     """
     if not is_writable(vm, slot):
-        return True
-    return try_exchange(pa_of(slot), entry, entry | AF) != 0
+        return
+    entry = result.entry
+    accessed = entry | AF
+    if try_exchange(result, pa_of(slot), entry, accessed) == 0:
+        fail(result, FSC.SYNC_EXTERNAL_WALK, level)
+    elif result.entry != entry and result.entry != accessed:
+        result.fsc = CHANGED
 
 
 @inline
