@@ -37,6 +37,7 @@ ALLOWED: dict[str, dict[str, str]] = {
     "counters": {"1 << 16": "a size: as many as there are trap keys"},
     "records": {
         "1 << 6": "a number that no fault status code is",
+        "1 << 7": "another one",
         "IRQ = 0x080": VECTOR,
         "FIQ = 0x100": VECTOR,
         "SERROR = 0x180": VECTOR,

@@ -8,6 +8,7 @@ returns an `Outcome`; an ERET makes a `ReturnRecord` in the same way. `trap.deli
 from vel2.lang import L1IPA, Struct, scalar, u8, u32, u64
 
 __all__ = (
+    "CHANGED",
     "FIQ",
     "IRQ",
     "NO_FAULT",
