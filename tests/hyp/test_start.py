@@ -27,6 +27,7 @@ from vel2.hyp.state import (
 
 RAM_BASE, RAM_BYTES = 0x4000_0000, 0x20_0000
 L0_BASE = 0x4020_0000
+SMMU_BASE = 0x0905_0000
 L0_BYTES = layout.POOL_OFFSET + layout.POOL_MIN_BYTES
 HCR = sr.HCR_EL2
 SCTLR_ON = 1 << 0
@@ -36,8 +37,13 @@ MIDR, MPIDR, ACTLR = 0x411F_D0C0, 0x8000_0001, 0x77
 @contextmanager
 def without_devices() -> Iterator[None]:
     """Have what start-up does to memory-mapped devices succeed."""
-    with patch.object(smmu, "init", lambda vm: True), patch.object(its, "init", lambda vm: 0):
+    with patch.object(smmu, "init", has_smmu), patch.object(its, "init", lambda vm: 0):
         yield
+
+
+def has_smmu(vm: Vm) -> bool:
+    """Find an SMMU where the simulated machine has one; at 0 there is the flash."""
+    return int(vm.config.smmu_base) == SMMU_BASE
 
 
 class Machine:
@@ -57,6 +63,7 @@ class Machine:
         )
         vm.config.ram_base, vm.config.ram_end = RAM_BASE, RAM_BASE + RAM_BYTES
         vm.config.max_parange = 5
+        vm.config.smmu_base = SMMU_BASE
         vm.config.pcpus, vm.config.cpu_count = pcpu, 1
         self.vcpu.power.entry_pc, self.vcpu.power.entry_x0 = RAM_BASE + 0x8_0000, RAM_BASE
         vm.config.guest_kind, vm.config.nv_level = KINDS[kind]
@@ -143,6 +150,15 @@ def test_a_machine_that_lacks_something_is_refused_by_name(
     machine.sim[register] = value
     machine.start()
     assert machine.vm.post_mortem.stop_reason != 0 and machine.vm.post_mortem.fatal_detail == lacks
+
+
+@pytest.mark.parametrize(("base", "lacks"), [(0, 0), (SMMU_BASE + 0x1000, start.NEEDS_SMMU)])
+def test_only_an_smmu_that_l0_was_told_of_is_looked_for(base: int, lacks: int) -> None:
+    """Show that a VM whose L1 gets no device with DMA needs none."""
+    machine = Machine()
+    machine.vm.config.smmu_base = base
+    machine.start()
+    assert machine.vm.post_mortem.fatal_detail == lacks
 
 
 @every_kind

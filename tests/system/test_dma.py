@@ -20,7 +20,8 @@ from vel2.check.integrity import Integrity
 from vel2.check.payloads import Report, build_payload, run_at_real_el2, run_at_virtual_el2
 from vel2.check.payloads.dma import EDU_ARGUMENTS, WRITTEN
 from vel2.check.payloads.layout import MEMORY_BYTES, RAM_BASE
-from vel2.control.vm import UART1_BASE, Vm
+from vel2.control.regions import UART1_BASE
+from vel2.control.vm import Vm
 from vel2.hyp import layout
 from vel2.hyp.smmu import Tables
 

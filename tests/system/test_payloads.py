@@ -23,7 +23,8 @@ from vel2.check.payloads import (
     undeclared,
 )
 from vel2.check.payloads.layout import ARENA, MEMORY_BYTES, RAM_BASE
-from vel2.control.vm import UART1_BASE, Vm
+from vel2.control.regions import UART1_BASE
+from vel2.control.vm import Vm
 from vel2.errors import UserError
 from vel2.hyp import layout
 from vel2.hyp.state import PoolPage

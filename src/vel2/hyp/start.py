@@ -278,7 +278,7 @@ def boot(vcpu: Vcpu, vm: Vm) -> None:
     trouble = its.init(vm)
     if trouble != 0:
         fatal(vcpu, Fatal.BAD_MACHINE, u64(NEEDS_GIC | trouble << TROUBLE_SHIFT))
-    if not smmu.init(vm):
+    if vm.config.smmu_base != 0 and not smmu.init(vm):
         fatal(vcpu, Fatal.BAD_MACHINE, NEEDS_SMMU)
 
 

@@ -207,7 +207,8 @@ class Configuration(Struct):
     canonical_by_pages = scalar(u64)
     """Whether `stage2.init` maps L1's memory by pages although blocks would do."""
     smmu_base = scalar(u64)
-    """The register frame of the SMMU that all of L1's devices with DMA are behind."""
+    """The register frame of the SMMU that all of L1's devices with DMA are behind; 0 if L1 has no
+    such device."""
     ahead = scalar(u64)
     """How many instructions `ahead.run` may execute after one trap; 0 turns it off."""
     region_count = scalar(u64)

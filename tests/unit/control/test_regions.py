@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vel2.control.vm import HIDDEN_BASES, UART1_BASE, check_map, l1_regions, parange_of
+from vel2.control.regions import HIDDEN_BASES, UART1_BASE, check_map, l1_regions, parange_of
 from vel2.errors import UserError
 from vel2.hyp.state import REGION_DEVICE, REGION_RAM, REGION_ROM
 from vel2.machine.gicframes import its_control, passed_regions, redistributors
@@ -61,6 +61,16 @@ def test_virts_map() -> None:
     assert covers(regions, RAM + L1_BYTES) is None
     assert covers(regions, RAM + L1_BYTES + L0_BYTES - 1) is None
     assert len(regions) < 16, "32 virtio windows are one region"
+
+
+def test_without_an_smmu_l1_gets_no_device_with_dma() -> None:
+    """Show that neither virtio-mmio nor anything of PCI is L1's then, and all else still is."""
+    regions = l1_regions(MemoryMap(VIRT), L1_BYTES, 1, guarded=False)
+    for hidden in (0x0A00_0000, 0x0A00_3E00, 0x1000_0000, 0x3EFE_FFFF, 0x3EFF_0000):
+        assert covers(regions, hidden) is None
+    for device in (0x0800_0000, 0x0809_0040, 0x080B_0000, 0x0900_0000, 0x0901_0000):
+        assert covers(regions, device) == REGION_DEVICE
+    assert covers(regions, 0) == REGION_ROM
 
 
 def test_the_gics_frames_that_write_memory_are_left_out() -> None:
@@ -169,6 +179,13 @@ def test_machines_that_l1_cannot_be_cut_out_of(regions: tuple[Region, ...], sent
     with pytest.raises(UserError) as caught:
         check_map(MemoryMap(regions))
     assert str(caught.value) == sentence
+
+
+def test_an_smmu_is_needed_only_for_devices_with_dma() -> None:
+    without = MemoryMap(tuple(each for each in VIRT if each.kind is not RegionKind.SMMU))
+    check_map(without, guarded=False)
+    with pytest.raises(UserError, match="which is not known to leave vel2's memory alone"):
+        check_map(MemoryMap((*without.regions, STRANGER)), guarded=False)
 
 
 @pytest.mark.parametrize(

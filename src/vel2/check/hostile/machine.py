@@ -35,8 +35,9 @@ from vel2.check.hostile.program import Program
 from vel2.check.hostile.values import Places
 from vel2.check.integrity import Integrity
 from vel2.control.guest import Kernel
+from vel2.control.regions import is_hidden
 from vel2.control.request import Request
-from vel2.control.vm import Vm, is_hidden
+from vel2.control.vm import Vm
 from vel2.hyp import layout
 from vel2.lang import Image
 from vel2.machine.dtb import qemu_device_tree
