@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vel2.arch.nesting import Level
+from vel2.arch.nesting import Kind, Level
 from vel2.bench.configuration import Configuration
 from vel2.bench.counts import Moment, Snapshot
 from vel2.bench.peer import KVM_L0_BOOTARGS, KVM_L0_MEMORY_BYTES, kvm_initrd, kvm_kernel
 from vel2.bench.traplog import TrapLog
 from vel2.control.guest import Kernel
 from vel2.control.launch import launch
-from vel2.control.request import Request
+from vel2.control.request import Request, cpu_for
 from vel2.control.session import Session
 from vel2.control.vm import Vm
 from vel2.errors import UserError
@@ -26,21 +26,21 @@ from vel2.machine.memory import RAM_BASE
 from vel2.machine.outcome import ExitReason, MachineExit
 
 __all__ = (
-    "CPU",
     "L0_FATAL",
     "L1Guest",
     "MeasureError",
     "Running",
     "Take",
     "compile_all",
+    "cpu_of",
     "guest_failed",
     "system",
 )
 
 L1_MEMORY_BYTES = 1 << 30
 CPU = f"{DEFAULT_CPU},lpa2=off"
-"""The same in every configuration. With FEAT_LPA2, KVM as L0 makes shadow tables for 52-bit
-addresses, and takes minutes to empty them again and again while L1 starts."""
+"""With FEAT_LPA2, KVM as L0 makes shadow tables for 52-bit addresses, and takes minutes to empty
+them again and again while L1 starts."""
 TAIL_LINES = 8
 EXIT_CODES = {ExitReason.TIMEOUT: 4, ExitReason.DIED: 3}
 GUEST_FAILED, L0_FATAL = 1, 5
@@ -108,6 +108,11 @@ def compile_all(configurations: Sequence[Configuration]) -> None:
         image.build(RAM_BASE)
 
 
+def cpu_of(kernel: KernelImage) -> str:
+    """Give QEMU's CPU for an L1: the same in every configuration, so what one lacks all lack."""
+    return cpu_for(kernel, Kind.VHE, Level.NV2, CPU)
+
+
 def request_of(
     configuration: Configuration, guest: L1Guest, deterministic: bool, arguments: tuple[str, ...]
 ) -> Request:
@@ -126,7 +131,7 @@ def request_of(
         el2=configuration.el2,
         nv=configuration.nv or Level.NV2,
         native=configuration.nv is None,
-        cpu=CPU,
+        cpu=cpu_of(guest.kernel),
         deterministic=deterministic,
         ahead=configuration.ahead,
         qemu_arguments=arguments,

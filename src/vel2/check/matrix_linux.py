@@ -8,7 +8,7 @@ from pathlib import Path
 from vel2.arch.nesting import Kind
 from vel2.check.matrix import VHE_NV2, Combination, Inapplicable, Recipe, Sign
 from vel2.control.guest import Kernel
-from vel2.control.request import Request, cpu_for
+from vel2.control.request import Request
 from vel2.guests.apt import Progress
 from vel2.guests.kernels import guest_kernel
 from vel2.guests.qemu_guest import fetch_qemu, qemu_l1_tree
@@ -89,7 +89,6 @@ def linux_request(row: LinuxRow, at: Combination, folder: Path) -> Request:
     initrd = l1_tree().pack() if declines else linux_initrd(kernel)
     return Request(
         Kernel(kernel, initrd, f"{L1_BOOTARGS} job={job}{mode}"),
-        cpu=cpu_for(row.kernel, *at),
         memory_bytes=MEMORY_BYTES,
         el2=at.el2,
         nv=at.nv,

@@ -15,12 +15,10 @@ from vel2.cli.streams import say
 from vel2.cli.terminal import Terminal
 from vel2.control.guest import Kernel
 from vel2.control.launch import launch
-from vel2.control.request import cpu_for
 from vel2.control.session import Session
 from vel2.errors import UserError
 from vel2.guests.qemu_guest import fetch_qemu, qemu_l1_tree
 from vel2.guests.recipes import l1_with_l2, l2_tree
-from vel2.machine.config import DEFAULT_CPU
 from vel2.machine.loader import KernelImage, load_kernel
 from vel2.machine.memory import format_bytes
 from vel2.machine.outcome import MachineExit
@@ -80,8 +78,7 @@ def demo(
     )
     where = "the machine's real EL2" if machine.native else "virtual EL2"
     say(f"L1 ({l1}) boots at {where} and starts L2 ({l2}); Ctrl-C ends it.")
-    cpu = DEFAULT_CPU if machine.native else cpu_for(l1, machine.el2, machine.nv)
-    request = machine.request(guest, cpu=cpu)
+    request = machine.request(guest)
     report = Report({"run": run_of_request(request)})
     with closing(launch(request)) as session:
         ended = watch(session, report, machine)

@@ -110,6 +110,5 @@ class Silence:
         """Say it."""
         say(
             f"nothing on the console for {SILENT_S:g} s. A guest hypervisor without FEAT_VHE"
-            " needs --el2 nvhe; Linux needs --append console=ttyAMA0, and Linux 6.1 with --el2 vhe"
-            " --nv nv2 also -- -cpu max,sve=off; --timeout ends what hangs."
+            " needs --el2 nvhe; Linux needs --append console=ttyAMA0; --timeout ends what hangs."
         )

@@ -18,7 +18,6 @@ from vel2.control.guest import Guest
 from vel2.control.request import Request
 from vel2.errors import UserError
 from vel2.hyp.layout import MAX_PCPUS
-from vel2.machine.config import DEFAULT_CPU
 from vel2.machine.devices import Disk, device_arguments
 from vel2.machine.memory import format_bytes
 from vel2.machine.raw import parse_address
@@ -229,7 +228,6 @@ class VmOptions:
         disks: tuple[Disk, ...] = (),
         net: str | None = None,
         qemu_arguments: tuple[str, ...] = (),
-        cpu: str = DEFAULT_CPU,
     ) -> Request:
         """Describe a run of a guest on this machine."""
         return Request(
@@ -239,7 +237,6 @@ class VmOptions:
             el2=self.el2,
             nv=self.nv,
             native=self.native,
-            cpu=cpu,
             deterministic=self.deterministic,
             disks=disks,
             net=net,

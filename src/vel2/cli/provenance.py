@@ -46,4 +46,5 @@ def run_of_request(request: Request) -> Tree:
 def cpu_of(request: Request) -> str:
     """Give the CPU model: of several on QEMU's command line the last counts."""
     pairs = pairwise(request.qemu_arguments)
-    return [request.cpu, *(value for name, value in pairs if name in ("-cpu", "--cpu"))][-1]
+    given = [value for name, value in pairs if name in ("-cpu", "--cpu")]
+    return [request.cpu_of_guest, *given][-1]

@@ -1,30 +1,40 @@
 """What to run: one description, the same to the command line, `bench`, `check` and a script."""
 
+import re
 from dataclasses import dataclass
 
 from vel2.arch.nesting import Kind, Level
-from vel2.control.guest import Guest
-from vel2.guests.kernels import OFFERS
+from vel2.control.guest import Guest, Kernel
 from vel2.machine.config import DEFAULT_CPU
 from vel2.machine.devices import Disk, device_arguments
+from vel2.machine.loader import KernelImage
 
 __all__ = ("Request", "cpu_for")
 
 DEFAULT_MEMORY_BYTES = 2 << 30
 
 
-def cpu_for(name: str, el2: Kind, nv: Level) -> str:
-    """Give QEMU's CPU for a guest on offer as L1: without what the guest cannot take there.
+LINUX = re.compile(r"(\d+)\.(\d+)")
+LAST_LOST_WITH_SVE = (6, 1)
+"""The newest Linux that is known to write CPTR_EL2 in the layout of E2H=0 before it sets SVE up.
 
-    Under FEAT_NV2 HCR_EL2.E2H is RES1 at a VHE virtual EL2, which Linux 6.1 does not expect.
+Where HCR_EL2.E2H is RES1 that leaves ZEN at 0, and its own access to ZCR_EL2 traps, before it has
+said a word. 6.12 does not do it.
+"""
+
+
+def cpu_for(kernel: KernelImage, el2: Kind, nv: Level, cpu: str = DEFAULT_CPU) -> str:
+    """Give QEMU's CPU for a kernel as L1: without what the kernel cannot take there.
+
+    :param cpu: for a kernel that takes all.
     """
-    options = DEFAULT_CPU.split(",")
-    for feature in OFFERS[name].without:
-        if (el2, nv) == (Kind.VHE, Level.NV2):
-            # QEMU refuses to have a feature off that an option of its own asks something of.
-            options = [option for option in options if not option.startswith(feature)]
-            options.append(f"{feature}=off")
-    return ",".join(options)
+    # At a VHE virtual EL2 with FEAT_NV2 HCR_EL2.E2H is RES1.
+    found = LINUX.match(kernel.version or "") if (el2, nv) == (Kind.VHE, Level.NV2) else None
+    if found is None or (int(found[1]), int(found[2])) > LAST_LOST_WITH_SVE:
+        return cpu
+    # QEMU refuses to have a feature off that an option of its own asks something of.
+    options = [option for option in cpu.split(",") if not option.startswith("sve")]
+    return ",".join([*options, "sve=off"])
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,7 @@ class Request:
     :ivar el2: how L1 sees HCR_EL2.E2H. :ivar nv: the part of FEAT_NV* that L0 uses.
     :ivar native: without vel2: the guest has the machine's real EL2.
     :ivar smp: how many CPUs the machine has.
-    :ivar cpu: QEMU's `-cpu`; under vel2 it has FEAT_NV2.
+    :ivar cpu: QEMU's `-cpu`, for a guest that takes all of it; under vel2 it has FEAT_NV2.
     :ivar deterministic: time counts instructions and seeds are fixed: a run repeats bit for bit.
     :ivar disks: virtio disks. :ivar net: `user` for a network of QEMU's own.
     :ivar ahead: whether one trap may do several accesses of L1 (`hyp.ahead`); off to compare.
@@ -54,6 +64,13 @@ class Request:
     net: str | None = None
     ahead: bool = True
     qemu_arguments: tuple[str, ...] = ()
+
+    @property
+    def cpu_of_guest(self) -> str:
+        """QEMU's `-cpu`, without what this guest cannot take at this EL2."""
+        if isinstance(self.guest, Kernel) and not self.native:
+            return cpu_for(self.guest.image, self.el2, self.nv, self.cpu)
+        return self.cpu
 
     @property
     def machine_arguments(self) -> tuple[str, ...]:

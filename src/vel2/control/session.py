@@ -50,7 +50,7 @@ class Session(ABC):
         request = self.request
         return MachineConfig(
             memory_bytes=request.memory_bytes,
-            cpu=request.cpu,
+            cpu=request.cpu_of_guest,
             smp=request.smp,
             deterministic=request.deterministic,
             firmware=request.guest.flash,

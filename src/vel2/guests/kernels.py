@@ -46,7 +46,6 @@ class Offer:
     :ivar follow: which dependencies may hold the file; empty when the package itself does.
     :ivar wanted: path of the file inside its package.
     :ivar upstream: what the version must begin with.
-    :ivar without: features of QEMU's CPU that it must not find where HCR_EL2.E2H is RES1.
     """
 
     name: str
@@ -57,7 +56,6 @@ class Offer:
     wanted: str
     follow: str = ""
     upstream: str = ""
-    without: tuple[str, ...] = ()
 
 
 # Until 6.19 Debian's linux-image-VERSION held /boot/vmlinuz-VERSION; from 7.0 on it only depends on
@@ -71,7 +69,6 @@ def _kernel(
     summary: str,
     *sources: tuple[str, str | None],
     flavour: str = "cloud-arm64",
-    without: tuple[str, ...] = (),
 ) -> Offer:
     return Offer(
         name=name,
@@ -82,7 +79,6 @@ def _kernel(
         wanted=KERNEL_PATH,
         follow=KERNEL_PACKAGES.format(flavour=flavour),
         upstream=f"{name.partition('-')[0]}.",
-        without=without,
     )
 
 
@@ -101,8 +97,7 @@ def _xen(version: str, summary: str, release: str) -> Offer:
 OFFERS: dict[str, Offer] = {
     offer.name: offer
     for offer in (
-        # It writes CPTR_EL2 in the layout of E2H=0 before it sets SVE up, and so traps itself.
-        _kernel("6.1", "Linux of Debian 12", ("bookworm", None), without=("sve",)),
+        _kernel("6.1", "Linux of Debian 12", ("bookworm", None)),
         _kernel("6.12", "Linux of Debian 13", ("trixie", None)),
         _kernel("6.12-16k", "the same with 16 KiB pages", ("trixie", None), flavour="arm64-16k"),
         _kernel("6.12-rt", "the same with PREEMPT_RT", ("trixie", None), flavour="rt-arm64"),

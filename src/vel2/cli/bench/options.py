@@ -59,17 +59,18 @@ class Asked:
         """
         from vel2.bench.campaign import Campaign
         from vel2.bench.peer import KVM_KERNEL
-        from vel2.bench.system import CPU, compile_all
+        from vel2.bench.system import compile_all, cpu_of
 
         check_names(more_kernels)
-        run = run_of(not clock.rounds, CPU)
+        run = run_of(not clock.rounds)
         compile_all(self.configurations)
         of_kvm = [KVM_KERNEL] if any(row.kvm for row in self.configurations) else []
         fetch_missing(["busybox", self.l1, *more_kernels, *of_kvm])
+        kernel = load_kernel(find_kernel(self.l1))
         return Campaign(
-            run,
+            run | {"cpu": cpu_of(kernel)},
             self.l1,
-            load_kernel(find_kernel(self.l1)),
+            kernel,
             self.configurations,
             clock,
             self.count,
