@@ -270,11 +270,6 @@ def index_of(key: u64) -> u64:
 @resident
 def reset(vcpu: Vcpu, vm: Vm) -> None:
     """Begin with every counter, breakpoint and watchpoint off."""
-    if vm.probed.selectors & ALL_COUNTERS != 0:
-        msr(sr.PMCNTENCLR_EL0, ALL_COUNTERS)
-        msr(sr.PMINTENCLR_EL1, ALL_COUNTERS)
-        msr(sr.PMOVSCLR_EL0, ALL_COUNTERS)
     for row in ALL:
-        if vm.probed.selectors >> row.index & 1 != 0:
-            vcpu.selectors[row.index] = mrs(row.register) & ~row.active
+        vcpu.selectors[row.index] = 0
     load(vcpu, vm.probed.selectors)

@@ -2,8 +2,9 @@
 
 The host has put the image, the `Vm` and L1's images into memory and set PC of the first pcpu to
 `entry`; EL2's MMU and caches are off. The stub in `vectors` gives us a stack and the addresses, we
-do the rest: `boot` what is done once for the machine, `begin` what each pcpu needs. Nothing is
-taken from the first pcpu for granted on another: its registers are as reset left them.
+do the rest: `boot` what is done once for the machine, `begin` what each pcpu needs, and first of
+all every register that matters (`reset`). Nothing is taken from the first pcpu for granted on
+another, nor from what reset or a life before left in its registers.
 """
 
 from vel2.arch import sysregs as sr
@@ -18,12 +19,13 @@ from vel2.hyp import (
     monitors,
     optional,
     pool,
+    reset,
     smmu,
     stage2,
     sve,
     timer,
 )
-from vel2.hyp.context import MDSCR_SLOT, load_vel2_registers
+from vel2.hyp.context import load_vel2_registers
 from vel2.hyp.exception import ENTRY_PSTATE
 from vel2.hyp.hcr import HCR_SLOT
 from vel2.hyp.homes import in_memory, slot, switched
@@ -188,6 +190,7 @@ def probe(vm: Vm) -> None:
     if mrs(sr.CNTKCTL_EL1) & CNTHCTL_PROBE == CNTHCTL_PROBE:
         vm.probed.cntkctl_holds_cnthctl = 1
     vm.probed.mdcr = controls.MDCR_ALWAYS
+    vm.probed.cnthctl = mrs(sr.CNTHCTL_EL2)
     if sr.ID_AA64MMFR0_EL1.FGT.get(mrs(sr.ID_AA64MMFR0_EL1)) != 0:
         vm.probed.has_fgt = 1
     monitors.probe(vm)
@@ -209,9 +212,8 @@ def reset_shadows(vcpu: Vcpu) -> None:
 
 
 @inline
-def reset_cnthctl(vcpu: Vcpu) -> None:
-    """Let CNTHCTL_EL2 come out of reset as the machine's own has, which nobody has written yet."""
-    value = mrs(sr.CNTHCTL_EL2)
+def reset_cnthctl(vcpu: Vcpu, value: u64) -> None:
+    """Let CNTHCTL_EL2 come out of reset as the machine's own did."""
     vcpu.vel2.memory[CNTHCTL_INDEX] = value
     if vcpu.e2h != 0:
         msr(sr.CNTKCTL_EL1, value)
@@ -231,22 +233,16 @@ def reset_vcpu(vcpu: Vcpu, vm: Vm) -> None:
     page.slot[VMPIDR_SLOT] = mrs(sr.MPIDR_EL1)
     page.slot[SCTLR_SLOT] = SCTLR_EL1_RESET
     page.slot[ACTLR_SLOT] = mrs(sr.ACTLR_EL1)
-    page.slot[MDSCR_SLOT] = 0
     page.slot[VMCR_SLOT] = mrs(sr.ICH_VMCR_EL2)
-    msr(sr.MDSCR_EL1, 0)
     msr(sr.SCTLR_EL1, SCTLR_EL1_RESET)
     if vcpu.e2h == 0:
         load_vel2_registers(vcpu)
     optional.load_vel2(vcpu)
-    msr(sr.CNTV_CTL_EL0, 0)
-    msr(sr.CNTP_CTL_EL0, 0)
-    msr(sr.CNTHP_CTL_EL2, 0)
-    msr(sr.CNTHV_CTL_EL2, 0)
     vcpu.pcpu.timer_traps_kept = timer.TRAPS_ALWAYS
     vcpu.pcpu.timer_traps = timer.TRAPS_ALWAYS
     if vcpu.e2h == 0:
         vcpu.pcpu.timer_traps = timer.TRAPS_WITHOUT_E2H
-    reset_cnthctl(vcpu)
+    reset_cnthctl(vcpu, vm.probed.cnthctl)
     vcpu.context = CONTEXT_VEL2
     vcpu.pstate = ENTRY_PSTATE
     monitors.reset(vcpu, vm)
@@ -254,10 +250,10 @@ def reset_vcpu(vcpu: Vcpu, vm: Vm) -> None:
 
 @inline
 def take_interface() -> None:
-    """Take this pcpu's GIC CPU interface: system registers, and nothing virtual."""
+    """Take this pcpu's GIC CPU interface by its system registers."""
     msr(sr.ICC_SRE_EL2, sr.ICC_SRE_EL2.compose(SRE=1, DFB=1, DIB=1, Enable=1))
     isb()
-    msr(sr.ICH_HCR_EL2, 0)
+    msr(sr.ICC_SRE_EL1, sr.ICC_SRE_EL1.compose(SRE=1, DFB=1, DIB=1))
 
 
 @inline
@@ -297,10 +293,7 @@ def forget(vcpu: Vcpu, vm: Vm) -> None:
 @resident
 def begin(vcpu: Vcpu, vm: Vm) -> None:
     """Give this pcpu's registers and its vCPU the state from which L1 starts there."""
-    msr(sr.CPACR_EL1, 0)
-    msr(sr.CNTKCTL_EL1, 0)
-    msr(sr.CNTVOFF_EL2, 0)
-    msr(sr.HSTR_EL2, 0)
+    reset.registers(vm)
     if vm.probed.has_fgt != 0:
         finegrained.reset()
     sve.reset(vm)

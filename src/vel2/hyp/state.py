@@ -250,6 +250,8 @@ class Probed(Struct):
     cpacr_holds_cptr = scalar(u64)
     """Hardware's CPACR_EL1 keeps the bits only CPTR_EL2 has (as FEAT_NV2p1 requires)."""
     cntkctl_holds_cnthctl = scalar(u64)
+    cnthctl = scalar(u64)
+    """Hardware's CNTHCTL_EL2 out of reset, and so L1's; L0 writes it afterwards."""
     has_fgt = scalar(u64)
     has_sve = scalar(u64)
     optional = scalar(u64)

@@ -240,7 +240,13 @@ def secondary_entry(a: Assembler) -> None:
 
 
 def prepare(a: Assembler) -> None:
-    """Set up the stack and the vectors: x0 = the `Vcpu`, x19 = the image; x1 becomes the `Vm`."""
+    """Set up the stack and the vectors: x0 = the `Vcpu`, x19 = the image; x1 becomes the `Vm`.
+
+    HCR_EL2 first: with E2H=1, which a life before may have left, EL1's names would mean EL2's.
+    """
+    a.mov_imm(2, sr.HCR_EL2.RW.mask)
+    a.msr(sr.HCR_EL2, 2)
+    a.isb()
     a.add(SP, 0, 0)
     a.msr(sr.TPIDR_EL2, 0)
     a.mov_imm(2, VM_OFFSET)

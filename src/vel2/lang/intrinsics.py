@@ -160,44 +160,37 @@ def store_u64(address: PA, value: int) -> None:
 
 def load_acquire_u32(address: PA) -> int:
     """Read four bytes before all later accesses: LDAR."""
-    return current().load(4, address)
+    return current().load_acquire(4, address)
 
 
 def load_acquire_u64(address: PA) -> int:
     """Read eight bytes before all later accesses: LDAR."""
-    return current().load(8, address)
+    return current().load_acquire(8, address)
 
 
 def store_release_u32(address: PA, value: int) -> None:
     """Write four bytes after all earlier accesses: STLR."""
-    current().store(4, address, value)
+    current().store_release(4, address, value)
 
 
 def store_release_u64(address: PA, value: int) -> None:
     """Write eight bytes after all earlier accesses: STLR."""
-    current().store(8, address, value)
+    current().store_release(8, address, value)
 
 
 def swap_u64(address: PA, value: int) -> int:
     """Replace eight bytes and give the old ones, as one access: SWPAL."""
-    old = current().load(8, address)
-    current().store(8, address, value)
-    return old
+    return current().update(address, lambda old: value)
 
 
 def fetch_add_u64(address: PA, value: int) -> int:
     """Add to eight bytes and give the old ones, as one access: LDADDAL."""
-    old = current().load(8, address)
-    current().store(8, address, (old + value) & WORD_MASK)
-    return old
+    return current().update(address, lambda old: (old + value) & WORD_MASK)
 
 
 def compare_exchange_u64(address: PA, expected: int, value: int) -> int:
     """Replace eight bytes if they are `expected`, and give the old ones, as one access: CASAL."""
-    old = current().load(8, address)
-    if old == expected:
-        current().store(8, address, value)
-    return old
+    return current().update(address, lambda old: value if old == expected else None)
 
 
 def vload(instance: Struct, name: str, index: int | None = None) -> int:

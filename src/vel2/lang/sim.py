@@ -8,7 +8,7 @@ A register reads as it was last written; a system instruction only adds to the l
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
@@ -138,6 +138,25 @@ class Simulation:
         if not 0 <= value < 1 << 8 * size:
             raise SimulationError(f"{value:#x} does not fit a store of {size} bytes: wrap it first")
         view[offset // size] = value
+
+    def load_acquire(self, size: int, address: int) -> int:
+        """Read as LDAR does. One pcpu alone sees no difference; a simulation of several may."""
+        return self.load(size, address)
+
+    def store_release(self, size: int, address: int, value: int) -> None:
+        """Write as STLR does; see `load_acquire`."""
+        self.store(size, address, value)
+
+    def update(self, address: int, change: Callable[[int], int | None]) -> int:
+        """Read eight bytes and write what `change` makes of them, as one access; give the old ones.
+
+        :param change: gives None to write nothing, as CAS does when it does not compare equal.
+        """
+        old = self.load(8, address)
+        new = change(old)
+        if new is not None:
+            self.store(8, address, new)
+        return old
 
     def address_of(self, instance: Struct) -> int:
         """Give the physical address of a structure that lies in simulated memory."""
