@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -108,14 +109,26 @@ def test_the_import_check_itself(module: str, source: str, found: list[str]) -> 
     assert forbidden_imports(SRC / module, source) == found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_id)
-def test_imported_libraries_are_declared(path: Path) -> None:
-    """A library installed here by chance and missing from pyproject.toml breaks a fresh clone."""
+@pytest.fixture(scope="module")
+def declared() -> set[str]:
+    """Give the distributions that pyproject.toml asks for."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     requirements = project["dependencies"] + extras["check"] + extras["report"]
-    declared = {distribution_name(requirement) for requirement in requirements}
-    providers = packages_distributions()
+    return {distribution_name(requirement) for requirement in requirements}
+
+
+@pytest.fixture(scope="module")
+def providers() -> Mapping[str, list[str]]:
+    """Give the distributions that bring each top-level name; it reads what every one installed."""
+    return packages_distributions()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_id)
+def test_imported_libraries_are_declared(
+    path: Path, declared: set[str], providers: Mapping[str, list[str]]
+) -> None:
+    """A library installed here by chance and missing from pyproject.toml breaks a fresh clone."""
     for name in imported_names(path, path.read_text()):
         top = name.split(".")[0]
         if top in ("vel2", "_typeshed") or top in sys.stdlib_module_names:
