@@ -26,9 +26,10 @@ def resolve(words: list[str]) -> tuple[click.Command, list[str]]:
     while isinstance(command, click.Group):
         if isinstance(command, Defaulting):
             rest = command.with_default(click.Context(command), rest)
-        if not rest or rest[0] not in command.commands:
+        below = command.get_command(click.Context(command), rest[0]) if rest else None
+        if below is None:
             break
-        command, rest = command.commands[rest[0]], rest[1:]
+        command, rest = below, rest[1:]
     return command, rest
 
 
@@ -63,7 +64,10 @@ def help_lines(command: click.Command, path: str) -> list[str]:
     """Give the examples in the help of a command and of those below it."""
     lines = list(commands_in((command.help or "").replace("\b", "")))
     if isinstance(command, click.Group):
-        for name, below in command.commands.items():
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
             lines += help_lines(below, f"{path} {name}")
     return lines
 
