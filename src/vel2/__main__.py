@@ -1,8 +1,8 @@
 """The first lines of `vel2` and `python -m vel2`: be ready for Ctrl-C and for closed streams.
 
-Loading the rest takes a third of a second, in which Ctrl-C would be a traceback. And a standard stream
-that is closed (`vel2 run <&-`) leaves its number to the next file that is opened: the program would
-then read a machine's socket as if it were the user's keyboard.
+Loading the rest takes a third of a second, in which Ctrl-C would be a traceback. And a standard
+stream that is closed (`vel2 run <&-`) leaves its number to the next file that is opened: the
+program would then read a machine's socket as if it were the user's keyboard.
 """
 
 import os
