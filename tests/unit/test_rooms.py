@@ -27,11 +27,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runtime": {"arch", "lang"},
     "guests": {"arch", "lang", "runtime"},
     "control": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests"},
-    "check": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control"},
+    "pack": {"arch", "lang", "hyp", "machine", "runtime", "guests", "control"},
+    "check": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control", "pack"},
     "bench": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control"},
     "cli": {
         *("arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control"),
-        *("check", "bench"),
+        *("pack", "check", "bench"),
     },
 }
 COMMON = {"errors", "scratch", "supervisor", "__version__"}

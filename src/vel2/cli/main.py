@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "features": "vel2.cli.features",
     "guests": "vel2.cli.guests",
     "matrix": "vel2.cli.matrix",
+    "pack": "vel2.cli.pack",
     "run": "vel2.cli.run",
 }
 """Where each command is, under its own name."""

@@ -33,6 +33,7 @@ __all__ = (
     "VM_OFFSET",
     "VNCR_IN_PCPU",
     "l0_bytes",
+    "l1_bytes",
     "pool_bytes",
 )
 
@@ -87,3 +88,16 @@ def pool_bytes(l1_memory_bytes: int) -> int:
 def l0_bytes(l1_memory_bytes: int) -> int:
     """Size L0's whole block for an L1 with `l1_memory_bytes` of RAM."""
     return POOL_OFFSET + pool_bytes(l1_memory_bytes)
+
+
+def l1_bytes(memory_bytes: int) -> int:
+    """Give the most memory that L1 can have of `memory_bytes`, of which L0 takes its part.
+
+    It is a multiple of `BLOCK_BYTES`; 0 or less when L0 alone would not fit.
+    """
+    blocks = memory_bytes // BLOCK_BYTES * BLOCK_BYTES
+    # L0's part grows with L1's: this is too little, and by less than L0's part.
+    l1 = blocks - l0_bytes(blocks)
+    while l1 + BLOCK_BYTES + l0_bytes(l1 + BLOCK_BYTES) <= memory_bytes:
+        l1 += BLOCK_BYTES
+    return l1

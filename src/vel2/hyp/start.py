@@ -57,6 +57,7 @@ __all__ = (
     "NEEDS_POOL",
     "NEEDS_SMMU",
     "NEEDS_VHE",
+    "missing_feature",
     "start",
     "start_secondary",
 )

@@ -8,7 +8,7 @@ from vel2.errors import UserError
 from vel2.machine.admission import machine_globals
 from vel2.machine.memory import RAM_BASE, format_bytes, format_size
 
-__all__ = ("DEFAULT_CPU", "MachineConfig", "board", "machine_arguments")
+__all__ = ("DEFAULT_CPU", "MachineConfig", "board", "kernel_command", "machine_arguments")
 
 DEFAULT_CPU = "max,pauth-impdef=on,sve256=on,sme=off"
 """FEAT_NV2, with pointer authentication by a cheap hash: QARMA takes a quarter of TCG's time."""
@@ -121,3 +121,10 @@ def board(config: MachineConfig) -> str:
     """Name the board for `-M`; `memory-backend=ram` or `dumpdtb=...` is appended."""
     name = "virt,virtualization=on,gic-version=3,dtb-randomness=off"
     return f"{name},iommu=smmuv3" if config.smmu else name
+
+
+def kernel_command(config: MachineConfig, kernel: Path) -> list[str]:
+    """Return the command line by which QEMU alone boots a kernel on such a machine."""
+    command = ["qemu-system-aarch64", "-M", "virt,virtualization=on,gic-version=3"]
+    command += ["-cpu", config.cpu, "-smp", str(config.smp), "-m", f"{config.memory_bytes // MIB}M"]
+    return [*command, "-nographic", "-nic", "none", "-kernel", str(kernel)]

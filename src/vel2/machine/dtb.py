@@ -18,7 +18,15 @@ from vel2.machine.memory import RAM_BASE, format_bytes
 from vel2.machine.version import require_qemu
 from vel2.scratch import scratch
 
-__all__ = ("Seeds", "children", "l1_device_tree", "open_tree", "pack_tree", "qemu_device_tree")
+__all__ = (
+    "Seeds",
+    "children",
+    "cpu_count",
+    "l1_device_tree",
+    "open_tree",
+    "pack_tree",
+    "qemu_device_tree",
+)
 
 DUMP_TIMEOUT_S = 60
 EDIT_ROOM = 64 << 10
@@ -103,6 +111,16 @@ def children(tree: Any, node: int) -> Iterator[int]:
     while child >= 0:
         yield child
         child = tree.next_subnode(child, QUIET)
+
+
+def cpu_count(blob: bytes) -> int:
+    """Count the CPUs that a device tree describes."""
+    tree = open_tree(blob)
+    cpus = tree.path_offset("/cpus", QUIET)
+    if cpus < 0:
+        return 0
+    kinds = (tree.getprop(node, "device_type", QUIET) for node in children(tree, cpus))
+    return sum(bytes(kind) == b"cpu\0" for kind in kinds if kind != -libfdt.NOTFOUND)
 
 
 def l1_device_tree(

@@ -6,7 +6,7 @@ Registers are named as in the PrimeCell UART (PL011) manual and the 16550's data
 from vel2.lang import PA, load_u32, resident, store_u8, u8, u64
 from vel2.runtime.console import Console, console
 
-__all__ = ("pl011", "uart8250")
+__all__ = ("UARTDR", "UARTFR", "UARTFR_TXFF", "pl011", "uart8250")
 
 UARTDR = 0x00
 UARTFR = 0x18

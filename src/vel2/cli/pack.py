@@ -1,0 +1,99 @@
+"""`vel2 pack`: vel2 and a guest in one file that any boot loader starts."""
+
+import shlex
+from pathlib import Path
+
+import click
+
+from vel2.arch.nesting import Kind, Level
+from vel2.cli.hints import check_without_vhe
+from vel2.cli.initrd import read_initrd, shell_initrd, wants_shell, with_shell
+from vel2.cli.kernels import KERNEL
+from vel2.cli.options import SIZE, check_supported, smp_option
+from vel2.cli.report import explained, require_writable
+from vel2.control.guest import Kernel
+from vel2.machine.config import MachineConfig, kernel_command
+from vel2.machine.dtb import qemu_device_tree
+from vel2.machine.loader import load_kernel
+from vel2.machine.memory import format_bytes
+
+__all__ = ("pack",)
+
+WHAT = "the packed file"
+
+
+@click.command()
+@click.option(
+    "--kernel", type=KERNEL, required=True, help="A file, or a fetched kernel's or Xen's name."
+)
+@click.option(
+    "--initrd",
+    metavar="FILE|shell|none",
+    help="Its initrd. A fetched kernel without a root gets `shell`: a small system, with L2.",
+)
+@click.option("--append", default="", metavar="TEXT", help="The kernel's command line.")
+@click.option(
+    "--memory",
+    type=SIZE,
+    default="2G",
+    show_default=True,
+    help="The machine's memory, of which vel2 takes its part.",
+)
+@smp_option
+@click.option(
+    "--el2",
+    type=click.Choice(["vhe", "nvhe"]),
+    default="vhe",
+    show_default=True,
+    help="What virtual EL2 is like: with FEAT_VHE, or without.",
+)
+@click.option(
+    "--nv",
+    type=click.Choice(["nv2", "nv", "none"]),
+    default="nv2",
+    show_default=True,
+    help="Hardware to use: FEAT_NV2 (Armv8.4), FEAT_NV alone (Armv8.3).",
+)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def pack(
+    kernel: Path,
+    initrd: str | None,
+    append: str,
+    memory: int,
+    smp: int,
+    el2: str,
+    nv: str,
+    file: Path,
+) -> None:
+    """Write vel2 and a kernel at its virtual EL2 to FILE, which any boot loader can start.
+
+    FILE is an arm64 Image. It needs neither Python nor vel2 where it runs: QEMU's virt board starts
+    it by the command that is printed. The guest gets memory, the GIC, timers and the UART, but no
+    device with DMA: nobody checks what devices that machine has.
+
+    \b
+    Examples:
+      vel2 pack --kernel 6.12 vel2.img           a shell in L1, which can start L2
+      vel2 pack --kernel ./Image --initrd root.cpio vel2.img
+    """  # noqa: D301
+    from vel2.pack.file import Packing  # it brings in the compiler
+    from vel2.pack.file import pack as pack_guest
+
+    check_supported("--nv", nv)
+    require_writable(file, WHAT)
+    kind, level = Kind(el2), Level(nv)
+    image = load_kernel(kernel)
+    check_without_vhe(image, kind, level)
+    if wants_shell(kernel, initrd, append, ()):
+        guest = Kernel(image, shell_initrd(image), with_shell(append))
+    else:
+        guest = Kernel(image, read_initrd(initrd), append)
+    config = MachineConfig(memory, smp=smp)
+    packed = pack_guest(qemu_device_tree(config), Packing(guest, memory, kind, level, smp))
+    with explained(file, WHAT):
+        file.write_bytes(packed.data)
+    click.echo(
+        f"{file}: {format_bytes(len(packed.data))}, gives its guest"
+        f" {format_bytes(packed.orders.l1_bytes)} of memory; start it with\n"
+        f"  {shlex.join(kernel_command(config, file))}"
+    )
