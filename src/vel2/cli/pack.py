@@ -12,6 +12,7 @@ from vel2.cli.kernels import KERNEL
 from vel2.cli.options import SIZE, check_supported, smp_option
 from vel2.cli.report import explained, require_writable
 from vel2.control.guest import Kernel
+from vel2.control.request import cpu_for
 from vel2.machine.config import MachineConfig, kernel_command
 from vel2.machine.dtb import qemu_device_tree
 from vel2.machine.loader import load_kernel
@@ -88,7 +89,7 @@ def pack(
         guest = Kernel(image, shell_initrd(image), with_shell(append))
     else:
         guest = Kernel(image, read_initrd(initrd), append)
-    config = MachineConfig(memory, smp=smp)
+    config = MachineConfig(memory, cpu_for(image, kind, level), smp)
     packed = pack_guest(qemu_device_tree(config), Packing(guest, memory, kind, level, smp))
     with explained(file, WHAT):
         file.write_bytes(packed.data)
