@@ -27,12 +27,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runtime": {"arch", "lang"},
     "guests": {"arch", "lang", "runtime"},
     "control": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests"},
+    "explain": {"arch", "lang", "hyp"},
     "pack": {"arch", "lang", "hyp", "machine", "runtime", "guests", "control"},
     "check": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control", "pack"},
     "bench": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control"},
     "cli": {
         *("arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control"),
-        *("pack", "check", "bench"),
+        *("pack", "check", "bench", "explain"),
     },
 }
 COMMON = {"errors", "scratch", "supervisor", "__version__"}

@@ -69,6 +69,18 @@ class FineRow(NamedTuple):
     """HCRX_EL2 field that, while 1, takes the accesses out of the bit's reach."""
 
 
+class ClassRow(NamedTuple):
+    """A control of HCR_EL2 or CPTR_EL2 whose traps have an exception class of their own."""
+
+    register: str
+    field: str
+    traps_when: tuple[int, ...]
+    """Values of the field that ask for the trap."""
+    ec: tuple[int, ...]
+    """The classes that the traps are reported with."""
+    what: str
+
+
 class FineOther(NamedTuple):
     """A fine-grained bit whose trap is not reported as EC 0x18."""
 
@@ -479,3 +491,19 @@ FINE_OTHER: tuple[FineOther, ...] = (
     FineOther("HFGITR2_EL2", "TSBCSYNC", 0x0A, "TSB CSYNC"),
     FineOther("HFGITR_EL2", "nGCSSTR_EL1", 0x0A, "GCSSTR, GCSSTTR"),
 )
+
+
+CLASS_ROWS: tuple[ClassRow, ...] = (
+    ClassRow("HCR_EL2", "TWI", (1,), (0x01,), "WFI, WFIT"),
+    ClassRow("HCR_EL2", "TWE", (1,), (0x01,), "WFE, WFET"),
+    ClassRow("HCR_EL2", "TSC", (1,), (0x17, 0x13), "SMC"),
+    ClassRow("HCR_EL2", "NV", (1,), (0x1A,), "ERET, ERETAA, ERETAB at EL1"),
+    ClassRow("HCR_EL2", "API", (0,), (0x09,), "instructions that sign or authenticate pointers"),
+    ClassRow("HCR_EL2", "TGE", (1,), (0x15,), "SVC at EL0, and all that EL1 would take from EL0"),
+    ClassRow("CPTR_EL2", "TFP", (1,), (0x07,), "floating-point and SIMD instructions"),
+    ClassRow("CPTR_EL2", "TZ", (1,), (0x19,), "SVE instructions and accesses to ZCR_EL1"),
+    ClassRow("CPTR_EL2_E2H", "FPEN", (0, 2), (0x07,), "floating-point and SIMD instructions"),
+    ClassRow("CPTR_EL2_E2H", "ZEN", (0, 2), (0x19,), "SVE instructions and accesses to ZCR_EL1"),
+    ClassRow("MDCR_EL2", "TDE", (1,), (0x30, 0x32, 0x34, 0x3C), "debug exceptions of EL0 and EL1"),
+)
+"""Traps that no encoding tells: each has a class, or several, that says what trapped."""

@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "completion": "vel2.cli.completion",
     "demo": "vel2.cli.demo",
     "doctor": "vel2.cli.doctor",
+    "explain": "vel2.cli.explain",
     "features": "vel2.cli.features",
     "guests": "vel2.cli.guests",
     "matrix": "vel2.cli.matrix",
