@@ -3,6 +3,8 @@
 A command is loaded when it is asked for: all of them together take half a second.
 """
 
+import atexit
+import gc
 import importlib
 import os
 import signal
@@ -140,6 +142,8 @@ def main() -> None:
     """Be the program, once it is loaded; `vel2.__main__` comes before."""
     guard_streams()
     show_notices()
+    # Python takes a second to find out that every class of a large program is garbage at its end.
+    atexit.register(gc.freeze)
     for number in (signal.SIGTERM, signal.SIGHUP):
         # What nohup has us ignore stays ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:

@@ -58,6 +58,16 @@ def modules_after(*arguments: str) -> set[str]:
     return set(done.stderr.split())
 
 
+def test_the_end_does_not_look_for_garbage() -> None:
+    program = (
+        "import atexit, gc, vel2.cli.main as it;"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 10_000)); it.main()"
+    )
+    command = [sys.executable, "-c", program, "completion", "bash"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "True", done.stderr
+
+
 def all_commands() -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = [()]
     for name in cli_main.COMMANDS:
