@@ -1,8 +1,10 @@
 # Targets for people and for CI. Each does the set-up it needs; `make setup` is quiet when all is there.
 # PYTHON chooses the interpreter that .venv is made from; PYTEST_ARGS and DEMO_ARGS are passed on.
 
+# Tests that boot machines are neighbours: a worker that has nothing to do takes them from another.
+
 PYTHON ?= python3
-PYTEST_ARGS ?= -n auto --maxprocesses 4
+PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist worksteal
 DEMO_ARGS ?=
 BIN := .venv/bin
 
