@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,15 @@ from typing import Any
 import pytest
 
 from vel2.cli.exits import ExitCode
+from vel2.guests.parallel import differences
 
 pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.timeout(900)]
 
 VEL2 = Path(sys.executable).parent / "vel2"
+TROUBLE = re.compile(r"rcu.*stall|lockup|\bBUG\b|\bOops\b|Call trace", re.IGNORECASE)
+"""What a kernel says that lost an interrupt, a wake-up or a translation."""
+CONSOLE_LINE = re.compile(r"(L[12]) +[0-9]+\.[0-9]{3} (.*)")
+"""Its time is the host's."""
 
 
 def demo(tmp_path: Path, *options: str) -> tuple[dict[str, Any], str]:
@@ -73,14 +79,38 @@ def test_other_kernels(tmp_path: Path, l1: str) -> None:
     assert result["l2"]["userspace"] is True
 
 
-@pytest.mark.slow
-def test_a_deterministic_run_repeats(tmp_path: Path) -> None:
-    """Everything but host time is the same, to the last trap."""
+def test_cpus_of_l2_work_together(tmp_path: Path) -> None:
+    """L1 and L2 have several CPUs; L2's come to results that the host computes too."""
+    result, output = demo(tmp_path, "--quiet", "--smp", "4")
+    assert (result["l1"]["cpus"], result["l2"]["cpus"]) == (4, 4)
+    assert result["l2"]["parallel"] is True
+    assert differences(4, result["l2"]) == []
+    assert not TROUBLE.search(output)
 
-    def counted() -> dict[str, Any]:
-        result, _ = demo(tmp_path, "--quiet", "--deterministic")
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("cpus", [1, 4])
+def test_a_deterministic_run_repeats(tmp_path: Path, cpus: int) -> None:
+    """Everything but host time is the same, to the last trap and the last character."""
+
+    def counted() -> tuple[dict[str, Any], list[tuple[str, ...]]]:
+        result, output = demo(
+            tmp_path, "--quiet", "--deterministic", "--smp", str(cpus), "--timeout", "1500"
+        )
         del result["seconds"], result["l1"]["boot_seconds"], result["l2"]["boot_seconds"]
         del result["run"]["date"]
-        return result
+        shown = map(CONSOLE_LINE.fullmatch, output.splitlines())
+        return result, [line.groups() for line in shown if line]
 
     assert counted() == counted()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(4 * 3600)
+def test_twenty_boots_in_a_row(tmp_path: Path) -> None:
+    """No hang, no complaint of a kernel, no wrong result, with more CPUs than the host has."""
+    for turn in range(20):
+        result, output = demo(tmp_path, "--quiet", "--smp", "4")
+        assert result["l2"]["parallel"] is True, turn
+        assert not TROUBLE.search(output), f"boot {turn}:\n{output}"

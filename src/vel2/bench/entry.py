@@ -4,7 +4,8 @@ Interrupts are served; every other exception ends the payload.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.bench.layout import STACK_TOP, STATE, State
+from vel2.bench.layout import State
+from vel2.guests.l2board import STACK_TOP, STATE
 from vel2.lang import SP, Assembler
 from vel2.runtime.bare import reporting_vectors
 

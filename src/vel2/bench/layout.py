@@ -1,16 +1,13 @@
 """Where the payload keeps its data in L2's RAM, and what the host tells it.
 
-The VMM loads the image 2 MiB above the start of RAM. State and stack lie above it. Higher still is
-memory that nobody has touched, for stage-2 faults: first memory that L1 gives page by page, then
-memory that it gives in huge pages.
+Image, state and stack lie where `guests.l2board` says. Higher still is memory that nobody has
+touched, for stage-2 faults: first memory that L1 gives page by page, then memory that it gives in
+huge pages.
 """
 
-from vel2.guests.l2tree import DTB_BYTES, L2_RAM_BASE
+from vel2.guests.l2tree import L2_RAM_BASE
 from vel2.lang import Struct, array, nested, scalar, u8, u64
 
-IMAGE_BASE = L2_RAM_BASE + DTB_BYTES
-STATE = L2_RAM_BASE + 0x80_0000
-STACK_TOP = L2_RAM_BASE + 0xA0_0000
 FRESH = L2_RAM_BASE + 0x100_0000
 HUGE_FROM_BYTES = 256 << 20
 FRESH_BLOCKS = L2_RAM_BASE + HUGE_FROM_BYTES

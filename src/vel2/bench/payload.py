@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from vel2.bench.board import L2_MEMORY, gic_init, put, put_byte, put_number, unexpected_exception
 from vel2.bench.entry import interrupt_code
 from vel2.bench.layout import (
     FRESH,
@@ -26,6 +25,14 @@ from vel2.bench.layout import (
 from vel2.bench.marks import open_files, pass_mark
 from vel2.bench.operations import OPERATIONS, UNAVAILABLE, operation_names, tlbi, unmask_interrupts
 from vel2.errors import UserError
+from vel2.guests.l2board import (
+    L2_MEMORY,
+    gic_init,
+    put,
+    put_byte,
+    put_number,
+    unexpected_exception,
+)
 from vel2.guests.l2tree import L2_STATISTICS_BASE
 from vel2.lang import PA, Image, bytes_address, inline, load_u64, resident, u64
 from vel2.runtime.bare import Bare, build_bare
@@ -163,7 +170,7 @@ def bench_main(state: State, parameters: Parameters) -> None:
     state.fresh_block = FRESH_BLOCKS
     if parameters.has_marks != 0:
         open_files(state)
-    gic_init()
+    gic_init(0)
     unmask_interrupts()
     do_all(state, parameters)
     report(state, parameters)

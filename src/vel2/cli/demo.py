@@ -17,6 +17,7 @@ from vel2.control.guest import Kernel
 from vel2.control.launch import launch
 from vel2.control.session import Session
 from vel2.errors import UserError
+from vel2.guests.initramfs import Initramfs
 from vel2.guests.qemu_guest import fetch_qemu, qemu_l1_tree
 from vel2.guests.recipes import l1_with_l2, l2_tree
 from vel2.machine.loader import KernelImage, load_kernel
@@ -55,13 +56,15 @@ def demo(
     """Boot Linux at virtual EL2 and let its KVM start a Linux guest.
 
     Fetches the kernels on first use. Shows both consoles, line by line with the time in seconds,
-    then what trapped to EL2 and how long each level took.
+    then what trapped to EL2 and how long each level took. With --smp L2 has as many CPUs as L1, and
+    they work together on results that are known.
 
     \b
     Examples:
       vel2 demo
       vel2 demo --l1 7 --l2 6.1 --json result.json
       vel2 demo --vmm qemu               L2 is started by an unmodified QEMU
+      vel2 demo --smp 4                  L1 and L2 with four CPUs each
       vel2 demo --deterministic          count instructions; every run is the same
       vel2 demo --native                 the same guests without vel2, to compare
     """  # noqa: D301
@@ -73,7 +76,7 @@ def demo(
     fetch_missing(["busybox", l1, l2])
     guest = Kernel(
         load_kernel(find_kernel(l1)),
-        L1_INITRDS[vmm](load_kernel(find_kernel(l2)), " quiet" if quiet else ""),
+        L1_INITRDS[vmm](load_kernel(find_kernel(l2)), " quiet" if quiet else "", machine.smp),
         f"{L1_BOOTARGS} job={L1_JOBS[vmm]}",
     )
     where = "the machine's real EL2" if machine.native else "virtual EL2"
@@ -83,24 +86,35 @@ def demo(
     with closing(launch(request)) as session:
         ended = watch(session, report, machine)
         report.put_boot_times()
+        judge_parallel(report, machine.smp)
         show(report, session, machine)
         conclude(context, report, session, ended, machine.json_file, expect_l2=True)
 
 
-def small_initrd(kernel: KernelImage, more_bootargs: str) -> bytes:
+def small_l2(cpus: int) -> Initramfs:
+    """Make L2's tree; with several CPUs they have work to do together."""
+    from vel2.guests.parallel import build_parallel  # it brings in the compiler
+
+    return l2_tree(parallel=build_parallel() if cpus > 1 else None)
+
+
+def small_initrd(kernel: KernelImage, more_bootargs: str, cpus: int) -> bytes:
     """Pack L1's initramfs, with our VMM and L2 in it."""
     from vel2.guests.vmm import build_vmm  # it brings in the compiler
 
     bootargs = f"console=ttyS0 panic=-1{more_bootargs}"
-    return l1_with_l2(build_vmm(), kernel.data, kernel.image_size, bootargs)
+    return l1_with_l2(
+        build_vmm(), kernel.data, kernel.image_size, bootargs, small_l2(cpus), l2_cpus=cpus
+    )
 
 
-def qemu_initrd(kernel: KernelImage, more_bootargs: str) -> bytes:
+def qemu_initrd(kernel: KernelImage, more_bootargs: str, cpus: int) -> bytes:
     """Pack L1's initramfs, with QEMU and L2 in it; fetch QEMU on first use."""
     with progress_bars() as progress:
         root = fetch_qemu(progress)
     bootargs = f"console=ttyAMA0 panic=-1{more_bootargs}"
-    return qemu_l1_tree(root, kernel.data, l2_tree().pack(), l2_bootargs=bootargs).pack()
+    l2 = small_l2(cpus).pack()
+    return qemu_l1_tree(root, kernel.data, l2, l2_bootargs=bootargs, l2_cpus=cpus).pack()
 
 
 L1_INITRDS = {"small": small_initrd, "qemu": qemu_initrd}
@@ -121,6 +135,25 @@ def watch(session: Session, report: Report, machine: VmOptions) -> MachineExit:
     if lines.broken:
         raise BrokenPipeError
     return ended
+
+
+def judge_parallel(report: Report, cpus: int) -> None:
+    """Compare what L2's CPUs came to together with what the host computes."""
+    found = report.get("l2")
+    if cpus == 1 or not isinstance(found, dict) or found.get("userspace") is not True:
+        return
+    from vel2.guests.parallel import differences
+
+    wrong = differences(cpus, found)
+    report.put("l2.parallel", not wrong)
+    if wrong:
+        say(f"the CPUs of L2 did not work together: {'; '.join(wrong)}.")
+    else:
+        turns, counts = (f"{found[f'parallel_{name}']:,}" for name in ("pipe", "atomic"))
+        say(
+            f"L2's {cpus} CPUs worked together: the sum is right, a token went on {turns} times by"
+            f" pipe and by futex, {counts} atomic and locked additions, no stale translation."
+        )
 
 
 def show(report: Report, session: Session, machine: VmOptions) -> None:

@@ -18,12 +18,15 @@ def verdict(ended: MachineExit, fatal: str, report: Report, expect_l2: bool) -> 
     """Choose the exit code.
 
     :param fatal: why L0 stopped itself; it then ends the machine as a guest does.
-    :param expect_l2: a machine that powered off is only well when L2 reached user space.
+    :param expect_l2: a machine that powered off is only well when L2 reached user space, and its
+        CPUs, if there are several, came to the right results.
     """
     if fatal:
         return ExitCode.L0_FATAL
     code = exit_code_of(ended)
-    if code is ExitCode.OK and expect_l2 and report.get("l2.userspace") is not True:
+    if code is not ExitCode.OK or not expect_l2:
+        return code
+    if report.get("l2.userspace") is not True or report.get("l2.parallel") is False:
         return ExitCode.GUEST_FAILED
     return code
 

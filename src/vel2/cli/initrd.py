@@ -35,9 +35,10 @@ def read_initrd(initrd: str | None) -> bytes:
     return read_file(Path(initrd), "the initrd")
 
 
-def shell_initrd(image: KernelImage) -> bytes:
+def shell_initrd(image: KernelImage, cpus: int) -> bytes:
     """Pack the small system, which starts the same kernel as L2 when it is asked to.
 
+    :param cpus: how many CPUs L2 has.
     :raises UserError: when this is no Linux.
     """
     from vel2.guests.vmm import build_vmm  # it brings in the compiler
@@ -48,7 +49,8 @@ def shell_initrd(image: KernelImage) -> bytes:
             " one, such as --kernel 6.12."
         )
     fetch_missing(["busybox"])
-    tree = shell_tree(build_vmm(), image.data, l2_image_bytes=image.image_size)
+    size = image.image_size
+    tree = shell_tree(build_vmm(), image.data, l2_image_bytes=size, l2_cpus=cpus)
     return tree.pack()
 
 

@@ -86,7 +86,7 @@ def pack(
     image = load_kernel(kernel)
     check_without_vhe(image, kind, level)
     if wants_shell(kernel, initrd, append, ()):
-        guest = Kernel(image, shell_initrd(image), with_shell(append))
+        guest = Kernel(image, shell_initrd(image, smp), with_shell(append))
     else:
         guest = Kernel(image, read_initrd(initrd), append)
     config = MachineConfig(memory, cpu_for(image, kind, level), smp)

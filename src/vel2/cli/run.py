@@ -149,7 +149,7 @@ def run(
         image = load_kernel(kernel)
         check_kernel(image, domains, machine)
         if wants_shell(kernel, initrd, append, disks):
-            guest = Kernel(image, shell_initrd(image), with_shell(append), domains)
+            guest = Kernel(image, shell_initrd(image, machine.smp), with_shell(append), domains)
         else:
             guest = Kernel(image, read_initrd(initrd), append, domains)
     elif firmware is not None:

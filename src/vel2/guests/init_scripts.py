@@ -49,7 +49,7 @@ case "${job:-l2}" in
 l2)
     mark l1.l2_start "$(uptime)"
     /vmm --kernel /l2/Image --initrd /l2/initrd --dtb /l2/dtb --memory "$(cat /l2/memory)" \
-        ${huge_from:+--huge-from "$huge_from"}
+        --cpus "$(cat /l2/cpus)" ${huge_from:+--huge-from "$huge_from"}
     mark l1.vmm_status $?
     mark l1.l2_end "$(uptime)"
     ;;
@@ -64,6 +64,7 @@ qemu)
     mark l1.l2_start "$(uptime)"
     set -o pipefail
     QEMU -M virt,gic-version=3 -cpu host -accel kvm -m "$(cat /l2/memory)" \
+        -smp "$(cat /l2/cpus)" \
         -nographic -nodefaults -serial stdio \
         -kernel /l2/Image -initrd /l2/initrd -append "$(cat /l2/bootargs)" \
         </dev/null | awk '{ print "L2| " $0; fflush() }'
@@ -107,11 +108,13 @@ mark l2.userspace ok
 mark l2.uptime "$(uptime)"
 mark l2.kernel "$(uname -r)"
 mark l2.el "$(dmesg | sed -n 's/.*CPU(s) started at \(EL[12]\).*/\1/p' | head -n 1)"
+mark l2.cpus "$(grep -c ^processor /proc/cpuinfo)"
 mark l2.memory_kib "$(awk '/^MemTotal/ { print $2 }' /proc/meminfo)"
 case "${job:-check}" in
 check)
     uname -a
     mark l2.sum "$(seq 1 1000 | awk '{ sum += $1 } END { print sum }')"
+    [ ! -x /parallel ] || /parallel l2
     ;;
 observe) observe l2 ;;
 shell)
@@ -137,7 +140,8 @@ L2_COMMAND = r"""#!/bin/sh
 guest() {
     dtb=$1
     shift
-    /vmm --kernel /l2/Image --initrd /l2/initrd --dtb "$dtb" --memory "$(cat /l2/memory)" "$@"
+    /vmm --kernel /l2/Image --initrd /l2/initrd --dtb "$dtb" --memory "$(cat /l2/memory)" \
+        --cpus "$(cat /l2/cpus)" "$@"
 }
 case "$1" in
 '') guest /l2/dtb ;;

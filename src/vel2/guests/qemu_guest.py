@@ -82,6 +82,7 @@ def qemu_l1_tree(
     *,
     l2_memory_bytes: int = 256 << 20,
     l2_bootargs: str = DEFAULT_BOOTARGS,
+    l2_cpus: int = 1,
     busybox_path: Path | None = None,
 ) -> Initramfs:
     """Return the tree of an L1 that starts L2 by QEMU when it boots with `job=qemu`.
@@ -95,5 +96,6 @@ def qemu_l1_tree(
     tree.file("l2/Image", l2_kernel)
     tree.file("l2/initrd", l2_initrd)
     tree.file("l2/memory", f"{l2_memory_bytes >> 20}M\n")
+    tree.file("l2/cpus", f"{l2_cpus}\n")
     tree.file("l2/bootargs", f"{l2_bootargs}\n")
     return tree

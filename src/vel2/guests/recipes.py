@@ -5,6 +5,7 @@ VMM, and everything it needs to start L2. Where Linux's KVM is L0, its tree hold
 """
 
 from pathlib import Path
+from typing import Any
 
 from vel2.arch.nesting import Kind
 from vel2.guests.init_scripts import KVM_L0_INIT, L1_INIT, L2_COMMAND, L2_INIT, WELCOME
@@ -45,14 +46,20 @@ def base_tree(init: str, busybox_path: Path | None = None) -> Initramfs:
     return tree
 
 
-def l2_tree(busybox_path: Path | None = None, observe: bytes | None = None) -> Initramfs:
+def l2_tree(
+    busybox_path: Path | None = None,
+    observe: bytes | None = None,
+    parallel: bytes | None = None,
+) -> Initramfs:
     """Return the tree of L2.
 
     :param observe: the program of `job=observe`.
+    :param parallel: the program that has all CPUs work together in `job=check`.
     """
     tree = base_tree(L2_INIT, busybox_path)
-    if observe is not None:
-        tree.file("observe", observe, 0o755)
+    for name, program in (("observe", observe), ("parallel", parallel)):
+        if program is not None:
+            tree.file(name, program, 0o755)
     return tree
 
 
@@ -64,12 +71,13 @@ def l1_tree(
     l2_image_bytes: int = 0,
     l2_memory_bytes: int = 256 << 20,
     l2_bootargs: str = DEFAULT_BOOTARGS,
+    l2_cpus: int = 1,
     observe: bytes | None = None,
     busybox_path: Path | None = None,
 ) -> Initramfs:
     """Return the tree of L1, with L2 in it when a VMM is given.
 
-    :param vmm: static arm64 program, started as `/vmm --kernel --initrd --dtb --memory`.
+    :param vmm: static arm64 program, started as `/vmm --kernel --initrd --dtb --memory --cpus`.
     :param l2_kernel: a plain arm64 `Image`.
     :param l2_image_bytes: `image_size` of that kernel's header.
     :param observe: the program of `job=observe`; L2's board has a PMU then.
@@ -88,6 +96,7 @@ def l1_tree(
             initrd,
             l2_memory_bytes,
             l2_bootargs,
+            cpus=l2_cpus,
             pmu=observe is not None,
         )
     if observe is not None:
@@ -95,14 +104,23 @@ def l1_tree(
     return tree
 
 
-def l1_with_l2(vmm: bytes, image: bytes, image_bytes: int, bootargs: str) -> bytes:
+def l1_with_l2(
+    vmm: bytes,
+    image: bytes,
+    image_bytes: int,
+    bootargs: str,
+    l2: Initramfs | None = None,
+    **more: Any,
+) -> bytes:
     """Pack an L1 that starts the small L2 by our own VMM.
 
     :param image: the kernel that L2 boots. :param image_bytes: what it occupies, BSS included.
-    :param bootargs: its command line.
+    :param bootargs: its command line. :param l2: its tree; the small one when None.
+    :param more: as for `l1_tree`.
     """
-    l2 = l2_tree().pack()
-    return l1_tree(vmm, image, l2, l2_image_bytes=image_bytes, l2_bootargs=bootargs).pack()
+    initrd = (l2 or l2_tree()).pack()
+    tree = l1_tree(vmm, image, initrd, l2_image_bytes=image_bytes, l2_bootargs=bootargs, **more)
+    return tree.pack()
 
 
 def shell_tree(
@@ -111,6 +129,7 @@ def shell_tree(
     *,
     l2_image_bytes: int,
     l2_memory_bytes: int = 256 << 20,
+    l2_cpus: int = 1,
     busybox_path: Path | None = None,
 ) -> Initramfs:
     """Return the tree of an L1 for a person: a shell (`job=shell`) in which `l2` starts L2.
@@ -128,12 +147,14 @@ def shell_tree(
         l2_image_bytes=l2_image_bytes,
         l2_memory_bytes=l2_memory_bytes,
         l2_bootargs="console=ttyS0 panic=-1",
+        l2_cpus=l2_cpus,
         busybox_path=busybox_path,
     )
     place = l2_layout(l2_memory_bytes, max(l2_image_bytes, len(l2_kernel)), len(initrd))
     initrd_range = (place.initrd_address, place.initrd_end)
     bootargs = "console=ttyS0 panic=-1 quiet job=shell"
-    tree.file("l2/shell.dtb", l2_device_tree(l2_memory_bytes, bootargs, initrd_range))
+    dtb = l2_device_tree(l2_memory_bytes, bootargs, initrd_range, l2_cpus)
+    tree.file("l2/shell.dtb", dtb)
     tree.file("bin/l2", L2_COMMAND, 0o755)
     tree.file("welcome", WELCOME, 0o755)
     return tree
@@ -171,6 +192,7 @@ def _add_guest(
     initrd: bytes,
     memory_bytes: int,
     bootargs: str,
+    cpus: int = 1,
     el2: bool = False,
     pmu: bool = False,
 ) -> None:
@@ -181,5 +203,6 @@ def _add_guest(
     tree.file(f"{level}/Image", kernel)
     tree.file(f"{level}/initrd", initrd)
     tree.file(f"{level}/memory", f"{memory_bytes >> 20}M\n")
-    dtb = l2_device_tree(memory_bytes, bootargs, initrd_range, el2=el2, pmu=pmu)
+    tree.file(f"{level}/cpus", f"{cpus}\n")
+    dtb = l2_device_tree(memory_bytes, bootargs, initrd_range, cpus, el2=el2, pmu=pmu)
     tree.file(f"{level}/dtb", dtb)

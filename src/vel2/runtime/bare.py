@@ -6,6 +6,10 @@ was built for, with MMU and caches off, and unknown contents in the rest of RAM.
 masks all exceptions, lets the program set its controls, sets up vectors and stack, clears the
 program's state, and calls its main function with the addresses of state and parameters. When main
 returns, the machine is powered off.
+
+A program may turn further CPUs on by PSCI, at the label `secondary_start` and with a number of its
+own as the context, which chooses their stack. They do the same but for clearing, and call another
+function with the address of state and that number.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,6 +35,8 @@ __all__ = (
 VECTORS = 16
 VECTOR_BYTES = 0x80
 TABLE_ALIGNMENT = 0x800
+SECONDARY_STACK_BYTES = 0x1_0000
+"""Of the stack's memory, for each CPU from the top down: number 0 is the first."""
 VBAR = {1: sr.VBAR_EL1, 2: sr.VBAR_EL2}
 CONDUIT = {1: Conduit.HVC, 2: Conduit.SMC}
 
@@ -68,6 +74,7 @@ class Bare:
     :ivar calls: other resident functions that its pieces call.
     :ivar controls: emits the writes of control registers at the start; x1 is the address of the
         parameters.
+    :ivar secondary: the resident function of CPUs other than the first; it must not return.
     """
 
     name: str
@@ -79,6 +86,7 @@ class Bare:
     parameters: type[Struct] | None = None
     calls: tuple[Callable[..., Any], ...] = ()
     controls: Callable[[Assembler], None] = no_controls
+    secondary: Callable[..., None] | None = None
 
 
 def start(program: Bare) -> Assembler:
@@ -90,13 +98,7 @@ def start(program: Bare) -> Assembler:
     a.space(program.parameters.size if program.parameters else 0)
     a.align(16)
     a.label("start")
-    a.msr_immediate("daifset", 0xF)
-    a.msr_immediate("spsel", 1)
-    a.adr_symbol(1, "parameters")
-    program.controls(a)
-    a.adr_symbol(0, program.vectors)
-    a.msr(VBAR[program.el], 0)
-    a.isb()
+    set_up(a, program)
     a.mov_imm(0, memory.stack_top)
     a.mov(SP, 0)
     a.mov_imm(0, memory.state)
@@ -110,9 +112,41 @@ def start(program: Bare) -> Assembler:
     a.adr_symbol(1, "parameters")
     a.bl(program.main.__name__)
     power_off(a, conduit)
+    if program.secondary is not None:
+        secondary_start(a, program, program.secondary.__name__)
     call_stub(a, conduit)
     device_stubs(a)
     return a
+
+
+def set_up(a: Assembler, program: Bare) -> None:
+    """Emit what every CPU does first. It uses x0 and x1."""
+    a.msr_immediate("daifset", 0xF)
+    a.msr_immediate("spsel", 1)
+    a.adr_symbol(1, "parameters")
+    program.controls(a)
+    a.adr_symbol(0, program.vectors)
+    a.msr(VBAR[program.el], 0)
+    a.isb()
+
+
+def secondary_start(a: Assembler, program: Bare, function: str) -> None:
+    """Emit where the other CPUs start, with their number in x0."""
+    a.label("secondary_start")
+    a.mov(19, 0)
+    set_up(a, program)
+    a.mov_imm(0, program.memory.stack_top)
+    a.mov_imm(1, SECONDARY_STACK_BYTES)
+    a.mov(2, 19)
+    a.label(".next_stack")
+    a.sub(0, 0, rm=1)
+    a.sub(2, 2, 1)
+    a.cbnz(2, ".next_stack")
+    a.mov(SP, 0)
+    a.mov_imm(0, program.memory.state)
+    a.mov(1, 19)
+    a.bl(function)
+    a.b("power_off")
 
 
 def vector_table(a: Assembler, label: str, slot: Callable[[int], None]) -> None:
@@ -156,7 +190,8 @@ def build_bare(program: Bare, *pieces: Assembler) -> Image:
 
     :raises ValueError: when the image would reach the program's state.
     """
-    code = build_object((program.main, *program.calls))
+    secondary = (program.secondary,) if program.secondary is not None else ()
+    code = build_object((program.main, *secondary, *program.calls))
     image = link_image(program.memory.base, [start(program), *pieces], code)
     if image.end > program.memory.state:
         raise ValueError(f"{program.name} has {len(image.data)} bytes, too many")

@@ -38,12 +38,15 @@ def start(main: str) -> Assembler:
     return a
 
 
-def build_process(main: Callable[..., Any], *pieces: Assembler) -> bytes:
+def build_process(
+    main: Callable[..., Any], *pieces: Assembler, calls: tuple[Callable[..., Any], ...] = ()
+) -> bytes:
     """Compile and link a program: an ELF file that needs no library.
 
     :param main: the resident function to start with.
     :param pieces: the program's own assembly.
+    :param calls: other resident functions that its pieces call.
     """
-    code = build_object((main,), mode="userspace")
+    code = build_object((main, *calls), mode="userspace")
     assembly = [start(main.__name__), line_buffers(*STANDARD_LINES), *pieces]
     return link_elf(code, assembly, ELF_BASE, "_start")

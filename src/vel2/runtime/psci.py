@@ -8,7 +8,7 @@ from enum import Enum
 from vel2.arch.psci import SYSTEM_OFF
 from vel2.lang import Assembler, extern, u64
 
-__all__ = ("Conduit", "call_stub", "firmware_call", "power_off")
+__all__ = ("Conduit", "call_stub", "firmware_call", "firmware_call_3", "power_off")
 
 
 class Conduit(Enum):
@@ -30,9 +30,16 @@ def firmware_call(function: u64) -> u64:
     raise NotImplementedError("a call needs firmware, or a hypervisor")
 
 
+@extern("firmware_call_3")
+def firmware_call_3(function: u64, first: u64, second: u64, third: u64) -> u64:
+    """Make an SMCCC call with three arguments."""
+    raise NotImplementedError("a call needs firmware, or a hypervisor")
+
+
 def call_stub(a: Assembler, conduit: Conduit) -> None:
-    """Emit `firmware_call`."""
+    """Emit `firmware_call` and `firmware_call_3`: the arguments are where SMCCC wants them."""
     a.label("firmware_call")
+    a.label("firmware_call_3")
     conduit.emit(a)
     a.ret()
 

@@ -13,11 +13,12 @@ from vel2.bench.growth.guest import build_growth_guest
 from vel2.bench.growth.measure import GrowthRequest, curves_tree, growth_guest
 from vel2.bench.growth.points import CURVES, NAMES, POINTS
 from vel2.bench.growth.program import EXITS_AFTER, build_growth_program
-from vel2.bench.layout import IMAGE_BASE, MAX_OPERATIONS, STATE
+from vel2.bench.layout import MAX_OPERATIONS
 from vel2.bench.macro_result import add_ratios, macro_column
 from vel2.bench.parts import Part
 from vel2.cli.bench.growth import print_growth
 from vel2.cli.terminal import Terminal
+from vel2.guests.l2board import IMAGE_BASE, STATE
 from vel2.machine.loader import KernelImage
 
 KERNEL = KernelImage(b"kernel", 0, 6, "Image")

@@ -40,6 +40,14 @@ def test_verdict(
     assert verdict(MachineExit(reason, "", 0, 1.0), fatal, report, expect_l2) is code
 
 
+def test_wrong_results_of_l2s_cpus_are_a_failure() -> None:
+    report = Report()
+    report.put("l2.userspace", True)
+    ended = MachineExit(OFF, "", 0, 1.0)
+    report.put("l2.parallel", False)
+    assert verdict(ended, "", report, True) is ExitCode.GUEST_FAILED
+
+
 class Ended:
     """A session that has ended, with one kind of trap."""
 

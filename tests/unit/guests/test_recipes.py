@@ -55,6 +55,7 @@ def test_l1_tree_holds_l2_where_its_init_looks(busybox: Path) -> None:
         l2_image_bytes=40 * MIB,
         l2_memory_bytes=128 * MIB,
         l2_bootargs="console=ttyS0 job=none",
+        l2_cpus=3,
         busybox_path=busybox,
     )
     assert tree["vmm"].data == b"vmm" and tree["vmm"].mode & 0o111
@@ -66,7 +67,14 @@ def test_l1_tree_holds_l2_where_its_init_looks(busybox: Path) -> None:
     assert fdt.getprop(chosen, "linux,initrd-start").as_uint64() == place.initrd_address
     assert fdt.getprop(chosen, "linux,initrd-end").as_uint64() == place.initrd_address + 6
     assert fdt.getprop(chosen, "bootargs").as_str() == "console=ttyS0 job=none"
-    for path in ("/l2/Image", "/l2/initrd", "/l2/dtb", "/l2/memory", "/vmm "):
+    assert tree["l2/cpus"].data == b"3\n"
+    node = fdt.first_subnode(fdt.path_offset("/cpus"))
+    numbers = []
+    while node >= 0:
+        numbers.append(fdt.getprop(node, "reg").as_uint32())
+        node = fdt.next_subnode(node, libfdt.QUIET_NOTFOUND)
+    assert numbers == [0, 1, 2]
+    for path in ("/l2/Image", "/l2/initrd", "/l2/dtb", "/l2/memory", "/l2/cpus", "/vmm "):
         assert path in L1_INIT
 
 

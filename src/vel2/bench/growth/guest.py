@@ -9,9 +9,9 @@ from functools import cache
 
 from vel2.arch import sysregs as sr
 from vel2.arch.psci import PSCI_VERSION
-from vel2.bench.board import L2_MEMORY, gic_init, unexpected_exception
 from vel2.bench.growth.points import ASK, COMMAND_BITS, HYPERCALLS, RAISE_SGIS, TOUCH
-from vel2.bench.layout import FRESH, PAGE_BYTES, STACK_TOP
+from vel2.bench.layout import FRESH, PAGE_BYTES
+from vel2.guests.l2board import L2_MEMORY, STACK_TOP, gic_init, unexpected_exception
 from vel2.lang import PA, Assembler, Struct, isb, load_u64, msr, resident, scalar, store_u64, u64
 from vel2.runtime.bare import Bare, build_bare, reporting_vectors
 from vel2.runtime.psci import firmware_call
@@ -35,7 +35,7 @@ class Done(Struct):
 @resident
 def growth_guest_main(done: Done) -> None:
     """Do commands for ever. SGIs are raised from number 0 on; fresh pages follow one another."""
-    gic_init()
+    gic_init(0)
     while True:
         asked = load_u64(PA(ASK))
         command = asked & COMMAND_MASK

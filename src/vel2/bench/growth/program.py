@@ -16,13 +16,15 @@ from vel2.bench.growth.points import (
     RAISE_SGIS,
     TOUCH,
 )
-from vel2.bench.layout import FRESH, IMAGE_BASE, Parameters, State
+from vel2.bench.layout import FRESH, Parameters, State
 from vel2.bench.marks import open_files
 from vel2.bench.userspace import BEGIN, END, difference, mark, note, report
+from vel2.guests.l2board import IMAGE_BASE
 from vel2.guests.l2tree import L2_RAM_BASE
 from vel2.guests.vmm import kvm, statistics
-from vel2.guests.vmm.main import create_gic, create_vcpu, create_vm, load, set_register
+from vel2.guests.vmm.machine import create_gic, create_vm, load
 from vel2.guests.vmm.state import State as Guest
+from vel2.guests.vmm.vcpu import create_vcpus, set_register, vcpu_of
 from vel2.lang import (
     Struct,
     address_of,
@@ -70,8 +72,9 @@ def new_guest(memory_bytes: u64) -> u64:
     guest = at(Guest, map_anonymous(Guest.size))
     guest.options.memory_bytes = memory_bytes
     guest.options.huge_from = memory_bytes
+    guest.options.cpus = 1
     create_vm(guest)
-    create_vcpu(guest)
+    create_vcpus(guest)
     create_gic(guest)
     load(guest, bytes_address(b"/guest\0"), u64(IMAGE_BASE - L2_RAM_BASE))
     set_register(guest, kvm.REG_PC, IMAGE_BASE)
@@ -82,11 +85,12 @@ def new_guest(memory_bytes: u64) -> u64:
 def command(state: Growth, address: u64, what: u64) -> None:
     """Answer a guest's question for a command, and let it run until it asks again."""
     guest = at(Guest, address)
-    run = at(kvm.Run, guest.run)
+    vcpu = vcpu_of(guest, 0)
+    run = at(kvm.Run, vcpu.run)
     for i in range(8):
         run.mmio_data[i] = u8(what >> 8 * i & 0xFF)
     while True:
-        result = ioctl(guest.vcpu, kvm.RUN, 0)
+        result = ioctl(vcpu.fd, kvm.RUN, 0)
         if not failed(result):
             break
         if result != u64(0 - EINTR) and result != u64(0 - EAGAIN):
@@ -100,13 +104,13 @@ def command(state: Growth, address: u64, what: u64) -> None:
 def measured_command(state: Growth, point: u64, what: u64, count: u64) -> None:
     """Have the large guest do something `count` times, and measure it."""
     told = u64(what | count << COMMAND_BITS)
-    exits = statistics.exits(at(Guest, state.large))
+    exits = statistics.exits_of_all(at(Guest, state.large))
     mark(state.marks, state.parameters, point, BEGIN, count, 0)
     begun = counter()
     command(state, state.large, told)
     ticks = u64(counter() - begun)
     mark(state.marks, state.parameters, point, END, count, ticks)
-    exits = difference(statistics.exits(at(Guest, state.large)), exits)
+    exits = difference(statistics.exits_of_all(at(Guest, state.large)), exits)
     note(state.marks.results[point % State.results.length], count, ticks, exits)
 
 
@@ -132,7 +136,7 @@ def guest_exits(state: Growth, count: u64) -> u64:
     total = u64(0)
     n = u64(0)
     while n < count:
-        total = u64(total + statistics.exits(at(Guest, state.guests[n % len(GUESTS_SLOTS)])))
+        total = u64(total + statistics.exits_of_all(at(Guest, state.guests[n % len(GUESTS_SLOTS)])))
         n = u64(n + 1)
     return total
 

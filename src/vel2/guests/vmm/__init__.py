@@ -1,7 +1,8 @@
-"""The VMM of L1: a static program in the subset that runs one VM with one vCPU by KVM.
+"""The VMM of L1: a static program in the subset that runs one VM with up to eight vCPUs by KVM.
 
 It gives its guest the board of `l2tree`: RAM, a vGICv3 in the kernel, PSCI in the kernel, and an
-8250 UART whose output goes to standard output, each line marked with a label. Where KVM itself is
+8250 UART whose output goes to standard output, each line marked with a label. A thread runs each
+vCPU. Where KVM itself is
 L0, the same program runs L1: `--el2` gives the vCPU a virtual EL2.
 """
 

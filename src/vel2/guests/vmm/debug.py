@@ -1,7 +1,7 @@
 """Debug the guest by KVM_SET_GUEST_DEBUG: a breakpoint on its first instruction, then steps.
 
-Each must stop the vCPU with the right syndrome and PC. The VMM prints each finding as a marker,
-then lets the guest run freely.
+It is the first vCPU that is debugged. Each must stop it with the right syndrome and PC. The VMM
+prints each finding as a marker, then lets the guest run freely.
 """
 
 from vel2.arch import sysregs as sr
@@ -9,6 +9,7 @@ from vel2.arch.esr import EC, ESR_ELx
 from vel2.guests.vmm import kvm
 from vel2.guests.vmm.failure import check
 from vel2.guests.vmm.state import State
+from vel2.guests.vmm.vcpu import vcpu_of
 from vel2.lang import address_of, bytes_address, resident, u32, u64
 from vel2.runtime.console import NEWLINE
 from vel2.runtime.linux import ioctl
@@ -22,7 +23,7 @@ def program_counter(state: State) -> u64:
     """Read the vCPU's PC."""
     state.register.id = kvm.REG_PC
     state.register.addr = u64(address_of(state) + State.offset_of("value"))
-    result = ioctl(state.vcpu, kvm.GET_ONE_REG, address_of(state.register))
+    result = ioctl(vcpu_of(state, 0).fd, kvm.GET_ONE_REG, address_of(state.register))
     check(result, bytes_address(b"read the PC\0"))
     return state.value
 
@@ -31,7 +32,7 @@ def program_counter(state: State) -> u64:
 def set_debug(state: State, control: u64) -> None:
     """Tell KVM when to stop the vCPU."""
     state.debug.control = u32(control)
-    result = ioctl(state.vcpu, kvm.SET_GUEST_DEBUG, address_of(state.debug))
+    result = ioctl(vcpu_of(state, 0).fd, kvm.SET_GUEST_DEBUG, address_of(state.debug))
     check(result, bytes_address(b"debug the vCPU\0"))
 
 

@@ -1,12 +1,14 @@
 """Standard input as the keys of the guest's UART.
 
-One thread runs the vCPU, so a key must interrupt KVM_RUN. Standard input sends SIGIO when something
-can be read. The signal is blocked except while KVM_RUN runs (KVM_SET_SIGNAL_MASK). So it is never
-delivered, KVM_RUN ends with EINTR, and no key is lost that comes before or in between.
+Nobody but the vCPUs' threads is there to read, so a key must interrupt KVM_RUN. Standard input
+sends SIGIO when something can be read. The signal is blocked in all threads, except while the first
+vCPU's KVM_RUN runs (KVM_SET_SIGNAL_MASK). So it is never delivered, that KVM_RUN ends with EINTR,
+and no key is lost that comes before or in between.
 """
 
 from vel2.guests.vmm import kvm
 from vel2.guests.vmm.state import KEYS, State
+from vel2.guests.vmm.vcpu import vcpu_of
 from vel2.lang import address_of, resident, u32, u64
 from vel2.runtime.linux import (
     F_SETFL,
@@ -39,7 +41,7 @@ def begin(state: State) -> None:
     signals = u64(address_of(state) + SIGNALS_OFFSET)
     syscall(RT_SIGPROCMASK, SIG_BLOCK, signals, 0, SIGSET_BYTES, 0, 0)
     state.signal_mask.length = u32(SIGSET_BYTES)
-    ioctl(state.vcpu, kvm.SET_SIGNAL_MASK, address_of(state.signal_mask))
+    ioctl(vcpu_of(state, 0).fd, kvm.SET_SIGNAL_MASK, address_of(state.signal_mask))
     syscall(FCNTL, STDIN, F_SETOWN, syscall(GETPID, 0, 0, 0, 0, 0, 0), 0, 0, 0)
     syscall(FCNTL, STDIN, F_SETFL, O_ASYNC | O_NONBLOCK, 0, 0, 0)
     take(state)

@@ -1,4 +1,4 @@
-"""The KVM API of Linux on arm64, as far as a VM with a vGICv3 and one vCPU needs it."""
+"""The KVM API of Linux on arm64, as far as a VM with a vGICv3 needs it."""
 
 from vel2.lang import Struct, array, scalar, u8, u16, u32, u64
 
@@ -23,6 +23,8 @@ CAP_ARM_VM_IPA_SIZE = 165
 CAP_ARM_EL2 = 240
 CAP_ARM_EL2_E2H0 = 241
 DEFAULT_IPA_BITS = 40
+FEATURE_POWER_OFF = 1 << 0
+"""The vCPU starts powered off, and the guest turns it on."""
 FEATURE_PSCI_0_2 = 1 << 2
 FEATURE_HAS_EL2 = 1 << 7
 """A virtual EL2, with HCR_EL2.E2H RES1."""

@@ -22,6 +22,8 @@ class Options(Struct):
     initrd = scalar(u64)
     dtb = scalar(u64)
     memory_bytes = scalar(u64)
+    cpus = scalar(u64)
+    """How many vCPUs there are."""
     huge_from = scalar(u64)
     """Offset into the guest's memory from where huge pages are asked for."""
     el2_features = scalar(u64)
@@ -40,14 +42,33 @@ KEYS = 64
 """The UART's receive FIFO, larger than hardware's so that a paste fits."""
 
 
-class State(Struct):
-    """One VM."""
+MAX_VCPUS = 8
+"""KVM numbers them in Aff0 of MPIDR_EL1, and the device tree does too."""
 
+
+class Vcpu(Struct):
+    """One vCPU, and what its thread is told."""
+
+    vm = scalar(u64)
+    """Address of the `State`."""
+    number = scalar(u64)
+    fd = scalar(u64)
+    run = scalar(u64)
+    """Address of its `kvm.Run`."""
+    statistics = scalar(u64)
+    """File of its statistics; 0 until somebody asks."""
+    exits_offset = scalar(u64)
+    """Where in it the count of exits is; 0 when it has none."""
+
+
+class State(Struct):
+    """One VM. From an exit to the next KVM_RUN it is the thread's that holds `lock`."""
+
+    lock = scalar(u64)
     options = nested(Options)
+    vcpus = array(Vcpu, MAX_VCPUS)
     kvm = scalar(u64)
     vm = scalar(u64)
-    vcpu = scalar(u64)
-    run = scalar(u64)
     ram = scalar(u64)
     uart_intid = scalar(u64)
     irq_level = scalar(u64)
@@ -69,10 +90,6 @@ class State(Struct):
     device = nested(CreateDevice)
     attribute = nested(DeviceAttr)
     irq = nested(IrqLevel)
-    statistics = scalar(u64)
-    """File of the vCPU's statistics; 0 until somebody asks."""
-    exits_offset = scalar(u64)
-    """Where in it the count of exits is; 0 when it has none."""
     stats_header = nested(StatsHeader)
     stats_descriptor = nested(StatsDescriptor)
     debug = nested(GuestDebug)
