@@ -47,7 +47,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "BYTE_PAIRS = 0x00FF_00FF_00FF_00FF": "swaps bytes",
         "HALF_PAIRS = 0x0000_FFFF_0000_FFFF": "swaps bytes",
     },
-    "start": {"EL2_MAIR = 0x04_FF": "two attributes, said beside it"},
+    "start": {"EL2_MAIR = 0x44_04_FF": "three attributes, said beside it"},
     "state": {
         "1 << 2": OWN_WORDS,
         "1 << 3": OWN_WORDS,

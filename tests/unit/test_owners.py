@@ -12,8 +12,8 @@ from vel2.hyp import state
 WRITERS = {
     "config": set(),
     "probed": {
-        *("start.probe", "hcrx.init", "idregs.init", "its.init", "monitors.probe"),
-        "optional.init",
+        *("start.probe", "hcrx.init", "idregs.init", "idregs.show_nesting", "its.init"),
+        *("monitors.probe", "optional.init"),
     },
     "post_mortem": {"trap.fatal", "smc.stop_machine"},
     "power": {"start.start", "power.turn_on"},

@@ -88,10 +88,7 @@ SCXTNUM = Hidden("SCXTNUM_ELx is not in the switched set")
 NO_SECURE = Hidden("L1 has no Secure state")
 NO_REALM = Hidden("L1 has no Realm state")
 NO_EL3 = Hidden("L1 has no EL3", NOTHING)
-RECURSION = Hidden(
-    "recursion (L3) is not built yet",
-    "HCR_EL2.{NV,NV1,NV2,AT} do nothing; VNCR_EL2 is UNDEFINED",
-)
+NV_BEYOND = Hidden("what L0 itself does for vEL2 is without it", NOTHING)
 BIG_ENDIAN = Hidden(
     "L0 reads L1's tables little-endian",
     "SCTLR_ELx.{EE,E0E} and SETEND act; what L0 walks for L1 is then read wrongly",
@@ -393,8 +390,8 @@ FEATURES = (
     Feature("FEAT_IESB", MMFR2.IESB),
     Feature("FEAT_LVA", MMFR2.VARange, hidden=ADDRESSES),
     Feature("FEAT_CCIDX", MMFR2.CCIDX),
-    Feature("FEAT_NV", MMFR2.NV, hidden=RECURSION, registers="VNCR_EL2",
-            controls=(HCRX.NVTGE, HCRX.NVnTTLB, HCRX.NVnTTLBIS, HCRX.NVnTTLBOS)),
+    Feature("FEAT_NV", MMFR2.NV),
+    Feature("FEAT_NV2", MMFR2.NV, 2, registers="VNCR_EL2"),
     Feature("FEAT_TTST", MMFR2.ST,
             hidden=SMALL_TABLES),
     Feature("FEAT_LSE2", MMFR2.AT),
@@ -433,7 +430,9 @@ FEATURES = (
             hidden=Hidden("TTBR1_EL1's ASID comes by TCR2_EL1", WHAT_TRAPS)),
     Feature("FEAT_HACDBS", MMFR4.HACDBS, hidden=NOT_VIRTUALIZED),
     Feature("FEAT_FGWTE3", MMFR4.FGWTE3, hidden=NO_EL3),
-    Feature("FEAT_NV2p1", MMFR4.NV_frac, hidden=RECURSION),
+    Feature("FEAT_NV2p1", MMFR4.NV_frac, 2, NV_BEYOND),
+    Feature("FEAT_NV3", MMFR4.NV_frac, 3, NV_BEYOND, registers="NVHCR_EL2",
+            controls=(HCRX.NVTGE, HCRX.NVnTTLB, HCRX.NVnTTLBIS, HCRX.NVnTTLBOS)),
     Feature("RMEGDI", MMFR4.RMEGDI, hidden=NO_REALM),
     Feature("FEAT_E3DSE", MMFR4.E3DSE, hidden=NO_EL3),
     Feature("EAESR", MMFR4.EAESR, hidden=NOT_VIRTUALIZED),

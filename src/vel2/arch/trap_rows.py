@@ -134,8 +134,6 @@ CONTROLS: tuple[Control | Combination | Irregular, ...] = (
     _bit("HCR_nNV1", "HCR_EL2", "NV1", 0),
     _bit("HCR_NV2", "HCR_EL2", "NV2"),
     _bit("HCR_nNV2", "HCR_EL2", "NV2", 0),
-    _bit("HCR_E2H", "HCR_EL2", "E2H"),
-    _bit("HCR_nTGE", "HCR_EL2", "TGE", 0),
     _bit("HCRX_nTCR2En", "HCRX_EL2", "TCR2En", 0),
     _bit("HCRX_nSCTLR2En", "HCRX_EL2", "SCTLR2En", 0),
     _bit("HCRX_nEnFPM", "HCRX_EL2", "EnFPM", 0),
@@ -189,12 +187,8 @@ CONTROLS: tuple[Control | Combination | Irregular, ...] = (
     Combination("TDE_TDRA", ("MDCR_TDE", "MDCR_TDRA")),
     Combination("EnSPM_SPMACCESSR", ("MDCR_nEnSPM", "SPMACCESSR")),
     # L2's EL02 timers go to its VNCR page when L1 gives L2 NV2 with NV1 = 0; only then does
-    # CNTHCTL_EL2 decide. Otherwise they trap as every other EL02 name does.
-    Combination(
-        "NV2_VHE",
-        ("HCR_E2H", "HCR_NV", "HCR_NV2", "HCR_nTGE", "HCR_nNV1"),
-        need_all=True,
-    ),
+    # CNTHCTL_EL2 decide, whatever E2H is. Otherwise they trap as every other EL02 name does.
+    Combination("NV2_VHE", ("HCR_NV", "HCR_NV2", "HCR_nNV1"), need_all=True),
     Combination("NV2_VHE_EL1NVPCT", ("NV2_VHE", "CNTHCTL_EL1NVPCT"), need_all=True),
     Combination("NV2_VHE_EL1NVVCT", ("NV2_VHE", "CNTHCTL_EL1NVVCT"), need_all=True),
     Combination("NV_EL1NVPCT", ("NV_nNV2", "NV_NV1", "NV2_VHE_EL1NVPCT")),

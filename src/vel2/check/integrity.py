@@ -19,7 +19,7 @@ import struct
 from collections.abc import Iterator
 
 from vel2.arch import sysregs as sr
-from vel2.arch.descriptors import DESC_TABLE, GRANULE_4K, SH, Stage1Leaf, Stage2Leaf
+from vel2.arch.descriptors import DESC_TABLE, GRANULE_4K, LAST_LEVEL, SH, Stage1Leaf, Stage2Leaf
 from vel2.arch.smmu import L1STD, STE0, STE1, STE2, StreamConfig
 from vel2.check.tables import (
     ENTRIES,
@@ -33,7 +33,7 @@ from vel2.check.tables import (
     leaves,
 )
 from vel2.control.vm import Vm
-from vel2.hyp import layout
+from vel2.hyp import layout, vncr
 from vel2.hyp.smmu import Tables as SmmuTables
 from vel2.hyp.state import SHADOW_CONTEXTS, Configuration
 from vel2.hyp.state import Vcpu as ResidentVcpu
@@ -195,10 +195,27 @@ class Integrity:
                     if entry != level1 + GRANULE_4K.size | DESC_TABLE:
                         yield f"EL2's stage 1: {entry:#x} is not the table of L0's gigabyte"
                     continue
+                if level == LEVEL_1 and index == vncr.GIGABYTE:
+                    yield from self._windows(entry)
+                    continue
                 start = index << shift
                 if level == LEVEL_2:
                     start += table << GRANULE_4K.level_shift(LEVEL_1)
                 yield from own_block(entry, start, level, image)
+
+    def _windows(self, entry: int) -> Iterator[str]:
+        """Check the windows to L1's own VNCR pages: one for each pcpu, on L1's RAM or nothing."""
+        level2 = self.vm.l0_base + layout.VNCR_TABLES_OFFSET
+        level3 = level2 + layout.PAGE_BYTES
+        config = self.vm.state.config
+        upper = self.vm.memory.window(level2, ENTRIES * ENTRY_BYTES).cast("Q")
+        if entry != level2 | DESC_TABLE or upper[0] != level3 | DESC_TABLE or any(upper[1:]):
+            yield "EL2's stage 1: the tables of the windows are not L0's"
+        for index, leaf in enumerate(self.vm.memory.window(level3, layout.PAGE_BYTES).cast("Q")):
+            output = leaf & GRANULE_4K.address_mask(LAST_LEVEL)
+            is_ram = config.ram_base <= output < config.ram_end
+            if leaf and not (index < config.cpu_count and is_ram and Stage1Leaf.UXN.get(leaf)):
+                yield f"EL2's stage 1: window {index} is {leaf:#x}"
 
 
 def stream_entry(vm: Vm) -> bytes:

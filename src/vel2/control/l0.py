@@ -58,7 +58,7 @@ class FatalStop:
 class Orders:
     """What L0 is to do, on whatever machine.
 
-    :ivar l1_bytes: L1's memory. :ivar el2, nv, cpus, ahead: as of `Request`.
+    :ivar l1_bytes: L1's memory. :ivar el2, nv, cpus, ahead, recursion: as of `Request`.
     """
 
     l1_bytes: int
@@ -66,6 +66,7 @@ class Orders:
     nv: Level = Level.NV2
     cpus: int = 1
     ahead: bool = True
+    recursion: bool = False
 
 
 def check_l1(memory_bytes: int, cpus: int) -> None:
@@ -119,6 +120,7 @@ class L0:
         config.pool_size = layout.pool_bytes(orders.l1_bytes)
         config.guest_kind = GUEST_KINDS[orders.el2]
         config.nv_level = NV_LEVELS[orders.nv]
+        config.recursion = int(orders.recursion)
         config.ahead = ahead.BUDGET if orders.ahead else 0
         config.canonical_by_pages = 1
         config.gic = self.base + layout.GIC_OFFSET

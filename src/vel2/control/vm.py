@@ -65,7 +65,12 @@ class Vm(Session):
         """Put L0 above L1's memory, and tell it what to run."""
         request = self.request
         orders = Orders(
-            request.memory_bytes, request.el2, request.nv, request.smp, ahead=request.ahead
+            request.memory_bytes,
+            request.el2,
+            request.nv,
+            request.smp,
+            ahead=request.ahead,
+            recursion=request.recursion,
         )
         self.l0 = L0(self.memory, orders)
         return self.l0.install(self._map, start)

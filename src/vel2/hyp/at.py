@@ -49,7 +49,7 @@ from vel2.hyp.state import Stage2, Vcpu
 from vel2.hyp.walk import S2AP_READ, S2AP_WRITE
 from vel2.lang import IPA, at, extern, inline, isb, mrs, msr, resident, u64
 
-__all__ = ("from_vel2",)
+__all__ = ("first_stage", "from_vel2")
 
 PAR = sr.PAR_EL1
 FAILED = sr.PAR_EL1_F

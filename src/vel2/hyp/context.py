@@ -22,6 +22,7 @@ from vel2.hyp.state import (
     FGT_LOADED,
     HCRX_LOADED,
     SLOW_VEL1,
+    VNCR_LOADED,
     VSE_LOADED,
     Vcpu,
     page_of,
@@ -132,11 +133,20 @@ def unload_traps(vcpu: Vcpu) -> None:
     """Take out of vEL2's way what L1 has set for vEL1."""
     if vcpu.pcpu.loaded & FGT_LOADED:
         finegrained.clear_for_vel2(vcpu)
+    if vcpu.pcpu.loaded & (HCRX_LOADED | VSE_LOADED | VNCR_LOADED):
+        unload_rest(vcpu)
+    vcpu.pcpu.loaded = 0
+
+
+@resident
+def unload_rest(vcpu: Vcpu) -> None:
+    """Take out what is there less often than fine-grained traps."""
     if vcpu.pcpu.loaded & HCRX_LOADED:
         hcrx.load_for_vel2(vcpu)
     if vcpu.pcpu.loaded & VSE_LOADED:
         controls.save_virtual_serror(vcpu)
-    vcpu.pcpu.loaded = 0
+    if vcpu.pcpu.loaded & VNCR_LOADED:
+        msr(sr.VNCR_EL2, vcpu.vel2.vncr_page)
 
 
 @inline

@@ -6,7 +6,7 @@ without a trap.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.hyp.hcr import HCR_SLOT, STAGE2_ON, l1_hcr, set_l1_hcr
+from vel2.hyp.hcr import HCR_SLOT, NESTED, NV2_IN_USE, STAGE2_ON, l1_hcr, set_l1_hcr
 from vel2.hyp.homes import in_memory, slot, switched
 from vel2.hyp.state import LEVEL_NV2, VSE_LOADED, Vcpu, page_of, vm_of
 from vel2.hyp.timer import load_timer_traps
@@ -47,9 +47,11 @@ for _field in (
     HCR.TWI, HCR.TWE, HCR.TID0, HCR.TID1, HCR.TID2, HCR.TID3, HCR.TSC, HCR.TIDCP, HCR.TACR, HCR.TSW,
     HCR.TPCP, HCR.TPU, HCR.TTLB, HCR.TVM, HCR.TDZ, HCR.HCD, HCR.TRVM, HCR.CD, HCR.ID, HCR.TLOR,
     HCR.TERR, HCR.TEA, HCR.APK, HCR.API, HCR.FIEN, HCR.TID4, HCR.TICAB, HCR.TOCU,
-    HCR.TTLBIS, HCR.TTLBOS, HCR.TID5, HCR.FWB,
+    HCR.TTLBIS, HCR.TTLBOS, HCR.TID5, HCR.FWB, HCR.NV, HCR.NV1, HCR.NV2, HCR.AT,
 ):  # fmt: skip
     HCR_FROM_L1 |= _field.mask
+USUAL = STAGE2_ON | HCR.VSE.mask | NESTED
+"""HCR_EL2 with VM alone of these needs no second look (`unusual_hcr`)."""
 
 CPTR_ALWAYS = sr.CPTR_EL2.res1 | sr.CPTR_EL2.compose(TSM=1, TTA=1, TAM=1)
 """SME, trace and activity monitors are hidden."""
@@ -76,6 +78,8 @@ CNTKCTL_INDEX = switched(sr.CNTKCTL_EL1).index
 CPTR_MEMORY = in_memory(sr.CPTR_EL2)
 MDCR_INDEX = in_memory(sr.MDCR_EL2)
 CNTHCTL_INDEX = in_memory(sr.CNTHCTL_EL2)
+CNTHCTL_TRAPS = sr.CNTHCTL_EL2.compose(EL1TVT=1, EL1TVCT=1, EL1NVPCT=1, EL1NVVCT=1)
+"""In the same place whatever E2H is. The last two act where L1 gives vEL1 FEAT_NV2."""
 VDISR_SLOT = slot(sr.VDISR_EL2)
 VSESR_SLOT = slot(sr.VSESR_EL2)
 VPIDR_SLOT = slot(sr.VPIDR_EL2)
@@ -171,7 +175,7 @@ def hardware_cnthctl_vel1(vcpu: Vcpu) -> u64:
     value = l1_cnthctl(vcpu, vcpu.vel2.el1[CNTKCTL_INDEX])
     shift = E2H_CNTHCTL.EL1PCTEN.lsb - sr.CNTHCTL_EL2.EL1PCTEN.lsb
     low = value >> shift & (sr.CNTHCTL_EL2.EL1PCTEN.mask | sr.CNTHCTL_EL2.EL1PCEN.mask)
-    return low | value & (sr.CNTHCTL_EL2.EL1TVT.mask | sr.CNTHCTL_EL2.EL1TVCT.mask)
+    return low | value & CNTHCTL_TRAPS
 
 
 @inline
@@ -221,9 +225,14 @@ def load_for_vel2(vcpu: Vcpu) -> None:
 
 @resident
 def unusual_hcr(vcpu: Vcpu, wanted: u64) -> u64:
-    """Give what hardware needs of L1's HCR_EL2 without a stage 2, or with a virtual SError."""
-    hcr = wanted
-    if hcr & STAGE2_ON == 0:
+    """Give HCR_EL2 for vEL1 without a stage 2, with a virtual SError, or for an L2 at vEL2."""
+    hcr = wanted & (HCR_FROM_L1 & ~NESTED) | HCR_ALWAYS
+    if wanted & NESTED != 0:
+        hcr = hcr | wanted & vm_of(vcpu).probed.nesting
+        if hcr & NV2_IN_USE == NV2_IN_USE:
+            # ACTLR_EL1 is memory then, and not L0's to hide.
+            hcr = hcr & ~HCR.TACR.mask | wanted & HCR.TACR.mask
+    if wanted & STAGE2_ON == 0:
         # The canonical stage 2 serves, whose descriptors are in the form without FEAT_S2FWB.
         hcr = hcr & ~HCR.FWB.mask
     if hcr & HCR.VSE.mask != 0:
@@ -244,10 +253,12 @@ def load_for_vel1(vcpu: Vcpu) -> None:
     """Set hardware's trap controls and identification registers for vEL1."""
     page = page_of(vcpu)
     hcr = page.slot[HCR_SLOT]
-    if hcr & (STAGE2_ON | HCR.VSE.mask) != HCR.VM.mask:
+    if hcr & USUAL == HCR.VM.mask:
+        hcr = hcr & HCR_FROM_L1 | HCR_ALWAYS
+    else:
         hcr = unusual_hcr(vcpu, hcr)
     msr(sr.VDISR_EL2, page.slot[VDISR_SLOT])
-    msr(sr.HCR_EL2, hcr & HCR_FROM_L1 | HCR_ALWAYS)
+    msr(sr.HCR_EL2, hcr)
     msr(sr.CPTR_EL2, hardware_cptr_vel1(vcpu))
     msr(sr.MDCR_EL2, vm_of(vcpu).probed.mdcr | vcpu.vel2.memory[MDCR_INDEX] & MDCR_FROM_L1)
     msr(sr.CNTHCTL_EL2, hardware_cnthctl_vel1(vcpu))

@@ -20,7 +20,7 @@ from vel2.arch.pstate import (
     M_EL2t,
     SPSR_ELx,
 )
-from vel2.hyp import gic, pauth, shadow, timer
+from vel2.hyp import gic, pauth, shadow, timer, vncr
 from vel2.hyp.answer import give, return_to
 from vel2.hyp.context import enter_vel1, sync_mdscr
 from vel2.hyp.exception import EL1_TO_EL2, spsr_of
@@ -66,14 +66,16 @@ def from_vel2(vcpu: Vcpu) -> Outcome:
         if target != plain and pauth.faults(vcpu):
             return give(vcpu, TO_RUNNING_EL1, pauth.failure(vcpu.trap.esr))
     mode = spsr & PSTATE_MODE
-    tge = l1_hcr(vcpu) & TGE
+    hcr = l1_hcr(vcpu)
     if mode == M_EL2h or mode == M_EL2t:
         sync_live_state(vcpu)
         return return_to(vcpu, target, spsr ^ EL1_TO_EL2)
-    if mode == M_EL0t and tge:
+    if mode == M_EL0t and hcr & TGE:
         sync_live_state(vcpu)
         return return_to(vcpu, target, spsr)
-    if (mode == M_EL0t or mode == M_EL1t or mode == M_EL1h) and tge == 0:
+    if (mode == M_EL0t or mode == M_EL1t or mode == M_EL1h) and hcr & TGE == 0:
+        if hcr & sr.HCR_EL2.NV2.mask:
+            vncr.load(vcpu)
         enter_vel1(vcpu)
         shadow.select(vcpu)
         return return_to(vcpu, target, spsr)

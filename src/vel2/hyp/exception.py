@@ -26,7 +26,7 @@ from vel2.arch.pstate import (
     SPSR_ELx,
 )
 from vel2.hyp.context import enter_vel2
-from vel2.hyp.hcr import is_vhe_host
+from vel2.hyp.hcr import is_vhe_host, shows_el2
 from vel2.hyp.layout import PAGE_SHIFT
 from vel2.hyp.records import TO_VEL2
 from vel2.hyp.state import CONTEXT_VEL2, LEVEL_NV, Vcpu, vm_of
@@ -136,9 +136,11 @@ def is_el0(pstate: u64) -> bool:
 
 @inline
 def virtual_spsr(vcpu: Vcpu) -> u64:
-    """Give the interrupted PSTATE as the guest sees it: in the hyp context EL1 is EL2."""
+    """Give the interrupted PSTATE as the guest sees it: at vEL2, L1's or L2's, EL1 is EL2."""
     pstate = vcpu.pstate
-    if vcpu.context == CONTEXT_VEL2 and not is_el0(pstate):
+    if is_el0(pstate):
+        return pstate
+    if vcpu.context == CONTEXT_VEL2 or shows_el2(mrs(sr.HCR_EL2)):
         return pstate ^ EL1_TO_EL2
     return pstate
 

@@ -21,7 +21,15 @@ from vel2.hyp.homes import slot
 from vel2.hyp.state import FGT_LOADED, LEVEL_NV2, Vcpu, page_of, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
 
-__all__ = ("asks", "clear_for_vel2", "load_for_vel1", "reset", "stop_trapping_mdscr", "trap_mdscr")
+__all__ = (
+    "asks",
+    "clear_for_vel2",
+    "load_for_vel1",
+    "release_mdscr",
+    "reset",
+    "stop_trapping_mdscr",
+    "trap_mdscr",
+)
 
 REGISTERS = (
     sr.HFGRTR_EL2,
@@ -112,6 +120,13 @@ def stop_trapping_mdscr(vcpu: Vcpu) -> None:
     if vcpu.pcpu.mdscr_traps != 0:
         vcpu.pcpu.mdscr_traps = 0
         msr(sr.HDFGWTR_EL2, mrs(sr.HDFGWTR_EL2) & ~MDSCR_TRAP)
+
+
+@resident
+def release_mdscr(vcpu: Vcpu) -> None:
+    """Let MDSCR_EL1 be memory to an L2 at vEL2 whose L1 gives it FEAT_NV2, until vEL2 runs."""
+    vcpu.pcpu.loaded = vcpu.pcpu.loaded | FGT_LOADED
+    msr(sr.HDFGWTR_EL2, mrs(sr.HDFGWTR_EL2) & ~MDSCR_TRAP)
 
 
 @inline

@@ -21,6 +21,7 @@ PFR0 = sr.ID_AA64PFR0_EL1
 DFR0 = sr.ID_AA64DFR0_EL1
 MMFR0 = sr.ID_AA64MMFR0_EL1
 MMFR1 = sr.ID_AA64MMFR1_EL1
+MMFR2 = sr.ID_AA64MMFR2_EL1
 MMFR4 = sr.ID_AA64MMFR4_EL1
 
 
@@ -71,7 +72,12 @@ DFR0_INDEX = id_index(DFR0)
 ZFR0_INDEX = id_index(sr.ID_AA64ZFR0_EL1)
 MMFR0_INDEX = id_index(MMFR0)
 MMFR1_INDEX = id_index(MMFR1)
+MMFR2_INDEX = id_index(MMFR2)
 MMFR4_INDEX = id_index(MMFR4)
+NV_ONLY = 1
+"""MMFR2.NV of FEAT_NV without FEAT_NV2."""
+WITHOUT_NV1, WITH_NV1 = 0b1110, 0b1111
+"""MMFR4.E2H0 where HCR_EL2.E2H is RES1: and NV1 RES0, or not."""
 ID_SPACE_MASK = Encoding(3, 0, 15, 0, 0).trap_key | Encoding(0, 7, 0, 0, 0).trap_key
 ID_SPACE = Encoding(3, 0, 0, 0, 0).trap_key
 REGISTERS = dict.fromkeys(each.register for each in FEATURES)
@@ -124,3 +130,27 @@ def init(vm: Vm) -> None:
         vm.probed.id_registers[MMFR1_INDEX] = MMFR1.VH.set(vm.probed.id_registers[MMFR1_INDEX], 0)
     if vm.config.guest_kind == GUEST_NVHE or vm.config.nv_level != LEVEL_NV2:
         vm.probed.id_registers[MMFR4_INDEX] = MMFR4.E2H0.set(vm.probed.id_registers[MMFR4_INDEX], 0)
+    show_nesting(vm)
+
+
+@inline
+def show_nesting(vm: Vm) -> None:
+    """Show FEAT_NV and FEAT_NV2 if L1 is to have them, and say which bits of HCR_EL2 they are."""
+    shown = MMFR2.NV.get(vm.probed.id_registers[MMFR2_INDEX])
+    if vm.config.recursion == 0:
+        shown = 0
+    elif vm.config.nv_level != LEVEL_NV2:
+        shown = capped(shown, NV_ONLY)
+    vm.probed.id_registers[MMFR2_INDEX] = MMFR2.NV.set(vm.probed.id_registers[MMFR2_INDEX], shown)
+    vm.probed.nesting = 0
+    if shown == 0:
+        return
+    vm.probed.nesting = sr.HCR_EL2.compose(NV=1, AT=1)
+    if shown > NV_ONLY:
+        vm.probed.nesting = vm.probed.nesting | sr.HCR_EL2.NV2.mask
+    if MMFR4.E2H0.get(mrs(MMFR4)) == WITHOUT_NV1:
+        return
+    vm.probed.nesting = vm.probed.nesting | sr.HCR_EL2.NV1.mask
+    mmfr4 = vm.probed.id_registers[MMFR4_INDEX]
+    if MMFR4.E2H0.get(mmfr4) == WITHOUT_NV1:
+        vm.probed.id_registers[MMFR4_INDEX] = MMFR4.E2H0.set(mmfr4, WITH_NV1)

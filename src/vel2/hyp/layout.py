@@ -32,6 +32,7 @@ __all__ = (
     "VM_MAX_BYTES",
     "VM_OFFSET",
     "VNCR_IN_PCPU",
+    "VNCR_TABLES_OFFSET",
     "l0_bytes",
     "l1_bytes",
     "pool_bytes",
@@ -74,6 +75,9 @@ DEVICE_TABLE_BYTES = 0x8_0000
 PENDING_IN_GIC = 0x18_0000
 PENDING_BYTES = 0x1_0000
 """Of one redistributor. Queue, tables of the ITS and pending tables are aligned to 64 KiB."""
+
+VNCR_TABLES_OFFSET = GIC_OFFSET - 2 * PAGE_BYTES
+"""Of EL2's own stage 1: a level-2 and a level-3 table for L1's own VNCR pages (`vncr`)."""
 
 POOL_OFFSET = GIC_OFFSET + GIC_BYTES
 POOL_MIN_BYTES = 0x40_0000

@@ -5,7 +5,8 @@ more than one turn of each other pcpu. L0 runs with interrupts masked, so the ho
 interrupted by a guest; a guest can therefore make a hold no longer than L0's own code is, whose
 loops have bounds. The longest hold is kept, in ticks of CNTPCT_EL0, where the host can read it.
 
-Order. `Stage2Manager.lock` and `Gic.lock` are never held together. Neither is held across an ERET.
+Order. `Vm.vncr_lock` comes before `Stage2Manager.lock`, and neither is ever held together with
+`Gic.lock`. None is held across an ERET.
 
 WFE would be the wait to choose on hardware, where a store to the lock wakes who watches it by an
 exclusive load. YIELD is what a machine that runs its CPUs in turn understands: QEMU under `-icount`

@@ -19,7 +19,7 @@ from vel2.arch.bits import Encoding, TrapKey
 from vel2.arch.features import HIDDEN_REGISTERS
 from vel2.arch.trap_rows import RANGES, Combination, Control, Irregular
 from vel2.hyp import controls
-from vel2.hyp.hcr import l1_hcr
+from vel2.hyp.hcr import NESTED, l1_hcr, l1_nesting
 from vel2.hyp.homes import slot
 from vel2.hyp.state import Vcpu, page_of
 from vel2.lang import inline, resident, u64
@@ -171,7 +171,7 @@ def control_of(key: u64) -> u64:
 def value_of(vcpu: Vcpu, source: u64) -> u64:
     """Give the value of a control register of L1, while vEL1 runs."""
     if source == Source.HCR_EL2:
-        return l1_hcr(vcpu) & controls.HCR_FROM_L1
+        return l1_hcr(vcpu) & (controls.HCR_FROM_L1 & ~NESTED) | l1_nesting(vcpu)
     if source == Source.HCRX_EL2:
         return page_of(vcpu).slot[HCRX_SLOT]
     if source == Source.ICH_HCR_EL2:

@@ -24,6 +24,7 @@ from vel2.hyp import (
     stage2,
     sve,
     timer,
+    vncr,
 )
 from vel2.hyp.context import load_vel2_registers
 from vel2.hyp.exception import ENTRY_PSTATE
@@ -88,8 +89,8 @@ EL2_T0SZ = 25
 """39 bits of virtual address: one level-1 table of 1 GiB blocks."""
 ATTR_NORMAL = 0
 ATTR_DEVICE = 1
-EL2_MAIR = 0x04_FF
-"""Attr0: Normal Write-Back; Attr1: Device-nGnRE."""
+EL2_MAIR = 0x44_04_FF
+"""Attr0: Normal Write-Back; Attr1: Device-nGnRE; Attr2: Normal Non-cacheable (`vncr`)."""
 BLOCK = Stage1Leaf.VALID.mask | Stage1Leaf.AF.mask
 EL2_RES1_AP1 = Stage1Leaf.AP.put(1)
 READ_ONLY = Stage1Leaf.AP.put(3)
@@ -135,6 +136,7 @@ def build_tables(vm: Vm) -> None:
         if block == vm.config.l0_base:
             entry = u64(block | CODE_BLOCK)
         store_u64(PA(level2 + i * 8), entry)
+    store_u64(PA(level1 + vncr.GIGABYTE * 8), vncr.init(vm) | TABLE)
     dsb_ish()
 
 

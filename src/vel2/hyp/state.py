@@ -31,6 +31,7 @@ __all__ = (
     "SLOW_PTIMER",
     "SLOW_VEL1",
     "SLOW_VTIMER",
+    "VNCR_LOADED",
     "VSE_LOADED",
     "Configuration",
     "Lock",
@@ -131,6 +132,8 @@ HCRX_LOADED = 1 << 1
 """L1's HCRX_EL2, with bits that vEL2 would notice."""
 VSE_LOADED = 1 << 2
 """A virtual SError is pending for vEL1."""
+VNCR_LOADED = 1 << 3
+"""VNCR_EL2 names L1's own page for its guest's vEL2 (`vncr`)."""
 
 SLOW_MAINTENANCE = 1 << 0
 """The ICH_* registers were left live because a maintenance interrupt is asserted."""
@@ -199,6 +202,8 @@ class Configuration(Struct):
     """`GUEST_VHE` or `GUEST_NVHE`."""
     nv_level = scalar(u64)
     """`LEVEL_NV2` or `LEVEL_NV`."""
+    recursion = scalar(u64)
+    """Whether L1 has FEAT_NV, and FEAT_NV2 where `nv_level` does not leave it out."""
     ram_base = scalar(u64)
     """L1's RAM, up to `ram_end`."""
     ram_end = scalar(u64)
@@ -256,6 +261,8 @@ class Probed(Struct):
     has_sve = scalar(u64)
     optional = scalar(u64)
     """Which of `homes.OPTIONAL` L1 has, as a mask."""
+    nesting = scalar(u64)
+    """HCR_EL2.{NV,NV1,NV2,AT}, as far as L1 has them."""
     hcrx_writable = scalar(u64)
     """The bits of HCRX_EL2 that L1 has."""
     hcrx_of_l0 = scalar(u64)
@@ -309,6 +316,8 @@ class Vm(Struct):
     probed = nested(Probed)
     stage2 = nested(Stage2Manager)
     post_mortem = nested(PostMortem)
+    vncr_lock = nested(Lock)
+    """Over the tables by which EL2 reaches L1's own VNCR pages (`vncr`)."""
     online = scalar(u64)
     """How many vCPUs are on, by PSCI. All pcpus change it, each by one atomic access (`power`)."""
 

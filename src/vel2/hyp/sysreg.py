@@ -15,6 +15,7 @@ from vel2.arch.insn import AT, TLBI
 from vel2.hyp import access, finegrained, idregs, monitors, prediction, routing, tlbi, vhe
 from vel2.hyp import at as address_translation
 from vel2.hyp.answer import forward, give, undefined
+from vel2.hyp.hcr import NV2_IN_USE, l1_nesting
 from vel2.hyp.homes import slot
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.places import AHEAD, action_of, place_of
@@ -30,6 +31,7 @@ CRN_TLBI = (TLBI.VAE1.encoding.CRn, TLBI.VAE1NXS.encoding.CRn)
 CRN_AT = AT.S1E1R.encoding.CRn
 AT_CRM = (AT.S1E1R.encoding.CRm, AT.S1E1RP.encoding.CRm)
 ACTLR_SLOT = slot(sr.ACTLR_EL1)
+SVE_TRAPPED_BY_NV = (sr.ZCR_EL2.trap_key, sr.ZCR_EL12.trap_key)
 
 
 @inline
@@ -110,7 +112,7 @@ def from_vel1(vcpu: Vcpu) -> Outcome:
     vcpu.counters.by_sysreg[key] = u32(vcpu.counters.by_sysreg[key] + 1)
     control = routing.control_of(key)
     if control == routing.HIDDEN:
-        return undefined(vcpu)
+        return hidden_from_vel1(vcpu, key)
     if finegrained.asks(vcpu, key, is_read) or routing.asks(vcpu, control, is_read):
         return forward(vcpu)
     if is_read and idregs.is_in_space(key):
@@ -124,11 +126,23 @@ def from_vel1(vcpu: Vcpu) -> Outcome:
 
 
 @resident
+def hidden_from_vel1(vcpu: Vcpu, key: u64) -> Outcome:
+    """Answer L2's access to a register of a hidden feature; FEAT_SVE may not be hidden here."""
+    if vm_of(vcpu).probed.has_sve != 0 and key in SVE_TRAPPED_BY_NV:
+        if l1_nesting(vcpu) & sr.HCR_EL2.NV.mask:
+            return forward(vcpu)
+    return undefined(vcpu)
+
+
+@resident
 def own_trap_from_vel1(vcpu: Vcpu, key: u64, is_read: bool) -> Outcome:
     """Emulate what L0 traps of the PMU, the debug registers and the GIC; there is nothing else."""
     if monitors.is_reserved(vcpu, key):
         return forward(vcpu)
     if key == sr.MDSCR_EL1.trap_key and not is_read:
+        if l1_nesting(vcpu) & NV2_IN_USE == NV2_IN_USE:
+            finegrained.release_mdscr(vcpu)
+            return Outcome.RESUME
         msr(sr.MDSCR_EL1, source_register(vcpu, vcpu.trap.esr))
         return Outcome.SKIP
     refusal = access.refusal_of_rare(vcpu, key, is_read)

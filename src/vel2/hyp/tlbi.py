@@ -24,7 +24,7 @@ from vel2.arch.bits import TrapKey
 from vel2.arch.descriptors import ADDRESS_MASK, GRANULE_4K, GRANULE_16K, GRANULE_64K
 from vel2.arch.insn import TLBI, SysInsn
 from vel2.arch.operands import TLBI_IPA, TLBI_RANGE
-from vel2.hyp import pool, shadow
+from vel2.hyp import pool, shadow, vncr
 from vel2.hyp.answer import undefined
 from vel2.hyp.hcr import is_vhe_host
 from vel2.hyp.homes import slot
@@ -94,6 +94,16 @@ IPA_RANGE_KEYS = _keys("RIPAS2E1", "RIPAS2LE1")
 VMALLS12_KEYS = _keys("VMALLS12E1")
 ALLE1_KEYS = _keys("ALLE1")
 
+BROADCAST = tuple(
+    sorted(
+        {
+            insn.encoding.CRm
+            for name in ("VAE1", "RVAE1", "VAE2", "RVAE2")
+            for suffix, insn in _forms(name)
+            if suffix
+        }
+    )
+)
 ASID = sr.TTBR0_EL1.ASID.mask
 """The EL2 regime with E2H=0 has no ASID: its shadow TTBR0_EL1 has ASID 0."""
 
@@ -115,6 +125,12 @@ def run_el1(key: u64, value: u64) -> bool:
 def is_el1_named(key: u64) -> bool:
     """Whether a TLBI is one of EL1's: op1 = 0."""
     return TrapKey.op1.get(key) == 0
+
+
+@inline
+def is_broadcast(key: u64) -> bool:
+    """Whether a TLBI is for other PEs too: Inner or Outer Shareable, by CRm."""
+    return TrapKey.CRm.get(key) in BROADCAST
 
 
 @inline
@@ -272,7 +288,11 @@ def from_vel2(vcpu: Vcpu, key: u64, value: u64) -> Outcome:
         operand = value
         if vcpu.e2h == 0:
             operand = value & ~ASID
-        done = run_el1(key, operand) or stage2_operation(vcpu, key, value)
+        done = run_el1(key, operand)
+        if not done:
+            done = stage2_operation(vcpu, key, value)
+        elif vm_of(vcpu).probed.nesting != 0 and is_broadcast(key):
+            vncr.invalidate(vcpu)
     if done:
         return Outcome.SKIP
     return undefined(vcpu)

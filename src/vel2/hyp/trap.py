@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC, FSC, ISS_SOFTSTEP, ESR_ELx
 from vel2.arch.psci import SYSTEM_OFF
-from vel2.hyp import aarch32, abort, ahead, controls, eret, smc, sve, sysreg
+from vel2.hyp import aarch32, abort, ahead, controls, eret, smc, sve, sysreg, vncr
 from vel2.hyp.answer import (
     forward,
     forward_with_far,
@@ -93,6 +93,7 @@ HANDLED: dict[int, tuple[Handler, Handler]] = {
     EC.IABT_LOWER: (abort.from_vel2, abort.from_vel1),
     EC.PC_ALIGN: (inject_with_far, inject_with_far),
     EC.DABT_LOWER: (abort.from_vel2, abort.from_vel1),
+    EC.DABT_SAME: (undefined, vncr.from_vel1),
     EC.SP_ALIGN: (inject, inject),
     EC.MOPS: (inject, forward),
     EC.FP_EXC32: (inject, inject),
@@ -113,7 +114,8 @@ AArch32 does not run, and L1's controls are not loaded: most of these rows canno
 say what would be right if they did. None stops L0."""
 DISPATCH = tuple(ExceptionClass(ec, *HANDLED.get(ec, (undefined, undefined))) for ec in range(64))
 """All 64 classes, in order; what nobody has allocated is UNDEFINED. The classes of exceptions from
-EL2 itself (IABT_SAME and so on) never come here, nor does SERROR, which has a vector of its own."""
+EL2 itself (IABT_SAME and so on) never come here, but for what FEAT_NV2 makes of an access of vEL1
+to a register (DABT_SAME); nor does SERROR, which has a vector of its own."""
 
 ANSWERED_VEL2 = tuple(row for row in DISPATCH if row.vel2 is not undefined)
 ANSWERED_VEL1 = tuple(row for row in DISPATCH if row.vel1 is not undefined)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
-from vel2.arch.nesting import Kind
+from vel2.arch.nesting import Kind, Level
 from vel2.check.payloads.classes import code as classes_code
 from vel2.check.payloads.classes.main import classes_main
 from vel2.check.payloads.debug import code as debug_code
@@ -30,6 +30,8 @@ from vel2.check.payloads.layout import (
 )
 from vel2.check.payloads.library.assembly import assemble, el2_controls
 from vel2.check.payloads.library.checks import unexpected_exception
+from vel2.check.payloads.nested import code as nested_code
+from vel2.check.payloads.nested.main import nested_main
 from vel2.check.payloads.pmu import code as pmu_code
 from vel2.check.payloads.pmu.main import pmu_main
 from vel2.check.payloads.pointers import code as pointers_code
@@ -69,6 +71,7 @@ PAYLOADS = {
     "features": Payload(features_main, (features_code.emit, exceptions_code.emit)),
     "interrupts": Payload(interrupts_main, (interrupts_code.emit,)),
     "isolation": Payload(isolation_main),
+    "nested": Payload(nested_main, (nested_code.emit,)),
     "pmu": Payload(pmu_main, (pmu_code.emit, interrupts_code.emit)),
     "pointers": Payload(pointers_main, (pointers_code.emit,)),
     "regime": Payload(regime_main, (regime_code.emit, exceptions_code.emit)),
@@ -94,6 +97,7 @@ CONTROLS = {
     Kind.NVHE: Controls(sr.HCR_EL2.compose(RW=1), sr.CPTR_EL2.res1),
 }
 
+NESTING = {Level.NV: 1, Level.NV2: 2}
 MRS_MSR_MASK, MRS_MSR = 0xFFD0_0000, 0xD510_0000
 NAME_MASK = Encoding(3, 7, 15, 15, 7).mrs_field
 PLAIN_NAMES = {
@@ -151,6 +155,7 @@ def build_payload(
     canary: int = 0,
     memory_bytes: int = MEMORY_BYTES,
     el2: Kind = Kind.VHE,
+    nv: Level = Level.NV2,
 ) -> bytes:
     """Build a payload as an arm64 Image.
 
@@ -158,6 +163,7 @@ def build_payload(
     :param canary: what the host has written there, for both.
     :param memory_bytes: L1's RAM.
     :param el2: whether it runs with HCR_EL2.E2H=1 or 0.
+    :param nv: up to which feature `nested` goes.
     :raises UserError: when there is no such payload, or too many targets.
     """
     if name not in PAYLOADS:
@@ -169,6 +175,7 @@ def build_payload(
     parameters = Parameters(data, image.symbols["parameters"] - image.base)
     parameters.hcr = CONTROLS[el2].hcr
     parameters.cptr = CONTROLS[el2].cptr
+    parameters.nesting = NESTING[nv]
     parameters.ram_end = RAM_BASE + memory_bytes
     parameters.canary = canary
     parameters.target_count = len(targets)

@@ -31,6 +31,8 @@ class Parameters(Struct):
     """HCR_EL2 to begin with: its E2H stays as it is (`controls.set_hcr`)."""
     cptr = scalar(u64)
     """CPTR_EL2 that traps nothing, in the layout of that E2H."""
+    nesting = scalar(u64)
+    """ID_AA64MMFR2_EL1.NV up to which `nested` tries what it tells of: 1 or 2."""
     ram_end = scalar(u64)
     """The first address after L1's RAM."""
     canary = scalar(u64)

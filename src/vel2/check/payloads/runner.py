@@ -74,6 +74,7 @@ def run_at_virtual_el2(
     examine: Callable[[Vm], None] | None = None,
     cpu: str = DEFAULT_CPU,
     qemu_arguments: tuple[str, ...] = (),
+    recursion: bool = False,
 ) -> Report:
     """Run a payload as L1 under vel2.
 
@@ -83,12 +84,14 @@ def run_at_virtual_el2(
     :param examine: called when it has ended.
     :param cpu: QEMU's `-cpu`.
     :param qemu_arguments: devices that the payload needs.
+    :param recursion: whether L1 has FEAT_NV*.
     """
     request = Request(
         Kernel(load_kernel(image)),
         MEMORY_BYTES,
         el2=el2,
         nv=nv,
+        recursion=recursion,
         cpu=cpu,
         qemu_arguments=qemu_arguments,
     )
