@@ -106,7 +106,8 @@ def test_l2s_counters_and_timers_trap_as_l1_asks(cntkctl: int, memory: int, hold
     assert real & 1 == l1 >> 10 & 1, "EL1PCTEN"
     assert real >> 1 & 1 == l1 >> 11 & 1, "EL1PCEN"
     assert real >> 13 & 3 == l1 >> 13 & 3, "EL1TVT, EL1TVCT"
-    assert real & ~0x6003 == 0
+    assert real >> 15 & 3 == l1 >> 15 & 3, "EL1NVPCT, EL1NVVCT"
+    assert real & ~0x1_E003 == 0
     rig.prepare(context.enter_vel2, rig.vcpu)
     assert rig[sr.CNTHCTL_EL2] == 1 | 1 << 13, "vEL2's EL0-named timers trap, its counters do not"
 

@@ -47,7 +47,7 @@ def machine(l2: bool, hcr: int = 0) -> Rig:
 
 
 FROM_EL2_ITSELF = {
-    EC.IABT_SAME, EC.DABT_SAME, EC.BREAKPOINT_SAME, EC.SOFTSTEP_SAME, EC.WATCHPOINT_SAME, EC.SERROR,
+    EC.IABT_SAME, EC.BREAKPOINT_SAME, EC.SOFTSTEP_SAME, EC.WATCHPOINT_SAME, EC.SERROR,
 }  # fmt: skip
 """Classes that the vector for synchronous exceptions of a lower EL never sees."""
 

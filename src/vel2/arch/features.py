@@ -133,6 +133,7 @@ class Feature:
     :ivar registers: names, apart by spaces, of those that exist only with it; `*` stands for any
         characters, as in `DBGBVR*_EL1`.
     :ivar controls: fields of control registers that are RES0 without it.
+    :ivar option: the option of the command line without which L1 does not see it.
     """
 
     name: str
@@ -141,6 +142,7 @@ class Feature:
     hidden: Hidden | None = None
     registers: str = ""
     controls: tuple[Field, ...] = ()
+    option: str = ""
 
     @property
     def register(self) -> type[Register]:
@@ -390,8 +392,8 @@ FEATURES = (
     Feature("FEAT_IESB", MMFR2.IESB),
     Feature("FEAT_LVA", MMFR2.VARange, hidden=ADDRESSES),
     Feature("FEAT_CCIDX", MMFR2.CCIDX),
-    Feature("FEAT_NV", MMFR2.NV),
-    Feature("FEAT_NV2", MMFR2.NV, 2, registers="VNCR_EL2"),
+    Feature("FEAT_NV", MMFR2.NV, option="--recursion"),
+    Feature("FEAT_NV2", MMFR2.NV, 2, registers="VNCR_EL2", option="--recursion"),
     Feature("FEAT_TTST", MMFR2.ST,
             hidden=SMALL_TABLES),
     Feature("FEAT_LSE2", MMFR2.AT),

@@ -23,6 +23,8 @@ def features(name: str | None) -> None:
     if name is None:
         for feature in FEATURES:
             seen = "shown" if feature.hidden is None else f"hidden: {feature.hidden.why}"
+            if feature.option:
+                seen += f" with {feature.option}"
             click.echo(f"{feature.name:<44} {seen}")
         return
     click.echo("\n".join(describe(find(name))))
@@ -45,7 +47,8 @@ def describe(feature: Feature) -> list[str]:
     """Say what a record says, in lines."""
     lines = [f"{feature.name}: {feature.register.name}.{feature.field.name} >= {feature.value}"]
     if feature.hidden is None:
-        lines.append("L1 sees it where the machine has it.")
+        given = f", with {feature.option}" if feature.option else ""
+        lines.append(f"L1 sees it where the machine has it{given}.")
     else:
         lines += [f"hidden: {feature.hidden.why}", f"using it: {feature.hidden.using}"]
     if feature.registers:

@@ -190,7 +190,7 @@ def check_native(context: click.Context) -> None:
     """
     if not context.params.get("native"):
         return
-    for option in ("el2", "nv", "no_ahead"):
+    for option in ("el2", "nv", "no_ahead", "recursion"):
         if context.get_parameter_source(option) is ParameterSource.COMMANDLINE:
             raise UserError(
                 f"--{option.replace('_', '-')} is about virtual EL2, and with --native there is"
@@ -213,6 +213,7 @@ class VmOptions:
     deterministic: bool
     native: bool
     ahead: bool
+    recursion: bool
     timeout: float | None
     json_file: Path | None
 
@@ -241,6 +242,7 @@ class VmOptions:
             disks=disks,
             net=net,
             ahead=self.ahead,
+            recursion=self.recursion,
             qemu_arguments=qemu_arguments,
         )
 
@@ -254,6 +256,7 @@ def read_vm_options(
     deterministic: bool,
     native: bool,
     no_ahead: bool,
+    recursion: bool,
     timeout: float | None,
     json_file: Path | None,
 ) -> VmOptions:
@@ -265,9 +268,17 @@ def read_vm_options(
     check_native(click.get_current_context())
     check_memory(memory)
     require_writable(json_file, "the JSON result")
-    ahead = not no_ahead
     return VmOptions(
-        memory, smp, Kind(el2), Level(nv), deterministic, native, ahead, timeout, json_file
+        memory_bytes=memory,
+        smp=smp,
+        el2=Kind(el2),
+        nv=Level(nv),
+        deterministic=deterministic,
+        native=native,
+        ahead=not no_ahead,
+        recursion=recursion,
+        timeout=timeout,
+        json_file=json_file,
     )
 
 
@@ -315,6 +326,11 @@ VM_OPTIONS = (
         "--no-ahead",
         is_flag=True,
         help="Take every trap of L1 by itself, never several in one, to compare.",
+    ),
+    click.option(
+        "--recursion",
+        is_flag=True,
+        help="Give L1 FEAT_NV, and FEAT_NV2 with --nv nv2: it can run guest hypervisors.",
     ),
 )
 
