@@ -29,6 +29,7 @@ from vel2.hyp import pool, shadow
 from vel2.hyp.answer import give_with_far
 from vel2.hyp.at import first_stage
 from vel2.hyp.context import enter_vel1, enter_vel2
+from vel2.hyp.hcr import NV2_IN_USE, l1_nesting
 from vel2.hyp.homes import slot
 from vel2.hyp.layout import PAGE_BYTES, PAGE_MASK, PAGE_SHIFT, VNCR_TABLES_OFFSET
 from vel2.hyp.lock import acquire, release
@@ -177,7 +178,8 @@ def refill(vcpu: Vcpu, is_write: bool) -> bool:
 @resident
 def load(vcpu: Vcpu) -> None:
     """Make VNCR_EL2 L1's, in the hyp context, for a guest with FEAT_NV2 that is to run next."""
-    refill(vcpu, False)
+    if l1_nesting(vcpu) & NV2_IN_USE == NV2_IN_USE:
+        refill(vcpu, False)
 
 
 @resident
