@@ -8,12 +8,11 @@ import click
 
 from vel2.cli.report import L2_PREFIX
 from vel2.guests.markers import parse_marker
-from vel2.machine.console import Line
+from vel2.machine.console import ESCAPES, Line
 
 __all__ = ("LabelledLines", "printable")
 
-# Control sequences of a guest must not reach the user's terminal out of context.
-ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])?")
+# Neither these nor control sequences may reach the user's terminal out of context.
 CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 COLOURS = {"L1": "green", "L2": "cyan"}
 

@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 
 from vel2.errors import UserError
 
-__all__ = ("Console", "ConsoleClosed", "ConsoleTimeout", "Line")
+__all__ = ("ESCAPES", "Console", "ConsoleClosed", "ConsoleTimeout", "Line")
 
 HISTORY_LIMIT = 16 << 20
 """Bytes kept for `text` and `wait_for`, and characters for `lines`; a log file keeps more."""
@@ -23,6 +23,9 @@ HISTORY_LIMIT = 16 << 20
 LOG_LIMIT = 1 << 30
 """The most bytes in a log file: a guest that prints for ever must not fill the host's disk."""
 LOG_END = b"\n[vel2: this log is full; what the guest wrote after this is not in it]\n"
+
+ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])?")
+"""Control sequences: what a guest tells the terminal and not its user."""
 
 LINE_COST = 256
 """What a line takes besides its characters, at most."""
@@ -150,6 +153,9 @@ class Console:
     ) -> re.Match[str]:
         """Wait until the console text holds `pattern`, past or future.
 
+        Control sequences are no text: a shell that asks for the cursor's position behind its
+        prompt has the prompt at the end of the line all the same.
+
         :param pattern: regular expression; `^` and `$` match at lines, a match over several lines
             is found when it is at most 4 KiB long.
         :param start: count of received bytes before which nothing is looked at (see `position`).
@@ -163,7 +169,8 @@ class Console:
                 received = bytes(self._history[max(0, start - self._dropped) :])
                 # Look at each byte about once, however small the pieces come in.
                 start += max(0, received.rfind(b"\n", 0, max(0, len(received) - MATCH_LIMIT)) + 1)
-                match = compiled.search(received.decode("utf-8", "replace").replace("\r\n", "\n"))
+                text = received.decode("utf-8", "replace").replace("\r\n", "\n")
+                match = compiled.search(ESCAPES.sub("", text))
                 if match is not None:
                     return match
                 if self._closed:

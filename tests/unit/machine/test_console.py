@@ -81,6 +81,18 @@ def test_wait_for_finds_what_has_come_and_what_comes() -> None:
         console.wait_for("version", 0.01, start=position)
 
 
+@pytest.mark.parametrize("said", [b"L1# \x1b[6n", b"\x1b[1;32mL1\x1b[0m# ", b"\x1b]0;L1\x07L1# "])
+def test_wait_for_sees_no_control_sequences(said: bytes) -> None:
+    """However they come: in one piece with the text, or byte by byte."""
+    console = Console()
+    console.feed(said)
+    assert console.wait_for(r"^L1# $", 0)
+    slow = Console()
+    for byte in said:
+        slow.feed(bytes([byte]))
+    assert slow.wait_for(r"^L1# $", 0)
+
+
 def test_wait_for_spans_lines_and_long_histories() -> None:
     console = Console()
     finder: list[str] = []
