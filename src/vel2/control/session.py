@@ -24,6 +24,7 @@ class Session(ABC):
     """One machine: made with all that it boots in RAM, entered to start it, left to end it.
 
     :ivar memory: the machine's RAM, from before its start until `close`.
+    :ivar hold: set before the start, it leaves the machine stopped before its first instruction.
     :raises UserError: on construction, when the machine cannot be made of what was given.
     """
 
@@ -42,6 +43,7 @@ class Session(ABC):
             self.memory.close()
             raise
         self._late = start.late
+        self.hold = False
 
     # What each kind of machine does in its own way, in this order.
 
@@ -100,7 +102,7 @@ class Session(ABC):
             self._admit()
             for address, data in self._late:
                 self.memory.write(address, data)
-            if not self.machine.config.waits:
+            if not self.machine.config.waits and not self.hold:
                 self.monitor.execute("cont")
         except BaseException:
             self.machine.close()

@@ -8,7 +8,14 @@ from vel2.errors import UserError
 from vel2.machine.admission import machine_globals
 from vel2.machine.memory import RAM_BASE, format_bytes, format_size
 
-__all__ = ("DEFAULT_CPU", "MachineConfig", "board", "kernel_command", "machine_arguments")
+__all__ = (
+    "DEFAULT_CPU",
+    "MachineConfig",
+    "board",
+    "has_option",
+    "kernel_command",
+    "machine_arguments",
+)
 
 DEFAULT_CPU = "max,pauth-impdef=on,sve256=on,sme=off"
 """FEAT_NV2, with pointer authentication by a cheap hash: QARMA takes a quarter of TCG's time."""

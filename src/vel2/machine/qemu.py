@@ -37,7 +37,10 @@ from vel2.machine.panic import PanicWatch
 from vel2.machine.qmp import Monitor, MonitorError
 from vel2.machine.version import require_qemu
 
-__all__ = ("Machine", "MachineConfig")
+__all__ = ("DEBUG_CHARDEV", "Machine", "MachineConfig")
+
+DEBUG_CHARDEV = "vel2-debug"
+"""A socket that nobody listens on until somebody looks into the machine (`gdbstub`)."""
 
 LAUNCH_TIMEOUT_S = 60.0
 QUIT_TIMEOUT_S = 3.0
@@ -75,6 +78,7 @@ class Machine:
         self.command: tuple[str, ...] = ()
         self._monitor: Monitor | None = None
         self._doorbell: socket.socket | None = None
+        self._debug: socket.socket | None = None
         self._exit: MachineExit | None = None
         self._forced: ExitReason | None = None
         self._failure: Exception | None = None
@@ -101,6 +105,13 @@ class Machine:
         if self._doorbell is None:
             raise ValueError("this machine was configured without a doorbell, or is not started")
         return self._doorbell
+
+    @property
+    def debug(self) -> socket.socket:
+        """Host end of QEMU's `DEBUG_CHARDEV`, which is silent until `gdbstub` has it served."""
+        if self._debug is None:
+            raise MonitorError("the machine has not been started")
+        return self._debug
 
     @property
     def exit(self) -> MachineExit | None:
@@ -183,8 +194,9 @@ class Machine:
         """End the machine and release everything it holds."""
         self.stop()
         self.console.close()
-        if self._doorbell is not None:
-            self._doorbell.close()
+        for near in (self._doorbell, self._debug):
+            if near is not None:
+                near.close()
         if self._owns_memory:
             self.memory.close()
 
@@ -227,7 +239,8 @@ class Machine:
         with contextlib.ExitStack() as stack:
             console, console_far = _socket_pair(stack)
             control, control_far = _socket_pair(stack)
-            far_ends = [console_far, control_far]
+            self._debug, debug_far = socket.socketpair()
+            far_ends = [console_far, control_far, stack.enter_context(debug_far)]
             if self.config.doorbell:
                 self._doorbell, doorbell_far = socket.socketpair()
                 far_ends.append(stack.enter_context(doorbell_far))
@@ -396,7 +409,7 @@ class Machine:
             loop.call_soon_threadsafe(kill)
 
     def _arguments(self, qemu: str, descriptors: list[int]) -> tuple[str, ...]:
-        console, control, *doorbell = descriptors
+        console, control, debug, *doorbell = descriptors
         arguments = [
             qemu,
             "-M",
@@ -413,6 +426,7 @@ class Machine:
             arguments += ["-chardev", f"socket,id=doorbell,fd={fd}", "-serial", "chardev:doorbell"]
         arguments += ["-chardev", f"socket,id=control,fd={control}"]
         arguments += ["-mon", "chardev=control,mode=control"]
+        arguments += ["-chardev", f"socket,id={DEBUG_CHARDEV},fd={debug}"]
         arguments += run_arguments(self.config)
         return (*arguments, *self.config.extra_arguments)
 
