@@ -8,8 +8,8 @@ from click.shell_completion import CompletionItem
 
 from vel2.cli.guests import progress_bars
 from vel2.cli.streams import say
-from vel2.errors import UserError
-from vel2.guests.kernels import OFFERS, fetch, guest_path, list_guests
+from vel2.guests.kernels import OFFERS, fetch, list_guests
+from vel2.guests.naming import find_guest, find_kernel, is_on_offer, kernel_names
 from vel2.machine.version import require_qemu
 
 __all__ = (
@@ -21,47 +21,6 @@ __all__ = (
     "is_on_offer",
     "kernel_names",
 )
-
-
-def names_of(*kinds: str) -> list[str]:
-    """Give the names on offer of some kinds of guest."""
-    return [offer.name for offer in OFFERS.values() if offer.kind in kinds]
-
-
-def kernel_names() -> list[str]:
-    """Give the names of the kernels on offer."""
-    return names_of("kernel")
-
-
-def find_guest(text: str, what: str, *kinds: str) -> Path:
-    """Give the file that `text` means; a name on offer goes before a file of that name.
-
-    :param what: what the option asks for, such as "kernel".
-    :raises UserError: when it is neither, or was not fetched.
-    """
-    names = names_of(*kinds)
-    if text in names:
-        return guest_path(text)
-    path = Path(text)
-    if path.exists():
-        return path
-    raise UserError(
-        f"{text!r} is neither a file nor a {what} on offer;"
-        f" give a path, or one of {', '.join(names)}."
-    )
-
-
-def find_kernel(text: str) -> Path:
-    """Give the file of a Linux kernel.
-
-    :raises UserError: when it is neither a file nor on offer, or was not fetched.
-    """
-    return find_guest(text, "kernel", "kernel")
-
-
-def is_on_offer(path: Path) -> bool:
-    """Whether a file is one of the Linux kernels that `vel2 guests fetch` brought."""
-    return path in {guest.path for guest in list_guests() if guest.kind == "kernel"}
 
 
 def check_names(names: Iterable[str]) -> None:

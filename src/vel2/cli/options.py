@@ -19,7 +19,7 @@ from vel2.control.request import Request
 from vel2.errors import UserError
 from vel2.hyp.layout import MAX_PCPUS
 from vel2.machine.devices import Disk, device_arguments
-from vel2.machine.memory import format_bytes
+from vel2.machine.memory import format_bytes, parse_size
 from vel2.machine.raw import parse_address
 
 __all__ = (
@@ -40,9 +40,6 @@ __all__ = (
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
-UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-SIZE_FORM = re.compile(r"([0-9]+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
-
 SECONDS_MAX = 1e8
 """Three years."""
 
@@ -50,17 +47,6 @@ SECONDS_MAX = 1e8
 PLANNED = {
     "--nv": {"none": "Armv8.0 without FEAT_NV"},
 }
-
-
-def parse_size(text: str) -> int:
-    """Read a size such as `2G`, `512M` or `1536MiB`; units are powers of 1024.
-
-    :raises UserError: when it is not a size.
-    """
-    found = SIZE_FORM.fullmatch(text.strip())
-    if not found or not int(found[1]):
-        raise UserError(f"{text!r} is not a size: give a number and K, M or G, such as 512M or 2G.")
-    return int(found[1]) * UNITS[found[2].upper()]
 
 
 class SizeType(click.ParamType[int]):

@@ -7,11 +7,10 @@ import click
 
 from vel2.arch.nesting import Kind, Level
 from vel2.cli.hints import check_without_vhe
-from vel2.cli.initrd import read_initrd, shell_initrd, wants_shell, with_shell
-from vel2.cli.kernels import KERNEL
+from vel2.cli.kernels import KERNEL, fetch_missing
 from vel2.cli.options import SIZE, check_supported, smp_option
 from vel2.cli.report import explained, require_writable
-from vel2.control.guest import Kernel
+from vel2.control.initrd import kernel_guest
 from vel2.control.request import cpu_for
 from vel2.machine.config import MachineConfig, kernel_command
 from vel2.machine.dtb import qemu_device_tree
@@ -85,10 +84,7 @@ def pack(
     kind, level = Kind(el2), Level(nv)
     image = load_kernel(kernel)
     check_without_vhe(image, kind, level)
-    if wants_shell(kernel, initrd, append, ()):
-        guest = Kernel(image, shell_initrd(image, smp), with_shell(append))
-    else:
-        guest = Kernel(image, read_initrd(initrd), append)
+    guest = kernel_guest(kernel, image, initrd, append, fetch_missing, cpus=smp)
     config = MachineConfig(memory, cpu_for(image, kind, level), smp)
     packed = pack_guest(qemu_device_tree(config), Packing(guest, memory, kind, level, smp))
     with explained(file, WHAT):

@@ -12,14 +12,14 @@ import click
 from vel2.cli.domains import DOMAIN
 from vel2.cli.ending import conclude
 from vel2.cli.hints import KvmMode, Silence, check_without_vhe, domains_hint
-from vel2.cli.initrd import read_initrd, shell_initrd, wants_shell, with_shell
-from vel2.cli.kernels import FIRMWARE, KERNEL
+from vel2.cli.kernels import FIRMWARE, KERNEL, fetch_missing
 from vel2.cli.options import ADDRESS, DISK, PATTERN, VmOptions, vm_options
 from vel2.cli.provenance import run_of_request
 from vel2.cli.report import Report, print_traps
 from vel2.cli.streams import SCREEN, fresh_line, say
 from vel2.cli.terminal import Terminal
-from vel2.control.guest import Firmware, Guest, Kernel, Raw
+from vel2.control.guest import Firmware, Guest, Raw
+from vel2.control.initrd import kernel_guest
 from vel2.control.launch import launch
 from vel2.control.session import Session
 from vel2.errors import LaunchError, UserError
@@ -148,10 +148,16 @@ def run(
     if kernel is not None:
         image = load_kernel(kernel)
         check_kernel(image, domains, machine)
-        if wants_shell(kernel, initrd, append, disks):
-            guest = Kernel(image, shell_initrd(image, machine.smp), with_shell(append), domains)
-        else:
-            guest = Kernel(image, read_initrd(initrd), append, domains)
+        guest = kernel_guest(
+            kernel,
+            image,
+            initrd,
+            append,
+            fetch_missing,
+            disks=disks,
+            domains=domains,
+            cpus=machine.smp,
+        )
     elif firmware is not None:
         check_firmware(firmware)
         refuse_kernels_own("firmware finds its own", initrd, domains, append)

@@ -10,11 +10,19 @@ QEMU opens the file again through `/proc/self/fd/N`, where N is a descriptor it 
 import contextlib
 import mmap
 import os
+import re
 from types import TracebackType
 
 from vel2.errors import UserError
 
-__all__ = ("QEMU_TREE_BYTES", "RAM_BASE", "GuestMemory", "format_bytes", "format_size")
+__all__ = (
+    "QEMU_TREE_BYTES",
+    "RAM_BASE",
+    "GuestMemory",
+    "format_bytes",
+    "format_size",
+    "parse_size",
+)
 
 RAM_BASE = 0x4000_0000
 """Physical address of RAM on QEMU's `virt` board."""
@@ -24,6 +32,8 @@ QEMU_TREE_BYTES = 1 << 20
 
 PAGE_BYTES = 4096
 MIB = 1 << 20
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+SIZE_FORM = re.compile(r"([0-9]+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
 
 def format_bytes(count: int) -> str:
@@ -37,6 +47,17 @@ def format_bytes(count: int) -> str:
 def format_size(count: int) -> str:
     """Format a size that somebody chose, without rounding it: `1.5 MiB`, `1048577 bytes`."""
     return f"{count} bytes" if count % 1024 else format_bytes(count)
+
+
+def parse_size(text: str) -> int:
+    """Read a size such as `2G`, `512M` or `1536MiB`; units are powers of 1024.
+
+    :raises UserError: when it is not a size.
+    """
+    found = SIZE_FORM.fullmatch(text.strip())
+    if not found or not int(found[1]):
+        raise UserError(f"{text!r} is not a size: give a number and K, M or G, such as 512M or 2G.")
+    return int(found[1]) * UNITS[found[2].upper()]
 
 
 class GuestMemory:
