@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from vel2.arch import sysregs as sr
-from vel2.arch.bits import Field, Register, Res0, Res1, Reserved
+from vel2.arch.bits import Field, Layout, Register, Res0, Res1, Reserved
 from vel2.arch.features import feature_of
 from vel2.arch.trap_rows import E2H1_LAYOUT
 from vel2.arch.vncr import BY_NAME as VNCR_SLOTS
@@ -57,7 +57,7 @@ def check_value(register: type[Register], value: int) -> None:
         )
 
 
-def fields_of(register: type[Register], value: int) -> list[FieldValue]:
+def fields_of(register: type[Layout], value: int) -> list[FieldValue]:
     """Take a value apart, highest bits first; of the reserved ones only what is wrong."""
     found = []
     for field in register.fields:

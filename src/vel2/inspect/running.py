@@ -1,0 +1,143 @@
+"""A machine that is stopped, and run from one point to another.
+
+A vCPU that stops in the middle of L0 shows nothing whole: hardware holds half of each context. So
+`settle` runs those that are in L0 to its ERET and one instruction further, with all others standing
+still; L0's locks are free then, for a pcpu outside of L0 holds none.
+
+Points to stop at are L0's own: its ERETs, where each trap ends, and `handle_sync`, where the
+synchronous ones begin. Breakpoints there are QEMU's, and no guest sees them.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from vel2.arch.pstate import PSTATE_EL
+from vel2.control.vm import Vm
+from vel2.errors import UserError
+from vel2.hyp.pcpu import OFF, ON
+from vel2.machine.gdbstub import GdbStub, MachineGone
+
+__all__ = ("Running",)
+
+ERET = 0xD69F_03E0
+EL2 = 2 << 2
+WORD = 4
+SOON_S = 0.001
+SETTLE_S = 20.0
+"""For all vCPUs to leave L0, whose visits take microseconds."""
+
+
+class Running:
+    """Runs a stopped machine to points, by QEMU's gdb server.
+
+    :param forget: called whenever anything has run.
+    """
+
+    def __init__(self, vm: Vm, stub: GdbStub, forget: Callable[[], None]) -> None:
+        self._vm = vm
+        self._stub = stub
+        self._forget = forget
+        data, base = vm.image.data, vm.l0_base
+        self._returns = frozenset(
+            base + offset
+            for offset in range(0, len(data) - WORD + 1, WORD)
+            if int.from_bytes(data[offset : offset + WORD], "little") == ERET
+        )
+        self._traps = vm.image.symbols["handle_sync"]
+
+    def is_on(self, cpu: int) -> bool:
+        """Whether L1 has a vCPU, by PSCI."""
+        return int(self._vm.vcpu(cpu).power.state) == ON
+
+    def settle(self) -> None:
+        """Have every vCPU leave L0.
+
+        :raises UserError: when one does not.
+        """
+        deadline = time.monotonic() + SETTLE_S
+        while busy := self._in_l0():
+            returning = [cpu for cpu in busy if self._stub.general(cpu).pc in self._returns]
+            if returning:
+                for cpu in returning:
+                    self._step(cpu)
+                continue
+            with self._breaking(self._returns):
+                stopped = self._run(busy, deadline)
+            if stopped is None:
+                raise UserError(
+                    f"vCPU {busy[0]} does not leave L0 within {SETTLE_S:g} s, and cannot be looked"
+                    " at there."
+                )
+
+    def _in_l0(self) -> list[int]:
+        """Give the vCPUs that are at EL2 and not off; L0 itself starts on the first one."""
+        state = self._vm.state
+        return [
+            cpu
+            for cpu in range(self._vm.request.smp)
+            if self._stub.general(cpu).pstate & PSTATE_EL == EL2
+            and (int(self._vm.vcpu(cpu).power.state) != OFF or (cpu == 0 and state.online == 0))
+        ]
+
+    def step(self, cpu: int) -> None:
+        """Execute one instruction of a vCPU, and what L0 does for it."""
+        self._step(cpu)
+        self.settle()
+
+    def until_return(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Run until a condition holds behind a trap; give whether it came to that in time."""
+        deadline = time.monotonic() + timeout
+        with self._breaking(self._returns):
+            while not condition():
+                cpu = self._run(None, deadline)
+                if cpu is None:
+                    break
+                self._step(cpu)
+        self.settle()
+        return condition()
+
+    def until_trap(self, wanted: Callable[[int, int], bool], timeout: float) -> tuple[int, int]:
+        """Run until L0 begins with a synchronous trap that is wanted; give vCPU and ESR_EL2.
+
+        The machine stands in L0 then.
+
+        :param wanted: asked with a vCPU's number and ESR_EL2.
+        :raises UserError: when none comes in time.
+        """
+        deadline = time.monotonic() + timeout
+        with self._breaking([self._traps]):
+            while (cpu := self._run(None, deadline)) is not None:
+                general = self._stub.general(cpu)
+                if general.pc == self._traps and wanted(cpu, general.x[1]):
+                    return cpu, general.x[1]
+                self._step(cpu)
+        self.settle()
+        raise UserError(f"no such trap within {timeout:g} s.")
+
+    def _step(self, cpu: int) -> None:
+        self._stub.step(cpu)
+        self._forget()
+
+    def _run(self, cpus: Iterable[int] | None, deadline: float) -> int | None:
+        """Run until a breakpoint; None when the time is over."""
+        try:
+            return self._stub.run(cpus, max(SOON_S, deadline - time.monotonic()))
+        except MachineGone as error:
+            ended = self._vm.machine.poll(SETTLE_S)
+            raise UserError(f"the machine ended while it ran: {ended or error}.") from error
+        finally:
+            self._forget()
+
+    @contextmanager
+    def _breaking(self, addresses: Iterable[int]) -> Iterator[None]:
+        """Have breakpoints, as long as there is a machine to have them."""
+        inserted = list(addresses)
+        for address in inserted:
+            self._stub.insert(address)
+        try:
+            yield
+        finally:
+            if not self._stub.is_gone:
+                for address in inserted:
+                    self._stub.remove(address)

@@ -1,0 +1,309 @@
+"""One virtual CPU of a running machine: what it does, and what each level sees through it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vel2.arch import sysregs as sr
+from vel2.arch.a64 import SystemRegisterMove
+from vel2.arch.bits import Register
+from vel2.arch.esr import FSC
+from vel2.arch.pstate import PSTATE_EL, PSTATE_SP, M_EL1h, M_EL1t, M_EL2h, M_EL2t, SPSR_ELx
+from vel2.errors import UserError
+from vel2.hyp import layout
+from vel2.hyp.state import CONTEXT_VEL2, VncrPage
+from vel2.hyp.state import Vcpu as State
+from vel2.inspect.frozen import CONTEXTS, Frozen
+from vel2.inspect.memory import LevelMemory
+from vel2.inspect.registers import Hardware, VirtualEL1, VirtualEL2
+from vel2.inspect.tables import Fault
+from vel2.inspect.value import Value
+from vel2.inspect.walk import Walk, walk_ipa_of_l1, walk_ipa_of_l2, walk_l2, walk_vel2
+from vel2.machine.gdbstub import PC, PSTATE, General
+from vel2.machine.sysregs import qemu_name
+
+if TYPE_CHECKING:
+    from vel2.inspect.vm import Machine
+
+__all__ = ("Vcpu",)
+
+INSTRUCTION_BYTES = 4
+ENTRY_BYTES = 8
+EL_SHIFT = 2
+BELIEVED = {M_EL1h: M_EL2h, M_EL1t: M_EL2t}
+"""PSTATE.M of vEL2, by hardware's."""
+
+
+class Vcpu:
+    """A vCPU, which is a CPU of QEMU's. All of it needs the machine paused.
+
+    :ivar index: its number.
+    :ivar vel2: registers as L1 sees them at virtual EL2.
+    :ivar l2: registers as vEL1 sees them, which is L2, or the kernel of an nVHE host; also `vel1`.
+    :ivar hw: what hardware holds.
+    """
+
+    def __init__(self, machine: Machine, index: int) -> None:
+        self.machine = machine
+        self.index = index
+        self.vel2 = VirtualEL2(self)
+        self.l2 = VirtualEL1(self)
+        self.vel1 = self.l2
+        self.hw = Hardware(self)
+        self.vel2_memory = LevelMemory(self, "vel2")
+        self.l2_memory = LevelMemory(self, "l2")
+        self._frozen: dict[int, Frozen] = {}
+        self._general: General | None = None
+        self._system: dict[int, int | None] = {}
+
+    # What it is doing.
+
+    @property
+    def level(self) -> str:
+        """Who runs: `vel2` (L1, or the EL0 of a VHE host) or `vel1` (below L1, normally L2)."""
+        return "vel2" if self.context == CONTEXT_VEL2 else "vel1"
+
+    @property
+    def el(self) -> int:
+        """The Exception level, as the one who runs believes: 0, 1 or 2."""
+        el = (self.general.pstate & PSTATE_EL) >> EL_SHIFT
+        return 2 if el == 1 and self.context == CONTEXT_VEL2 else el
+
+    @property
+    def pc(self) -> int:
+        """The address of the next instruction."""
+        return self.general.pc
+
+    @pc.setter
+    def pc(self, value: int) -> None:
+        self.machine.stub.write_general(self.index, PC, value)
+        self.changed()
+
+    @property
+    def sp(self) -> int:
+        """The stack pointer in use."""
+        return self.general.sp
+
+    @property
+    def x(self) -> tuple[int, ...]:
+        """x0 to x30; `set_x` changes one."""
+        return self.general.x
+
+    def set_x(self, number: int, value: int) -> None:
+        """Write x0 to x30.
+
+        :raises UserError: when there is no such register.
+        """
+        if not 0 <= number < len(self.general.x) or not 0 <= value < 1 << 64:
+            raise UserError(f"x{number} cannot be {value:#x}; there are x0 to x30, of 64 bits.")
+        self.machine.stub.write_general(self.index, number, value)
+        self.changed()
+
+    @property
+    def pstate(self) -> Value:
+        """PSTATE, laid out as SPSR_ELx, with the mode that the one who runs believes to be in."""
+        pstate = self.general.pstate
+        mode = SPSR_ELx.M.get(pstate)
+        if self.context == CONTEXT_VEL2 and SPSR_ELx.nRW.get(pstate) == 0:
+            mode = BELIEVED.get(mode, mode)
+        return Value(SPSR_ELx, SPSR_ELx.M.set(pstate, mode))
+
+    @property
+    def is_on(self) -> bool:
+        """Whether L1 has turned it on (PSCI)."""
+        return self.machine.is_on(self.index)
+
+    def __repr__(self) -> str:
+        if not self.machine.is_paused:
+            return f"<vCPU {self.index}, running>"
+        if not self.is_on:
+            return f"<vCPU {self.index}, off>"
+        return f"<vCPU {self.index} at {self.level}, EL{self.el}, pc {self.pc:#x}>"
+
+    # Where addresses lead.
+
+    def walk(self, va: int, level: str | None = None) -> Walk:
+        """Translate a virtual address step by step, as the running level or another does.
+
+        :param level: `vel2`, or `l2` (also `vel1`).
+        """
+        self.require_paused()
+        wanted = self._named(level)
+        return walk_vel2(self, va) if wanted == CONTEXT_VEL2 else walk_l2(self, va)
+
+    def walk_ipa(self, ipa: int, level: str | None = None) -> Walk:
+        """Translate what a level takes to be a physical address."""
+        self.require_paused()
+        if self._named(level) == CONTEXT_VEL2:
+            return walk_ipa_of_l1(self, ipa)
+        return walk_ipa_of_l2(self, ipa)
+
+    def load_entry(self, pa: int) -> bytes:
+        """Read a descriptor, as a walk does.
+
+        :raises Fault: when no RAM is there.
+        """
+        try:
+            return self.machine.memory.read(pa, ENTRY_BYTES)
+        except ValueError:
+            raise Fault(FSC.SYNC_EXTERNAL) from None
+
+    # Running.
+
+    def run_to(self, level: str, timeout: float = 60.0) -> None:
+        """Let the machine run until this vCPU is at a level: `vel2`, or `l2` (also `vel1`).
+
+        :raises UserError: when it does not come there in time.
+        """
+        wanted = self._named(level)
+        self.machine.run_until(lambda: self.is_on and self.context == wanted, timeout, level)
+
+    def step(self) -> None:
+        """Execute one instruction of this vCPU; a trap, and what L0 does for it, are part of it."""
+        self.require_paused()
+        self.machine.step(self.index)
+
+    # What the other parts of this room ask.
+
+    def _named(self, level: str | None) -> int:
+        if level is None:
+            return int(self.context)
+        name = "vel1" if level == "l2" else level
+        if name not in CONTEXTS:
+            raise UserError(f"{level!r} is no level; give vel2, or l2 (also vel1).")
+        return CONTEXTS[name]
+
+    def require_paused(self) -> None:
+        """Refuse to look at what moves.
+
+        :raises UserError: while the machine runs, and of a vCPU that is off.
+        """
+        self.machine.require_paused()
+        if not self.is_on:
+            raise UserError(f"vCPU {self.index} is off; L1 has not turned it on (PSCI CPU_ON).")
+
+    @property
+    def address(self) -> int:
+        """Where L0 has its `Vcpu`."""
+        base = self.machine.vm.l0_base + layout.PCPU_OFFSET + layout.VCPU_IN_PCPU
+        return base + self.index * layout.PCPU_BYTES
+
+    @property
+    def state(self) -> State:
+        """L0's state of it, live."""
+        return self.machine.vm.vcpu(self.index)
+
+    @property
+    def context(self) -> int:
+        """Which context hardware holds."""
+        return int(self.state.context)
+
+    @property
+    def e2h(self) -> bool:
+        """L1's HCR_EL2.E2H, as L0 has it in force."""
+        return bool(self.state.e2h)
+
+    @property
+    def nv_level(self) -> int:
+        """`LEVEL_NV2` or `LEVEL_NV`."""
+        return int(self.machine.vm.state.config.nv_level)
+
+    @property
+    def general(self) -> General:
+        """The general registers."""
+        self.require_paused()
+        if self._general is None:
+            self._general = self.machine.stub.general(self.index)
+        return self._general
+
+    def hardware(self, key: int) -> int | None:
+        """Read one of hardware's registers by trap key; None if QEMU does not show it."""
+        if key not in self._system:
+            self._system[key] = self._read_hardware(key)
+        return self._system[key]
+
+    def _read_hardware(self, key: int) -> int | None:
+        register = sr.by_key(key)
+        if register is None:
+            return None
+        handler = bool(self.general.pstate & PSTATE_SP)
+        # The stack pointer in use is in no register that QEMU keeps for system registers.
+        if register is sr.SP_EL1 and handler and self._hardware_el == 1:
+            return self.general.sp
+        if register is sr.SP_EL0 and not handler:
+            return self.general.sp
+        stub = self.machine.stub
+        name = qemu_name(register, stub.names)
+        return None if name is None else stub.system(self.index, name)
+
+    @property
+    def _hardware_el(self) -> int:
+        return (self.general.pstate & PSTATE_EL) >> EL_SHIFT
+
+    def frozen(self, context: int) -> Frozen:
+        """Give a copy of the machine in which this vCPU has that context."""
+        self.require_paused()
+        if context not in self._frozen:
+            made = Frozen(self.machine.vm.memory, self.address, self.hardware)
+            made.change_to(context)
+            self._frozen[context] = made
+        return self._frozen[context]
+
+    def page_of(self, frozen: Frozen | State) -> VncrPage:
+        """Give vEL2's VNCR page, in a copy or as it is."""
+        if isinstance(frozen, Frozen):
+            return frozen.simulation.at(VncrPage, frozen.vcpu.vel2.vncr_page)
+        memory = self.machine.vm.memory
+        return VncrPage(memory.window(int(frozen.vel2.vncr_page), VncrPage.size))
+
+    def changed(self) -> None:
+        """Forget what has been read."""
+        self._frozen.clear()
+        self._system.clear()
+        self._general = None
+
+    def execute_msr(self, register: type[Register], value: int) -> None:
+        """Have the vCPU execute an MSR where it stands.
+
+        :raises UserError: when it is at EL0, or the instruction is not the next one that it does.
+        """
+        if self._hardware_el != 1 or SPSR_ELx.nRW.get(self.general.pstate):
+            raise UserError(
+                f"vCPU {self.index} is at EL0, where {register.name} cannot be written; run it on"
+                " until it is not."
+            )
+        if SPSR_ELx.BTYPE.get(self.general.pstate):
+            raise UserError(
+                f"vCPU {self.index} has just branched indirectly (PSTATE.BTYPE); step it first."
+            )
+        encoding = register.encoding
+        word = SystemRegisterMove.match | SystemRegisterMove.compose(
+            o0=encoding.op0 & 1,
+            op1=encoding.op1,
+            CRn=encoding.CRn,
+            CRm=encoding.CRm,
+            op2=encoding.op2,
+        )
+        self._execute(register, word, value)
+
+    def _execute(self, register: type[Register], word: int, value: int) -> None:
+        """Put an instruction in the place of the next one, execute it with x0, and put all back."""
+        stub, before = self.machine.stub, self.general
+        pa = self.walk(before.pc).pa
+        there = stub.read(pa, INSTRUCTION_BYTES)
+        stub.write(pa, word.to_bytes(INSTRUCTION_BYTES, "little"))
+        stub.write_general(self.index, 0, value)
+        try:
+            self.machine.step(self.index)
+            after = self.general
+        finally:
+            stub.write(pa, there)
+            stub.write_general(self.index, 0, before.x[0])
+            stub.write_general(self.index, PC, before.pc)
+        self.changed()
+        if after.pc != before.pc + INSTRUCTION_BYTES:
+            stub.write_general(self.index, PSTATE, before.pstate)
+            raise UserError(
+                f"the MSR of {register.name} was not executed: vCPU {self.index} took an exception"
+                f" to {after.pc:#x}."
+            )

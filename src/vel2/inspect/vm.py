@@ -1,0 +1,320 @@
+"""A machine with vel2 in it, for a program to boot, look into, change and end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from vel2.arch.sysregs import ESR_EL2
+from vel2.control.counters import TrapCount
+from vel2.control.vm import Vm
+from vel2.errors import UserError
+from vel2.explain.syndrome import summary_of_esr
+from vel2.hyp.state import CONTEXT_VEL2
+from vel2.inspect.running import Running
+from vel2.inspect.value import Value
+from vel2.inspect.vcpu import Vcpu
+from vel2.machine.config import has_option
+from vel2.machine.console import Console, ConsoleClosed, ConsoleTimeout
+from vel2.machine.gdbstub import GdbStub, attach
+from vel2.machine.memory import GuestMemory
+from vel2.machine.outcome import ExitReason, MachineExit
+from vel2.machine.qemu import DEBUG_CHARDEV
+from vel2.machine.qmp import MonitorError
+
+__all__ = ("Machine", "Trap")
+
+WAIT_S = 120.0
+TAIL_LINES = 5
+
+
+@dataclass(frozen=True)
+class Trap:
+    """A synchronous trap to L0 that was run to, as it was before L0 dealt with it.
+
+    :ivar vcpu: whose it was. :ivar level: `vel2` or `vel1`. :ivar esr: ESR_EL2. :ivar pc: the
+        address of the instruction, or behind it where the architecture says so (HVC).
+    """
+
+    vcpu: Vcpu
+    level: str
+    esr: Value
+    pc: int
+
+    def __str__(self) -> str:
+        return (
+            f"vCPU {self.vcpu.index} at {self.level}, pc {self.pc:#x}:"
+            f" {summary_of_esr(int(self.esr))}"
+        )
+
+
+class Machine:
+    """One machine; `vel2.boot` makes it. A context manager: entered it starts, left it ends.
+
+    :ivar vm: the launcher's session, which has what is not here. :ivar vcpus: one `Vcpu` for each
+        of its CPUs.
+    """
+
+    def __init__(self, vm: Vm, *, paused: bool = False) -> None:
+        self.vm = vm
+        self.vcpus = tuple(Vcpu(self, index) for index in range(vm.request.smp))
+        self._starts_paused = paused
+        self._stub: GdbStub | None = None
+        self._running: Running | None = None
+        self._paused = False
+        self._heard_from = 0
+
+    # From its start to its end.
+
+    def start(self) -> Self:
+        """Start it; `close` ends it.
+
+        :raises UserError: when it cannot be started.
+        """
+        self.vm.hold = self._starts_paused
+        try:
+            self.vm.__enter__()
+            if self._starts_paused:
+                self._paused = True
+                self._settle()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        """End it, and give back all that it holds."""
+        try:
+            self.vm.__exit__(None, None, None)
+        finally:
+            for vcpu in self.vcpus:
+                vcpu.changed()
+            self.vm.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def wait(self, timeout: float | None = None) -> MachineExit:
+        """Wait until the guest ends it; when `timeout` seconds have passed, end it."""
+        if self._paused:
+            self.resume()
+        return self.vm.wait(timeout)
+
+    def stop(self) -> None:
+        """End it now."""
+        self.vm.stop(ExitReason.STOPPED)
+
+    # Its console.
+
+    @property
+    def console(self) -> Console:
+        """All that the guest writes, with listeners (`on_line`)."""
+        return self.vm.console
+
+    def wait_for(self, pattern: str | re.Pattern[str], timeout: float = WAIT_S) -> re.Match[str]:
+        """Wait until the console has text that matches; what was there at the last `type` is old.
+
+        :param pattern: regular expression; `^` and `$` match at lines.
+        :raises UserError: when it does not come in time, or the machine ends before.
+        """
+        self._let_run()
+        try:
+            return self.console.wait_for(pattern, timeout, self._heard_from)
+        except (ConsoleTimeout, ConsoleClosed) as error:
+            last = self.console.tail(TAIL_LINES)
+            raise UserError(f"{error}; the console's last lines are:\n{last}") from error
+
+    def type(self, text: str) -> None:
+        """Type on the console; end a line with a line feed."""
+        self._heard_from = self.console.position
+        self.console.write(text)
+
+    # What trapped.
+
+    def traps(self) -> list[TrapCount]:
+        """Count the traps so far by exception class and level, largest first."""
+        return self.vm.traps()
+
+    def sysreg_traps(self) -> dict[str, int]:
+        """Count the traps so far by system register and instruction, largest first."""
+        return self.vm.sysreg_traps()
+
+    # Stopping and going on.
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it stands still, so that it can be looked into."""
+        return self._paused
+
+    def pause(self) -> None:
+        """Stop all vCPUs, each outside of L0.
+
+        :raises UserError: when the machine has ended, or is somebody else's to debug.
+        """
+        if self._paused:
+            return
+        try:
+            self.vm.monitor.pause()
+        except MonitorError as error:
+            raise UserError(f"the machine cannot be paused ({error}).") from error
+        self._paused = True
+        self._settle()
+
+    def resume(self) -> None:
+        """Let it run on."""
+        self.require_paused()
+        self._forget()
+        self._paused = False
+        try:
+            self.vm.monitor.resume()
+        except MonitorError as error:
+            raise UserError(f"the machine cannot go on ({error}).") from error
+
+    @contextmanager
+    def paused(self) -> Iterator[Self]:
+        """Pause it for a while: `with machine.paused(): ...`."""
+        was_paused = self._paused
+        self.pause()
+        try:
+            yield self
+        finally:
+            if self._paused and not was_paused and not self.stub.is_gone:
+                self.resume()
+
+    def run_until(self, condition: Callable[[], bool], timeout: float, what: str = "it") -> None:
+        """Run until a condition of L0's state holds behind a trap; then it is paused.
+
+        :param what: what the condition is, for the sentence.
+        :raises UserError: when it does not hold in time.
+        """
+        self.pause()
+        if not self.running.until_return(condition, timeout):
+            raise UserError(f"{what} was not reached within {timeout:g} s.")
+
+    def run_until_trap(
+        self,
+        ec: int | None = None,
+        level: str | None = None,
+        when: Callable[[int, Value], bool] | None = None,
+        timeout: float = WAIT_S,
+    ) -> Trap:
+        """Run until a synchronous trap, and through what L0 does for it; then it is paused.
+
+        :param ec: its exception class (`vel2.EC`). :param level: `vel2` or `l2` (also `vel1`).
+        :param when: asked with the vCPU's number and ESR_EL2, for all else.
+        :raises UserError: when none comes in time.
+        """
+        self.pause()
+        from_vel1 = None if level is None else level != "vel2"
+
+        def is_wanted(cpu: int, esr: int) -> bool:
+            value = Value(ESR_EL2, esr)
+            is_vel1 = self.vm.vcpu(cpu).context != CONTEXT_VEL2
+            return (
+                (ec is None or ec == value.EC)
+                and (from_vel1 is None or from_vel1 == is_vel1)
+                and (when is None or when(cpu, value))
+            )
+
+        cpu, esr = self.running.until_trap(is_wanted, timeout)
+        state = self.vm.vcpu(cpu)
+        trapped = "vel2" if state.context == CONTEXT_VEL2 else "vel1"
+        trap = Trap(self.vcpus[cpu], trapped, Value(ESR_EL2, esr), int(state.pc))
+        self.running.settle()
+        return trap
+
+    def step(self, vcpu: int) -> None:
+        """Execute one instruction of a vCPU, and what L0 does for it."""
+        self.require_paused()
+        self.running.step(vcpu)
+
+    # Its memory.
+
+    @property
+    def memory(self) -> GuestMemory:
+        """All of its RAM, L0's part included, as a mapping of the host's."""
+        return self.vm.memory
+
+    def read(self, pa: int, length: int) -> bytes:
+        """Read RAM at a physical address of the machine, which is one of L1's, too.
+
+        :raises UserError: when no RAM is there.
+        """
+        try:
+            return self.memory.read(pa, length)
+        except ValueError as error:
+            raise UserError(f"no RAM can be read there: {error}.") from error
+
+    def write(self, pa: int, data: bytes) -> None:
+        """Write L1's RAM at a physical address; code that has run is translated anew.
+
+        :raises UserError: when no RAM of L1's is there, or the machine runs.
+        """
+        self.require_paused()
+        if not self.memory.base <= pa <= self.vm.l0_base - len(data):
+            raise UserError(
+                f"nothing is written to pa={pa:#x}: L1's RAM is {self.memory.base:#x} to"
+                f" {self.vm.l0_base:#x}."
+            )
+        self.stub.write(pa, data)
+        self._forget()
+
+    # What the other parts of this room ask.
+
+    @property
+    def stub(self) -> GdbStub:
+        """The connection to QEMU's gdb server, which is started when it is first needed."""
+        if self._stub is None:
+            if has_option(self.vm.request.qemu_arguments, "s", "gdb"):
+                raise UserError(
+                    "this machine's gdb server is the user's own (-s or -gdb), and there is one"
+                    " only; leave the option out to look into the machine from Python."
+                )
+            self._stub = attach(self.vm.monitor, self.vm.machine.debug, DEBUG_CHARDEV)
+        return self._stub
+
+    @property
+    def running(self) -> Running:
+        """What runs it to a point."""
+        if self._running is None:
+            self._running = Running(self.vm, self.stub, self._forget)
+        return self._running
+
+    def is_on(self, index: int) -> bool:
+        """Whether a vCPU is on."""
+        return self.running.is_on(index)
+
+    def require_paused(self) -> None:
+        """Refuse what needs the machine to stand still.
+
+        :raises UserError: while it runs.
+        """
+        if not self._paused:
+            raise UserError("the machine runs; pause it first: with machine.paused(): ...")
+
+    def _settle(self) -> None:
+        try:
+            self.running.settle()
+        except BaseException:
+            self._paused = False
+            raise
+
+    def _let_run(self) -> None:
+        if self._paused:
+            raise UserError("the machine is paused, and writes nothing; resume it first.")
+
+    def _forget(self) -> None:
+        for vcpu in self.vcpus:
+            vcpu.changed()

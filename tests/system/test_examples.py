@@ -1,0 +1,58 @@
+"""The programs in `examples/` do what they say."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.limits import LIMIT_S
+from vel2.guests.kernels import fetch
+
+pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.timeout(2 * LIMIT_S)]
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def guests() -> None:
+    """Fetch what the examples boot."""
+    fetch(["6.12", "busybox"])
+
+
+def run(name: str) -> str:
+    """Run one to its end; give what it printed."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name)], capture_output=True, text=True, timeout=LIMIT_S
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_l2_hypercall() -> None:
+    lines = run("l2_hypercall.py").splitlines()
+    assert re.fullmatch(r"vCPU 0 at vel1, pc 0x[0-9a-f]+: HVC #0x0", lines[0])
+    views = dict(re.findall(r"^(L1|L2): SCTLR_EL\d = (0x[0-9a-f]+)", "\n".join(lines), re.M))
+    # L1 runs with its MMU on, and its stage 1 is not L2's.
+    assert int(views["L1"], 16) & 1 == 1
+    assert views["L1"] != views["L2"]
+    # KVM has been given the call, so hardware holds vEL2's registers, which L1 sees as its own.
+    assert f"hardware, which holds vel2 now: SCTLR_EL1 = {views['L1']}" in "\n".join(lines)
+    assert lines[-1] == "L2 may not WFI without L1: True"
+
+
+def test_walk_l2() -> None:
+    text = run("walk_l2.py")
+    assert re.search(r"va=0xffff[0-9a-f]+ -> ipa=0x[0-9a-f]+ -> l1_ipa=0x[0-9a-f]+ -> pa=", text)
+    assert "L2 stage 1 level 3" in text or "L2 stage 1 level 2" in text
+    assert "L1 stage 2 level" in text
+    assert text.splitlines()[-1] == "hardware's shadow agrees"
+
+
+def test_every_example_has_a_test() -> None:
+    own = Path(__file__).read_text()
+    missing = [path.name for path in EXAMPLES.glob("*.py") if f'run("{path.name}")' not in own]
+    assert missing == []

@@ -1,0 +1,218 @@
+"""The library: what each level holds, where addresses lead, and changing it, in a real machine.
+
+The guest is `tests.nested_guest`, all of whose values are known from the Arm ARM's own layouts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import vel2
+from tests.limits import LIMIT_S
+from tests.nested_guest import (
+    HCR_OF_L1,
+    HYPERCALL,
+    L1_CODE,
+    L2_CODE,
+    L2_LEVEL2,
+    L2_MEMORY,
+    L2_ROOT,
+    L2_VA,
+    SCTLR_OF_L2,
+    SIGNATURE,
+    SIGNATURE_OFFSET,
+    STAGE2_LEVEL2,
+    STAGE2_ROOT,
+    TCR_OF_L2,
+    VMID,
+    VTCR,
+    nested_guest,
+)
+from vel2.arch import sysregs as sr
+
+pytestmark = pytest.mark.qemu
+
+KINDS = ["vhe-nv2", "nvhe-nv2", "vhe-nv", "nvhe-nv"]
+SIGNED = L2_VA + SIGNATURE_OFFSET
+
+
+@pytest.fixture(params=KINDS)
+def machine(request: pytest.FixtureRequest) -> Iterator[vel2.Machine]:
+    """Give a machine that stands behind L2's first hypercall, at L1's vector."""
+    el2, nv = request.param.split("-")
+    guest = nested_guest(vhe=el2 == "vhe")
+    booted = vel2.boot(
+        load=guest.load, entry=guest.entry, memory="64M", el2=el2, nv=nv, paused=True
+    )
+    with booted as machine:
+        vcpu = machine.vcpus[0]
+        assert (vcpu.pc, vcpu.level, vcpu.el) == (L1_CODE, "vel2", 2)
+        trap = machine.run_until_trap(ec=vel2.EC.HVC64, level="l2", timeout=LIMIT_S)
+        assert (trap.level, trap.esr.ISS) == ("vel1", HYPERCALL)
+        yield machine
+
+
+def expect(machine: vel2.Machine) -> None:
+    """Compare all that the guest set up with what the two views show."""
+    vcpu = machine.vcpus[0]
+    assert vcpu.vel2.HCR_EL2 & ~sr.HCR_EL2.E2H.mask == HCR_OF_L1
+    assert vcpu.vel2.HCR_EL2.TWI == 1
+    assert vcpu.vel2.VTCR_EL2 == VTCR
+    assert (vcpu.vel2.VTTBR_EL2.VMID, vcpu.vel2.VTTBR_EL2 & 0xFFFF_FFFF) == (VMID, STAGE2_ROOT)
+    assert vcpu.vel2.VBAR_EL2 == L1_CODE
+    assert vcpu.l2.SCTLR_EL1 == SCTLR_OF_L2
+    assert vcpu.l2.TCR_EL1 == TCR_OF_L2
+    assert vcpu.l2.TTBR0_EL1 == L2_ROOT
+    assert vcpu.l2.MAIR_EL1 == 0xFF
+
+
+def test_both_levels_are_seen_whichever_runs(machine: vel2.Machine) -> None:
+    vcpu = machine.vcpus[0]
+    assert (vcpu.level, vcpu.el, vcpu.pc) == ("vel2", 2, L1_CODE + 0x400)
+    expect(machine)
+    # EC and immediate as hardware would have given them to L1.
+    assert (vcpu.vel2.ESR_EL2.EC, vcpu.vel2.ESR_EL2.ISS) == (vel2.EC.HVC64, HYPERCALL)
+    behind = vcpu.vel2.ELR_EL2
+    vcpu.run_to("l2", LIMIT_S)
+    assert (vcpu.level, vcpu.el, vcpu.pc) == ("vel1", 1, behind)
+    expect(machine)
+    assert vcpu.hw.SCTLR_EL1 == SCTLR_OF_L2
+    assert vcpu.hw.HCR_EL2.VM == vcpu.hw.HCR_EL2.TWI == 1
+    assert vcpu.hw.HCR_EL2.NV == 0
+
+
+def test_an_address_is_walked_from_end_to_end(machine: vel2.Machine) -> None:
+    vcpu = machine.vcpus[0]
+    walk = vcpu.walk(SIGNED, "l2")
+    assert (walk.ipa, walk.l1_ipa, walk.pa) == (
+        SIGNATURE_OFFSET,
+        L2_MEMORY + SIGNATURE_OFFSET,
+        L2_MEMORY + SIGNATURE_OFFSET,
+    )
+    assert [(step.stage, step.level, step.address, step.kind) for step in walk.steps] == [
+        ("L2 stage 1", 1, L2_ROOT + (L2_VA >> 30) * 8, "table"),
+        ("L2 stage 1", 2, L2_LEVEL2, "block"),
+        ("L1 stage 2", 1, STAGE2_ROOT, "table"),
+        ("L1 stage 2", 2, STAGE2_LEVEL2, "block"),
+    ]
+    assert walk.steps[0].pa == L2_MEMORY + L2_ROOT + (L2_VA >> 30) * 8
+    assert walk.steps[3].descriptor.S2AP == 3
+    # L2 has run, so hardware has its code in the shadow; the signature nobody has touched.
+    assert vcpu.walk(L2_VA + L2_CODE, "l2").shadow == L2_MEMORY + L2_CODE
+    assert vcpu.l2_memory.read(SIGNED, 8) == SIGNATURE.to_bytes(8, "little")
+    assert vcpu.l2_memory.read_ipa(SIGNATURE_OFFSET, 8) == SIGNATURE.to_bytes(8, "little")
+
+
+def test_what_is_not_mapped_is_said(machine: vel2.Machine) -> None:
+    vcpu = machine.vcpus[0]
+    assert vcpu.walk(0x1234, "l2").fault == "Translation fault, level 1"
+    assert vcpu.walk(1 << 50, "l2").fault == "Translation fault, level 0"
+    assert vcpu.walk_ipa(0x20_0000, "l2").fault == "Translation fault, level 2"
+    with pytest.raises(vel2.UserError) as refused:
+        vcpu.l2_memory.read(0x1234, 1)
+    assert str(refused.value) == "va=0x1234 leads nowhere: Translation fault, level 1."
+
+
+def test_a_write_has_the_effect_of_the_guests_own(machine: vel2.Machine) -> None:
+    """L1 is made to trap L2's WFE, then to let it be: hardware's control follows at each entry."""
+    vcpu = machine.vcpus[0]
+    for wanted in (1, 0):
+        vcpu.vel2.HCR_EL2 = vcpu.vel2.HCR_EL2.replace(TWE=wanted)
+        assert wanted == vcpu.vel2.HCR_EL2.TWE
+        vcpu.run_to("l2", LIMIT_S)
+        assert wanted == vcpu.hw.HCR_EL2.TWE
+        vcpu.run_to("vel2", LIMIT_S)
+    vcpu.vel2.MDCR_EL2 = vcpu.vel2.MDCR_EL2.replace(TDRA=1)
+    assert vcpu.vel2.MDCR_EL2.TDRA == 1
+    vcpu.run_to("l2", LIMIT_S)
+    assert vcpu.hw.MDCR_EL2.TDRA == 1
+
+
+def test_a_write_where_l0_has_a_translation(machine: vel2.Machine) -> None:
+    """VBAR_EL2 traps, or is hardware's VBAR_EL1: the next hypercall goes to the new vector."""
+    vcpu = machine.vcpus[0]
+    vcpu.vel2.VBAR_EL2 = L1_CODE + 0x1000
+    assert vcpu.vel2.VBAR_EL2 == L1_CODE + 0x1000
+    machine.run_until_trap(ec=vel2.EC.HVC64, level="l2", timeout=LIMIT_S)
+    assert vcpu.pc == L1_CODE + 0x1400
+
+
+def test_l2_is_changed_while_l1_runs_and_while_it_runs(machine: vel2.Machine) -> None:
+    vcpu = machine.vcpus[0]
+    vcpu.l2.CONTEXTIDR_EL1 = 0x77
+    vcpu.run_to("l2", LIMIT_S)
+    assert vcpu.hw.CONTEXTIDR_EL1 == vcpu.l2.CONTEXTIDR_EL1 == 0x77
+    vcpu.l2.TPIDR_EL1 = 0x1234
+    assert vcpu.l2.TPIDR_EL1 == 0x1234
+    count = vcpu.x[19]
+    vcpu.set_x(19, count + 100)
+    vcpu.step()
+    assert vcpu.x[19] == count + (101 if vcpu.pc == L2_VA + L2_CODE + 8 else 100)
+
+
+def test_memory_is_written_by_any_name(machine: vel2.Machine) -> None:
+    vcpu = machine.vcpus[0]
+    vcpu.l2_memory.write(SIGNED, b"12345678")
+    assert machine.read(L2_MEMORY + SIGNATURE_OFFSET, 8) == b"12345678"
+    # L2's hypercall becomes a NOP: QEMU, which has translated it, executes the new instruction.
+    code = vcpu.l2_memory.read(L2_VA + L2_CODE, 16)
+    at = code.index((0xD400_0002 | HYPERCALL << 5).to_bytes(4, "little"))
+    vcpu.l2_memory.write(L2_VA + L2_CODE + at, (0xD400_0002 | 0x456 << 5).to_bytes(4, "little"))
+    trap = machine.run_until_trap(ec=vel2.EC.HVC64, level="l2", timeout=LIMIT_S)
+    assert trap.esr.ISS == 0x456
+
+
+def test_traps_are_counted(machine: vel2.Machine) -> None:
+    vcpu = machine.vcpus[0]
+
+    def hypercalls() -> int:
+        return sum(trap.count for trap in machine.traps() if trap.kind.endswith("HVC64"))
+
+    before = hypercalls()
+    for _ in range(3):
+        machine.run_until_trap(ec=vel2.EC.HVC64, level="l2", timeout=LIMIT_S)
+    assert hypercalls() == before + 3
+    assert vcpu.level == "vel2"
+
+
+def test_what_cannot_be_done_is_refused(machine: vel2.Machine) -> None:
+    vcpu = machine.vcpus[0]
+    refusals: list[str] = []
+
+    def attempt(action: object) -> None:
+        assert callable(action)
+        with pytest.raises(vel2.UserError) as refused:
+            action()
+        refusals.append(str(refused.value))
+
+    attempt(lambda: vcpu.l2.HCR_EL2)
+    attempt(lambda: vcpu.vel2.HCR_EL3)
+    attempt(lambda: setattr(vcpu.hw, "VTTBR_EL2", 0))
+    attempt(lambda: setattr(vcpu.vel2, "CurrentEL", 0))
+    attempt(lambda: setattr(vcpu.vel2, "HCR_EL2", 1 << 64))
+    attempt(lambda: machine.write(machine.vm.l0_base, b"x"))
+    attempt(lambda: vcpu.run_to("el3"))
+    vcpu.run_to("l2", LIMIT_S)
+    attempt(lambda: setattr(vcpu.vel2, "HCR_EL2", 0))
+    attempt(lambda: vcpu.vel2.ICH_LR0_EL2)
+    machine.resume()
+    attempt(lambda: vcpu.vel2.HCR_EL2)
+    assert refusals == [
+        "vEL1 has no HCR_EL2: it is a register of EL2; `vel2.HCR_EL2` is L1's.",
+        "HCR_EL3 is not a register known here; the nearest are HCR_EL2, HCRX_EL2, HACR_EL2;"
+        " `vel2 explain` takes a name as Arm writes it.",
+        "hardware's VTTBR_EL2 is not written: L0 keeps it, and would not know; write it as a level"
+        " does, by `vel2` or `l2`.",
+        "CurrentEL can only be read; nothing can be written to it.",
+        "0x10000000000000000 is no value of HCR_EL2, which has 64 bits.",
+        f"nothing is written to pa={machine.vm.l0_base:#x}: L1's RAM is 0x40000000 to"
+        f" {machine.vm.l0_base:#x}.",
+        "'el3' is no level; give vel2, or l2 (also vel1).",
+        "vCPU 0 runs vEL1, under what L1 had set when it entered it; run to vEL2"
+        " (vcpu.run_to('vel2')) before HCR_EL2 is written.",
+        "ICH_LR0_EL2 is in hardware while vEL1 runs, and QEMU's gdb server does not show it; run to"
+        " vEL2 (vcpu.run_to('vel2')) and read it there.",
+        "the machine runs; pause it first: with machine.paused(): ...",
+    ]
