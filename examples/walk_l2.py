@@ -7,14 +7,11 @@ import vel2
 
 
 def main() -> None:
-    """Stop at an instruction of L2's kernel, and walk from its address."""
+    """Stop at the first hypercall of L2's kernel, and walk from its address."""
     with vel2.boot(kernel="6.12", memory="1G") as machine:
         machine.wait_for("L1# ")
         machine.type("l2\n")
-        # By then L2 has its MMU on: it uses its first device.
-        trap = machine.run_until_trap(
-            ec=vel2.EC.DABT_LOWER, level="l2", when=lambda cpu, esr: bool(esr.ISS >> 24)
-        )
+        trap = machine.run_until_trap(ec=vel2.EC.HVC64, level="l2")
         walk = trap.vcpu.walk(trap.pc, "l2")
         print(trap)
         print(walk)

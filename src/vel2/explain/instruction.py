@@ -26,6 +26,7 @@ from vel2.explain.words import INSTRUCTIONS
 from vel2.hyp import controls, finegrained, idregs
 from vel2.hyp.el2regs import TABLE, Home, Reader, Stored, Writer
 from vel2.hyp.el2regs import Kind as HomeKind
+from vel2.hyp.hcr import NESTED
 from vel2.hyp.homes import SWITCHED
 from vel2.hyp.state import GUEST_NVHE, GUEST_VHE, LEVEL_NV, LEVEL_NV2, Vcpu, Vm
 from vel2.hyp.translate import cnthctl_el2_to_e2h, cptr_el2_to_e2h
@@ -233,19 +234,19 @@ def fate_at_vel1(access: Access) -> str:
     if not asked:
         return "no control of L1's makes it trap"
     powerless = ", ".join(_powerless(controls_of(access.key).coarse))
-    note = f"; L1's {powerless} does nothing here, so it is UNDEFINED" if powerless else ""
+    note = f"; L1 has {powerless} with --recursion only, else it is UNDEFINED" if powerless else ""
     return f"forwarded to L1 if {', or '.join(asked)}{note}"
 
 
 def _powerless(control: str | None) -> Iterator[str]:
-    """Name the bits of HCR_EL2 that a control needs to be 1 and that L0 does not take from L1."""
+    """Name the bits of HCR_EL2 that a control needs to be 1 and that a plain L1 does not have."""
     row = CONTROLS.get(control or "")
     if isinstance(row, Combination) and row.need_all:
         for part in row.parts:
             yield from _powerless(part)
     elif isinstance(row, Control) and row.register == sr.HCR_EL2.name and row.traps_when:
         field = sr.HCR_EL2.field(row.field)
-        if field.mask & ~controls.HCR_FROM_L1:
+        if field.mask & NESTED:
             yield field.full_name
 
 

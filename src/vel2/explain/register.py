@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from vel2.arch import insn
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Field, Layout, Register, Res0, Res1, Reserved
 from vel2.arch.features import feature_of
@@ -10,7 +11,14 @@ from vel2.arch.vncr import BY_NAME as VNCR_SLOTS
 from vel2.errors import UserError
 from vel2.explain.effects import effects_of
 
-__all__ = ("FieldValue", "describe_register", "explain_value", "fields_of", "find_register")
+__all__ = (
+    "FieldValue",
+    "describe_register",
+    "explain_value",
+    "fields_of",
+    "find_register",
+    "key_named",
+)
 
 WIDTH = 64
 
@@ -43,6 +51,17 @@ def find_register(name: str) -> type[Register]:
         if register.name.upper() == name.upper():
             return register
     raise UserError(f"{why.rstrip('.')}; `vel2 explain` takes a name as Arm writes it.")
+
+
+def key_named(name: str) -> int:
+    """Give the trap key of a register, or of an instruction such as `TLBI VAE1IS`.
+
+    :raises UserError: when nothing is called that.
+    """
+    try:
+        return insn.by_name(name.upper()).trap_key
+    except KeyError:
+        return find_register(name).trap_key
 
 
 def check_value(register: type[Register], value: int) -> None:

@@ -75,7 +75,7 @@ def boot(
             guest = Kernel(image, initrd, append)
         else:
             named = None if initrd is None else str(initrd)
-            guest = kernel_guest(path, image, named, append, fetch_quietly, disks=used)
+            guest = kernel_guest(path, image, named, append, fetch_quietly, disks=used, cpus=cpus)
     elif firmware is not None:
         file = find_guest(str(firmware), "firmware", "firmware")
         check_firmware(file)

@@ -4,12 +4,14 @@ A vCPU that stops in the middle of L0 shows nothing whole: hardware holds half o
 `settle` runs those that are in L0 to its ERET and one instruction further, with all others standing
 still; L0's locks are free then, for a pcpu outside of L0 holds none.
 
-Points to stop at are L0's own: its ERETs, where each trap ends, and `handle_sync`, where the
-synchronous ones begin. Breakpoints there are QEMU's, and no guest sees them.
+Points to stop at are L0's own. Each trap ends with one of its ERETs. It counts each by class and
+level, and which context a vCPU has is a field of its state: a watchpoint on such a place stops the
+machine at the traps that are wanted, and only there, while all others run at full speed. Both are
+QEMU's, and no guest sees them.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from vel2.arch.pstate import PSTATE_EL
@@ -18,8 +20,10 @@ from vel2.errors import UserError
 from vel2.hyp.pcpu import OFF, ON
 from vel2.machine.gdbstub import GdbStub, MachineGone
 
-__all__ = ("Running",)
+__all__ = ("Place", "Running")
 
+Place = tuple[int, int]
+"""Address and length of something that L0 stores to."""
 ERET = 0xD69F_03E0
 EL2 = 2 << 2
 WORD = 4
@@ -44,7 +48,6 @@ class Running:
             for offset in range(0, len(data) - WORD + 1, WORD)
             if int.from_bytes(data[offset : offset + WORD], "little") == ERET
         )
-        self._traps = vm.image.symbols["handle_sync"]
 
     def is_on(self, cpu: int) -> bool:
         """Whether L1 has a vCPU, by PSCI."""
@@ -97,23 +100,35 @@ class Running:
         self.settle()
         return condition()
 
-    def until_trap(self, wanted: Callable[[int, int], bool], timeout: float) -> tuple[int, int]:
-        """Run until L0 begins with a synchronous trap that is wanted; give vCPU and ESR_EL2.
+    def until_store(
+        self, places: Sequence[Place], wanted: Callable[[int], bool], timeout: float
+    ) -> int:
+        """Run until L0 has stored to one of some places, for a vCPU that is wanted; give which.
 
-        The machine stands in L0 then.
+        The machine stands in L0 then; L0 is where places are.
 
-        :param wanted: asked with a vCPU's number and ESR_EL2.
-        :raises UserError: when none comes in time.
+        :param wanted: asked with the vCPU's number.
+        :raises UserError: when it does not come in time.
         """
         deadline = time.monotonic() + timeout
-        with self._breaking([self._traps]):
+        with self._watching(places):
             while (cpu := self._run(None, deadline)) is not None:
-                general = self._stub.general(cpu)
-                if general.pc == self._traps and wanted(cpu, general.x[1]):
-                    return cpu, general.x[1]
-                self._step(cpu)
+                at_el2 = self._stub.general(cpu).pstate & PSTATE_EL == EL2
+                if at_el2 and wanted(cpu):
+                    return cpu
         self.settle()
-        raise UserError(f"no such trap within {timeout:g} s.")
+        raise UserError(f"it did not come within {timeout:g} s.")
+
+    @contextmanager
+    def _watching(self, places: Sequence[Place]) -> Iterator[None]:
+        for address, length in places:
+            self._stub.watch(address, length)
+        try:
+            yield
+        finally:
+            if not self._stub.is_gone:
+                for address, length in places:
+                    self._stub.unwatch(address, length)
 
     def _step(self, cpu: int) -> None:
         self._stub.step(cpu)

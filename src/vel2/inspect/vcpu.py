@@ -19,6 +19,7 @@ from vel2.inspect.registers import Hardware, VirtualEL1, VirtualEL2
 from vel2.inspect.tables import Fault
 from vel2.inspect.value import Value
 from vel2.inspect.walk import Walk, walk_ipa_of_l1, walk_ipa_of_l2, walk_l2, walk_vel2
+from vel2.lang import Struct
 from vel2.machine.gdbstub import PC, PSTATE, General
 from vel2.machine.sysregs import qemu_name
 
@@ -128,13 +129,13 @@ class Vcpu:
         :param level: `vel2`, or `l2` (also `vel1`).
         """
         self.require_paused()
-        wanted = self._named(level)
+        wanted = self.named(level)
         return walk_vel2(self, va) if wanted == CONTEXT_VEL2 else walk_l2(self, va)
 
     def walk_ipa(self, ipa: int, level: str | None = None) -> Walk:
         """Translate what a level takes to be a physical address."""
         self.require_paused()
-        if self._named(level) == CONTEXT_VEL2:
+        if self.named(level) == CONTEXT_VEL2:
             return walk_ipa_of_l1(self, ipa)
         return walk_ipa_of_l2(self, ipa)
 
@@ -155,8 +156,12 @@ class Vcpu:
 
         :raises UserError: when it does not come there in time.
         """
-        wanted = self._named(level)
-        self.machine.run_until(lambda: self.is_on and self.context == wanted, timeout, level)
+        wanted = self.named(level)
+        self.machine.pause()
+        place = self.place("context")
+        while self.context != wanted or not self.is_on:
+            # An AT of L1's changes there and back within one trap: what counts is behind it.
+            self.machine.run_until_store([place], lambda cpu: cpu == self.index, timeout)
 
     def step(self) -> None:
         """Execute one instruction of this vCPU; a trap, and what L0 does for it, are part of it."""
@@ -165,7 +170,20 @@ class Vcpu:
 
     # What the other parts of this room ask.
 
-    def _named(self, level: str | None) -> int:
+    def place(self, path: str) -> tuple[int, int]:
+        """Give address and length of a field of L0's `Vcpu`, or of one element of an array."""
+        name, _, index = path.partition("[")
+        owner: type[Struct] = State
+        for step in name.split(".")[:-1]:
+            owner = owner.fields[step].element
+        field = owner.fields[name.split(".")[-1]]
+        return self.address + State.offset_of(path), field.stride if index else field.size
+
+    def named(self, level: str | None) -> int:
+        """Give the context of a level by name; the one that runs when None.
+
+        :raises UserError: when there is no such level.
+        """
         if level is None:
             return int(self.context)
         name = "vel1" if level == "l2" else level

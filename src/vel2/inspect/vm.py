@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from vel2.arch.esr import EC
 from vel2.arch.sysregs import ESR_EL2
 from vel2.control.counters import TrapCount
 from vel2.control.vm import Vm
 from vel2.errors import UserError
+from vel2.explain.register import key_named
 from vel2.explain.syndrome import summary_of_esr
 from vel2.hyp.state import CONTEXT_VEL2
+from vel2.inspect.frozen import CONTEXTS
 from vel2.inspect.running import Running
 from vel2.inspect.value import Value
 from vel2.inspect.vcpu import Vcpu
@@ -207,33 +210,46 @@ class Machine:
         self,
         ec: int | None = None,
         level: str | None = None,
+        sysreg: str | None = None,
         when: Callable[[int, Value], bool] | None = None,
         timeout: float = WAIT_S,
     ) -> Trap:
         """Run until a synchronous trap, and through what L0 does for it; then it is paused.
 
         :param ec: its exception class (`vel2.EC`). :param level: `vel2` or `l2` (also `vel1`).
-        :param when: asked with the vCPU's number and ESR_EL2, for all else.
+        :param sysreg: the system register or instruction (`TLBI VAE1IS`) that trapped.
+        :param when: asked with the vCPU's number and ESR_EL2, for all else; it sees each trap that
+            the others let through, and each costs some time.
         :raises UserError: when none comes in time.
         """
         self.pause()
-        from_vel1 = None if level is None else level != "vel2"
+        contexts = list(CONTEXTS.values()) if level is None else [self.vcpus[0].named(level)]
+        places = [
+            vcpu.place(path) for vcpu in self.vcpus for path in counters_of(ec, contexts, sysreg)
+        ]
 
-        def is_wanted(cpu: int, esr: int) -> bool:
-            value = Value(ESR_EL2, esr)
-            is_vel1 = self.vm.vcpu(cpu).context != CONTEXT_VEL2
-            return (
-                (ec is None or ec == value.EC)
-                and (from_vel1 is None or from_vel1 == is_vel1)
-                and (when is None or when(cpu, value))
+        def is_wanted(cpu: int) -> bool:
+            return self.vm.vcpu(cpu).context in contexts and (
+                when is None or when(cpu, self._syndrome(cpu))
             )
 
-        cpu, esr = self.running.until_trap(is_wanted, timeout)
+        cpu = self.running.until_store(places, is_wanted, timeout)
         state = self.vm.vcpu(cpu)
         trapped = "vel2" if state.context == CONTEXT_VEL2 else "vel1"
-        trap = Trap(self.vcpus[cpu], trapped, Value(ESR_EL2, esr), int(state.pc))
+        trap = Trap(self.vcpus[cpu], trapped, self._syndrome(cpu), int(state.pc))
         self.running.settle()
         return trap
+
+    def _syndrome(self, cpu: int) -> Value:
+        """Read hardware's ESR_EL2 of a vCPU that stands in L0."""
+        return Value(ESR_EL2, self.stub.system(cpu, ESR_EL2.name))
+
+    def run_until_store(
+        self, places: Sequence[tuple[int, int]], wanted: Callable[[int], bool], timeout: float
+    ) -> None:
+        """Run until L0 has stored to one of some places; then it is paused, outside of L0."""
+        self.running.until_store(places, wanted, timeout)
+        self.running.settle()
 
     def step(self, vcpu: int) -> None:
         """Execute one instruction of a vCPU, and what L0 does for it."""
@@ -318,3 +334,24 @@ class Machine:
     def _forget(self) -> None:
         for vcpu in self.vcpus:
             vcpu.changed()
+
+
+CLASSES = 64
+
+
+def counters_of(ec: int | None, contexts: Sequence[int], sysreg: str | None) -> list[str]:
+    """Name the counters of L0 that a trap raises, by class and context, or by register.
+
+    :raises UserError: when there is no such class or register.
+    """
+    if sysreg is not None:
+        return [f"counters.by_sysreg[{key_named(sysreg)}]"]
+    if ec is not None and not 0 <= ec < CLASSES:
+        raise UserError(f"{ec:#x} is no exception class; give 0 to {CLASSES - 1:#x}, or a vel2.EC.")
+    classes = range(CLASSES) if ec is None else [int(ec)]
+    found = [
+        f"counters.by_ec[{context * CLASSES + each}]" for context in contexts for each in classes
+    ]
+    if CONTEXT_VEL2 in contexts and EC.ERET in classes:
+        found.append("counters.fast_eret")
+    return found

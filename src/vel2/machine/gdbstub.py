@@ -194,6 +194,14 @@ class GdbStub:
         """Take a breakpoint away."""
         self._good(f"z1,{address:x},4", "OK")
 
+    def watch(self, address: int, length: int) -> None:
+        """Stop behind each store to a virtual address of every Exception level."""
+        self._good(f"Z2,{address:x},{length:x}", "OK")
+
+    def unwatch(self, address: int, length: int) -> None:
+        """Take a watchpoint away."""
+        self._good(f"z2,{address:x},{length:x}", "OK")
+
     # The protocol.
 
     def ask(self, text: str) -> str:

@@ -50,8 +50,8 @@ def test_what_fnv2_makes_memory_does_not_trap() -> None:
         "   vhe nv   traps: L0 does it (hyp.vhe.write_hcr)",
         "  nvhe nv2  no trap: FEAT_NV2 makes it a store to the VNCR page, at 0x78",
         "  nvhe nv   traps: L0 does it (hyp.vhe.write_hcr)",
-        "at vEL1:    forwarded to L1 if HCR_EL2.NV is 1; L1's HCR_EL2.NV does nothing here, so it"
-        " is UNDEFINED",
+        "at vEL1:    forwarded to L1 if HCR_EL2.NV is 1; L1 has HCR_EL2.NV with --recursion"
+        " only, else it is UNDEFINED",
     ]
 
 
@@ -93,7 +93,7 @@ def test_instructions_go_to_their_module() -> None:
     assert explain_insn(word)[2] == "   vhe nv2  traps: L0 does it (hyp.at)"
     assert explain_insn(word)[-1] == (
         "at vEL1:    forwarded to L1 if HCR_EL2.AT is 1, or HFGITR_EL2.ATS1E1R is 1;"
-        " L1's HCR_EL2.AT does nothing here, so it is UNDEFINED"
+        " L1 has HCR_EL2.AT with --recursion only, else it is UNDEFINED"
     )
 
 
