@@ -146,18 +146,7 @@ def run(
         )
     guest: Guest
     if kernel is not None:
-        image = load_kernel(kernel)
-        check_kernel(image, domains, machine)
-        guest = kernel_guest(
-            kernel,
-            image,
-            initrd,
-            append,
-            fetch_missing,
-            disks=disks,
-            domains=domains,
-            cpus=machine.smp,
-        )
+        guest = guest_of(kernel, initrd, append, disks, domains, machine)
     elif firmware is not None:
         check_firmware(firmware)
         refuse_kernels_own("firmware finds its own", initrd, domains, append)
@@ -193,6 +182,32 @@ def check_qemu_arguments(arguments: Sequence[str]) -> None:
             f"{arguments[0]!r} belongs to no option; what comes after -- is for QEMU, and begins"
             " with an option of QEMU's."
         )
+
+
+def guest_of(
+    kernel: Path,
+    initrd: str | None,
+    append: str,
+    disks: Sequence[Disk],
+    domains: tuple[Domain, ...],
+    machine: VmOptions,
+) -> Guest:
+    """Make a guest of a kernel.
+
+    :raises UserError: when it is sure to hang, or cannot be had.
+    """
+    image = load_kernel(kernel)
+    check_kernel(image, domains, machine)
+    return kernel_guest(
+        kernel,
+        image,
+        initrd,
+        append,
+        fetch_missing,
+        disks=disks,
+        domains=domains,
+        cpus=machine.smp,
+    )
 
 
 def check_kernel(image: KernelImage, domains: Sequence[Domain], machine: VmOptions) -> None:

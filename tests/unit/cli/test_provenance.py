@@ -23,7 +23,7 @@ MIB = 1 << 20
 
 def request(native: bool = False, qemu: tuple[str, ...] = ()) -> Request:
     guest = Firmware(Path("firmware"))
-    return Request(guest, 512 * MIB, Kind.NVHE, Level.NV, native, smp=3, qemu_arguments=qemu)
+    return Request(guest, 512 * MIB, Kind.NVHE, Level.NV, native=native, smp=3, qemu_arguments=qemu)
 
 
 def test_versions_and_command(monkeypatch: pytest.MonkeyPatch) -> None:
