@@ -5,6 +5,8 @@ The guest is `tests.nested_guest`, all of whose values are known from the Arm AR
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -31,6 +33,9 @@ from tests.nested_guest import (
     nested_guest,
 )
 from vel2.arch import sysregs as sr
+from vel2.hyp import idregs
+from vel2.hyp.el2regs import TABLE
+from vel2.inspect.registers import Registers
 
 pytestmark = pytest.mark.qemu
 
@@ -81,6 +86,67 @@ def test_both_levels_are_seen_whichever_runs(machine: vel2.Machine) -> None:
     assert vcpu.hw.SCTLR_EL1 == SCTLR_OF_L2
     assert vcpu.hw.HCR_EL2.VM == vcpu.hw.HCR_EL2.TWI == 1
     assert vcpu.hw.HCR_EL2.NV == 0
+
+
+MOVES = re.compile(r"CNT\w*CT\w*|CNT\w*TVAL\w*|PMCCNTR_EL0|ISR_EL1|CNTPCT\w*")
+"""What changes while a guest runs, whoever looks."""
+
+
+def test_what_is_shown_is_what_an_mrs_reads(machine: vel2.Machine) -> None:
+    """L1 is made to execute an MRS of every register that has a record: L0 and hardware answer.
+
+    What is said to be UNDEFINED there has to be.
+    """
+    vcpu = machine.vcpus[0]
+    names = [record.name.name for record in TABLE if record.name.access != "WO"]
+    names += [register.name for register in idregs.REGISTERS]
+    differ, compared = [], 0
+    for name in names:
+        if MOVES.fullmatch(name) or name == "SP_EL2":
+            continue
+        shown = read = "UNDEFINED"
+        try:
+            shown = f"{vcpu.vel2[name]:#x}"
+        except vel2.UserError as error:
+            if "vEL2 has no" not in str(error):
+                continue
+        with contextlib.suppress(vel2.UserError):
+            read = f"{vcpu.execute_mrs(name):#x}"
+        compared += 1
+        if shown != read:
+            differ.append(f"{name}: shown {shown}, read {read}")
+    assert differ == []
+    assert compared > 120
+
+
+def test_an_instruction_that_is_an_exception_leaves_nothing(machine: vel2.Machine) -> None:
+    vcpu = machine.vcpus[0]
+    names = ("ESR_EL2", "ELR_EL2", "SPSR_EL2", "FAR_EL2")
+    before = [vcpu.pc, vcpu.x, int(vcpu.pstate), *(int(vcpu.vel2[name]) for name in names)]
+    with pytest.raises(vel2.UserError) as refused:
+        vcpu.execute_mrs("ICH_LR15_EL2")
+    assert str(refused.value) == (
+        "vCPU 0 did not access ICH_LR15_EL2: an instruction that names it is an exception at vel2,"
+        f" to {L1_CODE + 0x200:#x}."
+    )
+    after = [vcpu.pc, vcpu.x, int(vcpu.pstate), *(int(vcpu.vel2[name]) for name in names)]
+    assert after == before
+
+
+def test_a_level_that_does_not_run_is_seen_as_when_it_does(machine: vel2.Machine) -> None:
+    vcpu = machine.vcpus[0]
+    shown = {view.title: values(view) for view in (vcpu.l2, vcpu.vel2)}
+    vcpu.run_to("l2", LIMIT_S)
+    for view in (vcpu.l2, vcpu.vel2):
+        before, now = shown[view.title], values(view)
+        both = before.keys() & now.keys()
+        assert {n: (before[n], now[n]) for n in both if before[n] != now[n]} == {}
+        assert len(both) > 60
+
+
+def values(view: Registers) -> dict[str, int]:
+    """Read all that can be read."""
+    return {v.layout.name: int(v) for v in view.dump() if not MOVES.fullmatch(v.layout.name)}
 
 
 def test_an_address_is_walked_from_end_to_end(machine: vel2.Machine) -> None:

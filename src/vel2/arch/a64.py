@@ -162,3 +162,16 @@ def system_instruction(encoding: Encoding) -> int:
     return SystemInstruction.match | SystemInstruction.compose(
         op1=encoding.op1, CRn=encoding.CRn, CRm=encoding.CRm, op2=encoding.op2
     )
+
+
+def system_move(encoding: Encoding, *, is_read: bool, rt: int = 0) -> int:
+    """Give the MRS or MSR (register) of an encoding of op0 = 2 or 3."""
+    return SystemRegisterMove.match | SystemRegisterMove.compose(
+        L=int(is_read),
+        o0=encoding.op0 & 1,
+        op1=encoding.op1,
+        CRn=encoding.CRn,
+        CRm=encoding.CRm,
+        op2=encoding.op2,
+        Rt=rt,
+    )

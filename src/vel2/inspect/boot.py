@@ -7,13 +7,12 @@ from typing import TypeVar
 from vel2.arch.nesting import Kind, Level
 from vel2.control.guest import Firmware, Guest, Kernel, Raw
 from vel2.control.initrd import kernel_guest
-from vel2.control.request import Request, cpu_for
+from vel2.control.request import Request
 from vel2.control.vm import Vm
 from vel2.errors import UserError
 from vel2.guests.kernels import fetch, list_guests
 from vel2.guests.naming import find_guest
 from vel2.inspect.vm import Machine
-from vel2.machine.config import DEFAULT_CPU
 from vel2.machine.devices import Disk
 from vel2.machine.loader import KernelImage, check_firmware, load_kernel
 from vel2.machine.memory import parse_size
@@ -37,6 +36,7 @@ def boot(
     cpus: int = 1,
     el2: str = "vhe",
     nv: str = "nv2",
+    recursion: bool = False,
     disks: Sequence[str | Path] = (),
     net: str | None = None,
     deterministic: bool = False,
@@ -54,6 +54,7 @@ def boot(
         `shell`: a small system in which `l2` starts a guest.
     :param memory: L1's: bytes, or `512M`, `2G`.
     :param el2: `vhe` or `nvhe`. :param nv: `nv2` or `nv`.
+    :param recursion: L1 has FEAT_NV and FEAT_NV2 of its own.
     :param disks: files, each with `,rw` behind it if the guest's writes are to be kept.
     :param paused: stop at L1's first instruction.
     :param qemu_arguments: appended to QEMU's command line.
@@ -66,11 +67,9 @@ def boot(
             "what to boot is a kernel, a firmware, or load= with an entry=; give one of them."
         )
     used = tuple(Disk.parse(str(disk)) for disk in disks)
-    cpu = DEFAULT_CPU
     guest: Guest
     if kernel is not None:
         path, image = _kernel(kernel)
-        cpu = cpu_for(image, kind, level)
         if isinstance(initrd, bytes):
             guest = Kernel(image, initrd, append)
         else:
@@ -89,8 +88,8 @@ def boot(
         parse_size(memory) if isinstance(memory, str) else memory,
         el2=kind,
         nv=level,
+        recursion=recursion,
         smp=cpus,
-        cpu=cpu,
         deterministic=deterministic,
         disks=used,
         net=net,

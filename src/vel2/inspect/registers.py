@@ -11,12 +11,14 @@ made so is refused, with a sentence: nothing is ever written behind L0's back.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
+from vel2.arch.features import feature_of
 from vel2.arch.vncr import redirected
 from vel2.errors import UserError
 from vel2.explain.register import WIDTH, find_register
@@ -33,6 +35,7 @@ __all__ = ("Hardware", "Registers", "VirtualEL1", "VirtualEL2")
 
 RECORDS = {record.name: record for record in TABLE}
 EL2_OP1 = 4
+OF_INTERFACE = re.compile(r"ICH_(LR|AP[01]R)(\d+)_EL2")
 WITH_E2H: dict[type[Register], type[Register]] = {
     register: sr.by_name(f"{register.name}_E2H")
     for register in (sr.CPTR_EL2, sr.CNTHCTL_EL2, sr.TCR_EL2)
@@ -166,17 +169,40 @@ class VirtualEL2(Registers):
             return frozen.hardware(SHADOWED_BY[register])
         if is_identification(register):
             return frozen.identification(register)
-        if (slot := self._slot(register)) is not None:
-            return frozen.shown(register, vcpu.page_of(frozen).slot[slot])
         record = RECORDS.get(register)
         home = None if record is None else record.with_e2h if vcpu.e2h else record.without_e2h
         if record is None or home is None:
             if register.encoding.op1 >= EL2_OP1:
                 raise self._undefined(register, "MRS")
             return frozen.hardware(register)
-        if frozen.refuses(register, is_read=True):
+        slot = self._slot(register)
+        if self._is_undefined(register, slot, is_read=True):
             raise self._undefined(register, "MRS")
+        if slot is not None:
+            return frozen.shown(register, vcpu.page_of(frozen).slot[slot])
         return frozen.read_trapped(register)
+
+    def _is_undefined(self, register: type[Register], slot: int | None, *, is_read: bool) -> bool:
+        """Whether an access is an exception: by hardware where it does not trap, else by L0."""
+        if self._is_beyond(register):
+            return True
+        if slot is None:
+            return self._vcpu.frozen(CONTEXT_VEL2).refuses(register, is_read=is_read)
+        feature = feature_of(register)
+        if feature is not None:
+            found = self._vcpu.hardware(feature.register.trap_key)
+            if found is not None and feature.field.get(found) < feature.value:
+                return True
+        return False
+
+    def _is_beyond(self, register: type[Register]) -> bool:
+        """Whether a register of the virtual interface is one more than the machine has."""
+        found = OF_INTERFACE.fullmatch(register.name)
+        if found is None:
+            return False
+        probed = self._vcpu.machine.vm.state.probed
+        there = probed.list_registers if found[1] == "LR" else probed.active_priorities
+        return int(found[2]) >= int(there)
 
     def _slot(self, register: type[Register]) -> int | None:
         """Give the slot of the VNCR page that FEAT_NV2 makes of a name."""
@@ -202,13 +228,14 @@ class VirtualEL2(Registers):
                 f"vCPU {vcpu.index} runs vEL1, under what L1 had set when it entered it; run to"
                 f" vEL2 (vcpu.run_to('vel2')) before {register.name} is written."
             )
+        has_record = register in RECORDS
         slot = self._slot(register)
+        if has_record and self._is_undefined(register, slot, is_read=False):
+            raise self._undefined(register, "MSR")
         if slot is not None and register not in AT_TIMES:
             vcpu.page_of(vcpu.state).slot[slot] = value
             return
-        if register in RECORDS and vcpu.frozen(CONTEXT_VEL2).refuses(register, is_read=False):
-            raise self._undefined(register, "MSR")
-        if register not in RECORDS and register.encoding.op1 >= EL2_OP1:
+        if not has_record and register.encoding.op1 >= EL2_OP1:
             raise self._undefined(register, "MSR")
         vcpu.execute_msr(register, value)
 

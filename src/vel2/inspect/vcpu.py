@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vel2.arch import sysregs as sr
-from vel2.arch.a64 import SystemRegisterMove
+from vel2.arch.a64 import system_move
 from vel2.arch.bits import Register
 from vel2.arch.esr import FSC
 from vel2.arch.pstate import PSTATE_EL, PSTATE_SP, M_EL1h, M_EL1t, M_EL2h, M_EL2t, SPSR_ELx
 from vel2.errors import UserError
+from vel2.explain.register import find_register
 from vel2.hyp import layout
-from vel2.hyp.state import CONTEXT_VEL2, VncrPage
+from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, VncrPage
 from vel2.hyp.state import Vcpu as State
 from vel2.inspect.frozen import CONTEXTS, Frozen
 from vel2.inspect.memory import LevelMemory
@@ -31,6 +32,11 @@ __all__ = ("Vcpu",)
 INSTRUCTION_BYTES = 4
 ENTRY_BYTES = 8
 EL_SHIFT = 2
+LEFT_BY_EXCEPTION: dict[int, tuple[type[Register], ...]] = {
+    CONTEXT_VEL2: (sr.ESR_EL2, sr.SPSR_EL2, sr.ELR_EL2),
+    CONTEXT_VEL1: (sr.ESR_EL1, sr.SPSR_EL1, sr.ELR_EL1),
+}
+"""What an exception that the level takes itself writes, by their names there."""
 BELIEVED = {M_EL1h: M_EL2h, M_EL1t: M_EL2t}
 """PSTATE.M of vEL2, by hardware's."""
 
@@ -285,43 +291,72 @@ class Vcpu:
 
         :raises UserError: when it is at EL0, or the instruction is not the next one that it does.
         """
+        self._execute(register, value, is_read=False)
+
+    def execute_mrs(self, name: str) -> Value:
+        """Have the vCPU execute an MRS where it stands, at its own level; give what that read.
+
+        For what QEMU does not show: a count that goes on, ICH_VTR_EL2. Unlike a look at `vel2` it
+        is the guest's own read: it may trap, which L0 counts, and takes some of the guest's time.
+
+        :raises UserError: when it is at EL0, or takes an exception instead.
+        """
+        register = find_register(name)
+        self.require_paused()
+        view = self.vel2 if self.context == CONTEXT_VEL2 else self.l2
+        return Value(view.layout_of(register), self._execute(register, 0, is_read=True))
+
+    def _execute(self, register: type[Register], value: int, *, is_read: bool) -> int:
+        """Execute an MSR or MRS of x0 in the place of the next instruction; give what x0 is then.
+
+        :raises UserError: when that took an exception, of which nothing is left.
+        """
+        self._require_el1(register)
+        view = self.vel2 if self.context == CONTEXT_VEL2 else self.l2
+        left_by_exception = [(each, view.read(each)) for each in LEFT_BY_EXCEPTION[self.context]]
+        before = self.general
+        after = self._move(register, value, is_read=is_read)
+        if after.pc == before.pc + INSTRUCTION_BYTES:
+            return after.x[0]
+        self.machine.stub.write_general(self.index, PSTATE, before.pstate)
+        for each, content in left_by_exception:
+            self._move(each, content, is_read=False)
+        raise UserError(
+            f"vCPU {self.index} did not access {register.name}: an instruction that names it is an"
+            f" exception at {self.level}, to {after.pc:#x}."
+        )
+
+    def _move(self, register: type[Register], value: int, *, is_read: bool) -> General:
+        """Put an MSR or MRS of x0 in the place of the next instruction, do it, and put all back.
+
+        :return: the registers behind it.
+        """
+        stub, before = self.machine.stub, self.general
+        pa = self.walk(before.pc).pa
+        there = stub.read(pa, INSTRUCTION_BYTES)
+        word = system_move(register.encoding, is_read=is_read)
+        stub.write(pa, word.to_bytes(INSTRUCTION_BYTES, "little"))
+        stub.write_general(self.index, 0, value)
+        try:
+            self.machine.step(self.index)
+            return self.general
+        finally:
+            stub.write(pa, there)
+            stub.write_general(self.index, 0, before.x[0])
+            stub.write_general(self.index, PC, before.pc)
+            self.changed()
+
+    def _require_el1(self, register: type[Register]) -> None:
+        """Refuse where an instruction of EL1 cannot be put in the place of the next one.
+
+        :raises UserError: saying why.
+        """
         if self._hardware_el != 1 or SPSR_ELx.nRW.get(self.general.pstate):
             raise UserError(
-                f"vCPU {self.index} is at EL0, where {register.name} cannot be written; run it on"
+                f"vCPU {self.index} is at EL0, where {register.name} cannot be accessed; run it on"
                 " until it is not."
             )
         if SPSR_ELx.BTYPE.get(self.general.pstate):
             raise UserError(
                 f"vCPU {self.index} has just branched indirectly (PSTATE.BTYPE); step it first."
-            )
-        encoding = register.encoding
-        word = SystemRegisterMove.match | SystemRegisterMove.compose(
-            o0=encoding.op0 & 1,
-            op1=encoding.op1,
-            CRn=encoding.CRn,
-            CRm=encoding.CRm,
-            op2=encoding.op2,
-        )
-        self._execute(register, word, value)
-
-    def _execute(self, register: type[Register], word: int, value: int) -> None:
-        """Put an instruction in the place of the next one, execute it with x0, and put all back."""
-        stub, before = self.machine.stub, self.general
-        pa = self.walk(before.pc).pa
-        there = stub.read(pa, INSTRUCTION_BYTES)
-        stub.write(pa, word.to_bytes(INSTRUCTION_BYTES, "little"))
-        stub.write_general(self.index, 0, value)
-        try:
-            self.machine.step(self.index)
-            after = self.general
-        finally:
-            stub.write(pa, there)
-            stub.write_general(self.index, 0, before.x[0])
-            stub.write_general(self.index, PC, before.pc)
-        self.changed()
-        if after.pc != before.pc + INSTRUCTION_BYTES:
-            stub.write_general(self.index, PSTATE, before.pstate)
-            raise UserError(
-                f"the MSR of {register.name} was not executed: vCPU {self.index} took an exception"
-                f" to {after.pc:#x}."
             )

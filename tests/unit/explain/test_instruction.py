@@ -6,8 +6,7 @@ import pytest
 
 from vel2.arch import insn
 from vel2.arch import sysregs as sr
-from vel2.arch.a64 import SystemRegisterMove, system_instruction
-from vel2.arch.bits import Register
+from vel2.arch.a64 import system_instruction, system_move
 from vel2.arch.nesting import Kind, Level
 from vel2.errors import UserError
 from vel2.explain.instruction import Access, decode, explain_insn, fate_at_vel2
@@ -15,20 +14,6 @@ from vel2.hyp.el2regs import TABLE
 
 EL2_OP1 = 4
 EL12_OP1 = 5
-
-
-def move(register: type[Register], *, is_read: bool, rt: int = 0) -> int:
-    """Encode MRS or MSR."""
-    encoding = register.encoding
-    return SystemRegisterMove.match | SystemRegisterMove.compose(
-        L=int(is_read),
-        o0=encoding.op0 & 1,
-        op1=encoding.op1,
-        CRn=encoding.CRn,
-        CRm=encoding.CRm,
-        op2=encoding.op2,
-        Rt=rt,
-    )
 
 
 def test_a_move_is_decoded() -> None:
@@ -115,7 +100,9 @@ def test_every_register_and_instruction_has_a_fate() -> None:
         for kind in Kind:
             for level in Level:
                 assert fate_at_vel2(Access(item.trap_key, False, 0), kind, level)
-    assert explain_insn(move(sr.VTTBR_EL2, is_read=True, rt=7))[0].endswith("MRS x7, VTTBR_EL2")
+    assert explain_insn(system_move(sr.VTTBR_EL2.encoding, is_read=True, rt=7))[0].endswith(
+        "MRS x7, VTTBR_EL2"
+    )
 
 
 def test_what_is_no_instruction_is_refused() -> None:
