@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 
 import pytest
 
 from vel2.arch import sysregs as sr
+from vel2.arch.bits import Field
+from vel2.arch.esr import EC, ESR_ELx
 from vel2.check.payloads.runner import Report
 from vel2.check.payloads.traps.report import (
     EXCEPTIONS,
     FEATURES,
     Outcomes,
+    Rules,
     judge,
     omits,
     outcome_text,
@@ -128,6 +132,49 @@ def test_a_hidden_register_has_to_be_undefined_under_every_control() -> None:
         for index in hidden:
             virtual.baseline[phase, index] = undefined(phase)
     assert judge(real, virtual, e2h=0).differences == []
+
+
+def hiding(field: Field) -> Outcomes:
+    """Make the lists of a virtual EL2 that does not show a feature."""
+    encoding = sr.by_name(field.register.name).encoding
+    virtual = outcomes()
+    place = encoding.CRm * 8 + encoding.op2
+    virtual.identification[place] = field.set(virtual.identification[place], 0)
+    return virtual
+
+
+def test_a_feature_that_only_its_record_names_is_hidden_too() -> None:
+    """A newer machine may have any of them."""
+    virtual = hiding(sr.ID_AA64MMFR3_EL1.S1PIE)
+    names = {found.access for found in judge(outcomes(), virtual, e2h=1).differences}
+    assert {"mrs PIR_EL1", "msr PIRE0_EL1"} <= names and "mrs POR_EL1" not in names
+    for index, access in enumerate(ACCESSES):
+        if re.fullmatch(r"m[rs][rs] PIR(E0)?_EL\d+", access.name):
+            for phase in Phase:
+                virtual.baseline[phase, index] = undefined(phase)
+    assert judge(outcomes(), virtual, e2h=1).differences == []
+
+
+def test_what_the_machine_does_not_trap_stays() -> None:
+    popx, control = number_of("gcs popx"), control_of("HFGITR_EL2.nGCSEPP")
+    traps = outcomes(changed={(Phase.EL1, control, popx): TRAPPED})
+    virtual = hiding(sr.ID_AA64PFR1_EL1.GCS)
+    assert not Rules(outcomes(), virtual).hides(popx)
+    assert Rules(traps, virtual).hides(popx)
+
+
+def test_the_trap_of_el1_comes_before_what_l0_hides() -> None:
+    read = number_of("mrs FPMR")
+    own = undefined(Phase.EL0) ^ EC.SYS64 << ESR_ELx.EC.lsb
+    real, virtual = outcomes(), hiding(sr.ID_AA64PFR2_EL1.FPMR)
+    real.baseline[Phase.EL0, read] = own
+    found = judge(real, virtual, e2h=1).differences
+    wants = {d.phase: d.want for d in found if d.access == "mrs FPMR" and d.control == "nothing"}
+    assert wants == {
+        Phase.EL1: undefined(Phase.EL1),
+        Phase.EL0: own,
+        Phase.HOST_EL0: undefined(Phase.HOST_EL0),
+    }
 
 
 def test_a_control_of_a_hidden_feature_has_to_do_nothing() -> None:

@@ -15,6 +15,8 @@ from typing import NamedTuple
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Field
 from vel2.arch.esr import EC, ISS_SYS64, ESR_ELx
+from vel2.arch.features import FEATURES as RECORDS
+from vel2.arch.features import registers_of
 from vel2.check.payloads.library.assembly import CURRENT_SPX_SYNC, LOWER_AARCH64_SYNC
 from vel2.check.payloads.runner import Report
 from vel2.check.payloads.traps.code import TAKEN_BY_EL1, TAKEN_BY_EL2, VECTOR_LSB
@@ -24,7 +26,6 @@ from vel2.check.payloads.traps.table import (
     BASELINE,
     CONTROLS_PER_BANK,
     EL0_ACCESSES,
-    Access,
     Phase,
     control_name,
 )
@@ -35,6 +36,7 @@ __all__ = (
     "Difference",
     "Judgement",
     "Outcomes",
+    "Rules",
     "controls_tried",
     "judge",
     "omits",
@@ -52,6 +54,10 @@ class Feature:
         with the feature.
     :ivar controls: patterns of control bits that have a meaning only with it.
     :ivar stays: why accesses work although the feature is not shown; empty if they do not.
+    :ivar by: the only control that can make them UNDEFINED. They stay where real EL2 does not take
+        that trap, which the Arm ARM has (`rows.OMISSIONS`).
+    :ivar after_el1: at EL0, the trap that EL1 (a VHE host's EL2) has for it, such as by
+        SCTLR_EL1.EnFPM, comes before any of L0's; real EL2 shows it.
     """
 
     field: Field
@@ -59,25 +65,47 @@ class Feature:
     accesses: str = ""
     controls: str = ""
     stays: str = ""
+    by: str = ""
+    after_el1: bool = False
 
 
-PFR0, PFR1, DFR0 = sr.ID_AA64PFR0_EL1, sr.ID_AA64PFR1_EL1, sr.ID_AA64DFR0_EL1
+PFR0, PFR1, PFR2 = sr.ID_AA64PFR0_EL1, sr.ID_AA64PFR1_EL1, sr.ID_AA64PFR2_EL1
+DFR0 = sr.ID_AA64DFR0_EL1
 ISAR1, ISAR2 = sr.ID_AA64ISAR1_EL1, sr.ID_AA64ISAR2_EL1
 MMFR1, MMFR2 = sr.ID_AA64MMFR1_EL1, sr.ID_AA64MMFR2_EL1
 CANNOT = "no control of hardware makes it UNDEFINED"
 
-FEATURES: tuple[Feature, ...] = (
+OWN: tuple[Feature, ...] = (
     Feature(PFR0.SVE, 1, "m?? ZCR_EL1|ptrue|rdvl", "CPTR_EL2*.ZEN*|CPTR_EL2.TZ"),
     Feature(PFR0.CSV2, 2, "m?? SCXTNUM_EL?", "HCR_EL2.EnSCXT|HFG?TR_EL2.SCXTNUM_EL?"),
     Feature(PFR1.MTE, 1, "m?? TCO|dc g*va|dc cg*", stays=CANNOT),
     Feature(PFR1.NMI, 1, "msr ALLINT|msr allint 1", "HCRX_EL2.TALLINT|HCRX_EL2.V?NMI"),
     Feature(PFR1.NMI, 1, "mrs ALLINT|msr allint 0", stays=CANNOT),
+    Feature(PFR1.GCS, 1, "m?? GCS*|gcs push*|gcs popcx", "HCRX_EL2.GCSEn", after_el1=True),
+    Feature(PFR1.GCS, 1, "gcs popx", by="HFGITR_EL2.nGCSEPP"),
+    Feature(PFR1.GCS, 1, "gcs popm|gcs ss?", stays=CANNOT),
+    Feature(PFR2.FPMR, 1, "m?? FPMR", "HCRX_EL2.EnFPM", after_el1=True),
     Feature(DFR0.PMUVer, 1, "m?? PM*", "MDCR_EL2.TPM*|MDCR_EL2.HPM*|HDFG?TR_EL2.PM[!SB]*"),
     Feature(ISAR1.SPECRES, 2, "cosp rctx", "HFGITR_EL2.COSPRCTX", stays=CANNOT),
     Feature(ISAR2.MOPS, 1, "setp|setm", "HCRX_EL2.MSCEn|HCRX_EL2.MCE2"),
     Feature(MMFR1.LO, 1, "m?? LOR*", "HCR_EL2.TLOR|HFG?TR_EL2.LOR*"),
     Feature(MMFR2.NV, 1, "", "HCR_EL2.NV|HCR_EL2.AT"),
 )
+"""Features of which more than the registers is tried, or less."""
+
+
+def from_records() -> Iterator[Feature]:
+    """Give the features whose registers come and go: a newer machine may have any of them."""
+    own = {row.field for row in OWN}
+    for record in RECORDS:
+        if record.hidden is None or not record.registers or record.field in own:
+            continue
+        accesses = "|".join(f"m?? {register.name}" for register in registers_of(record))
+        controls = "|".join(f"{bit.register.__name__}.{bit.name}" for bit in record.controls)
+        yield Feature(record.field, record.value, accesses, controls)
+
+
+FEATURES = (*OWN, *from_records())
 
 
 class Exception_(NamedTuple):
@@ -254,7 +282,7 @@ class Judgement(NamedTuple):
     used: set[int]
 
 
-class _Rules:
+class Rules:
     """Which features virtual EL2 hides, and what follows for one access or control."""
 
     def __init__(self, real: Outcomes, virtual: Outcomes) -> None:
@@ -265,9 +293,28 @@ class _Rules:
         """The features that real EL2 shows and virtual EL2 does not."""
         return [f for f in FEATURES if self.real.shows(f) and not self.virtual.shows(f)]
 
-    def hides(self, access: Access) -> bool:
+    def hides(self, access: int) -> bool:
         """Whether an access must be UNDEFINED."""
-        return any(_matches(access.name, f.accesses) for f in self.hidden if not f.stays)
+        return any(
+            _matches(ACCESSES[access].name, f.accesses)
+            for f in self.hidden
+            if not f.stays and not (f.by and self.omits(f.by, access))
+        )
+
+    def instead(self, phase: Phase, access: int) -> int:
+        """Give how an access ends that is hidden."""
+        baseline = self.real.at(phase, BASELINE, access)
+        is_after = phase != Phase.EL1 and any(
+            _matches(ACCESSES[access].name, f.accesses) for f in self.hidden if f.after_el1
+        )
+        if is_after and ESR_ELx.EC.get(baseline) == EC.SYS64:
+            return baseline
+        return undefined(phase)
+
+    def omits(self, control: str, access: int) -> bool:
+        """Whether real EL2 does not take the trap of an access that a control asks for."""
+        numbers = (n for n in controls_tried(self.real) if control_name(n) == control)
+        return not any(traps_to_el2(self.real.at(Phase.EL1, n, access)) for n in numbers)
 
     def idle(self, control: int) -> bool:
         """Whether a control bit must do nothing."""
@@ -330,13 +377,13 @@ def judge(real: Outcomes, virtual: Outcomes, e2h: int) -> Judgement:
 
     :param e2h: HCR_EL2.E2H of both runs.
     """
-    rules = _Rules(real, virtual)
+    rules = Rules(real, virtual)
     differences: list[Difference] = []
     used: set[int] = set()
     compared = trapped = 0
     for phase in Phase:
         accesses = range(len(ACCESSES)) if phase == Phase.EL1 else EL0_ACCESSES
-        hidden = {index for index in accesses if rules.hides(ACCESSES[index])}
+        hidden = {index for index in accesses if rules.hides(index)}
         unlike = hidden | {
             index
             for index in accesses
@@ -351,7 +398,7 @@ def judge(real: Outcomes, virtual: Outcomes, e2h: int) -> Judgement:
                 got = virtual.at(phase, control, index)
                 want = real.at(phase, control, index)
                 if index in hidden:
-                    want = undefined(phase)
+                    want = rules.instead(phase, index)
                 elif rules.idle(control):
                     want = virtual.at(phase, BASELINE, index)
                 if got == want:
