@@ -162,14 +162,19 @@ def test_only_an_smmu_that_l0_was_told_of_is_looked_for(base: int, lacks: int) -
 
 
 @every_kind
-def test_e2h_is_shown_as_it_is(kind: str) -> None:
-    """Show VH and E2H0: no nVHE guest sees FEAT_VHE; only VHE under FEAT_NV2 has E2H RES1."""
+@pytest.mark.parametrize("shows_vhe", [0, 1])
+def test_e2h_is_shown_as_it_is(kind: str, shows_vhe: int) -> None:
+    """Show VH and E2H0: no nVHE guest sees FEAT_VHE unless its own guests are to have it.
+
+    Only VHE under FEAT_NV2 has E2H RES1.
+    """
     machine = Machine(kind)
+    machine.vm.config.shows_vhe = shows_vhe
     machine.start()
     guest, level = KINDS[kind]
     vh = machine.vm.probed.id_registers[idregs.MMFR1_INDEX]
     e2h0 = machine.vm.probed.id_registers[idregs.MMFR4_INDEX]
-    assert sr.ID_AA64MMFR1_EL1.VH.get(vh) == (guest == GUEST_VHE)
+    assert sr.ID_AA64MMFR1_EL1.VH.get(vh) == (guest == GUEST_VHE or shows_vhe)
     is_fixed = guest != GUEST_NVHE and level == LEVEL_NV2
     assert sr.ID_AA64MMFR4_EL1.E2H0.get(e2h0) == (0b1110 if is_fixed else 0)
     assert controls.HCR_ALWAYS & machine.sim[HCR] == controls.HCR_ALWAYS

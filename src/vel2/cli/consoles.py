@@ -14,7 +14,7 @@ __all__ = ("LabelledLines", "printable")
 
 # Neither these nor control sequences may reach the user's terminal out of context.
 CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
-COLOURS = {"L1": "green", "L2": "cyan"}
+COLOURS = ("green", "cyan")
 
 
 def printable(text: str) -> str:
@@ -31,23 +31,30 @@ class LabelledLines:
     :param start: the host's `time.monotonic()` that counts as zero.
     :param on_broken: called once, on a thread of its own, when nobody reads any more.
     :param to_stderr: where standard output has another use.
+    :param depth: the level of the guest whose console it is.
     """
 
     def __init__(
-        self, start: float, on_broken: Callable[[], object], to_stderr: bool = False
+        self,
+        start: float,
+        on_broken: Callable[[], object],
+        to_stderr: bool = False,
+        depth: int = 1,
     ) -> None:
         self.broken = False
         self._start = start
         self._on_broken = on_broken
         self._to_stderr = to_stderr
+        self._depth = depth
 
     def __call__(self, line: Line) -> None:
         """Show one line; markers are for the report, not for people."""
         if self.broken or parse_marker(line.text) is not None:
             return
         text = line.text.removeprefix(L2_PREFIX)
-        level = "L1" if text == line.text else "L2"
-        label = click.style(f"{level} {line.time - self._start:8.3f}", fg=COLOURS[level])
+        below = 0 if text == line.text else 1
+        label = f"L{self._depth + below} {line.time - self._start:8.3f}"
+        label = click.style(label, fg=COLOURS[below])
         try:
             click.echo(f"{label} {printable(text)}", err=self._to_stderr)
         except BrokenPipeError:

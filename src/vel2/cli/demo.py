@@ -1,5 +1,6 @@
 """`vel2 demo`: Linux at virtual EL2, and a Linux guest of its own inside it."""
 
+from collections.abc import Sequence
 from contextlib import closing
 
 import click
@@ -8,6 +9,7 @@ from vel2.cli.consoles import LabelledLines
 from vel2.cli.ending import conclude
 from vel2.cli.guests import progress_bars
 from vel2.cli.kernels import fetch_missing, find_kernel
+from vel2.cli.levels import Inner, inner_levels
 from vel2.cli.options import VmOptions, vm_options
 from vel2.cli.provenance import run_of_request
 from vel2.cli.report import Report, print_guests, print_traps
@@ -66,6 +68,7 @@ def demo(
       vel2 demo --vmm qemu               L2 is started by an unmodified QEMU
       vel2 demo --smp 4                  L1 and L2 with four CPUs each
       vel2 demo --deterministic          count instructions; every run is the same
+      vel2 demo --depth 2                the same guests in vel2 in vel2
       vel2 demo --native                 the same guests without vel2, to compare
     """  # noqa: D301
     if vmm == "qemu" and machine.memory_bytes < QEMU_L1_BYTES:
@@ -79,16 +82,25 @@ def demo(
         L1_INITRDS[vmm](load_kernel(find_kernel(l2)), " quiet" if quiet else "", machine.smp),
         f"{L1_BOOTARGS} job={L1_JOBS[vmm]}",
     )
-    where = "the machine's real EL2" if machine.native else "virtual EL2"
-    say(f"L1 ({l1}) boots at {where} and starts L2 ({l2}); Ctrl-C ends it.")
+    say(announcement(l1, l2, machine))
     request = machine.request(guest)
     report = Report({"run": run_of_request(request)})
     with closing(launch(request)) as session:
         ended = watch(session, report, machine)
         report.put_boot_times()
         judge_parallel(report, machine.smp)
-        show(report, session, machine)
-        conclude(context, report, session, ended, machine.json_file, expect_l2=True)
+        inner = inner_levels(session, machine.depth)
+        show(report, session, inner, machine)
+        conclude(context, report, session, ended, machine.json_file, expect_l2=True, inner=inner)
+
+
+def announcement(l1: str, l2: str, machine: VmOptions) -> str:
+    """Say what is going to run."""
+    depth = machine.depth
+    where = "the machine's real EL2" if machine.native else "virtual EL2"
+    if depth > 1:
+        where = f"virtual EL2 of the last of {depth} vel2s, one in the other,"
+    return f"L{depth} ({l1}) boots at {where} and starts L{depth + 1} ({l2}); Ctrl-C ends it."
 
 
 def small_l2(cpus: int) -> Initramfs:
@@ -127,7 +139,7 @@ def watch(session: Session, report: Report, machine: VmOptions) -> MachineExit:
     :raises BrokenPipeError: when the reader of our output has left.
     """
     report.start_clock()
-    lines = LabelledLines(report.began, session.stop, machine.is_result_on_stdout)
+    lines = LabelledLines(report.began, session.stop, machine.is_result_on_stdout, machine.depth)
     session.console.on_line(report.take)
     session.console.on_line(lines)
     with session:
@@ -156,12 +168,15 @@ def judge_parallel(report: Report, cpus: int) -> None:
         )
 
 
-def show(report: Report, session: Session, machine: VmOptions) -> None:
+def show(report: Report, session: Session, inner: Sequence[Inner], machine: VmOptions) -> None:
     """Print what the run showed."""
     terminal = Terminal(machine.is_result_on_stdout)
     terminal.print()
-    print_guests(terminal, report, machine.deterministic)
+    print_guests(terminal, report, machine.deterministic, machine.depth)
     if traps := session.traps():
         terminal.print()
-        print_traps(terminal, traps, session.sysreg_traps())
+        print_traps(terminal, traps, session.sysreg_traps(), "EL2 of L0" if inner else "EL2")
+    for each in inner:
+        terminal.print()
+        print_traps(terminal, each.traps, each.by_sysreg, f"EL2 of {each.level}")
     terminal.print()

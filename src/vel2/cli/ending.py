@@ -1,12 +1,14 @@
 """What a run ends with: the verdict, the JSON result, the exit code."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from vel2.cli.exits import ExitCode, exit_code_of
-from vel2.cli.report import Report, write_json
+from vel2.cli.levels import Inner
+from vel2.cli.report import Report, trap_tree, write_json
 from vel2.cli.streams import say
 from vel2.control.session import Session
 from vel2.machine.outcome import MachineExit
@@ -38,13 +40,22 @@ def conclude(
     ended: MachineExit,
     json_file: Path | None,
     expect_l2: bool = False,
+    inner: Sequence[Inner] = (),
 ) -> NoReturn:
-    """Say how the run ended, write its result, and leave with its exit code."""
-    fatal = str(session.fatal or "")
+    """Say how the run ended, write its result, and leave with its exit code.
+
+    :param inner: the vel2s inside the first, if there are any.
+    """
+    # What an inner one did comes of a fault of one below it, if that had any.
+    fatal = next(filter(None, [str(session.fatal or ""), *(each.fatal for each in inner)]), "")
     code = verdict(ended, fatal, report, expect_l2)
     if expect_l2:
         report.put("l2.userspace", False)
     report.finish(ended, code, session.traps(), session.sysreg_traps())
+    if inner:
+        report.tree["inner"] = {
+            each.level.lower(): {"traps": trap_tree(each.traps, each.by_sysreg)} for each in inner
+        }
     if fatal:
         report.put("fatal", fatal)
         say(fatal)

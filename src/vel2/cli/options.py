@@ -30,6 +30,7 @@ __all__ = (
     "SIZE",
     "VmOptions",
     "check_supported",
+    "depth_option",
     "gathered",
     "json_option",
     "parse_size",
@@ -40,6 +41,7 @@ __all__ = (
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
+MAX_DEPTH = 8
 SECONDS_MAX = 1e8
 """Three years."""
 
@@ -176,7 +178,7 @@ def check_native(context: click.Context) -> None:
     """
     if not context.params.get("native"):
         return
-    for option in ("el2", "nv", "no_ahead", "recursion"):
+    for option in ("el2", "nv", "no_ahead", "recursion", "depth"):
         if context.get_parameter_source(option) is ParameterSource.COMMANDLINE:
             raise UserError(
                 f"--{option.replace('_', '-')} is about virtual EL2, and with --native there is"
@@ -188,6 +190,7 @@ def check_native(context: click.Context) -> None:
 class VmOptions:
     """What the command line says about the machine, checked.
 
+    :ivar depth: how many vel2s there are, one in the other.
     :ivar timeout: seconds until the machine is ended; None for none.
     :ivar json_file: where the result goes; `-` is standard output.
     """
@@ -200,6 +203,7 @@ class VmOptions:
     native: bool
     ahead: bool
     recursion: bool
+    depth: int
     timeout: float | None
     json_file: Path | None
 
@@ -216,8 +220,11 @@ class VmOptions:
         net: str | None = None,
         qemu_arguments: tuple[str, ...] = (),
     ) -> Request:
-        """Describe a run of a guest on this machine."""
-        return Request(
+        """Describe a run of a guest on this machine.
+
+        :raises UserError: when it cannot have the devices.
+        """
+        request = Request(
             guest,
             self.memory_bytes,
             smp=self.smp,
@@ -231,6 +238,16 @@ class VmOptions:
             recursion=self.recursion,
             qemu_arguments=qemu_arguments,
         )
+        if self.depth == 1:
+            return request
+        if disks or net:
+            raise UserError(
+                "an inner vel2 gives its guest no device with DMA; leave --disk and --net out, or"
+                " --depth."
+            )
+        from vel2.pack.nested import nest  # it brings in the compiler
+
+        return nest(request, self.depth)
 
 
 def read_vm_options(
@@ -243,6 +260,7 @@ def read_vm_options(
     native: bool,
     no_ahead: bool,
     recursion: bool,
+    depth: int,
     timeout: float | None,
     json_file: Path | None,
 ) -> VmOptions:
@@ -263,6 +281,7 @@ def read_vm_options(
         native=native,
         ahead=not no_ahead,
         recursion=recursion,
+        depth=depth,
         timeout=timeout,
         json_file=json_file,
     )
@@ -274,6 +293,13 @@ smp_option = click.option(
     default=1,
     show_default=True,
     help="How many CPUs L1 has.",
+)
+depth_option = click.option(
+    "--depth",
+    type=click.IntRange(1, MAX_DEPTH),
+    default=1,
+    show_default=True,
+    help="How many vel2s, one at the virtual EL2 of the other.",
 )
 VM_OPTIONS = (
     click.option(
@@ -318,6 +344,7 @@ VM_OPTIONS = (
         is_flag=True,
         help="Give L1 FEAT_NV, and FEAT_NV2 with --nv nv2: it can run guest hypervisors.",
     ),
+    depth_option,
 )
 
 

@@ -27,7 +27,15 @@ from vel2.machine.outcome import MachineExit
 if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
     from vel2.control.counters import TrapCount
 
-__all__ = ("L2_PREFIX", "Report", "Tree", "print_guests", "print_traps", "write_json")
+__all__ = (
+    "L2_PREFIX",
+    "Report",
+    "Tree",
+    "print_guests",
+    "print_traps",
+    "trap_tree",
+    "write_json",
+)
 
 L2_PREFIX = "L2| "
 """What the VMM inside L1 puts before each line of its guest."""
@@ -36,7 +44,7 @@ MARKERS_LIMIT = 1000
 MARKER_LIMIT = 4096
 """Names that a report has at most, and characters of a name and its value."""
 
-HOST_PLACES = frozenset({"run", "exit_code", "ended", "seconds", "traps", "fatal"})
+HOST_PLACES = frozenset({"run", "exit_code", "ended", "seconds", "traps", "inner", "fatal"})
 """What the host says of a run, and no guest can."""
 
 WORDS: dict[str, bool] = {"yes": True, "ok": True, "no": False}
@@ -114,22 +122,12 @@ class Report:
     def finish(
         self, ended: MachineExit, code: int, traps: list["TrapCount"], by_sysreg: dict[str, int]
     ) -> None:
-        """Add how the machine ended, and the counters of EL2."""
+        """Add how the machine ended, and the counters of L0."""
         self.put_boot_times()
         self.put("exit_code", int(code))
         self.put("ended", str(ended))
         self.put("seconds", round(ended.seconds, 3))
-        by_ec: Counter[str] = Counter()
-        by_context: Counter[str] = Counter()
-        for trap in traps:
-            by_ec[trap.kind] += trap.count
-            by_context[trap.context] += trap.count
-        self.tree["traps"] = {
-            "total": by_ec.total(),
-            "by_ec": dict(by_ec.most_common()),
-            "by_context": dict(by_context.most_common()),
-            "by_sysreg": dict(Counter(by_sysreg).most_common()),
-        }
+        self.tree["traps"] = trap_tree(traps, by_sysreg)
 
     def put_boot_times(self) -> None:
         """Say how long each level took from its start to its first word, by the host's clock."""
@@ -141,6 +139,21 @@ class Report:
             )
             if start is not None and ready is not None:
                 self.put(f"{level}.boot_seconds", round(ready - start, 3))
+
+
+def trap_tree(traps: list["TrapCount"], by_sysreg: dict[str, int]) -> Tree:
+    """Give what one vel2 counted, as it stands in a result."""
+    by_ec: Counter[str] = Counter()
+    by_context: Counter[str] = Counter()
+    for trap in traps:
+        by_ec[trap.kind] += trap.count
+        by_context[trap.context] += trap.count
+    return {
+        "total": by_ec.total(),
+        "by_ec": dict(by_ec.most_common()),
+        "by_context": dict(by_context.most_common()),
+        "by_sysreg": dict(Counter(by_sysreg).most_common()),
+    }
 
 
 def write_json(tree: Mapping[str, Any], path: Path | None) -> None:
@@ -205,8 +218,13 @@ def plain_table(*columns: str, texts: int = 1) -> Table:
     return table
 
 
-def print_traps(console: Terminal, traps: list["TrapCount"], by_sysreg: dict[str, int]) -> None:
-    """Print the traps by exception class and context, then the registers trapped most often."""
+def print_traps(
+    console: Terminal, traps: list["TrapCount"], by_sysreg: dict[str, int], what: str = "EL2"
+) -> None:
+    """Print the traps by exception class and context, then the registers trapped most often.
+
+    :param what: where they went to.
+    """
     contexts = sorted({trap.context for trap in traps})
     counts = Counter({(trap.kind, trap.context): 0 for trap in traps})
     for trap in traps:
@@ -214,7 +232,7 @@ def print_traps(console: Terminal, traps: list["TrapCount"], by_sysreg: dict[str
     sums: Counter[str] = Counter()
     for (kind, _), count in counts.items():
         sums[kind] += count
-    table = plain_table("traps to EL2", *contexts, "total")
+    table = plain_table(f"traps to {what}", *contexts, "total")
     for kind, total in sums.most_common():
         table.add_row(kind, *(f"{counts[kind, at]:,}" for at in contexts), f"{total:,}")
     columns = (sum(counts[kind, at] for kind in sums) for at in contexts)
@@ -228,20 +246,21 @@ def print_traps(console: Terminal, traps: list["TrapCount"], by_sysreg: dict[str
         console.print(registers)
 
 
-def print_guests(console: Terminal, report: Report, deterministic: bool) -> None:
+def print_guests(console: Terminal, report: Report, deterministic: bool, depth: int = 1) -> None:
     """Print a row for each level: its kernel, where it runs, how long it took to user space.
 
     :param deterministic: guest time counts instructions, one each nanosecond.
+    :param depth: the level of the first of them, which calls itself L1.
     """
     table = plain_table("guest", "kernel", "runs at", "KVM", "boot", "guest clock", texts=4)
-    for level in ("l1", "l2"):
+    for number, level in enumerate(("l1", "l2"), depth):
         boot, uptime = report.get(f"{level}.boot_seconds"), report.get(f"{level}.uptime")
         if not isinstance(boot, float):
-            table.add_row(level.upper(), "never reached user space")
+            table.add_row(f"L{number}", "never reached user space")
             continue
         unit = "G instructions" if deterministic else "s"
         clock = f"{uptime:.2f} {unit}" if isinstance(uptime, float) else "-"
         known = (report.get(f"{level}.{name}") for name in ("kernel", "el", "kvm_mode"))
         cells = ("-" if value is None else str(value) for value in known)
-        table.add_row(level.upper(), *cells, f"{boot:.2f} s", clock)
+        table.add_row(f"L{number}", *cells, f"{boot:.2f} s", clock)
     console.print(table)

@@ -13,6 +13,7 @@ from vel2.cli.domains import DOMAIN
 from vel2.cli.ending import conclude
 from vel2.cli.hints import KvmMode, Silence, check_without_vhe, domains_hint
 from vel2.cli.kernels import FIRMWARE, KERNEL, fetch_missing
+from vel2.cli.levels import inner_levels
 from vel2.cli.options import ADDRESS, DISK, PATTERN, VmOptions, vm_options
 from vel2.cli.provenance import run_of_request
 from vel2.cli.report import Report, print_traps
@@ -166,10 +167,11 @@ def run(
         if until is not None:
             stop_at(session, until)
         ended = attend(session, machine, Typing(AtEof(on_eof), type_after))
+        inner = inner_levels(session, machine.depth)
         if traps and session.traps():
             fresh_line()
             print_traps(Terminal(to_stderr=True), session.traps(), session.sysreg_traps())
-        conclude(context, report, session, ended, machine.json_file)
+        conclude(context, report, session, ended, machine.json_file, inner=inner)
 
 
 def check_qemu_arguments(arguments: Sequence[str]) -> None:

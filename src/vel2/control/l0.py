@@ -58,7 +58,8 @@ class FatalStop:
 class Orders:
     """What L0 is to do, on whatever machine.
 
-    :ivar l1_bytes: L1's memory. :ivar el2, nv, cpus, ahead, recursion: as of `Request`.
+    :ivar l1_bytes: L1's memory. :ivar cpus: L1's. :ivar el2, nv, ahead, recursion, shows_vhe: as of
+        `Request`.
     """
 
     l1_bytes: int
@@ -67,6 +68,7 @@ class Orders:
     cpus: int = 1
     ahead: bool = True
     recursion: bool = False
+    shows_vhe: bool = False
 
 
 def check_l1(memory_bytes: int, cpus: int) -> None:
@@ -121,6 +123,7 @@ class L0:
         config.guest_kind = GUEST_KINDS[orders.el2]
         config.nv_level = NV_LEVELS[orders.nv]
         config.recursion = int(orders.recursion)
+        config.shows_vhe = int(orders.shows_vhe)
         config.ahead = ahead.BUDGET if orders.ahead else 0
         config.canonical_by_pages = 1
         config.gic = self.base + layout.GIC_OFFSET

@@ -44,6 +44,8 @@ class Request:
     :ivar memory_bytes: the guest's own, a multiple of 2 MiB; what vel2 needs comes on top.
     :ivar el2: how L1 sees HCR_EL2.E2H. :ivar nv: the part of FEAT_NV* that L0 uses.
     :ivar recursion: whether L1 has FEAT_NV* of its own, to run guest hypervisors.
+    :ivar shows_vhe: whether an nVHE L1 sees FEAT_VHE, which its guests then have; L1 itself must
+        leave E2H at 0, as vel2 does.
     :ivar native: without vel2: the guest has the machine's real EL2.
     :ivar smp: how many CPUs the machine has.
     :ivar cpu: QEMU's `-cpu`, for a guest that takes all of it; under vel2 it has FEAT_NV2.
@@ -58,6 +60,7 @@ class Request:
     el2: Kind = Kind.VHE
     nv: Level = Level.NV2
     recursion: bool = False
+    shows_vhe: bool = False
     native: bool = False
     smp: int = 1
     cpu: str = DEFAULT_CPU

@@ -71,6 +71,7 @@ class Vm(Session):
             request.smp,
             ahead=request.ahead,
             recursion=request.recursion,
+            shows_vhe=request.shows_vhe,
         )
         self.l0 = L0(self.memory, orders)
         return self.l0.install(self._map, start)

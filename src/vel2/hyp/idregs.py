@@ -126,7 +126,7 @@ def init(vm: Vm) -> None:
             vm.probed.id_registers[PFR0_INDEX], features
         )
         vm.probed.id_registers[ZFR0_INDEX] = mrs(sr.ID_AA64ZFR0_EL1) & sr.ID_AA64ZFR0_EL1.known
-    if vm.config.guest_kind == GUEST_NVHE:
+    if vm.config.guest_kind == GUEST_NVHE and vm.config.shows_vhe == 0:
         vm.probed.id_registers[MMFR1_INDEX] = MMFR1.VH.set(vm.probed.id_registers[MMFR1_INDEX], 0)
     if vm.config.guest_kind == GUEST_NVHE or vm.config.nv_level != LEVEL_NV2:
         vm.probed.id_registers[MMFR4_INDEX] = MMFR4.E2H0.set(vm.probed.id_registers[MMFR4_INDEX], 0)

@@ -82,6 +82,8 @@ NEEDS_GIC = 6
 TROUBLE_SHIFT = 8
 NEEDS_SMMU = 7
 NV2_IMPLEMENTED = 2
+LEAST_POINT_SUM = 6
+"""The least ICV_BPR0_EL1 and ICH_VTR_EL2.PREbits together."""
 
 GIGABYTES = 512
 GIGABYTE_SHIFT, BLOCK_SHIFT = GRANULE_4K.level_shift(1), GRANULE_4K.level_shift(2)
@@ -215,6 +217,22 @@ def reset_shadows(vcpu: Vcpu) -> None:
 
 
 @inline
+def least_vmcr() -> u64:
+    """Give ICH_VMCR_EL2 out of reset: all that may be 0 is, as the priority bits allow.
+
+    Written with 0 hardware's reads like that, but not where it is a word of a VNCR page. The least
+    binary points are those of GICv3 for PREbits + 1 bits of preemption; VFIQEn is RES1 where SRE is
+    always 1.
+    """
+    least = u64(LEAST_POINT_SUM - sr.ICH_VTR_EL2.PREbits.get(mrs(sr.ICH_VTR_EL2)))
+    return (
+        sr.ICH_VMCR_EL2.VFIQEn.mask
+        | sr.ICH_VMCR_EL2.VBPR0.put(least)
+        | sr.ICH_VMCR_EL2.VBPR1.put(u64(least + 1))
+    )
+
+
+@inline
 def reset_cnthctl(vcpu: Vcpu, value: u64) -> None:
     """Let CNTHCTL_EL2 come out of reset as the machine's own did."""
     vcpu.vel2.memory[CNTHCTL_INDEX] = value
@@ -236,7 +254,7 @@ def reset_vcpu(vcpu: Vcpu, vm: Vm) -> None:
     page.slot[VMPIDR_SLOT] = mrs(sr.MPIDR_EL1)
     page.slot[SCTLR_SLOT] = SCTLR_EL1_RESET
     page.slot[ACTLR_SLOT] = mrs(sr.ACTLR_EL1)
-    page.slot[VMCR_SLOT] = mrs(sr.ICH_VMCR_EL2)
+    page.slot[VMCR_SLOT] = least_vmcr()
     msr(sr.SCTLR_EL1, SCTLR_EL1_RESET)
     if vcpu.e2h == 0:
         load_vel2_registers(vcpu)

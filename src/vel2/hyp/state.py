@@ -200,6 +200,8 @@ class Configuration(Struct):
     pool_size = scalar(u64)
     guest_kind = scalar(u64)
     """`GUEST_VHE` or `GUEST_NVHE`."""
+    shows_vhe = scalar(u64)
+    """An nVHE L1 sees FEAT_VHE all the same, for guests of its own. It must leave E2H at 0."""
     nv_level = scalar(u64)
     """`LEVEL_NV2` or `LEVEL_NV`."""
     recursion = scalar(u64)

@@ -30,7 +30,8 @@ class Packing:
     """What to pack, and for what machine.
 
     :ivar memory_bytes: the machine's RAM, of which L0 takes its part.
-    :ivar el2, nv: what virtual EL2 the guest gets. :ivar cpus: the machine's, and the guest's.
+    :ivar el2, nv, recursion, shows_vhe: what virtual EL2 the guest gets.
+    :ivar cpus: the machine's, and the guest's.
     :ivar deterministic: what is random otherwise is the same in each file.
     """
 
@@ -39,6 +40,8 @@ class Packing:
     el2: Kind = Kind.VHE
     nv: Level = Level.NV2
     cpus: int = 1
+    recursion: bool = False
+    shows_vhe: bool = False
     deterministic: bool = False
 
     @property
@@ -53,7 +56,14 @@ class Packing:
                 f"{format_bytes(self.memory_bytes)} of memory are less than vel2 itself takes; give"
                 " 128M or more."
             )
-        return Orders(l1_bytes, self.el2, self.nv, self.cpus)
+        return Orders(
+            l1_bytes,
+            self.el2,
+            self.nv,
+            self.cpus,
+            recursion=self.recursion,
+            shows_vhe=self.shows_vhe,
+        )
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ from vel2.lang import (
     load_u32,
     load_u64,
     mrs,
-    msr,
     resident,
     store_u8,
     store_u64,
@@ -87,12 +86,10 @@ def is_at_el2() -> bool:
         put_decimal(level)
         put(bytes_address(b", and it needs EL2; give QEMU -machine virtualization=on.\n\0"))
         return False
-    msr(sr.HCR_EL2, sr.HCR_EL2.RW.mask)
-    isb()
-    if mrs(sr.HCR_EL2) & sr.HCR_EL2.E2H.mask:
+    if sr.ID_AA64MMFR4_EL1.E2H0.get(mrs(sr.ID_AA64MMFR4_EL1)) != 0:
         return refuse(
             bytes_address(
-                b"HCR_EL2.E2H is 1 and cannot be 0; give the vel2 below --el2 nvhe, or --nv nv.\n\0"
+                b"HCR_EL2.E2H is always 1, and it needs 0; give the vel2 below --el2 nvhe.\n\0"
             )
         )
     return True

@@ -18,7 +18,7 @@ from vel2.pack.tree import is_tree, read_tree
 MIB = 1 << 20
 TREE = RAM_BASE + 0x1000
 GICD = 0x0800_0000
-RAM_BYTES = 0x10_0000
+RAM_BYTES = 0x4_0000
 COPY = RAM_BASE + RAM_BYTES
 """Where the loader runs: behind what it fills."""
 
@@ -59,8 +59,8 @@ def layouts(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]]]:
     pieces = []
     at = RAM_BASE
     for _ in range(draw(st.integers(0, 6))):
-        at += ALIGNMENT * draw(st.integers(0, 0x200))
-        length = ALIGNMENT * draw(st.integers(1, 0x200))
+        at += ALIGNMENT * draw(st.integers(0, 0x80))
+        length = ALIGNMENT * draw(st.integers(1, 0x80))
         pieces.append((at, length))
         at += length
     size = LOADER_BYTES + sum(length for _, length in pieces)

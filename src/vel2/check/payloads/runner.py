@@ -11,9 +11,11 @@ from vel2.control.guest import Kernel
 from vel2.control.launch import launch
 from vel2.control.request import Request
 from vel2.control.vm import Vm
+from vel2.hyp import layout
 from vel2.machine.config import DEFAULT_CPU
 from vel2.machine.loader import load_kernel
 from vel2.machine.outcome import MachineExit
+from vel2.pack.nested import inner_l0s, nest
 
 __all__ = ("Report", "run_at_real_el2", "run_at_virtual_el2")
 
@@ -25,7 +27,7 @@ DONE = re.compile(r"done 0x([0-9a-f]+) failed 0x([0-9a-f]+)")
 class Report:
     """What a payload printed, and how its machine ended.
 
-    :ivar trouble: why L0 itself stopped; empty if it did not.
+    :ivar trouble: why L0, or one inside it, stopped; empty if none did.
     """
 
     lines: tuple[str, ...]
@@ -75,6 +77,7 @@ def run_at_virtual_el2(
     cpu: str = DEFAULT_CPU,
     qemu_arguments: tuple[str, ...] = (),
     recursion: bool = False,
+    depth: int = 1,
 ) -> Report:
     """Run a payload as L1 under vel2.
 
@@ -84,25 +87,30 @@ def run_at_virtual_el2(
     :param examine: called when it has ended.
     :param cpu: QEMU's `-cpu`.
     :param qemu_arguments: devices that the payload needs.
-    :param recursion: whether L1 has FEAT_NV*.
+    :param recursion: whether the payload has FEAT_NV*.
+    :param depth: how many vel2s there are, one in the other, with the payload in the last.
     """
+    memory_bytes = MEMORY_BYTES
+    for _ in range(depth - 1):
+        memory_bytes += layout.l0_bytes(memory_bytes)
     request = Request(
         Kernel(load_kernel(image)),
-        MEMORY_BYTES,
+        memory_bytes,
         el2=el2,
         nv=nv,
         recursion=recursion,
         cpu=cpu,
         qemu_arguments=qemu_arguments,
     )
-    with closing(Vm(request)) as vm:
+    with closing(Vm(nest(request, depth))) as vm:
         if prepare is not None:
             prepare(vm)
         with vm:
             end = vm.wait(timeout)
         if examine is not None:
             examine(vm)
-        return Report(_lines(vm.console.text), end, str(vm.fatal or ""))
+        troubles = (vm.fatal, *(l0.fatal for l0 in inner_l0s(vm)))
+        return Report(_lines(vm.console.text), end, "; ".join(map(str, filter(None, troubles))))
 
 
 def _lines(text: str) -> tuple[str, ...]:
