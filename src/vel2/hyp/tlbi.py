@@ -41,7 +41,9 @@ VTCR_SLOT = slot(sr.VTCR_EL2)
 TTLB = sr.HCR_EL2.TTLB.mask
 TRAPPED_AT_MOST = 16
 """How many TLBIs of L1's own regime in a row are worth more than a guest's TLB entries."""
-SHAREABILITY = ("", "IS", "OS")
+NOT_DONE, LOCAL, BROADCAST = 0, 1, 2
+"""What `run_el1` says of a TLBI."""
+REACH = {"": LOCAL, "IS": BROADCAST, "OS": BROADCAST}
 EL1_NAMES = (
     "VMALLE1", "VAE1", "ASIDE1", "VAAE1", "VALE1", "VAALE1", "RVAE1", "RVAAE1", "RVALE1", "RVAALE1",
 )  # fmt: skip
@@ -60,23 +62,25 @@ class Maintenance:
 
     key: int
     run: SysInsn
+    reach: int
+    """`LOCAL`, or `BROADCAST` to the other PEs."""
 
 
 def _forms(name: str) -> Iterator[tuple[str, SysInsn]]:
     """Yield every form of an instruction with the form to run: nXS forms are run without nXS."""
-    for suffix in SHAREABILITY:
+    for suffix in REACH:
         plain: SysInsn = getattr(TLBI, name + suffix)
         yield suffix, plain
         yield suffix, getattr(TLBI, name + suffix + "NXS")
 
 
 NAMED_AS_EL1 = tuple(
-    Maintenance(insn.trap_key, getattr(TLBI, name + suffix))
+    Maintenance(insn.trap_key, getattr(TLBI, name + suffix), REACH[suffix])
     for name in EL1_NAMES
     for suffix, insn in _forms(name)
 )
 NAMED_AS_EL2 = tuple(
-    Maintenance(insn.trap_key, getattr(TLBI, run + suffix))
+    Maintenance(insn.trap_key, getattr(TLBI, run + suffix), REACH[suffix])
     for name, run in EL2_NAMES
     for suffix, insn in _forms(name)
 )
@@ -94,43 +98,27 @@ IPA_RANGE_KEYS = _keys("RIPAS2E1", "RIPAS2LE1")
 VMALLS12_KEYS = _keys("VMALLS12E1")
 ALLE1_KEYS = _keys("ALLE1")
 
-BROADCAST = tuple(
-    sorted(
-        {
-            insn.encoding.CRm
-            for name in ("VAE1", "RVAE1", "VAE2", "RVAE2")
-            for suffix, insn in _forms(name)
-            if suffix
-        }
-    )
-)
 ASID = sr.TTBR0_EL1.ASID.mask
 """The EL2 regime with E2H=0 has no ASID: its shadow TTBR0_EL1 has ASID 0."""
 
 
 @resident
-def run_el1(key: u64, value: u64) -> bool:
-    """Run the EL1 form of an EL1- or EL2-named TLBI; False if `key` is none of them."""
+def run_el1(key: u64, value: u64) -> u64:
+    """Run the EL1 form of an EL1- or EL2-named TLBI; give its reach, or `NOT_DONE`."""
     for row in MAINTENANCE:
         if key == row.key:
             if row.run.takes_register:
                 sysop(row.run, value)
             else:
                 sysop(row.run)
-            return True
-    return False
+            return row.reach
+    return NOT_DONE
 
 
 @inline
 def is_el1_named(key: u64) -> bool:
     """Whether a TLBI is one of EL1's: op1 = 0."""
     return TrapKey.op1.get(key) == 0
-
-
-@inline
-def is_broadcast(key: u64) -> bool:
-    """Whether a TLBI is for other PEs too: Inner or Outer Shareable, by CRm."""
-    return TrapKey.CRm.get(key) in BROADCAST
 
 
 @inline
@@ -288,10 +276,9 @@ def from_vel2(vcpu: Vcpu, key: u64, value: u64) -> Outcome:
         operand = value
         if vcpu.e2h == 0:
             operand = value & ~ASID
-        done = run_el1(key, operand)
-        if not done:
-            done = stage2_operation(vcpu, key, value)
-        elif vm_of(vcpu).probed.nesting != 0 and is_broadcast(key):
+        reach = run_el1(key, operand)
+        done = reach != NOT_DONE or stage2_operation(vcpu, key, value)
+        if reach == BROADCAST and vm_of(vcpu).probed.nesting != 0:
             vncr.invalidate(vcpu)
     if done:
         return Outcome.SKIP
