@@ -32,7 +32,9 @@ from tests.nested_guest import (
     VTCR,
     nested_guest,
 )
+from tests.tiny_guests import POWER_OFF, SPIN
 from vel2.arch import sysregs as sr
+from vel2.guests.kernels import fetch
 from vel2.hyp import idregs
 from vel2.hyp.el2regs import TABLE
 from vel2.inspect.registers import Registers
@@ -282,3 +284,76 @@ def test_what_cannot_be_done_is_refused(machine: vel2.Machine) -> None:
         " vEL2 (vcpu.run_to('vel2')) and read it there.",
         "the machine runs; pause it first: with machine.paused(): ...",
     ]
+
+
+@pytest.mark.network
+def test_every_vcpu_of_a_linux() -> None:
+    """Two CPUs of a stock kernel: both are seen and written, and the kernel goes on unharmed."""
+    fetch(["6.12"])
+    with vel2.boot(
+        kernel="6.12", initrd="none", append="console=ttyAMA0", memory="512M", cpus=2
+    ) as machine:
+        machine.wait_for("smp: Brought up 1 node, 2 CPUs", LIMIT_S)
+        with machine.paused():
+            first, second = machine.vcpus
+            assert [vcpu.el for vcpu in machine.vcpus] == [2, 2]
+            assert [vcpu.vel2.HCR_EL2.TGE for vcpu in machine.vcpus] == [1, 1]
+            # One kernel, two CPUs: its tables are shared, and its per-CPU base is not.
+            assert first.vel2.TTBR1_EL2.BADDR == second.vel2.TTBR1_EL2.BADDR
+            assert first.vel2.TPIDR_EL2 != second.vel2.TPIDR_EL2
+            for vcpu in machine.vcpus:
+                walk = vcpu.walk(vcpu.pc)
+                assert machine.read(walk.pa, 4) == vcpu.vel2_memory.read(vcpu.pc, 4)
+                wanted = vcpu.vel2.MDCR_EL2.replace(TDRA=1)
+                vcpu.vel2.MDCR_EL2 = wanted
+                assert wanted == vcpu.vel2.MDCR_EL2
+                vcpu.vel2.MDCR_EL2 = wanted.replace(TDRA=0)
+        trap = machine.run_until_trap(sysreg="CNTP_CTL_EL0", timeout=LIMIT_S)
+        # With E2H=1 that is vEL2's own timer, which L0 answers.
+        assert (trap.level, trap.esr.EC) == ("vel2", vel2.EC.SYS64)
+        assert "CNTP_CTL_EL0" in str(trap)
+        machine.resume()
+        machine.wait_for("Unable to mount root fs", LIMIT_S)
+
+
+def test_a_machine_that_ends_says_how() -> None:
+    """L1 powers off where nobody expected it: no wait is in vain, and nothing is left behind."""
+    code = b"".join(word.to_bytes(4, "little") for word in POWER_OFF)
+    with vel2.boot(load=[(L1_CODE, code)], entry=L1_CODE, memory="64M", paused=True) as machine:
+        assert machine.vcpus[0].pc == L1_CODE
+        with pytest.raises(vel2.UserError) as ended:
+            machine.run_until_trap(ec=vel2.EC.HVC64, timeout=LIMIT_S)
+        assert str(ended.value).startswith("the machine ended while it ran: the guest powered off")
+        assert machine.wait(LIMIT_S).clean
+
+
+def test_what_cannot_be_booted_is_refused() -> None:
+    def refusal(**given: object) -> str:
+        with pytest.raises(vel2.UserError) as refused:
+            vel2.boot(**given)  # type: ignore[arg-type]
+        return str(refused.value)
+
+    assert refusal() == (
+        "what to boot is a kernel, a firmware, or load= with an entry=; give one of them."
+    )
+    assert refusal(kernel="6.12", el2="hve") == "el2='hve' is not known; give 'vhe' or 'nvhe'."
+    assert refusal(kernel="nonsense").startswith("'nonsense' is neither a file nor a kernel on")
+    assert refusal(load=[(L1_CODE, b"\0" * 4)], entry=L1_CODE, memory="3X") == (
+        "'3X' is not a size: give a number and K, M or G, such as 512M or 2G."
+    )
+
+
+def test_qemus_own_gdb_port_excludes_the_library() -> None:
+    code = b"".join(word.to_bytes(4, "little") for word in SPIN)
+    booted = vel2.boot(
+        load=[(L1_CODE, code)],
+        entry=L1_CODE,
+        memory="64M",
+        qemu_arguments=["-gdb", "tcp:127.0.0.1:0"],
+    )
+    with booted as machine, pytest.raises(vel2.UserError) as refused:
+        machine.pause()
+    assert str(refused.value) == (
+        "this machine's gdb server is the user's own (-s or -gdb), and there is one only; leave the"
+        " option out to look into the machine from Python."
+    )

@@ -84,9 +84,18 @@ class Running:
         ]
 
     def step(self, cpu: int) -> None:
-        """Execute one instruction of a vCPU, and what L0 does for it."""
-        self._step(cpu)
-        self.settle()
+        """Execute one instruction of a vCPU, and what L0 does for it: for this one only.
+
+        Nobody else runs meanwhile, so L0 can be told not to run ahead (`hyp.ahead`).
+        """
+        config = self._vm.state.config
+        budget = int(config.ahead)
+        config.ahead = 0
+        try:
+            self._step(cpu)
+            self.settle()
+        finally:
+            config.ahead = budget
 
     def until_return(self, condition: Callable[[], bool], timeout: float) -> bool:
         """Run until a condition holds behind a trap; give whether it came to that in time."""

@@ -111,7 +111,7 @@ class Machine:
 
     def wait(self, timeout: float | None = None) -> MachineExit:
         """Wait until the guest ends it; when `timeout` seconds have passed, end it."""
-        if self._paused:
+        if self.is_paused:
             self.resume()
         return self.vm.wait(timeout)
 
@@ -159,7 +159,7 @@ class Machine:
     @property
     def is_paused(self) -> bool:
         """Whether it stands still, so that it can be looked into."""
-        return self._paused
+        return self._paused and self.vm.machine.exit is None
 
     def pause(self) -> None:
         """Stop all vCPUs, each outside of L0.
@@ -188,12 +188,12 @@ class Machine:
     @contextmanager
     def paused(self) -> Iterator[Self]:
         """Pause it for a while: `with machine.paused(): ...`."""
-        was_paused = self._paused
+        was_paused = self.is_paused
         self.pause()
         try:
             yield self
         finally:
-            if self._paused and not was_paused and not self.stub.is_gone:
+            if self.is_paused and not was_paused:
                 self.resume()
 
     def run_until(self, condition: Callable[[], bool], timeout: float, what: str = "it") -> None:
@@ -317,6 +317,8 @@ class Machine:
 
         :raises UserError: while it runs.
         """
+        if self.vm.machine.exit is not None:
+            raise UserError(f"the machine has ended: {self.vm.machine.exit}.")
         if not self._paused:
             raise UserError("the machine runs; pause it first: with machine.paused(): ...")
 
@@ -328,7 +330,7 @@ class Machine:
             raise
 
     def _let_run(self) -> None:
-        if self._paused:
+        if self.is_paused:
             raise UserError("the machine is paused, and writes nothing; resume it first.")
 
     def _forget(self) -> None:

@@ -11,6 +11,7 @@ The protocol is GDB's remote serial protocol (GDB manual, appendix E): packets `
 each acknowledged by `+`. An answer to a command that lets CPUs run comes when they stop.
 """
 
+import contextlib
 import re
 import socket
 import struct
@@ -267,7 +268,8 @@ class GdbStub:
         while (byte := self._byte()) != b"#":
             data += bytes([self._byte()[0] ^ ESCAPED_BY]) if byte == ESCAPE else byte
         self._byte(), self._byte()
-        self._socket.sendall(b"+")
+        with contextlib.suppress(BrokenPipeError):  # its last word: that the machine has ended
+            self._socket.sendall(b"+")
         return data.decode("latin-1")
 
     def _document(self, name: str) -> str:
