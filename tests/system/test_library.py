@@ -232,6 +232,18 @@ def test_memory_is_written_by_any_name(machine: vel2.Machine) -> None:
     assert trap.esr.ISS == 0x456
 
 
+def test_a_function_that_raises_leaves_the_machine_whole(machine: vel2.Machine) -> None:
+    vcpu = machine.vcpus[0]
+
+    def raises(cpu: int, esr: vel2.Value) -> bool:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        machine.run_until_trap(ec=vel2.EC.HVC64, when=raises, timeout=LIMIT_S)
+    assert (machine.is_paused, vcpu.level, vcpu.pc) == (True, "vel2", L1_CODE + 0x400)
+    expect(machine)
+
+
 def test_traps_are_counted(machine: vel2.Machine) -> None:
     vcpu = machine.vcpus[0]
 
@@ -314,6 +326,35 @@ def test_every_vcpu_of_a_linux() -> None:
         assert "CNTP_CTL_EL0" in str(trap)
         machine.resume()
         machine.wait_for("Unable to mount root fs", LIMIT_S)
+
+
+def test_a_vcpu_that_is_off() -> None:
+    guest = nested_guest()
+    with vel2.boot(load=guest.load, entry=guest.entry, memory="64M", cpus=2) as machine:
+        machine.run_until_trap(ec=vel2.EC.HVC64, level="l2", timeout=LIMIT_S)
+        assert repr(machine.vcpus[0]).startswith("<vCPU 0 at vel2, EL2, pc ")
+        assert repr(machine.vcpus[1]) == "<vCPU 1, off>"
+        with pytest.raises(vel2.UserError) as refused:
+            machine.vcpus[1].vel2.HCR_EL2  # noqa: B018
+        assert str(refused.value) == "vCPU 1 is off; L1 has not turned it on (PSCI CPU_ON)."
+        expect(machine)
+
+
+def test_time_that_counts_instructions() -> None:
+    """Stops, steps and reads work where QEMU runs CPUs in turn, and count nothing twice."""
+    guest = nested_guest()
+    booted = vel2.boot(
+        load=guest.load, entry=guest.entry, memory="64M", deterministic=True, paused=True
+    )
+    with booted as machine:
+        vcpu = machine.vcpus[0]
+        for _ in range(3):
+            machine.run_until_trap(ec=vel2.EC.HVC64, level="l2", timeout=LIMIT_S)
+        expect(machine)
+        assert vcpu.x[19] == 3
+        vcpu.run_to("l2", LIMIT_S)
+        vcpu.step()
+        assert vcpu.x[19] in (3, 4)
 
 
 def test_a_machine_that_ends_says_how() -> None:

@@ -18,7 +18,7 @@ from vel2.errors import UserError
 from vel2.hyp import access, context, finegrained, idregs, routing
 from vel2.hyp.places import action_of, place_of
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, vm_of
-from vel2.lang import Simulation, SimulationError
+from vel2.lang import SimulatedAbort, Simulation, SimulationError
 from vel2.machine.memory import RAM_BASE, GuestMemory
 
 __all__ = ("Frozen", "NotShown", "is_ich")
@@ -73,14 +73,23 @@ class Frozen:
         self.vcpu = self.simulation.at(Vcpu, vcpu_address)
 
     def change_to(self, wanted: int) -> None:
-        """Change the context, if it is not this one."""
+        """Change the context, if it is not this one.
+
+        :raises NotShown: when that needs what only hardware does.
+        """
         if self.vcpu.context == wanted:
             return
         with self.simulation:
-            if wanted == CONTEXT_VEL2:
-                context.enter_vel2(self.vcpu)
-            else:
-                context.enter_vel1(self.vcpu)
+            try:
+                if wanted == CONTEXT_VEL2:
+                    context.enter_vel2(self.vcpu)
+                else:
+                    context.enter_vel1(self.vcpu)
+            except (SimulationError, SimulatedAbort) as error:
+                raise NotShown(
+                    f"the change to the level that does not run cannot be followed here ({error});"
+                    " run to that level (vcpu.run_to) and look there."
+                ) from error
 
     def refuses(self, register: type[Register], *, is_read: bool) -> bool:
         """Whether an MRS or MSR that traps at vEL2 would be an exception."""

@@ -100,7 +100,7 @@ class Running:
     def until_return(self, condition: Callable[[], bool], timeout: float) -> bool:
         """Run until a condition holds behind a trap; give whether it came to that in time."""
         deadline = time.monotonic() + timeout
-        with self._breaking(self._returns):
+        with self._settling(), self._breaking(self._returns):
             while not condition():
                 cpu = self._run(None, deadline)
                 if cpu is None:
@@ -120,13 +120,23 @@ class Running:
         :raises UserError: when it does not come in time.
         """
         deadline = time.monotonic() + timeout
-        with self._watching(places):
+        with self._settling(), self._watching(places):
             while (cpu := self._run(None, deadline)) is not None:
                 at_el2 = self._stub.general(cpu).pstate & PSTATE_EL == EL2
                 if at_el2 and wanted(cpu):
                     return cpu
         self.settle()
         raise UserError(f"it did not come within {timeout:g} s.")
+
+    @contextmanager
+    def _settling(self) -> Iterator[None]:
+        """Leave L0 when something goes wrong, be it Ctrl-C or a function of the caller's."""
+        try:
+            yield
+        except BaseException:
+            if not self._stub.is_gone:
+                self.settle()
+            raise
 
     @contextmanager
     def _watching(self, places: Sequence[Place]) -> Iterator[None]:
