@@ -34,6 +34,7 @@ from tests.nested_guest import (
 )
 from tests.tiny_guests import POWER_OFF, SPIN
 from vel2.arch import sysregs as sr
+from vel2.explain.instruction import Access, fate_at_vel2
 from vel2.guests.kernels import fetch
 from vel2.hyp import idregs
 from vel2.hyp.el2regs import TABLE
@@ -119,6 +120,48 @@ def test_what_is_shown_is_what_an_mrs_reads(machine: vel2.Machine) -> None:
             differ.append(f"{name}: shown {shown}, read {read}")
     assert differ == []
     assert compared > 120
+
+
+def test_explain_says_what_traps(machine: vel2.Machine) -> None:
+    """MRS, and MSR of what it read, at vEL2: L0's count of traps tells what `vel2 explain` must."""
+    vcpu = machine.vcpus[0]
+    request = machine.vm.request
+    registers = [record.name for record in TABLE if record.name.access != "WO"]
+    registers += [*idregs.REGISTERS, sr.TPIDR_EL1, sr.PAR_EL1, sr.VBAR_EL1, sr.CNTFRQ_EL0]
+    differ, compared = [], 0
+    for register in registers:
+        value = 0
+        for is_read in (True, False):
+            before = trapped(machine)
+            with contextlib.suppress(vel2.UserError):
+                if is_read:
+                    value = int(vcpu.execute_mrs(register.name))
+                elif register.access == "RW" and register not in AT_TIMES:
+                    vcpu.execute_msr(register, value)
+                else:
+                    continue
+                fate = fate_at_vel2(Access(register.trap_key, is_read, 0), request.el2, request.nv)
+                does_trap = trapped(machine) > before
+                compared += 1
+                if fate.startswith("traps") != does_trap and register not in AT_TIMES:
+                    differ.append(f"{register.name}, {is_read}: {fate}")
+    assert differ == []
+    assert compared > 150
+
+
+AT_TIMES = {
+    *(sr.MDSCR_EL1, sr.CNTV_CTL_EL02, sr.CNTV_CVAL_EL02, sr.CNTP_CTL_EL02, sr.CNTP_CVAL_EL02),
+}
+"""What traps now and then, as docs/cli.md says."""
+
+
+def trapped(machine: vel2.Machine) -> int:
+    """Count the accesses of vEL2 that trapped."""
+    return sum(
+        trap.count
+        for trap in machine.traps()
+        if (trap.kind.endswith("SYS64"), trap.context) == (True, "vEL2")
+    )
 
 
 def test_an_instruction_that_is_an_exception_leaves_nothing(machine: vel2.Machine) -> None:

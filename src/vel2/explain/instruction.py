@@ -14,7 +14,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.a64 import ZR, SystemInstruction, SystemRegisterMove
 from vel2.arch.bits import Encoding, Register
 from vel2.arch.controls import BY_NAME as CONTROLS
-from vel2.arch.controls import controls_of, fine_traps, traps
+from vel2.arch.controls import COARSE, controls_of, fine_traps, traps
 from vel2.arch.features import HIDDEN_REGISTERS
 from vel2.arch.nesting import Kind, Level
 from vel2.arch.trap_rows import Combination, Control
@@ -29,6 +29,7 @@ from vel2.hyp.el2regs import Kind as HomeKind
 from vel2.hyp.hcr import NESTED
 from vel2.hyp.homes import SWITCHED
 from vel2.hyp.state import GUEST_NVHE, GUEST_VHE, LEVEL_NV, LEVEL_NV2, Vcpu, Vm
+from vel2.hyp.timer import TRAPS_WITHOUT_E2H
 from vel2.hyp.translate import cnthctl_el2_to_e2h, cptr_el2_to_e2h
 from vel2.lang import Simulation
 
@@ -43,6 +44,8 @@ ASKED = (
     *(sr.HFGRTR_EL2, sr.HFGWTR_EL2, sr.HFGITR_EL2, sr.HDFGRTR_EL2, sr.HDFGWTR_EL2),
 )
 OP0_SYS, READ_OP = 1, 1
+ALL_OF_EL2 = "HCR_NV"
+"""The control over names of EL2."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,8 @@ def hardware_at_vel2(kind: Kind, level: Level) -> Mapping[str, int]:
     vcpu.e2h = int(kind is Kind.VHE)
     vcpu.vel2.vncr_page = BASE + PAGE_OFFSET
     vcpu.pcpu.mdcr_vel2 = controls.MDCR_ALWAYS
+    if kind is Kind.NVHE:
+        vcpu.pcpu.timer_traps = TRAPS_WITHOUT_E2H
     with simulation:
         controls.load_for_vel2(vcpu)
         finegrained.reset()
@@ -145,14 +150,16 @@ def fate_at_vel2(access: Access, kind: Kind, level: Level) -> str:
     """Say what becomes of an access at vEL2: whether it traps, and who answers."""
     register = sr.by_key(access.key)
     slots = redirected(NV1=kind is Kind.NVHE) if level is Level.NV2 else {}
-    if access.key in slots:
+    is_trapped = _traps(access, hardware_at_vel2(kind, level))
+    # A name of EL1 is memory unless a control of its own traps it; one of EL2 whatever NV says.
+    if access.key in slots and (COARSE.get(access.key) == ALL_OF_EL2 or not is_trapped):
         verb = "load from" if access.is_read else "store to"
         return f"no trap: FEAT_NV2 makes it a {verb} the VNCR page, at {slots[access.key]:#x}"
     if level is Level.NV2 and register is not None:
         for el2, el1 in REDIRECTED_TO_EL1:
             if register.name == el2:
                 return f"no trap: FEAT_NV2 makes it an access to hardware's {el1}"
-    if not _traps(access, hardware_at_vel2(kind, level)):
+    if not is_trapped:
         return _without_trap(register, kind)
     return f"traps: {_answer(access, register, kind)}"
 

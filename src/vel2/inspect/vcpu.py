@@ -9,6 +9,7 @@ from vel2.arch.a64 import system_move
 from vel2.arch.bits import Register
 from vel2.arch.esr import FSC
 from vel2.arch.pstate import PSTATE_EL, PSTATE_SP, M_EL1h, M_EL1t, M_EL2h, M_EL2t, SPSR_ELx
+from vel2.control.counters import TrapCount, sysreg_traps, traps
 from vel2.errors import UserError
 from vel2.explain.register import find_register
 from vel2.hyp import layout
@@ -126,6 +127,14 @@ class Vcpu:
         if not self.is_on:
             return f"<vCPU {self.index}, off>"
         return f"<vCPU {self.index} at {self.level}, EL{self.el}, pc {self.pc:#x}>"
+
+    def traps(self) -> list[TrapCount]:
+        """Count this vCPU's traps so far by exception class and level, largest first."""
+        return traps([self.state])
+
+    def sysreg_traps(self) -> dict[str, int]:
+        """Count this vCPU's traps so far by system register and instruction, largest first."""
+        return sysreg_traps([self.state])
 
     # Where addresses lead.
 

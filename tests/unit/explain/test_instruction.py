@@ -68,6 +68,21 @@ def test_e2h_decides_what_an_el1_name_means() -> None:
     assert fates[Kind.NVHE, Level.NV] == "traps: L0 writes the VNCR page at 0x110"
 
 
+def test_a_control_of_its_own_comes_before_the_page() -> None:
+    """MRS ACTLR_EL1 asks HCR_EL2.TACR, which L0 sets, before it asks HCR_EL2.{NV,NV1,NV2}."""
+    access = Access(sr.ACTLR_EL1.trap_key, True, 0)
+    for kind in Kind:
+        assert fate_at_vel2(access, kind, Level.NV2) == "traps: L0 reads the VNCR page at 0x118"
+
+
+def test_the_virtual_count_traps_where_it_has_an_offset() -> None:
+    access = Access(sr.CNTVCT_EL0.trap_key, True, 0)
+    assert (
+        fate_at_vel2(access, Kind.NVHE, Level.NV) == "traps: L0 does it (hyp.timer.virtual_count)"
+    )
+    assert fate_at_vel2(access, Kind.VHE, Level.NV) == "no trap: hardware's CNTVCT_EL0"
+
+
 def test_a_hidden_register_is_undefined() -> None:
     access = Access(sr.LORC_EL1.trap_key, False, 0)
     assert "hidden from L1" in fate_at_vel2(access, Kind.VHE, Level.NV2)
