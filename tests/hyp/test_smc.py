@@ -53,9 +53,17 @@ def test_standby_is_passed_on(function: int) -> None:
 
 
 @pytest.mark.parametrize("function", [0x8400_0001, 0xC400_0001])
-@pytest.mark.parametrize("state", [1 << 16, 1 << 30, 1 << 30 | 5])
-def test_powerdown_does_not_hand_el2_to_the_guest(function: int, state: int) -> None:
-    """Show that CPU_SUSPEND cannot name an entry point: firmware would enter it at real EL2."""
+@pytest.mark.parametrize(("state", "passed"), [(1 << 16, 0), (0x1_0005, 5), (1 << 32 | 5, 5)])
+def test_powerdown_becomes_a_standby(function: int, state: int, passed: int) -> None:
+    """Show that CPU_SUSPEND names no entry point: firmware would enter it at real EL2."""
+    smc(function, state, 0x4000_0000, 7)
+    assert CALLS.made == [(function, passed, 0, 0)]
+
+
+@pytest.mark.parametrize("function", [0x8400_0001, 0xC400_0001])
+@pytest.mark.parametrize("state", [1 << 30, 1 << 30 | 5])
+def test_powerdown_in_the_extended_format_is_refused(function: int, state: int) -> None:
+    """Show that what may be powerdown to a firmware of that format never gets there."""
     rig = smc(function, state, 0x4000_0000, 7)
     assert CALLS.made == []
     assert rig.vcpu.x[0] == INVALID
@@ -69,6 +77,20 @@ def test_cpu_on_is_l0s(function: int) -> None:
     for target in (1, MPIDR, MPIDR | 1):
         assert smc(function, target, 0x4000_0000).vcpu.x[0] == INVALID
     assert CALLS.made == []
+
+
+HIGH = 1 << 32
+
+
+def test_an_smc32_call_has_no_more_than_w_registers() -> None:
+    """Show what the upper halves of its arguments mean (nothing), and those of an SMC64 call."""
+    assert smc(0x8400_0003, HIGH, 0x4000_0000).vcpu.x[0] == ALREADY_ON
+    assert smc(0xC400_0003, HIGH, 0x4000_0000).vcpu.x[0] == INVALID
+    for function, first in ((0x8400_0004, 7), (0xC400_0004, HIGH | 7)):
+        smc(function, HIGH | 7, 0, HIGH)
+        assert CALLS.made == [(function, first, 0, first & HIGH)]
+    smc(0x8400_000A, HIGH | 0xC400_0003)
+    assert CALLS.made == [(0x8400_000A, 0xC400_0003, 0, 0)]
 
 
 def test_the_only_cpu_cannot_go_off() -> None:

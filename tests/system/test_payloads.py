@@ -151,8 +151,8 @@ class Both(NamedTuple):
 
 
 PLAIN = (
-    *("classes", "debug", "exceptions", "features", "interrupts", "pmu", "pointers", "regime"),
-    *("registers", "stage2", "survival"),
+    *("classes", "debug", "exceptions", "features", "interrupts", "pmu", "pointers", "psci"),
+    *("regime", "registers", "stage2", "survival"),
 )
 """The payloads that need nothing from the host."""
 
@@ -175,7 +175,7 @@ def real(request: pytest.FixtureRequest) -> Real:
     """Run each plain payload at real EL2, with HCR_EL2.E2H=1 and 0."""
     name, el2 = request.param
     image = build_payload(name, el2=el2)
-    return Real(name, el2, image, run_at_real_el2(image))
+    return Real(name, el2, image, run_at_real_el2(image, cpus=PAYLOADS[name].cpus))
 
 
 @pytest.fixture(scope="module", params=list(Level), ids=lambda level: level.value)
@@ -189,6 +189,7 @@ def both(request: pytest.FixtureRequest, real: Real) -> Both:
         el2=real.el2,
         prepare=lambda vm: l0.append(Integrity(vm)),
         examine=lambda _: broken.extend(l0[0].broken()),
+        cpus=PAYLOADS[real.name].cpus,
     )
     return Both(real.name, real.el2, request.param, real.report, virtual, broken)
 

@@ -28,6 +28,17 @@ ALREADY_ON = (1 << 64) - 4
 ON_PENDING = (1 << 64) - 5
 
 
+class FunctionIdentifier(Layout, width=32):
+    """The number of a call, in W0."""
+
+    Fast = Field(31)
+    SMC64 = Field(30)
+    """Arguments and results are X registers; else W registers."""
+    Owner = Field(29, 24)
+    _23 = Res0(23, 16)
+    Number = Field(15, 0)
+
+
 class PowerState(Layout, width=32):
     """The power_state of CPU_SUSPEND, in the original format."""
 

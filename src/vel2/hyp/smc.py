@@ -22,6 +22,7 @@ from vel2.arch.psci import (
     PSCI_VERSION,
     SYSTEM_OFF,
     SYSTEM_RESET,
+    FunctionIdentifier,
     PowerState,
     PowerStateExtended,
 )
@@ -31,7 +32,7 @@ from vel2.hyp.firmware import firmware_call
 from vel2.hyp.hcr import l1_hcr
 from vel2.hyp.outcome import Outcome, Stop
 from vel2.hyp.state import Vcpu, vm_of
-from vel2.lang import resident, u64
+from vel2.lang import U32_MAX, inline, resident, u64
 
 __all__ = ("from_vel1", "local", "stop_machine")
 
@@ -42,7 +43,8 @@ PASSED_ON = (
     MIGRATE_INFO_TYPE,
 )
 SUSPEND = (CPU_SUSPEND_32, CPU_SUSPEND_64)
-POWERDOWN = PowerState.StateType.mask | PowerStateExtended.StateType.mask
+POWERDOWN = PowerState.StateType.mask
+POWERDOWN_EXTENDED = PowerStateExtended.StateType.mask
 KNOWN = (
     *PASSED_ON,
     *SUSPEND,
@@ -65,35 +67,56 @@ def stop_machine(vcpu: Vcpu, reason: u64, function: u64) -> None:
     firmware_call(function, 0, 0, 0)
 
 
+@inline
+def argument(function: u64, value: u64) -> u64:
+    """Give what an argument means: an SMC32 call has it in a W register (DEN 0028)."""
+    if FunctionIdentifier.SMC64.get(function) == 0:
+        return value & U32_MAX
+    return value
+
+
 @resident
 def suspend(vcpu: Vcpu, function: u64) -> u64:
-    """Pass CPU_SUSPEND on if it comes back here; powerdown enters EL2 at L1's address.
+    """Pass CPU_SUSPEND on as a standby, which comes back here.
 
-    Which format firmware uses is not known: bit 16 may be part of an extended StateID, and a
-    standby state that has it set is then refused without need.
+    Powerdown would enter EL2 at L1's address. L1 asks for it and gets a standby, which it has to
+    expect: a wake-up may come before the power is off (DEN 0022, CPU_SUSPEND). An extended state
+    that is one of powerdown is refused: this firmware does not offer the format.
     """
-    if vcpu.x[1] & POWERDOWN:
+    state = vcpu.x[1] & U32_MAX
+    if state & POWERDOWN_EXTENDED:
         return INVALID_PARAMETERS
-    return firmware_call(function, vcpu.x[1], 0, 0)
+    return firmware_call(function, state & ~u64(POWERDOWN), 0, 0)
+
+
+@resident
+def turn_on(vcpu: Vcpu, function: u64) -> u64:
+    """Answer CPU_ON."""
+    target = argument(function, vcpu.x[1])
+    entry = argument(function, vcpu.x[2])
+    return power.turn_on(vcpu, target, entry, argument(function, vcpu.x[3]))
 
 
 @resident
 def call(vcpu: Vcpu, function: u64) -> u64:
     """Answer one SMCCC call; the result goes to x0."""
     if function in PASSED_ON:
-        return firmware_call(function, vcpu.x[1], vcpu.x[2], vcpu.x[3])
+        first = argument(function, vcpu.x[1])
+        second = argument(function, vcpu.x[2])
+        return firmware_call(function, first, second, argument(function, vcpu.x[3]))
     if function in SUSPEND:
         return suspend(vcpu, function)
     if function == PSCI_FEATURES:
-        if vcpu.x[1] & FUNCTION_MASK in KNOWN:
-            return firmware_call(function, vcpu.x[1], 0, 0)
+        asked = vcpu.x[1] & FUNCTION_MASK
+        if asked in KNOWN:
+            return firmware_call(function, asked, 0, 0)
         return NOT_SUPPORTED
     if function == SYSTEM_OFF:
         stop_machine(vcpu, Stop.SYSTEM_OFF, function)
     elif function == SYSTEM_RESET:
         stop_machine(vcpu, Stop.SYSTEM_RESET, function)
     elif function == CPU_ON_32 or function == CPU_ON_64:
-        return power.turn_on(vcpu, vcpu.x[1], vcpu.x[2], vcpu.x[3])
+        return turn_on(vcpu, function)
     elif function == CPU_OFF:
         return power.turn_off(vcpu)
     return NOT_SUPPORTED

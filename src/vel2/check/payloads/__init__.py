@@ -6,9 +6,11 @@ the console what it saw:
     ok NAME [SUBJECT]
     not ok NAME [SUBJECT] FIELD got=0x... want=0x...
     saw NAME FIELD=0x... ...
+    note NAME FIELD=0x...
     done CHECKS failed FAILURES
 
-then it powers the machine off by PSCI. `saw` lines are for comparing two machines. The code is in
+then it powers the machine off by PSCI. `saw` lines are for comparing two machines, `note` lines
+are not. The code is in
 the subset of `vel2.lang`, with a little assembly (`assembly`). Nothing here needs a host at run
 time, and nothing may depend on being under vel2.
 """

@@ -36,6 +36,9 @@ from vel2.check.payloads.pmu import code as pmu_code
 from vel2.check.payloads.pmu.main import pmu_main
 from vel2.check.payloads.pointers import code as pointers_code
 from vel2.check.payloads.pointers.main import pointers_main
+from vel2.check.payloads.psci import code as psci_code
+from vel2.check.payloads.psci.main import psci_main
+from vel2.check.payloads.psci.second import CPUS, second_main
 from vel2.check.payloads.regime import code as regime_code
 from vel2.check.payloads.regime.main import regime_main
 from vel2.check.payloads.registers import code as registers_code
@@ -57,10 +60,14 @@ class Payload(NamedTuple):
 
     :ivar main: the function it starts with.
     :ivar code: emit the instructions that it runs and the subset cannot express.
+    :ivar calls: functions that these call.
+    :ivar cpus: how many CPUs it wants.
     """
 
     main: Callable[..., None]
     code: tuple[Callable[[Assembler], None], ...] = ()
+    calls: tuple[Callable[..., None], ...] = ()
+    cpus: int = 1
 
 
 PAYLOADS = {
@@ -74,6 +81,7 @@ PAYLOADS = {
     "nested": Payload(nested_main, (nested_code.emit,)),
     "pmu": Payload(pmu_main, (pmu_code.emit, interrupts_code.emit)),
     "pointers": Payload(pointers_main, (pointers_code.emit,)),
+    "psci": Payload(psci_main, (psci_code.emit,), (second_main,), CPUS),
     "regime": Payload(regime_main, (regime_code.emit, exceptions_code.emit)),
     "registers": Payload(
         registers_main, (registers_code.emit, exceptions_code.emit, features_code.emit)
@@ -140,7 +148,7 @@ def _image(name: str) -> Image:
         State,
         "el2_vectors",
         Parameters,
-        calls=(unexpected_exception,),
+        calls=(unexpected_exception, *payload.calls),
         controls=el2_controls,
     )
     assembly = assemble()

@@ -15,6 +15,8 @@ from vel2.arch.nesting import Kind, Level
 __all__ = ("DECLARED", "Difference", "declared", "is_about_the_machine", "undeclared")
 
 SHOWN = re.compile(r"saw (\S+) shown=0x1")
+NOTE = "note "
+"""Begins a line about one run, which need not be like another's."""
 
 MEMORY = (
     "FEAT_NV2 turns the access into one to the VNCR page, whether or not the register is shown; it"
@@ -50,6 +52,17 @@ FLASH = (
 DEVICE = (
     "hardware's walk reads a device as it reads memory; L0 reads none for a guest, since what a"
     " device does then may come as an SError, and gives an External abort on the walk"
+)
+
+
+SMC32 = (
+    "DEN0028: an SMC32 call has its function identifier and arguments in W registers, so the upper"
+    " halves do not count; QEMU compares all 64 bits"
+)
+IMMEDIATE = "DEN0028: the immediate of an SMCCC call is 0, all others are reserved; QEMU ignores it"
+OLD_PSCI = (
+    "DEN0022: function identifiers are SMCCC's since PSCI 0.2, and the device tree names those;"
+    " QEMU also takes its own of PSCI 0.1"
 )
 
 
@@ -101,6 +114,9 @@ DECLARED = (
     Difference("features", "cntpoff_el2", MEMORY, levels=(Level.NV2,)),
     Difference("features", "vncr_el2", MEMORY, levels=(Level.NV2,)),
     Difference("features", "cntfrq_el0-write", FREQUENCY),
+    Difference("psci", "high-bits", SMC32),
+    Difference("psci", "immediate", IMMEDIATE),
+    Difference("psci", "psci-0.1", OLD_PSCI),
     Difference("survival", "flash-access-flag", FLASH),
     Difference("survival", "table-in-device", DEVICE),
 )
@@ -108,7 +124,7 @@ DECLARED = (
 
 def is_about_the_machine(line: str) -> bool:
     """Whether a line says what the machine shows, which is not the same at virtual EL2."""
-    return SHOWN.fullmatch(line) is not None
+    return line.startswith(NOTE) or SHOWN.fullmatch(line) is not None
 
 
 def declared(payload: str, el2: Kind, level: Level, real: Iterable[str]) -> set[str]:

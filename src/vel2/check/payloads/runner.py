@@ -57,10 +57,17 @@ def run_at_real_el2(
     timeout: float = TIME_LIMIT_S,
     cpu: str = DEFAULT_CPU,
     qemu_arguments: tuple[str, ...] = (),
+    cpus: int = 1,
 ) -> Report:
     """Run a payload with nothing below it."""
-    guest = Kernel(load_kernel(image))
-    request = Request(guest, MEMORY_BYTES, native=True, cpu=cpu, qemu_arguments=qemu_arguments)
+    request = Request(
+        Kernel(load_kernel(image)),
+        MEMORY_BYTES,
+        native=True,
+        cpu=cpu,
+        qemu_arguments=qemu_arguments,
+        smp=cpus,
+    )
     with closing(launch(request)) as session:
         with session:
             end = session.wait(timeout)
@@ -78,6 +85,7 @@ def run_at_virtual_el2(
     qemu_arguments: tuple[str, ...] = (),
     recursion: bool = False,
     depth: int = 1,
+    cpus: int = 1,
 ) -> Report:
     """Run a payload as L1 under vel2.
 
@@ -86,7 +94,7 @@ def run_at_virtual_el2(
     :param prepare: called before the machine starts.
     :param examine: called when it has ended.
     :param cpu: QEMU's `-cpu`.
-    :param qemu_arguments: devices that the payload needs.
+    :param qemu_arguments: devices that the payload needs. :param cpus: how many CPUs.
     :param recursion: whether the payload has FEAT_NV*.
     :param depth: how many vel2s there are, one in the other, with the payload in the last.
     """
@@ -101,6 +109,7 @@ def run_at_virtual_el2(
         recursion=recursion,
         cpu=cpu,
         qemu_arguments=qemu_arguments,
+        smp=cpus,
     )
     with closing(Vm(nest(request, depth))) as vm:
         if prepare is not None:

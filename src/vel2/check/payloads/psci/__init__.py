@@ -1,0 +1,1 @@
+"""Payload `psci`: what the firmware answers, on several CPUs, and what a CPU starts with."""
