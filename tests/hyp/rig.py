@@ -58,6 +58,7 @@ from vel2.hyp.state import (
     LEVEL_NV2,
     REGION_DEVICE,
     REGION_RAM,
+    SHADOW_CONTEXTS,
     PoolPage,
     Stage2,
     Vcpu,
@@ -94,6 +95,8 @@ REGIONS = (
     (RAM_BASE, RAM_BYTES, REGION_RAM),
     (BIG_RAM_BASE, BIG_RAM_BYTES, REGION_RAM),
 )
+FEW_CONTEXTS = 16
+"""A rig's `pool_pages` is for so many; the roots of more are added."""
 PARANGE = {32: 0, 36: 1, 40: 2, 42: 3, 44: 4, 48: 5, 52: 6}
 
 
@@ -156,6 +159,7 @@ ROOTS = (
     shadow.invalidation_shift,
     shadow.select,
     shadow.unmap,
+    shadow.vacant,
     smc.call,
     stage1.reach_tables,
     stage2.canonical_leaf,
@@ -343,6 +347,8 @@ class Rig:
         pool_pages: int = 96,
         regions: tuple[tuple[int, int, int], ...] = REGIONS,
     ) -> None:
+        roots = {40: 2, 42: 8}.get(pa_bits, 1)
+        pool_pages += (SHADOW_CONTEXTS - FEW_CONTEXTS) * roots
         self.l0_base = RAM_BASE - pool_pages * 0x1000 - POOL_OFFSET
         self.l0_end = RAM_BASE
         size = RAM_BASE + TABLES_BYTES - self.l0_base

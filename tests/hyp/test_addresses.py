@@ -22,7 +22,6 @@ CALLS = (
     ("stage2.find_leaf(vm, a, IPA(0))", "PA"),
     ("stage2.find_leaf(vm, PA(0), a)", "IPA"),
     ("stage2.map_leaf(vm, s, a, 3, 0, 0)", "IPA"),
-    ("stage2.cut_off(vm, s, a, 3)", "PA"),
     ("shadow.fill(vcpu, a, 0)", "L2IPA"),
     ("shadow.unmap(vm, s, a, 1)", "L2IPA"),
     ("shadow.invalidation_shift(vm, s, a)", "L2IPA"),
@@ -31,7 +30,7 @@ CALLS = (
     ("abort.stage2_fault(vcpu, a)", "IPA"),
     ("abort.to_hole(vcpu, a)", "L1IPA"),
     ("mmio.access(vcpu, a)", "L1IPA"),
-    ("pool.spare(vm, s, a)", "PA"),
+    ("pool.spare(vm, s, a, 3)", "PA"),
 )
 """Each takes an address `a` of one type."""
 HEAD = """\

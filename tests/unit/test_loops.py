@@ -20,12 +20,11 @@ HYP = Path(vel2.hyp.__file__).parent
 REASONS = {
     "a64.bit_mask": "doubles, from 2 at least to 64",
     "lock.acquire": "each who came before is L0 on another pcpu, which has bounds of its own",
-    "pool.give_back_all": "a list of the pool's pages, each of which is in one list",
-    "shadow.unmap": "moves by the span of an entry, at most to the end of hardware's tables",
+    "tlbi.unmap_from": "each turn does all or `shadow.PART` entries; the lock is free in between",
     "stage2.map_identity": "moves by the block just mapped, to the end of a region of the host's",
 }
 """Loops whose variable does not move by a constant."""
-RECURSIVE = {"stage2.cut_off": "one level down at each call, to level 3"}
+RECURSIVE: dict[str, str] = {}
 
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef]]:

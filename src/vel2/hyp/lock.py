@@ -3,7 +3,9 @@
 A ticket lock: who comes takes the next number and waits until it is served, so nobody waits for
 more than one turn of each other pcpu. L0 runs with interrupts masked, so the holder is never
 interrupted by a guest; a guest can therefore make a hold no longer than L0's own code is, whose
-loops have bounds. The longest hold is kept, in ticks of CNTPCT_EL0, where the host can read it.
+loops have bounds. What a guest can make long is done in parts, with the lock given back in between
+(docs/stage2.md, "How long a lock is held"). The longest hold and the sum of all are kept, in ticks
+of CNTPCT_EL0, where the host can read them.
 
 Order. `Vm.vncr_lock` comes before `Stage2Manager.lock`, and neither is ever held together with
 `Gic.lock`. None is held across an ERET.
@@ -48,6 +50,7 @@ def acquire(lock: Lock) -> None:
 def release(lock: Lock) -> None:
     """Let the next one in."""
     held = u64(mrs(sr.CNTPCT_EL0) - lock.taken_at)
+    lock.total = u64(lock.total + held)
     if held > lock.longest:
         lock.longest = held
     served = u64(lock.served + 1)

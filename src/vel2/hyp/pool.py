@@ -1,18 +1,35 @@
 """The pool of translation table pages.
 
 A page belongs to a `Stage2` from the moment it is taken until that `Stage2` is emptied as a whole.
-A table that is cut off earlier, because a block replaced it, goes to that context's spare list and
-is used again by it. When the pool runs out, the shadow context that has been unused for longest is
-emptied. All lists are singly linked through `PoolPage`, by page number + 1, so that zeroed memory
-means "none".
+A table that is cut off earlier, because a block replaced it, goes to that context's spare list with
+all that is below it, and is used again by it: the tables below come to the list when it is taken.
+When the pool runs out, the shadow context that has been unused for longest is emptied. All lists
+are singly linked through `PoolPage`, by page number + 1, so that zeroed memory means "none".
+
+All of this is done under the lock, so nothing here depends on how many pages a context has: cutting
+off and giving back move one link, and taking looks at one page.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.descriptors import ENTRIES
+from vel2.arch.descriptors import ENTRIES, LAST_LEVEL, Stage2Leaf
 from vel2.arch.insn import TLBI
 from vel2.hyp.layout import PAGE_MASK, PAGE_SHIFT
 from vel2.hyp.state import SHADOW_CONTEXTS, PoolPage, Stage2, Vm, VncrPage
-from vel2.lang import PA, at, dsb_ish, inline, isb, mrs, msr, resident, sysop, u32, u64
+from vel2.lang import (
+    PA,
+    at,
+    dsb_ish,
+    inline,
+    isb,
+    load_u64,
+    mrs,
+    msr,
+    resident,
+    sysop,
+    u8,
+    u32,
+    u64,
+)
 
 __all__ = (
     "NO_PAGE",
@@ -28,6 +45,8 @@ __all__ = (
 
 NO_PAGE = PA(0)
 """L0 has no memory there."""
+TABLE = Stage2Leaf.VALID.mask | Stage2Leaf.TYPE.mask
+ADDRESS = Stage2Leaf.OA.mask
 
 
 @inline
@@ -87,7 +106,7 @@ def take(vm: Vm, owner: Stage2) -> PA:
     """Take a cleared page for a table of `owner`; `NO_PAGE` if even eviction gives none."""
     number = owner.spare
     if number != 0:
-        owner.spare = record_of(vm, u64(number - 1)).next_spare
+        take_spare(vm, owner)
     else:
         if vm.stage2.pool_free == 0:
             evict_oldest(vm, owner)
@@ -97,7 +116,10 @@ def take(vm: Vm, owner: Stage2) -> PA:
         record = record_of(vm, u64(number - 1))
         vm.stage2.pool_free = record.next
         record.next = u32(owner.pages)
+        if owner.pages == 0:
+            owner.last_page = number
         owner.pages = number
+        owner.page_count = u64(owner.page_count + 1)
         vm.stage2.pool_used = u64(vm.stage2.pool_used + 1)
     record = record_of(vm, u64(number - 1))
     record.guest_shift = 0
@@ -106,26 +128,40 @@ def take(vm: Vm, owner: Stage2) -> PA:
     return page
 
 
+@inline
+def take_spare(vm: Vm, owner: Stage2) -> None:
+    """Take the first spare table off its list, and put the tables right below it there instead."""
+    record = record_of(vm, u64(owner.spare - 1))
+    page = page_address(vm, u64(owner.spare - 1))
+    owner.spare = u64(record.next_spare)
+    if record.level < LAST_LEVEL:
+        below = u64(record.level + 1)
+        for i in range(ENTRIES):
+            entry = load_u64(PA(page + i * 8))
+            if entry & TABLE == TABLE:
+                spare(vm, owner, PA(entry & ADDRESS), below)
+
+
 @resident
-def spare(vm: Vm, owner: Stage2, page: PA) -> None:
-    """Put a table that `owner` no longer points at on its spare list."""
+def spare(vm: Vm, owner: Stage2, page: PA, level: u64) -> None:
+    """Put a table at `level` that `owner` no longer points at, and all below, on its spare list."""
     index = index_of(vm, page)
-    record_of(vm, index).next_spare = u32(owner.spare)
+    record = record_of(vm, index)
+    record.next_spare = u32(owner.spare)
+    record.level = u8(level)
     owner.spare = u64(index + 1)
 
 
 @resident
 def give_back_all(vm: Vm, owner: Stage2) -> None:
-    """Return every table of `owner` but its root to the pool."""
-    number = owner.pages
-    while number != 0:
-        record = record_of(vm, u64(number - 1))
-        following = u64(record.next)
-        record.next = u32(vm.stage2.pool_free)
-        vm.stage2.pool_free = number
-        vm.stage2.pool_used = u64(vm.stage2.pool_used - 1)
-        number = following
+    """Return every table of `owner` but its root to the pool: its list goes before the free one."""
+    if owner.pages != 0:
+        record_of(vm, u64(owner.last_page - 1)).next = u32(vm.stage2.pool_free)
+        vm.stage2.pool_free = owner.pages
+        vm.stage2.pool_used = u64(vm.stage2.pool_used - owner.page_count)
     owner.pages = 0
+    owner.last_page = 0
+    owner.page_count = 0
     owner.spare = 0
 
 
@@ -133,7 +169,7 @@ def give_back_all(vm: Vm, owner: Stage2) -> None:
 def evict_oldest(vm: Vm, wanted_by: Stage2) -> None:
     """Empty the shadow context, other than `wanted_by`, that was used longest ago and has pages."""
     oldest = u64(SHADOW_CONTEXTS)
-    for i in range(SHADOW_CONTEXTS):
+    for i in range(vm.stage2.contexts):
         candidate = vm.stage2.shadows[i]
         if candidate.pages == 0 or candidate.root == wanted_by.root:
             continue

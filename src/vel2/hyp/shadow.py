@@ -5,6 +5,11 @@ It starts empty. `fill` adds one leaf at each fault, and L1's TLBIs take leaves 
 static partition keeps this simple: the canonical stage 2 never changes, so a shadow leaf can only
 go stale because L1 changed its own tables, and L1 then owes a TLBI, as it would on hardware.
 
+When all contexts are taken, one is given away by lot: of two that are drawn, the one unused for
+longer. An L1 that runs its guests in turn, one more than there are contexts, would always lose the
+context that it needs next if the one unused for longest went; so some survive, and the cost grows
+with the number of guests and does not jump.
+
 A VMID that L1 runs without a stage 2 (HCR_EL2.{VM,DC}=0) walks the canonical tables under a VMID of
 its own, because L1's EL1&0 translations there differ from vEL2's.
 
@@ -28,6 +33,7 @@ from vel2.lang import (
     U64_MAX,
     address_of,
     at,
+    dsb_ish,
     inline,
     load_u64,
     msr,
@@ -45,6 +51,10 @@ VMID_SHIFT = sr.VTTBR_EL2.VMID.lsb
 VMID_MASK = sr.VTTBR_EL2.VMID.mask
 VMID8_MASK = sr.VTTBR_EL2.VMID.put(0xFF)
 NONE = SHADOW_CONTEXTS
+MULTIPLIER, INCREMENT = 6_364_136_223_846_793_005, 1_442_695_040_888_963_407
+DRAW_SHIFT = 64 - (SHADOW_CONTEXTS.bit_length() - 1)
+PART = 128
+"""As many entries `unmap` looks at before it gives the lock a chance."""
 EXECUTE_NEVER = 0b10
 
 
@@ -77,26 +87,37 @@ def is_held(vm: Vm, context: Stage2) -> bool:
 
 
 @resident
-def vacant(vm: Vm) -> u64:
-    """Give a context that nobody has, or the one unused for longest that no vcpu holds.
+def draw(vm: Vm) -> u64:
+    """Draw a context that no vcpu holds. There are more contexts than vcpus, so there is one.
 
-    There are more contexts than vcpus, so there is one.
+    The generator is linear congruential (Knuth's MMIX), of which the upper bits are good.
     """
-    chosen = u64(NONE)
-    for i in range(SHADOW_CONTEXTS):
-        context = vm.stage2.shadows[i]
-        if context.in_use == 0:
-            return i
-        is_older = chosen == NONE or context.last_use < vm.stage2.shadows[chosen].last_use
-        if is_older and not is_held(vm, context):
-            chosen = i
-    return chosen
+    vm.stage2.lottery = u64(vm.stage2.lottery * MULTIPLIER + INCREMENT)
+    number = vm.stage2.lottery >> DRAW_SHIFT
+    for _ in range(SHADOW_CONTEXTS):
+        if not is_held(vm, vm.stage2.shadows[number]):
+            return number
+        number = u64(number + 1) % SHADOW_CONTEXTS
+    return NONE
+
+
+@resident
+def vacant(vm: Vm) -> u64:
+    """Give a context that nobody has had yet, or that of two drawn which is unused for longer."""
+    if vm.stage2.contexts < SHADOW_CONTEXTS:
+        vm.stage2.contexts = u64(vm.stage2.contexts + 1)
+        return u64(vm.stage2.contexts - 1)
+    first = draw(vm)
+    second = draw(vm)
+    if vm.stage2.shadows[second].last_use < vm.stage2.shadows[first].last_use:
+        return second
+    return first
 
 
 @resident
 def claim(vm: Vm, off: u64, vttbr: u64, vtcr: u64) -> u64:
     """Find the context for L1's stage-2 registers, or make one; under `Stage2Manager.lock`."""
-    for i in range(SHADOW_CONTEXTS):
+    for i in range(vm.stage2.contexts):
         if is_for(vm.stage2.shadows[i], off, vttbr, vtcr):
             return i
     chosen = vacant(vm)
@@ -132,6 +153,10 @@ def select(vcpu: Vcpu) -> None:
         vcpu.shadow = address_of(vm.stage2.shadows[claim(vm, off, vttbr, vtcr)])
         vm.stage2.clock = u64(vm.stage2.clock + 1)
         at(Stage2, vcpu.shadow).last_use = vm.stage2.clock
+        at(Stage2, vcpu.shadow).dirty = 1
+        # A TLBI of another pcpu that does not see this context yet has L1's stores before it seen
+        # by all that is translated here.
+        dsb_ish()
         release(vm.stage2.lock)
     context = at(Stage2, vcpu.shadow)
     context.dirty = 1
@@ -208,36 +233,44 @@ def invalidation_shift(vm: Vm, context: Stage2, ipa: L2IPA) -> u64:
 
 
 @resident
-def unmap(vm: Vm, context: Stage2, start: L2IPA, size: u64) -> bool:
+def unmap(vm: Vm, context: Stage2, start: L2IPA, end: u64) -> u64:
     """Take out every leaf that overlaps a range; whole tables inside it are cut off.
 
-    :return: whether there was anything to take out. The caller flushes.
+    It looks at `PART` entries at most. The caller flushes if `context.unflushed`.
+
+    :return: where it has come to: `end` or beyond, or from where it has to go on.
     """
-    changed = False
     address = u64(start)
-    end = u64(start + size)
     limit = stage2.ipa_limit(vm)
-    if end > limit or end < address:
+    if end > limit:
         end = limit
-    while address < end:
-        table = context.root
-        level = vm.stage2.start_level
+    for _ in range(PART):
+        if address >= end:
+            return U64_MAX
+        address = unmap_entry(vm, context, address, end)
+    return address
+
+
+@resident
+def unmap_entry(vm: Vm, context: Stage2, address: u64, end: u64) -> u64:
+    """Take out the entry for an address, or a table of which all is in the range; give the next."""
+    table = context.root
+    level = vm.stage2.start_level
+    span = u64(1 << stage2.shift_at(level))
+    while level <= LAST_LEVEL:
+        slot = stage2.entry_at(vm, table, IPA(address), level)
+        entry = load_u64(slot)
         span = u64(1 << stage2.shift_at(level))
-        while level <= LAST_LEVEL:
-            slot = stage2.entry_at(vm, table, IPA(address), level)
-            entry = load_u64(slot)
-            span = u64(1 << stage2.shift_at(level))
-            whole = address & u64(span - 1) == 0 and u64(end - address) >= span
-            if entry & stage2.VALID == 0:
-                break
-            if level < LAST_LEVEL and entry & stage2.TABLE == stage2.TABLE and not whole:
-                table = PA(entry & stage2.ADDRESS)
-                level = u64(level + 1)
-                continue
-            store_u64(slot, 0)
-            changed = True
-            if level < LAST_LEVEL and entry & stage2.TABLE == stage2.TABLE:
-                stage2.cut_off(vm, context, PA(entry & stage2.ADDRESS), u64(level + 1))
+        whole = address & u64(span - 1) == 0 and u64(end - address) >= span
+        if entry & stage2.VALID == 0:
             break
-        address = u64((address & ~u64(span - 1)) + span)
-    return changed
+        if level < LAST_LEVEL and entry & stage2.TABLE == stage2.TABLE and not whole:
+            table = PA(entry & stage2.ADDRESS)
+            level = u64(level + 1)
+            continue
+        store_u64(slot, 0)
+        context.unflushed = 1
+        if level < LAST_LEVEL and entry & stage2.TABLE == stage2.TABLE:
+            pool.spare(vm, context, PA(entry & stage2.ADDRESS), u64(level + 1))
+        break
+    return u64((address & ~u64(span - 1)) + span)

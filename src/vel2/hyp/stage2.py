@@ -32,7 +32,6 @@ __all__ = (
     "VALID",
     "Mapped",
     "canonical_leaf",
-    "cut_off",
     "entry_at",
     "init",
     "ipa_limit",
@@ -154,17 +153,6 @@ def is_writable(vm: Vm, ipa: L1IPA) -> bool:
     return u64(ipa) >= vm.config.ram_base and u64(ipa) < vm.config.ram_end
 
 
-@resident
-def cut_off(vm: Vm, owner: Stage2, table: PA, level: u64) -> None:
-    """Put a table at `level` and all tables below it on the spare list of `owner`."""
-    if level < LAST_LEVEL:
-        for i in range(ENTRIES):
-            entry = load_u64(PA(table + i * 8))
-            if entry & TABLE == TABLE:
-                cut_off(vm, owner, PA(entry & ADDRESS), u64(level + 1))
-    pool.spare(vm, owner, table)
-
-
 @inline
 def note_part(vm: Vm, table: PA, step: u64, guest_shift: u64) -> None:
     """Remember in a table at level `step` that it, or a table below it, holds part of a leaf of L1.
@@ -226,7 +214,7 @@ def map_leaf(vm: Vm, owner: Stage2, ipa: IPA, level: u64, leaf: u64, guest_shift
         store_u64(slot, 0)
         pool.flush(owner)
         if level < LAST_LEVEL and old & TABLE == TABLE:
-            cut_off(vm, owner, PA(old & ADDRESS), u64(level + 1))
+            pool.spare(vm, owner, PA(old & ADDRESS), u64(level + 1))
     store_u64(slot, leaf)
     dsb_ish()
     return Mapped.NOW

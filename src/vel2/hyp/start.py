@@ -196,6 +196,7 @@ def probe(vm: Vm) -> None:
         vm.probed.cntkctl_holds_cnthctl = 1
     vm.probed.mdcr = controls.MDCR_ALWAYS
     vm.probed.cnthctl = mrs(sr.CNTHCTL_EL2)
+    vm.probed.frequency = mrs(sr.CNTFRQ_EL0)
     if sr.ID_AA64MMFR0_EL1.FGT.get(mrs(sr.ID_AA64MMFR0_EL1)) != 0:
         vm.probed.has_fgt = 1
     monitors.probe(vm)

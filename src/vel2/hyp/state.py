@@ -51,7 +51,8 @@ CONTEXT_VEL2 = 0
 CONTEXT_VEL1 = 1
 """vEL1 or its EL0: what L1 runs below itself, normally L2."""
 
-SHADOW_CONTEXTS = 16
+SHADOW_CONTEXTS = 64
+"""Each costs its root (two pages where L1 sees 40 bits) and a `Stage2`; tables are shared."""
 MAX_REGIONS = 32
 MAX_REDISTRIBUTORS = 8
 ID_REGISTERS = 64
@@ -152,6 +153,8 @@ class Lock(Struct):
     served = scalar(u64)
     """The ticket whose turn it is."""
     taken_at = scalar(u64)
+    total = scalar(u64)
+    """How long it was held altogether, in ticks of CNTPCT_EL0; `served` says how often."""
     longest = scalar(u64)
     """The longest time it was held, in ticks of CNTPCT_EL0."""
 
@@ -169,10 +172,16 @@ class Stage2(Struct):
     """L1 runs this VMID without a stage 2 (HCR_EL2.VM=0): the canonical tables serve."""
     dirty = scalar(u64)
     """Hardware may hold TLB entries of this VMID."""
+    unflushed = scalar(u64)
+    """An entry was taken out, and TLBs may still have it: not 0 only inside a hold of the lock."""
     last_use = scalar(u64)
     pages = scalar(u64)
     spare = scalar(u64)
     """Heads of lists of pool pages, as index + 1."""
+    last_page = scalar(u64)
+    """The end of `pages`."""
+    page_count = scalar(u64)
+    """How many `pages` has."""
 
 
 class PoolPage(Struct):
@@ -182,6 +191,8 @@ class PoolPage(Struct):
     next_spare = scalar(u32)
     guest_shift = scalar(u8)
     """log2 of the largest leaf of L1 that this table holds parts of (0: only whole leaves)."""
+    level = scalar(u8)
+    """Of a spare table: which level it was at. Tables below it are spare, too."""
 
 
 class Region(Struct):
@@ -257,6 +268,8 @@ class Probed(Struct):
     cpacr_holds_cptr = scalar(u64)
     """Hardware's CPACR_EL1 keeps the bits only CPTR_EL2 has (as FEAT_NV2p1 requires)."""
     cntkctl_holds_cnthctl = scalar(u64)
+    frequency = scalar(u64)
+    """CNTFRQ_EL0, for who reads times in ticks of CNTPCT_EL0."""
     cnthctl = scalar(u64)
     """Hardware's CNTHCTL_EL2 out of reset, and so L1's; L0 writes it afterwards."""
     has_fgt = scalar(u64)
@@ -295,6 +308,10 @@ class Stage2Manager(Struct):
     """Head of the free list, as index + 1."""
     pool_used = scalar(u64)
     clock = scalar(u64)
+    lottery = scalar(u64)
+    """State of the generator that draws which context is given away (`shadow.draw`)."""
+    contexts = scalar(u64)
+    """How many of `shadows` have been given to anybody yet: those below it."""
     shadows = array(Stage2, SHADOW_CONTEXTS)
 
 

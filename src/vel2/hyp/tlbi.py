@@ -31,7 +31,7 @@ from vel2.hyp.homes import slot
 from vel2.hyp.layout import PAGE_SHIFT
 from vel2.hyp.lock import acquire, release
 from vel2.hyp.outcome import Outcome
-from vel2.hyp.state import SHADOW_CONTEXTS, Stage2, Vcpu, Vm, page_of, vm_of
+from vel2.hyp.state import Stage2, Vcpu, Vm, page_of, vm_of
 from vel2.lang import L2IPA, dsb_ish, inline, isb, mrs, msr, resident, sysop, u64
 
 __all__ = ("from_vel2",)
@@ -147,7 +147,7 @@ def run_for_guest(vcpu: Vcpu, key: u64, value: u64) -> bool:
     vm = vm_of(vcpu)
     vmid = current_vmid(vcpu)
     running = mrs(sr.VTTBR_EL2)
-    for i in range(SHADOW_CONTEXTS):
+    for i in range(vm.stage2.contexts):
         context = vm.stage2.shadows[i]
         if stands_for(vm, context, vmid) and context.dirty != 0:
             msr(sr.VTTBR_EL2, context.vttbr)
@@ -176,47 +176,85 @@ def ttl_shift(value: u64) -> u64:
     return 0
 
 
+@inline
+def range_granule(value: u64) -> u64:
+    """Give log2 of the granule of a range operation."""
+    if TLBI_RANGE.TG.get(value) == GRANULE_16K.TG:
+        return u64(GRANULE_16K.log2_bytes)
+    if TLBI_RANGE.TG.get(value) != GRANULE_4K.TG:
+        return u64(GRANULE_64K.log2_bytes)
+    return u64(GRANULE_4K.log2_bytes)
+
+
+@resident
+def leaf_mask(vm: Vm, context: Stage2, ipa: u64) -> u64:
+    """Mask the offset in the leaf of L1 that covers an IPA, as far as the shadow has it."""
+    return u64((1 << shadow.invalidation_shift(vm, context, L2IPA(ipa))) - 1)
+
+
 @resident
 def unmap_ipa(vcpu: Vcpu, vm: Vm, context: Stage2, value: u64) -> None:
     """Take out the leaf of L1 that covers one IPA."""
-    ipa = L2IPA(TLBI_IPA.IPA.get(value) << PAGE_SHIFT)
-    shift = ttl_shift(value)
-    if shift == 0:
-        shift = shadow.invalidation_shift(vm, context, ipa)
-    size = u64(1 << shift)
-    if shadow.unmap(vm, context, L2IPA(ipa & ~u64(size - 1)), size):
-        vcpu.counters.shadow_unmaps = u64(vcpu.counters.shadow_unmaps + 1)
-        pool.flush(context)
+    ipa = u64(TLBI_IPA.IPA.get(value) << PAGE_SHIFT)
+    acquire(vm.stage2.lock)
+    mask = u64((1 << ttl_shift(value)) - 1)
+    if mask == 0:
+        mask = leaf_mask(vm, context, ipa)
+    unmap_from(vcpu, vm, context, ipa & ~mask, u64((ipa | mask) + 1))
 
 
 @resident
 def unmap_range(vcpu: Vcpu, vm: Vm, context: Stage2, value: u64) -> None:
     """Take out the leaves that a range operation names, and the rest of leaves of L1 it cuts."""
-    granule_shift = u64(GRANULE_4K.log2_bytes)
-    if TLBI_RANGE.TG.get(value) == GRANULE_16K.TG:
-        granule_shift = GRANULE_16K.log2_bytes
-    elif TLBI_RANGE.TG.get(value) != GRANULE_4K.TG:
-        granule_shift = GRANULE_64K.log2_bytes
+    granule_shift = range_granule(value)
     start = u64(TLBI_RANGE.BaseADDR.get(value) << granule_shift)
-    scale = TLBI_RANGE.SCALE.get(value)
-    pages = u64(u64(TLBI_RANGE.NUM.get(value) + 1) << u64(5 * scale + 1))
+    pages = u64(u64(TLBI_RANGE.NUM.get(value) + 1) << u64(5 * TLBI_RANGE.SCALE.get(value) + 1))
     if start > ADDRESS_MASK:
         return
-    size = u64(pages << granule_shift)
-    first = u64((1 << shadow.invalidation_shift(vm, context, L2IPA(start))) - 1)
-    last_ipa = u64(start + size - 1)
-    if last_ipa > ADDRESS_MASK:
-        last_ipa = ADDRESS_MASK
-    last = u64((1 << shadow.invalidation_shift(vm, context, L2IPA(last_ipa))) - 1)
-    begin = L2IPA(start & ~first)
-    if shadow.unmap(vm, context, begin, u64((last_ipa | last) + 1 - begin)):
-        vcpu.counters.shadow_unmaps = u64(vcpu.counters.shadow_unmaps + 1)
-        pool.flush(context)
+    last = u64(start + (pages << granule_shift) - 1)
+    if last > ADDRESS_MASK:
+        last = ADDRESS_MASK
+    acquire(vm.stage2.lock)
+    first = start & ~leaf_mask(vm, context, start)
+    unmap_from(vcpu, vm, context, first, u64((last | leaf_mask(vm, context, last)) + 1))
+
+
+@resident
+def unmap_from(vcpu: Vcpu, vm: Vm, context: Stage2, first: u64, end: u64) -> None:
+    """Take out a range's leaves under the lock, which the caller has taken and this gives back.
+
+    A long range is done in parts. In between another pcpu may fill in leaves again, from what L1's
+    tables say now, or the context may become another guest's, which faults once more than it had
+    to.
+    """
+    address = first
+    while address < end:
+        address = shadow.unmap(vm, context, L2IPA(address), end)
+        if context.unflushed != 0:
+            context.unflushed = 0
+            vcpu.counters.shadow_unmaps = u64(vcpu.counters.shadow_unmaps + 1)
+            pool.flush(context)
+        if address < end:
+            release(vm.stage2.lock)
+            acquire(vm.stage2.lock)
+    release(vm.stage2.lock)
+
+
+@resident
+def empty(vm: Vm, context: Stage2) -> None:
+    """Take everything out of a context."""
+    acquire(vm.stage2.lock)
+    pool.empty(vm, context)
+    release(vm.stage2.lock)
 
 
 @resident
 def stage2_operation(vcpu: Vcpu, key: u64, value: u64) -> bool:
-    """Do a stage-2 TLBI to the shadow contexts it concerns; False if `key` is none."""
+    """Do a stage-2 TLBI to the shadow contexts it concerns; False if `key` is none.
+
+    The lock is held for one context at a time, and not to look whose it is: one that is given to
+    this VMID just now is empty, and filled from what L1 wrote before its TLBI (`shadow.select`).
+    """
     everything = key in ALLE1_KEYS
     whole = everything or key in VMALLS12_KEYS
     one = key in IPA_KEYS
@@ -224,19 +262,17 @@ def stage2_operation(vcpu: Vcpu, key: u64, value: u64) -> bool:
         return False
     vm = vm_of(vcpu)
     vmid = current_vmid(vcpu)
-    acquire(vm.stage2.lock)
-    for i in range(SHADOW_CONTEXTS):
+    for i in range(vm.stage2.contexts):
         context = vm.stage2.shadows[i]
         if context.in_use == 0 or not (everything or stands_for(vm, context, vmid)):
             continue
         if whole:
-            pool.empty(vm, context)
+            empty(vm, context)
         elif context.stage2_off == 0:
             if one:
                 unmap_ipa(vcpu, vm, context, value)
             else:
                 unmap_range(vcpu, vm, context, value)
-    release(vm.stage2.lock)
     return True
 
 
@@ -248,7 +284,7 @@ def stop_trapping(vcpu: Vcpu) -> None:
     guest would not be seen: so this is done only while no other vcpu is online.
     """
     vm = vm_of(vcpu)
-    for i in range(SHADOW_CONTEXTS):
+    for i in range(vm.stage2.contexts):
         context = vm.stage2.shadows[i]
         if context.dirty != 0:
             pool.flush(context)
