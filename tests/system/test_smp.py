@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import ShowConsole
 from tests.limits import LIMIT_S
+from tests.system.kexec import build_kexec
 from vel2.arch.nesting import Kind, Level
 from vel2.control.guest import Kernel
 from vel2.control.request import Request
@@ -19,13 +20,17 @@ from vel2.guests.kernels import fetch
 from vel2.guests.qemu_guest import fetch_qemu, qemu_l1_tree
 from vel2.guests.recipes import base_tree, l1_tree
 from vel2.guests.vmm import build_vmm
+from vel2.hyp.outcome import Stop
 from vel2.hyp.pcpu import OFF, ON
 from vel2.machine.loader import KernelImage, load_kernel
+from vel2.machine.outcome import ExitReason
 
 pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.timeout(900)]
 
 KERNEL = "6.12"
+BOOTARGS = "console=ttyS0 panic=-1 quiet"
 CPUS = 2
+MANY = 4
 GIB = 1 << 30
 TROUBLE = re.compile(r"rcu.*stall|lockup|\bBUG\b|\bOops\b|Call trace")
 """What a kernel says that lost an interrupt, a wake-up or a translation."""
@@ -54,6 +59,33 @@ done
 wait
 poweroff -f
 """
+HUNDRED = r"""
+work() { seq 1 200 | awk '{ sum += $1 } END { print sum }'; }
+turn=0
+while [ $turn -lt 100 ]; do
+    cpu=$((turn % 3 + 1)) turn=$((turn + 1))
+    echo 0 >/sys/devices/system/cpu/cpu$cpu/online
+    echo 1 >/sys/devices/system/cpu/cpu$cpu/online
+    [ "$(taskset $((1 << cpu)) seq 1 200 | awk '{ sum += $1 } END { print sum }')" = 20100 ] ||
+        echo "wrong sum on $cpu"
+done
+echo "$turn turns, $(grep -c ^processor /proc/cpuinfo) cpus"
+poweroff -f
+"""
+KEXEC = r"""
+echo "first kernel has $(grep -c ^processor /proc/cpuinfo) cpus"
+/kexec /l2/Image /second 'console=ttyAMA0 panic=-1 quiet'
+echo "kexec failed: $?"
+poweroff -f
+"""
+SECOND = r"""
+echo "second kernel has $(grep -c ^processor /proc/cpuinfo) cpus"
+dmesg | sed -n 's/.*\(CPU(s) started at EL[12]\).*/\1/p'
+"""
+REBOOT = r"""
+echo "L1 has $(grep -c ^processor /proc/cpuinfo) cpus"
+reboot -f
+"""
 ONE_GUEST = rf"""
 {QEMU_PATH} -M virt,gic-version=3 -cpu host -accel kvm -smp {CPUS} -m 256 -nographic -nodefaults \
     -serial stdio -kernel /l2/Image -initrd /l2/initrd \
@@ -76,12 +108,17 @@ def kernel() -> KernelImage:
 
 
 def run(
-    kernel: KernelImage, tree: Initramfs, init: str, console: ShowConsole, **given: object
+    kernel: KernelImage,
+    tree: Initramfs,
+    init: str,
+    console: ShowConsole,
+    smp: int = CPUS,
+    **given: object,
 ) -> str:
     """Boot L1 with this init; give what the console said when all went well."""
     tree.file("init", COMMON + init, 0o755)
     guest = Kernel(kernel, tree.pack(), "console=ttyAMA0 panic=-1 quiet")
-    request = Request(guest, smp=CPUS, **given)  # type: ignore[arg-type]
+    request = Request(guest, smp=smp, **given)  # type: ignore[arg-type]
     with closing(Vm(request)) as vm:
         with vm:
             console("L1", vm.console)
@@ -101,9 +138,8 @@ def test_l1_runs_two_guests_at_once(
 ) -> None:
     """Show PSCI, and two shadows at the same time, in each kind of virtual EL2."""
     l2 = base_tree(COMMON + WORK).pack()
-    bootargs = "console=ttyS0 panic=-1 quiet"
     tree = l1_tree(
-        build_vmm(), kernel.data, l2, l2_image_bytes=kernel.image_size, l2_bootargs=bootargs
+        build_vmm(), kernel.data, l2, l2_image_bytes=kernel.image_size, l2_bootargs=BOOTARGS
     )
     text = run(kernel, tree, HOTPLUG + TWO_GUESTS, show_console, el2=el2, nv=nv)
     assert f"L1 has {CPUS} cpus" in text
@@ -121,6 +157,56 @@ def test_l2_has_several_vcpus(
     tree = qemu_l1_tree(fetch_qemu(), kernel.data, base_tree(COMMON + WORK).pack())
     text = run(kernel, tree, ONE_GUEST, show_console, el2=el2, nv=nv, memory_bytes=3 * GIB)
     assert f"guest has {CPUS} cpus, sums 2001000 2001000" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("el2", "nv"), KINDS)
+def test_cpus_go_off_and_on_a_hundred_times(
+    kernel: KernelImage, el2: Kind, nv: Level, show_console: ShowConsole
+) -> None:
+    """Show that each life of a CPU begins as the first, and none is lost."""
+    text = run(kernel, base_tree(""), HUNDRED, show_console, MANY, el2=el2, nv=nv)
+    assert f"100 turns, {MANY} cpus" in text and "wrong sum" not in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("el2", "nv"), KINDS)
+def test_a_kernel_starts_another_in_its_place(
+    kernel: KernelImage, el2: Kind, nv: Level, show_console: ShowConsole
+) -> None:
+    """Show kexec: L1 turns its CPUs off, and the next L1 finds EL2 and all of them as at a boot.
+
+    The second one runs a guest, in contexts that the first may have left.
+    """
+    guest = COMMON + WORK
+    vmm, l2 = build_vmm(), base_tree(guest).pack()
+    bytes_of_image = kernel.image_size
+    trees = [
+        l1_tree(vmm, kernel.data, l2, l2_image_bytes=bytes_of_image, l2_bootargs=BOOTARGS)
+        for _ in range(2)
+    ]
+    first, second = trees
+    second.file("init", COMMON + SECOND + TWO_GUESTS, 0o755)
+    first.file("second", second.pack())
+    first.file("kexec", build_kexec(), 0o755)
+    text = run(kernel, first, KEXEC, show_console, MANY, el2=el2, nv=nv, memory_bytes=2 * GIB)
+    assert f"first kernel has {MANY} cpus" in text
+    assert f"second kernel has {MANY} cpus" in text
+    assert "CPU(s) started at EL2" in text
+    for number in (1, 2):
+        assert f"L2 number {number}: guest has 1 cpus, sums 2001000" in text
+
+
+def test_l1_reboots(kernel: KernelImage, show_console: ShowConsole) -> None:
+    """Show that PSCI's SYSTEM_RESET ends the run as a reset, whichever CPU asks for it."""
+    tree = base_tree(COMMON + REBOOT)
+    guest = Kernel(kernel, tree.pack(), "console=ttyAMA0 panic=-1 quiet")
+    with closing(Vm(Request(guest, smp=CPUS))) as vm:
+        with vm:
+            show_console("L1", vm.console)
+            ended = vm.wait(LIMIT_S)
+        assert vm.fatal is None and ended.reason is ExitReason.RESET
+        assert vm.state.post_mortem.stop_reason == Stop.SYSTEM_RESET
 
 
 def test_a_cpu_that_l1_never_turns_on_stays_off(

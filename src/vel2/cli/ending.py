@@ -56,6 +56,7 @@ def conclude(
         report.tree["inner"] = {
             each.level.lower(): {"traps": trap_tree(each.traps, each.by_sysreg)} for each in inner
         }
+    report.put_locks(session.locks())
     if fatal:
         report.put("fatal", fatal)
         say(fatal)

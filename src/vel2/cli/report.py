@@ -26,12 +26,14 @@ from vel2.machine.outcome import MachineExit
 
 if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
     from vel2.control.counters import TrapCount
+    from vel2.control.locks import LockTime
 
 __all__ = (
     "L2_PREFIX",
     "Report",
     "Tree",
     "print_guests",
+    "print_locks",
     "print_traps",
     "trap_tree",
     "write_json",
@@ -44,7 +46,9 @@ MARKERS_LIMIT = 1000
 MARKER_LIMIT = 4096
 """Names that a report has at most, and characters of a name and its value."""
 
-HOST_PLACES = frozenset({"run", "exit_code", "ended", "seconds", "traps", "inner", "fatal"})
+HOST_PLACES = frozenset(
+    {"run", "exit_code", "ended", "seconds", "traps", "inner", "locks", "fatal"}
+)
 """What the host says of a run, and no guest can."""
 
 WORDS: dict[str, bool] = {"yes": True, "ok": True, "no": False}
@@ -128,6 +132,12 @@ class Report:
         self.put("ended", str(ended))
         self.put("seconds", round(ended.seconds, 3))
         self.tree["traps"] = trap_tree(traps, by_sysreg)
+
+    def put_locks(self, locks: list["LockTime"]) -> None:
+        """Say how long each of L0's locks was held, if it was."""
+        for lock in locks:
+            for name in ("holds", "total_ns", "longest_ns"):
+                self.put(f"locks.{lock.name}.{name}", getattr(lock, name))
 
     def put_boot_times(self) -> None:
         """Say how long each level took from its start to its first word, by the host's clock."""
@@ -244,6 +254,16 @@ def print_traps(
             registers.add_row(name, f"{count:,}")
         console.print()
         console.print(registers)
+
+
+def print_locks(console: Terminal, locks: list["LockTime"]) -> None:
+    """Print how often and how long L0 held each of its locks, by the guest's clock."""
+    table = plain_table("locks of L0", "holds", "all", "longest")
+    for lock in locks:
+        times = (f"{ns / 1000:,.1f} us" for ns in (lock.total_ns, lock.longest_ns))
+        table.add_row(lock.name, f"{lock.holds:,}", *times)
+    console.print()
+    console.print(table)
 
 
 def print_guests(console: Terminal, report: Report, deterministic: bool, depth: int = 1) -> None:

@@ -16,7 +16,7 @@ from vel2.cli.kernels import FIRMWARE, KERNEL, fetch_missing
 from vel2.cli.levels import inner_levels
 from vel2.cli.options import ADDRESS, DISK, PATTERN, VmOptions, vm_options
 from vel2.cli.provenance import run_of_request
-from vel2.cli.report import Report, print_traps
+from vel2.cli.report import Report, print_locks, print_traps
 from vel2.cli.streams import SCREEN, fresh_line, say
 from vel2.cli.terminal import Terminal
 from vel2.control.guest import Firmware, Guest, Raw
@@ -171,6 +171,7 @@ def run(
         if traps and session.traps():
             fresh_line()
             print_traps(Terminal(to_stderr=True), session.traps(), session.sysreg_traps())
+            print_locks(Terminal(to_stderr=True), session.locks())
         conclude(context, report, session, ended, machine.json_file, inner=inner)
 
 

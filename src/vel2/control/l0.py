@@ -13,6 +13,7 @@ from vel2.control.regions import l1_regions, parange_of
 from vel2.errors import UserError
 from vel2.hyp import ahead, image, layout, start
 from vel2.hyp import state as resident
+from vel2.hyp.gicstate import Gic
 from vel2.hyp.outcome import Fatal, Stop
 from vel2.lang import Image
 from vel2.machine.gicframes import its_control, redistributors
@@ -171,6 +172,17 @@ class L0:
     def vcpus(self) -> list[resident.Vcpu]:
         """The state of all vCPUs, live."""
         return [self.vcpu(index) for index in range(self.orders.cpus)]
+
+    @property
+    def locks(self) -> dict[str, resident.Lock]:
+        """L0's locks by what they are about, live."""
+        gic = self.memory.window(self.base + layout.GIC_OFFSET, Gic.size)
+        state = self.state
+        return {
+            "stage 2": state.stage2.lock,
+            "GIC": Gic(gic).lock,
+            "VNCR_EL2": state.vncr_lock,
+        }
 
     @property
     def stop_reason(self) -> Stop:

@@ -16,6 +16,7 @@ from vel2.machine.qmp import Monitor
 
 if TYPE_CHECKING:  # it brings in the compiler, and a run without vel2 does not need it
     from vel2.control.counters import TrapCount
+    from vel2.control.locks import LockTime
 
 __all__ = ("Session",)
 
@@ -137,6 +138,10 @@ class Session(ABC):
     def sysreg_traps(self) -> dict[str, int]:
         """Give the system registers and instructions that trapped so far, by name."""
         return {}
+
+    def locks(self) -> list["LockTime"]:
+        """Give how long L0 held its locks so far; none without L0."""
+        return []
 
     @property
     def fatal(self) -> object | None:

@@ -12,6 +12,7 @@ from vel2.control import counters
 from vel2.control.counters import TrapCount
 from vel2.control.guest import Board, Start
 from vel2.control.l0 import L0, FatalStop, Orders, check_l1
+from vel2.control.locks import LockTime, lock_times
 from vel2.control.regions import check_map, is_hidden
 from vel2.control.request import Request
 from vel2.control.session import Session
@@ -175,3 +176,7 @@ class Vm(Session):
     def sysreg_traps(self) -> dict[str, int]:
         """Give the system registers and instructions that trapped, by name."""
         return counters.sysreg_traps(self.vcpus)
+
+    def locks(self) -> list[LockTime]:
+        """Give how long L0 held its locks so far."""
+        return lock_times(self.l0.locks, self.state.probed.frequency)

@@ -12,6 +12,7 @@ from vel2.cli.ending import conclude, verdict
 from vel2.cli.exits import ExitCode
 from vel2.cli.report import Report
 from vel2.control.counters import TrapCount
+from vel2.control.locks import LockTime
 from vel2.machine.console import Console, Line
 from vel2.machine.outcome import ExitReason, MachineExit
 
@@ -61,6 +62,9 @@ class Ended:
     def sysreg_traps(self) -> dict[str, int]:
         return {}
 
+    def locks(self) -> list[LockTime]:
+        return [LockTime("stage 2", 3, 4000, 2500)]
+
 
 @pytest.mark.parametrize(
     ("fatal", "expect_l2", "l2", "code", "said"),
@@ -88,4 +92,6 @@ def test_conclude(
     assert capsys.readouterr().err == f"{said}vel2: the guest powered off after 1.2 s\n"
     result = json.loads(file.read_text())
     assert (result["exit_code"], result["traps"]["total"]) == (code, 2)
+    held = {"holds": 3, "total_ns": 4000, "longest_ns": 2500}
+    assert result["locks"] == {"stage 2": held}
     assert (result.get("l2"), result.get("fatal", "")) == (l2, fatal)

@@ -19,11 +19,13 @@ from vel2.cli.report import (
     MARKERS_LIMIT,
     Report,
     print_guests,
+    print_locks,
     print_traps,
     write_json,
 )
 from vel2.cli.terminal import Terminal
 from vel2.control.counters import TrapCount
+from vel2.control.locks import LockTime
 from vel2.errors import UserError
 from vel2.machine.console import Line
 from vel2.machine.outcome import ExitReason, MachineExit
@@ -122,6 +124,15 @@ def test_json_to_nowhere(tmp_path: Path) -> None:
         f"the JSON result cannot be written to {tmp_path}/none/out.json"
         " (No such file or directory); name another file."
     )
+
+
+def test_the_table_of_locks(capsys: pytest.CaptureFixture[str]) -> None:
+    print_locks(Terminal(), [LockTime("stage 2", 1234, 5_000_000, 12_300)])
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "",
+        "locks of L0  holds         all  longest",
+        "stage 2      1,234  5,000.0 us  12.3 us",
+    ]
 
 
 def test_the_trap_table(capsys: pytest.CaptureFixture[str]) -> None:
