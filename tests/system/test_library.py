@@ -427,6 +427,27 @@ def test_what_cannot_be_booted_is_refused() -> None:
     )
 
 
+def test_a_machine_that_does_not_start_leaves_nothing() -> None:
+    """The fixture that looks for QEMU processes would see one."""
+    code = b"".join(word.to_bytes(4, "little") for word in SPIN)
+    with pytest.raises(vel2.UserError) as refused:
+        vel2.boot(
+            load=[(L1_CODE, code)],
+            entry=L1_CODE,
+            memory="64M",
+            qemu_arguments=["-device", "nonsense"],
+        )
+    assert isinstance(refused.value, vel2.LaunchError)
+    booted = vel2.boot(
+        load=[(L1_CODE, code)],
+        entry=L1_CODE,
+        memory="64M",
+        qemu_arguments=["-device", "virtio-rng-pci,iommu_platform=off"],
+    )
+    with pytest.raises(vel2.UserError, match="virtio-rng"), booted:
+        pass
+
+
 def test_qemus_own_gdb_port_excludes_the_library() -> None:
     code = b"".join(word.to_bytes(4, "little") for word in SPIN)
     booted = vel2.boot(

@@ -26,6 +26,8 @@ __all__ = ("Frozen", "NotShown", "is_ich")
 POISON = 0xB0DE_FACE_D00D_5EE7
 """What a register reads as that QEMU does not show. Where it turns up, the answer is unknown."""
 U64 = (1 << 64) - 1
+MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
+"""Linux: a copy of which a few pages are written needs no promise of memory for all of it."""
 
 
 class NotShown(UserError):
@@ -64,9 +66,18 @@ class Frozen:
     def __init__(
         self, memory: GuestMemory, vcpu_address: int, read: Callable[[int], int | None]
     ) -> None:
-        copy = mmap.mmap(
-            memory.fd, memory.size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE
-        )
+        try:
+            copy = mmap.mmap(
+                memory.fd,
+                memory.size,
+                flags=mmap.MAP_PRIVATE | MAP_NORESERVE,
+                prot=mmap.PROT_READ | mmap.PROT_WRITE,
+            )
+        except OSError as error:
+            raise NotShown(
+                f"the host cannot map the machine's memory once more ({error.strerror}); boot it"
+                " with less."
+            ) from error
         self.simulation = Simulation(RAM_BASE, copy)
         self._registers = HardwareRegisters(read)
         self.simulation.registers = self._registers  # type: ignore[assignment]
