@@ -23,6 +23,7 @@ from vel2.check.payloads import (
     undeclared,
 )
 from vel2.check.payloads.layout import ARENA, MEMORY_BYTES, RAM_BASE
+from vel2.check.payloads.psci.main import ROUNDS
 from vel2.control.regions import UART1_BASE
 from vel2.control.vm import Vm
 from vel2.errors import UserError
@@ -224,6 +225,23 @@ def comparable(skipped: set[str], report: Report) -> list[str]:
         if not skipped & set(line.split()[1:3]) and not is_about_the_machine(line)
     ]
     return [*lines, f"done {report.checks}"]
+
+
+@pytest.mark.parametrize("level", list(Level), ids=lambda level: level.value)
+@pytest.mark.parametrize("el2", list(Kind), ids=lambda el2: el2.value)
+def test_a_guest_whose_pages_another_cpu_moves_sees_no_old_one(el2: Kind, level: Level) -> None:
+    """Show payload `shared`: TLBIs of one CPU are in effect on the other, which runs the guest."""
+    cpus = PAYLOADS["shared"].cpus
+    image = build_payload("shared", el2=el2)
+    require_success(run_at_real_el2(image, cpus=cpus))
+    require_success(run_at_virtual_el2(image, el2=el2, nv=level, cpus=cpus))
+
+
+def test_of_two_who_turn_a_cpu_on_one_succeeds() -> None:
+    """Show DEN 0022's CPU_ON races, of which QEMU's own firmware lets everybody win."""
+    image = build_payload("psci")
+    virtual = run_at_virtual_el2(image, cpus=PAYLOADS["psci"].cpus)
+    assert f"note race won={ROUNDS:#x}" in virtual.lines, tail(virtual)
 
 
 CLASSES = {

@@ -43,6 +43,8 @@ from vel2.check.payloads.regime import code as regime_code
 from vel2.check.payloads.regime.main import regime_main
 from vel2.check.payloads.registers import code as registers_code
 from vel2.check.payloads.registers.main import registers_main
+from vel2.check.payloads.shared import code as shared_code
+from vel2.check.payloads.shared.main import shared_main, shared_second
 from vel2.check.payloads.stage2.main import stage2_main
 from vel2.check.payloads.survival import ahead_code
 from vel2.check.payloads.survival.main import survival_main
@@ -85,6 +87,9 @@ PAYLOADS = {
     "regime": Payload(regime_main, (regime_code.emit, exceptions_code.emit)),
     "registers": Payload(
         registers_main, (registers_code.emit, exceptions_code.emit, features_code.emit)
+    ),
+    "shared": Payload(
+        shared_main, (shared_code.emit, psci_code.emit), (shared_second, second_main), 2
     ),
     "stage2": Payload(stage2_main),
     "survival": Payload(survival_main, (ahead_code.emit,)),
