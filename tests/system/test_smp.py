@@ -9,7 +9,6 @@ import pytest
 
 from tests.conftest import ShowConsole
 from tests.limits import LIMIT_S
-from tests.system.kexec import build_kexec
 from vel2.arch.nesting import Kind, Level
 from vel2.control.guest import Kernel
 from vel2.control.request import Request
@@ -71,16 +70,6 @@ while [ $turn -lt 100 ]; do
 done
 echo "$turn turns, $(grep -c ^processor /proc/cpuinfo) cpus"
 poweroff -f
-"""
-KEXEC = r"""
-echo "first kernel has $(grep -c ^processor /proc/cpuinfo) cpus"
-/kexec /l2/Image /second 'console=ttyAMA0 panic=-1 quiet'
-echo "kexec failed: $?"
-poweroff -f
-"""
-SECOND = r"""
-echo "second kernel has $(grep -c ^processor /proc/cpuinfo) cpus"
-dmesg | sed -n 's/.*\(CPU(s) started at EL[12]\).*/\1/p'
 """
 REBOOT = r"""
 echo "L1 has $(grep -c ^processor /proc/cpuinfo) cpus"
@@ -167,34 +156,6 @@ def test_cpus_go_off_and_on_a_hundred_times(
     """Show that each life of a CPU begins as the first, and none is lost."""
     text = run(kernel, base_tree(""), HUNDRED, show_console, MANY, el2=el2, nv=nv)
     assert f"100 turns, {MANY} cpus" in text and "wrong sum" not in text
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("el2", "nv"), KINDS)
-def test_a_kernel_starts_another_in_its_place(
-    kernel: KernelImage, el2: Kind, nv: Level, show_console: ShowConsole
-) -> None:
-    """Show kexec: L1 turns its CPUs off, and the next L1 finds EL2 and all of them as at a boot.
-
-    The second one runs a guest, in contexts that the first may have left.
-    """
-    guest = COMMON + WORK
-    vmm, l2 = build_vmm(), base_tree(guest).pack()
-    bytes_of_image = kernel.image_size
-    trees = [
-        l1_tree(vmm, kernel.data, l2, l2_image_bytes=bytes_of_image, l2_bootargs=BOOTARGS)
-        for _ in range(2)
-    ]
-    first, second = trees
-    second.file("init", COMMON + SECOND + TWO_GUESTS, 0o755)
-    first.file("second", second.pack())
-    first.file("kexec", build_kexec(), 0o755)
-    text = run(kernel, first, KEXEC, show_console, MANY, el2=el2, nv=nv, memory_bytes=2 * GIB)
-    assert f"first kernel has {MANY} cpus" in text
-    assert f"second kernel has {MANY} cpus" in text
-    assert "CPU(s) started at EL2" in text
-    for number in (1, 2):
-        assert f"L2 number {number}: guest has 1 cpus, sums 2001000" in text
 
 
 def test_l1_reboots(kernel: KernelImage, show_console: ShowConsole) -> None:
