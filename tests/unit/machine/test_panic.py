@@ -87,6 +87,18 @@ def test_one_that_sleeps_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not judged(panicked(), Monitor())
 
 
+def test_one_that_spins_in_vain_for_a_while_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host's CPUs are busy with others at first."""
+    monitor = Monitor()
+
+    def seconds(thread: int) -> float:
+        return time.monotonic() * (0.01 if monitor.looks < 2 * panic.LOOKS else 1)
+
+    monkeypatch.setattr(panic, "cpu_seconds", seconds)
+    assert judged(panicked(), monitor)
+    assert monitor.looks > 2 * panic.LOOKS
+
+
 def test_an_echo_is_no_sign_of_life() -> None:
     """Interrupts are on while Linux spins, and its terminal repeats what is typed."""
     console = panicked()
