@@ -10,6 +10,7 @@ import click
 from vel2.arch.nesting import Kind, Level
 from vel2.check.limits import BURSTS_OF_A_PROGRAM
 from vel2.cli.exits import ExitCode
+from vel2.cli.interleave import interleave
 from vel2.cli.options import json_option
 from vel2.cli.provenance import run_of
 from vel2.cli.report import plain_table, require_writable, write_json
@@ -30,6 +31,9 @@ LEVELS = [level.value for level in Level]
 @click.group()
 def check() -> None:
     """Attack vel2, and see whether it holds."""
+
+
+check.add_command(interleave)
 
 
 @check.command()
