@@ -159,7 +159,10 @@ def select(vcpu: Vcpu) -> None:
         dsb_ish()
         release(vm.stage2.lock)
     context = at(Stage2, vcpu.shadow)
-    context.dirty = 1
+    if context.dirty == 0:
+        # Seen by all before hardware walks: who unmaps, and then reads 0, leaves out the TLBI.
+        context.dirty = 1
+        dsb_ish()
     msr(sr.VTTBR_EL2, context.vttbr)
 
 

@@ -8,7 +8,7 @@ held to what L1 allows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 from unittest.mock import patch
@@ -171,6 +171,14 @@ class Board:
     def vttbr(self, guest: int) -> int:
         """Give L1's VTTBR_EL2 for a guest."""
         return self.root(guest) | sr.VTTBR_EL2.VMID.put(1 + guest)
+
+    def words_of(self, names: Iterable[str]) -> set[int]:
+        """Give the words of some fields of all shadow contexts."""
+        vm = self.vm
+        contexts = [self.machine.address_of(context) for context in vm.stage2.shadows]
+        offsets = [Stage2.offset_of(name) for name in names if name in Stage2.fields]
+        base = self.machine.memory_base
+        return {context + offset - base >> 3 for context in contexts for offset in offsets}
 
     # --- running ---
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from vel2.check.interleave.machine import (
+    Actor,
     Deadlock,
     Ended,
     Event,
@@ -89,7 +90,7 @@ class Explorer:
 
     # --- one run ---
 
-    def choose(self, machine: Machine) -> Pcpu:
+    def choose(self, machine: Machine) -> Actor:
         """Give who goes on: as planned, and then whoever runs, as long as it can."""
         depth = len(machine.trace)
         waiting = {each.number for each in machine.pcpus if each.waits_for is not None}
@@ -98,8 +99,8 @@ class Explorer:
             node.waiting |= waiting
             if node.chosen in node.waiting:
                 self.choose_another(node, machine)
-            return machine.pcpus[node.chosen]
-        enabled = {each.number: each.next_step() for each in machine.pcpus if each.can_go_on}
+            return machine.actors[node.chosen]
+        enabled = {each.number: each.next_step() for each in machine.actors if each.can_go_on}
         if not enabled:
             if waiting:
                 names = " and ".join(f"pcpu {number}" for number in sorted(waiting))
@@ -108,7 +109,7 @@ class Explorer:
         node = Node(enabled, self.asleep(machine), -1, waiting=waiting)
         self.stack.append(node)
         self.choose_another(node, machine)
-        return machine.pcpus[node.chosen]
+        return machine.actors[node.chosen]
 
     def choose_another(self, node: Node, machine: Machine) -> None:
         """Choose at a node where nobody is chosen, or the one chosen would only wait."""
@@ -168,7 +169,7 @@ class Explorer:
             if fault is not None:
                 result.fault = fault
                 return result
-            if all(pcpu.is_done for pcpu in machine.pcpus):
+            if machine.is_over:
                 result.interleavings += 1
             else:
                 result.cut_short += 1
@@ -198,7 +199,7 @@ class Explorer:
 
     def plan(self, trace: list[Event]) -> None:
         """Find the races of a run, and plan a run for each in which the other comes first."""
-        clocks = HappensBefore(len(self.machine.pcpus))
+        clocks = HappensBefore(len(self.machine.actors))
         for index, event in enumerate(trace):
             for earlier in clocks.add(index, event):
                 if index >= self.depth_of_change:

@@ -8,6 +8,10 @@ nothing happens that another pcpu could see.
 Which words are shared is found out by running: a word that turns out to be shared only while it was
 not watched sets `Machine.found`, and whoever explores begins anew with more to watch.
 
+A plain store to a word that nothing orders (`Machine.delayed`) may be seen late: it stays in a
+buffer of its pcpu, which reads it from there, until the buffer takes a turn of its own. A barrier,
+a release or an atomic waits until the buffer is empty.
+
 A pcpu that spins (YIELD or WFE behind a load) waits until another one writes what it has read: the
 load that was in vain changes nothing, so it is taken out of the record.
 """
@@ -32,7 +36,7 @@ from vel2.lang.sim import ORDERING, ORDERING_KEY, Simulation
 if TYPE_CHECKING:
     from vel2.lang.structs import Views
 
-__all__ = ("Deadlock", "Director", "Event", "Finding", "Machine", "Pcpu", "Step", "Told")
+__all__ = ("Actor", "Deadlock", "Director", "Event", "Finding", "Machine", "Pcpu", "Step", "Told")
 
 HCR_KEY = sr.HCR_EL2.trap_key
 TTLB = sr.HCR_EL2.TTLB.mask
@@ -100,7 +104,7 @@ def resident_callers() -> tuple[str, ...]:
 class Director(Protocol):
     """Who says which pcpu goes on."""
 
-    def choose(self, machine: Machine) -> Pcpu:
+    def choose(self, machine: Machine) -> Actor:
         """Give the pcpu that takes the next step; raises `Ended` when there is none."""
 
     def voided(self, pcpu: Pcpu) -> None:
@@ -127,22 +131,55 @@ class Pcpu:
         self.pending: Callable[[], Step] | Step = Step()
         self.waits_for: int | None = None
         self.granted = False
+        self.stores: list[tuple[int, int]] = []
+        """Words and values that nobody else has seen yet, the oldest first."""
+        self.drains = False
         self.is_done = True
         self.count = 0
         self.last_word = 0
         """Of its last ordered access."""
-        self.doing: list[str] = []
-        """What the program says it is doing, outermost first."""
 
     @property
     def can_go_on(self) -> bool:
         """Whether it has a step to take."""
+        if self.drains and self.stores:
+            return False
         return not self.is_done and self.waits_for is None
 
     def next_step(self) -> Step:
         """Say what it is about to do, as things are now."""
         pending = self.pending
         return pending if isinstance(pending, Step) else pending()
+
+
+class Buffer:
+    """The store buffer of a pcpu, which takes turns as pcpus do."""
+
+    waits_for = None
+
+    def __init__(self, owner: Pcpu, number: int) -> None:
+        self.owner, self.number, self.count = owner, number, 0
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether there is a store that nobody has seen."""
+        return bool(self.owner.stores)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all stores have been seen."""
+        return not self.owner.stores
+
+    def next_step(self) -> Step:
+        """Say what is seen next."""
+        word, value = self.owner.stores[0]
+        mark = buffer_word(self.owner.number)
+        what = f"what pcpu {self.owner.number} stored is seen"
+        return Step((), (word, mark), GHOST, what, value)
+
+
+Actor = Pcpu | Buffer
+"""Whoever takes turns."""
 
 
 class Registers(dict[int, int]):
@@ -177,13 +214,19 @@ class SharedView:
     def __getitem__(self, index: Any) -> Any:
         if type(index) is slice:
             return self.raw[index]
-        self.machine.reads(index >> self.scale)
+        word = index >> self.scale
+        self.machine.reads(word)
+        if word in self.machine.delayed:
+            return self.machine.own_value(word)
         return self.raw[index]
 
     def __setitem__(self, index: int, value: int) -> None:
         word = index >> self.scale
         machine = self.machine
         if word in machine.watched and machine.running is not None:
+            if word in machine.delayed:
+                machine.delay(word, value)
+                return
             machine.point(Step((), (word,)))
         before = machine.words[word]
         self.raw[index] = value
@@ -203,10 +246,14 @@ class Machine(Simulation):
             "Views", tuple(SharedView(self, view, log) for log, view in enumerate(plain))
         )
         self.pcpus = [Pcpu(self, number) for number in range(pcpus)]
+        self.actors: list[Actor] = list(self.pcpus)
+        self.actors += [Buffer(pcpu, pcpus + pcpu.number) for pcpu in self.pcpus]
+        self.delayed: set[int] = set()
+        """Words, used by whole eight bytes, whose plain stores others may see late."""
         self.running: Pcpu | None = None
         self.director: Director | None = None
         self.hub: Any = None
-        self.chosen: Pcpu | None = None
+        self.chosen: Actor | None = None
         self.trace: list[Event] = []
         self.watched: set[int] = set()
         self.found: set[int] = set()
@@ -233,6 +280,30 @@ class Machine(Simulation):
             if self.loads > LOADS_AT_MOST:
                 raise Finding(f"no end: {LOADS_AT_MOST} loads were made")
             self.note(word, False)
+
+    def delay(self, word: int, value: int) -> None:
+        """Store what others may see later."""
+        assert self.running is not None
+        mark = buffer_word(self.running.number)
+        self.ghost(None, (mark,), "stores, for others to see", value)
+        self.running.stores.append((word, value))
+
+    def own_value(self, word: int) -> int:
+        """Give what the running pcpu reads: what it stored last, even if nobody has seen it."""
+        if self.running is not None:
+            for stored, value in reversed(self.running.stores):
+                if stored == word:
+                    return value
+        return self.words[word]
+
+    def drain(self) -> None:
+        """Wait until others have seen all that the running pcpu has stored."""
+        me = self.running
+        if me is not None and me.stores:
+            me.drains = True
+            mark = buffer_word(me.number)
+            self.ghost(lambda: (mark,), (), "waits until its stores are seen")
+            me.drains = False
 
     def note(self, word: int, is_write: bool) -> None:
         """Note who touches a word."""
@@ -268,6 +339,8 @@ class Machine(Simulation):
         """Come to an ordered access of eight bytes; give its word."""
         word = self._offset(address, 8, 8) >> WORD_SHIFT
         if self.running is not None:
+            if step.writes:
+                self.drain()
             self.running.last_word = word
             if word in self.watched:
                 self.point(
@@ -330,7 +403,10 @@ class Machine(Simulation):
             name = ORDERING[key - ORDERING_KEY]
             if name in WAITS:
                 self.wait(pcpu)
+            elif name.startswith("dmb"):
+                self.drain()
             elif name.startswith("dsb"):
+                self.drain()
                 writes = self.tlbs.completes(pcpu.number)
                 if writes:
                     self.ghost(None, writes, f"{name}: TLBI is complete")
@@ -380,8 +456,8 @@ class Machine(Simulation):
         me.pending = pending
         self.record(me)
 
-    def record(self, pcpu: Pcpu) -> None:
-        """Note that a pcpu takes its step."""
+    def record(self, pcpu: Actor) -> None:
+        """Note that somebody takes a step."""
         step = pcpu.next_step()
         pcpu.count += 1
         event = Event(pcpu.number, pcpu.count, step)
@@ -416,6 +492,11 @@ class Machine(Simulation):
 
     # --- runs ---
 
+    @property
+    def is_over(self) -> bool:
+        """Whether everybody has done all there was to do."""
+        return all(actor.is_done for actor in self.actors)
+
     def prepare(self, programs: dict[int, Callable[[], None]]) -> None:
         """Say what each pcpu runs; those without a program are off."""
         for pcpu in self.pcpus:
@@ -423,8 +504,10 @@ class Machine(Simulation):
             pcpu.is_done = pcpu.begin is None
             pcpu.pending, pcpu.waits_for, pcpu.granted = Step((), (), GHOST, "begins"), None, False
             pcpu.count = 0
-            pcpu.doing = []
+            pcpu.stores, pcpu.drains = [], False
             pcpu.greenlet = None
+        for actor in self.actors[len(self.pcpus) :]:
+            actor.count = 0
 
     def turn_on(self, number: int, program: Callable[[], None]) -> None:
         """Start a pcpu that is off: its first step depends on the caller's last."""
@@ -444,6 +527,10 @@ class Machine(Simulation):
                 except Ended:
                     return
                 self.chosen = None
+                if isinstance(pcpu, Buffer):
+                    self.record(pcpu)
+                    self.put(*pcpu.owner.stores.pop(0))
+                    continue
                 self.running = pcpu
                 self.registers = cast("Any", pcpu.registers)
                 if pcpu.greenlet is None:
@@ -481,6 +568,11 @@ class Machine(Simulation):
         self.undo.clear()
         self.trace = []
         self.loads = 0
+
+
+def buffer_word(number: int) -> int:
+    """Give the word of the checker's own that stands for what is in a pcpu's store buffer."""
+    return -2 * MAX_PCPUS - 1 - number
 
 
 def trap_word(number: int) -> int:

@@ -315,6 +315,30 @@ RULES = (
         ),
     ),
     Rule(
+        "dirty",
+        "That a TLB may hold something of a context is seen by all (DSB) before hardware walks it.",
+        (
+            Variant(
+                "dirty-not-waited-for",
+                "no DSB behind the store that says so",
+                "never-run",
+                "stale",
+                (
+                    edit(
+                        shadow.select, ("context.dirty = 1\n        dsb_ish()", "context.dirty = 1")
+                    ),
+                ),
+            ),
+            Variant(
+                "dirty-not-said",
+                "a context that was clean is entered as if it stayed so",
+                "never-run",
+                "stale",
+                (edit(shadow.select, ("context.dirty = 1", "pass")),),
+            ),
+        ),
+    ),
+    Rule(
         "access-flag",
         "The access flag is set in the very leaf that was read (CAS); if that has changed, the "
         "walk begins again.",

@@ -22,9 +22,10 @@ RUNS_AT_MOST = 200_000
 
 UNORDERED = {
     "online": "a count that only says whether there is somebody else; see `alone`",
-    "dirty": "only ever set while others run; who sets it waits before hardware walks",
+    "dirty": "only ever set while others run; who sets it waits (DSB) before hardware walks",
 }
-"""Words that pcpus access without an order, by their last name, and why that does no harm."""
+"""Words that pcpus access without an order, by their last name, and why that does no harm. A plain
+store to one may be seen late."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def runner(play: Play) -> Callable[[Director], None]:
         machine.prepare(play.programs)
         with board.stand_ins():
             machine.run(director)
-        if all(pcpu.is_done for pcpu in machine.pcpus):
+        if machine.is_over:
             with board.unwatched():
                 board.finish()
                 play.finish()
@@ -67,7 +68,10 @@ def run_scene(scene: Scene, *, ordered: bool = True, most: int = RUNS_AT_MOST) -
     began = time.monotonic()
     play = scene.make()
     board, run = play.board, runner(play)
-    races = DataRaces(board.pcpus, lambda word: is_unordered(board.name(word)), board.name)
+    board.machine.delayed = board.words_of(UNORDERED)
+    races = DataRaces(
+        len(board.machine.actors), lambda word: is_unordered(board.name(word)), board.name
+    )
     explorer = Explorer(board.machine, races.look if ordered else lambda trace: None)
     explored = explorer.explore(lambda: run(explorer), most)
     story: list[str] = []

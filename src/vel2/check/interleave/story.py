@@ -11,7 +11,16 @@ from itertools import groupby
 
 from vel2.check.interleave.board import Board
 from vel2.check.interleave.explore import Fault
-from vel2.check.interleave.machine import GHOST, Director, Ended, Finding, Machine, Pcpu, Told
+from vel2.check.interleave.machine import (
+    GHOST,
+    Actor,
+    Director,
+    Ended,
+    Finding,
+    Machine,
+    Pcpu,
+    Told,
+)
 
 __all__ = ("shortest", "tell")
 
@@ -25,12 +34,12 @@ class Follow:
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
 
-    def choose(self, machine: Machine) -> Pcpu:
+    def choose(self, machine: Machine) -> Actor:
         """Give who goes on."""
         depth = len(machine.trace)
-        able = [pcpu for pcpu in machine.pcpus if pcpu.can_go_on]
+        able = [actor for actor in machine.actors if actor.can_go_on]
         if depth < len(self.schedule):
-            wanted = machine.pcpus[self.schedule[depth]]
+            wanted = machine.actors[self.schedule[depth]]
             if wanted in able:
                 return wanted
         if machine.running in able:
@@ -104,7 +113,8 @@ def tell(board: Board, run: Run, fault: Fault) -> list[str]:
     lines = []
     writers: dict[int, int] = {}
     for number, steps in groupby(told, lambda each: each.event.pcpu):
-        lines.append(f"pcpu {number}:")
+        owner = number - board.pcpus
+        lines.append(f"pcpu {number}:" if owner < 0 else f"store buffer of pcpu {owner}:")
         for each in steps:
             text = line_of(board, each, writers)
             if text and f"  {text}" != lines[-1]:
