@@ -150,13 +150,25 @@ class Program:
             self._line(depth, f"{name} = at(Vcpu, {address})")
             self._line(depth, f"{name}.pc = u64(address_of({name}) + {self.integer(1)})")
         elif size == 64 and self.random.random() < 0.5:
-            operation = self.random.choice(("swap_u64", "fetch_add_u64"))
-            name = self._name()
-            self._line(depth, f"{name} = {operation}({self._address(64)}, {self.integer(1)})")
-            self.ints.append(name)
+            self._atomic(depth)
         else:
             value = f"u{size}({self.wide(2)})"
-            self._line(depth, f"store_u{size}({self._address(size)}, {value})")
+            store = "store"
+            if size >= 32 and self.random.random() < 0.3:
+                store = "store_release"
+            self._line(depth, f"{store}_u{size}({self._address(size)}, {value})")
+
+    def _atomic(self, depth: int) -> None:
+        operation = self.random.choice(("swap_u64", "fetch_add_u64", "compare_exchange_u64"))
+        address, name = self._name(), self._name()
+        self._line(depth, f"{address} = {self._address(64)}")
+        operands = [self.integer(1)]
+        if operation == "compare_exchange_u64":
+            # What is there, so that it succeeds, as often as something else.
+            expected = self.random.choice((f"load_u64({address})", self.integer(1)))
+            operands.insert(0, expected)
+        self._line(depth, f"{name} = {operation}({address}, {', '.join(operands)})")
+        self.ints.append(name)
 
     def _system(self, depth: int) -> None:
         choice = self.random.randrange(6)
@@ -283,7 +295,8 @@ class Program:
         )
         if choice < 9:
             return self.random.choice(fields)
-        return f"load_u64({self._address(64)})" if self.ints else self.constant()
+        load = self.random.choice(("load_u64", "load_u64", "load_acquire_u64", "load_acquire_u32"))
+        return f"{load}({self._address(64)})" if self.ints else self.constant()
 
     def integer(self, depth: int) -> str:
         """Give an expression that fits 64 bits."""

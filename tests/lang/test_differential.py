@@ -6,6 +6,7 @@ Programs come from `programs.py`; a failure names the seed, so `VEL2_SEED=<seed>
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -176,6 +177,54 @@ def test_a_dense_match_agrees(mode: str, tmp_path: Path) -> None:
         expected = on_host(module, call, state, None)
         assert on_host(module, call, state, jit) == expected
         assert emulated.run(call, state) == expected
+
+
+ATOMICS = {
+    "swap": "return swap_u64(p, b)",
+    "add": "return fetch_add_u64(p, b)",
+    "exchange": "return compare_exchange_u64(p, a, b)",
+    "acquire": "return load_acquire_u64(p)",
+    "acquire32": "return load_acquire_u32(p)",
+    "release": "store_release_u64(p, b)",
+    "release32": "store_release_u32(p, u32(b & 0xFFFF_FFFF))",
+}
+"""Each access that other pcpus take part in, at the word `p` of memory, which is 5 before."""
+
+
+@pytest.mark.parametrize("mode", ["simulated", "hardware"])
+@pytest.mark.parametrize("name", ATOMICS)
+def test_each_ordered_access_agrees(name: str, mode: str, tmp_path: Path) -> None:
+    """A compare-exchange succeeds for a = 5 and fails for all else; an addition wraps."""
+    head = "def f0(v: Vcpu, a: u64, b: u64, c: bool) -> u64:"
+    lines = [head, f"    p = PA({MEMORY_BASE + 0x40:#x})", f"    {ATOMICS[name]}"]
+    if not ATOMICS[name].startswith("return"):
+        lines += ["    return load_u64(p)"]
+    module = load(tmp_path, "\n".join(lines) + "\n")
+    jit, emulated = Jit(module.f0), Emulated(module, [module.f0], mode)
+    state = initial(Random(1), module)
+    memory = bytearray(state.memory)
+    memory[0x40:0x48] = (5).to_bytes(8, "little")
+    state.memory = bytes(memory)
+    for a, b in ((5, 9), (6, 9), (5, (1 << 64) - 1), (5 | 1 << 32, 1 << 63 | 1)):
+        call = Call("f0", a, b, True)
+        expected = on_host(module, call, state, None)
+        assert on_host(module, call, state, jit) == expected
+        assert emulated.run(call, state) == expected
+        now = int.from_bytes(expected.memory[0x40:0x48], "little")
+        assert (expected.result, now) == WANTED[name](a, b)
+
+
+HIGH = 0xFFFF_FFFF
+WANTED: dict[str, Callable[[int, int], tuple[int, int]]] = {
+    "swap": lambda a, b: (5, b),
+    "add": lambda a, b: (5, (5 + b) % (1 << 64)),
+    "exchange": lambda a, b: (5, b if a == 5 else 5),
+    "acquire": lambda a, b: (5, 5),
+    "acquire32": lambda a, b: (5, 5),
+    "release": lambda a, b: (b, b),
+    "release32": lambda a, b: (b & HIGH, b & HIGH),
+}
+"""The result, and what is in memory then."""
 
 
 @pytest.mark.slow
