@@ -338,6 +338,32 @@ class Board:
         self.machine.ghost(None, (word,), what)
         self.machine.put(word, value)
 
+    def stage1_at(self) -> int:
+        """Give where the guest that has one has its stage-1 descriptor: in a page of L1."""
+        return self.output(0, IPAS[1])
+
+    def stage1_changes(self, guest: int, value: int) -> None:
+        """Have a guest's stage-1 descriptor changed, and wait until that is visible."""
+        word = self.stage1_at() - self.machine.memory_base >> 3
+        self.machine.ghost(None, (word,), f"stage 1 of guest {guest} becomes {value}")
+        self.machine.put(word, value)
+        self.machine.tlbs.synchronized(self.me())
+
+    def uses_stage1(self, number: int, guest: int, wrong: Callable[[], set[int]]) -> None:
+        """Hold what a guest's access may find stage 1 to be to what it may be."""
+        machine, tlbs = self.machine, self.machine.tlbs
+        vttbr = machine.pcpus[number].registers[sr.VTTBR_EL2.trap_key]
+        vmid = vmid_of(vttbr)
+        words = (tlbs.stage1_word, tlb_word(vmid), ALLOWED_WORD)
+        machine.ghost(lambda: words, (), f"guest {guest} translates by its stage 1")
+        tlbs.enters(number, vttbr)
+        for value in tlbs.values(number, vmid, tlbs.stage1_word, 0):
+            if value in wrong():
+                raise Finding(
+                    f"stale: pcpu {number} may translate by the stage 1 of guest {guest} "
+                    "that was before the TLBI"
+                )
+
     def l1_unmaps(self, guest: int, ipa: int) -> None:
         """Have L1 take its leaf for an IPA out of its tables."""
         self.l1_writes(guest, ipa, 0, f"L1 unmaps IPA {ipa:#x} of guest {guest}")

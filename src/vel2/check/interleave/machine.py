@@ -9,8 +9,8 @@ Which words are shared is found out by running: a word that turns out to be shar
 not watched sets `Machine.found`, and whoever explores begins anew with more to watch.
 
 A plain store to a word that nothing orders (`Machine.delayed`) may be seen late: it stays in a
-buffer of its pcpu, which reads it from there, until the buffer takes a turn of its own. A barrier,
-a release or an atomic waits until the buffer is empty.
+buffer of its pcpu, which reads it from there, until the buffer takes a turn of its own. A store
+with release goes behind it into the buffer; a barrier or an atomic waits until the buffer is empty.
 
 A pcpu that spins (YIELD or WFE behind a load) waits until another one writes what it has read: the
 load that was in vain changes nothing, so it is taken out of the record.
@@ -131,8 +131,8 @@ class Pcpu:
         self.pending: Callable[[], Step] | Step = Step()
         self.waits_for: int | None = None
         self.granted = False
-        self.stores: list[tuple[int, int]] = []
-        """Words and values that nobody else has seen yet, the oldest first."""
+        self.stores: list[tuple[int, int, str]] = []
+        """Stores that nobody else has seen yet, the oldest first: word, value and order."""
         self.drains = False
         self.is_done = True
         self.count = 0
@@ -172,10 +172,9 @@ class Buffer:
 
     def next_step(self) -> Step:
         """Say what is seen next."""
-        word, value = self.owner.stores[0]
+        word, value, order = self.owner.stores[0]
         mark = buffer_word(self.owner.number)
-        what = f"what pcpu {self.owner.number} stored is seen"
-        return Step((), (word, mark), GHOST, what, value)
+        return Step((mark,), (word, mark), order, "is seen", value)
 
 
 Actor = Pcpu | Buffer
@@ -216,7 +215,8 @@ class SharedView:
             return self.raw[index]
         word = index >> self.scale
         self.machine.reads(word)
-        if word in self.machine.delayed:
+        running = self.machine.running
+        if running is not None and running.stores and self.scale == 0:
             return self.machine.own_value(word)
         return self.raw[index]
 
@@ -225,7 +225,7 @@ class SharedView:
         machine = self.machine
         if word in machine.watched and machine.running is not None:
             if word in machine.delayed:
-                machine.delay(word, value)
+                machine.delay(word, value, GHOST)
                 return
             machine.point(Step((), (word,)))
         before = machine.words[word]
@@ -281,17 +281,17 @@ class Machine(Simulation):
                 raise Finding(f"no end: {LOADS_AT_MOST} loads were made")
             self.note(word, False)
 
-    def delay(self, word: int, value: int) -> None:
+    def delay(self, word: int, value: int, order: str) -> None:
         """Store what others may see later."""
         assert self.running is not None
         mark = buffer_word(self.running.number)
-        self.ghost(None, (mark,), "stores, for others to see", value)
-        self.running.stores.append((word, value))
+        self.ghost(None, (mark,), f"stores {value:#x}, to be seen later", value)
+        self.running.stores.append((word, value, order))
 
     def own_value(self, word: int) -> int:
         """Give what the running pcpu reads: what it stored last, even if nobody has seen it."""
         if self.running is not None:
-            for stored, value in reversed(self.running.stores):
+            for stored, value, _ in reversed(self.running.stores):
                 if stored == word:
                     return value
         return self.words[word]
@@ -332,14 +332,15 @@ class Machine(Simulation):
         running = self.running
         if running is not None and word not in self.watched:
             self.note(word, True)
-        if word in self.tables:
+        if word in self.tables or word == self.tlbs.stage1_word:
             self.tlbs.stored(-1 if running is None else running.number, word, before)
 
     def access(self, address: int, step: Step) -> int:
         """Come to an ordered access of eight bytes; give its word."""
         word = self._offset(address, 8, 8) >> WORD_SHIFT
         if self.running is not None:
-            if step.writes:
+            # LDAR, too, comes after an STLR before it.
+            if step.writes or any(order == RELEASE for _, _, order in self.running.stores):
                 self.drain()
             self.running.last_word = word
             if word in self.watched:
@@ -370,6 +371,12 @@ class Machine(Simulation):
     def store_release(self, size: int, address: int, value: int) -> None:
         """Write as STLR does."""
         assert size == 8
+        running = self.running
+        word = self._offset(address, 8, 8) >> WORD_SHIFT
+        if running is not None and running.stores:
+            self.note(word, True)
+            self.delay(word, value, RELEASE)
+            return
         self.put(self.access(address, Step((), (0,), RELEASE)), value)
 
     def update(self, address: int, change: Callable[[int], int | None]) -> int:
@@ -529,7 +536,8 @@ class Machine(Simulation):
                 self.chosen = None
                 if isinstance(pcpu, Buffer):
                     self.record(pcpu)
-                    self.put(*pcpu.owner.stores.pop(0))
+                    word, value, _ = pcpu.owner.stores.pop(0)
+                    self.put(word, value)
                     continue
                 self.running = pcpu
                 self.registers = cast("Any", pcpu.registers)
@@ -580,9 +588,9 @@ def trap_word(number: int) -> int:
     return -MAX_PCPUS - 1 - number
 
 
-def is_power_word(word: int) -> bool:
-    """Whether a word is one of `power_word`."""
-    return -MAX_PCPUS <= word < 0
+def orders(word: int) -> bool:
+    """Whether a word of the checker's own orders what comes before and behind it."""
+    return -MAX_PCPUS <= word < 0 or -3 * MAX_PCPUS <= word < -2 * MAX_PCPUS
 
 
 def power_word(number: int) -> int:

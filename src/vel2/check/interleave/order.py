@@ -19,7 +19,7 @@ from vel2.check.interleave.machine import (
     UPDATE,
     Event,
     Finding,
-    is_power_word,
+    orders,
 )
 
 __all__ = ("DataRaces", "HappensBefore", "Unordered")
@@ -104,15 +104,18 @@ class DataRaces:
         read: dict[int, dict[int, Event]] = {}
         for index, event in enumerate(trace):
             step, clock = event.step, now[event.pcpu]
+            for word in step.reads:
+                _join(clock, released.get(word) if orders(word) else None)
+            for word in step.writes:
+                if orders(word):
+                    released[word] = clock.copy()
+                    released[word][event.pcpu] = event.nth
             if step.order == GHOST:
-                for word in step.reads:
-                    _join(clock, released.get(word) if is_power_word(word) else None)
                 clock[event.pcpu] = event.nth
-                for word in step.writes:
-                    if is_power_word(word):
-                        released[word] = clock.copy()
                 continue
             for word in (*step.reads, *step.writes):
+                if word < 0:
+                    continue
                 against = [written[word]] if word in written else []
                 if step.writes:
                     against += read.get(word, {}).values()
@@ -123,12 +126,12 @@ class DataRaces:
                 _join(clock, released.get(step.reads[0]))
             clock[event.pcpu] = event.nth
             for word in step.writes:
-                written[word] = event
-                read.pop(word, None)
-                if step.order in (RELEASE, UPDATE):
-                    released[word] = clock.copy()
-                else:
+                if word >= 0:
+                    written[word] = event
+                    read.pop(word, None)
                     released.pop(word, None)
+                    if step.order in (RELEASE, UPDATE):
+                        released[word] = clock.copy()
             for word in step.reads:
                 if not step.writes:
                     read.setdefault(word, {})[event.pcpu] = event

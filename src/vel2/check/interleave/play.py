@@ -50,6 +50,8 @@ class Scene:
     what: str
     make: Callable[[], Play]
     short: bool = True
+    unordered: tuple[str, ...] = ()
+    """More fields of a context that this scene reads without the lock (`run.UNORDERED`)."""
 
 
 def unmapping(board: Board, number: int, *, whole: bool = False) -> Program:

@@ -339,6 +339,34 @@ RULES = (
         ),
     ),
     Rule(
+        "el1-names",
+        "A TLBI by EL1's name is run under the VMID of every context of the guest, without the "
+        "lock; whose a context is, is seen by all (DSB) before its guest runs.",
+        (
+            Variant(
+                "claim-not-waited-for",
+                "no DSB behind the stores that give a context to a guest",
+                "el1-names",
+                "stale",
+                (edit(shadow.select, ("        dsb_ish()\n        release(", "        release(")),),
+            ),
+            Variant(
+                "el1-tlbi-not-waited-for",
+                "no DSB behind the TLBI",
+                "el1-names",
+                "stale",
+                (edit(tlbi.run_for_guest, ("            dsb_ish()\n", "")),),
+            ),
+            Variant(
+                "el1-tlbi-of-another-vmid",
+                "the TLBI is run under the VMID that was loaded",
+                "el1-names",
+                "stale",
+                (edit(tlbi.run_for_guest, ("msr(sr.VTTBR_EL2, context.vttbr)", "pass")),),
+            ),
+        ),
+    ),
+    Rule(
         "access-flag",
         "The access flag is set in the very leaf that was read (CAS); if that has changed, the "
         "walk begins again.",

@@ -38,11 +38,6 @@ class Result:
     """How the fault comes about, if there is one."""
 
 
-def is_unordered(name: str) -> bool:
-    """Whether nothing has to order the accesses to a word."""
-    return name.rpartition(".")[2] in UNORDERED
-
-
 def runner(play: Play) -> Callable[[Director], None]:
     """Give what makes one run of a scene."""
     board, machine = play.board, play.board.machine
@@ -68,10 +63,14 @@ def run_scene(scene: Scene, *, ordered: bool = True, most: int = RUNS_AT_MOST) -
     began = time.monotonic()
     play = scene.make()
     board, run = play.board, runner(play)
-    board.machine.delayed = board.words_of(UNORDERED)
-    races = DataRaces(
-        len(board.machine.actors), lambda word: is_unordered(board.name(word)), board.name
-    )
+    unordered = {*UNORDERED, *scene.unordered}
+    board.machine.delayed = board.words_of(unordered)
+    actors = len(board.machine.actors)
+
+    def is_unordered(word: int) -> bool:
+        return board.name(word).rpartition(".")[2] in unordered
+
+    races = DataRaces(actors, is_unordered, board.name)
     explorer = Explorer(board.machine, races.look if ordered else lambda trace: None)
     explored = explorer.explore(lambda: run(explorer), most)
     story: list[str] = []

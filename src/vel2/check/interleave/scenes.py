@@ -8,7 +8,7 @@ from it is run by the resident functions themselves. What a program says with `B
 from __future__ import annotations
 
 from vel2.arch.insn import TLBI
-from vel2.check.interleave.board import AF, IPAS, L1_VTCR_HA, VTCR, Board
+from vel2.check.interleave.board import AF, ALLOWED_WORD, IPAS, L1_VTCR_HA, VTCR, Board
 from vel2.check.interleave.machine import Finding
 from vel2.check.interleave.play import (
     FIRST,
@@ -31,6 +31,8 @@ from vel2.lang import IPA
 
 __all__ = ("SCENES", "scene_named")
 
+OLD, NEW = 1, 2
+"""Of a guest's stage 1."""
 HALF_FULL = 2
 """Pages of the pool that are just enough for one guest: a table at level 2, and one at level 3."""
 
@@ -230,6 +232,31 @@ def never_run() -> Play:
     return ready(board, {0: unmapping(board, 0), 1: use})
 
 
+def el1_names() -> Play:
+    """Invalidate by EL1's name, without the lock, what a pcpu may walk that enters the guest."""
+    board = full_board(2)
+    guest = SHADOW_CONTEXTS
+    with board.on(1):
+        board.leave(1)
+    board.machine.store(8, board.stage1_at(), OLD)
+    board.machine.tlbs.stage1_word = board.stage1_at() - board.machine.memory_base >> 3
+    wrong: set[int] = set()
+    board.resets.append(wrong.clear)
+
+    def enter() -> None:
+        board.enter(0, guest)
+        board.uses_stage1(0, guest, lambda: wrong)
+        board.uses_stage1(0, guest, lambda: wrong)
+
+    def change() -> None:
+        board.stage1_changes(guest, NEW)
+        board.tlbi(1, TLBI.VMALLE1IS, guest)
+        board.machine.ghost(None, (ALLOWED_WORD,), "L1's TLBI is done")
+        wrong.add(OLD)
+
+    return ready(board, {0: enter, 1: change})
+
+
 # --- the access flag ---
 
 
@@ -306,6 +333,12 @@ SCENES = (
     Scene("reuse-vmid", "two vCPUs get a context that another guest had", reuse_vmid),
     Scene("held", "a vCPU re-enters its guest without the lock as contexts run out", held),
     Scene("never-run", "a guest that left nothing in a TLB is entered as L1 unmaps", never_run),
+    Scene(
+        "el1-names",
+        "a TLBI by EL1's name, without the lock, as a CPU enters the guest",
+        el1_names,
+        unordered=("in_use", "guest_vttbr", "guest_vtcr", "vttbr"),
+    ),
     Scene(
         "access-flag",
         "a walk sets the access flag as L1 moves the page",

@@ -127,10 +127,15 @@ def line_of(board: Board, told: Told, writers: dict[int, int]) -> str:
     """Say what one step does; nothing of a load of what nobody else has written."""
     step, number = told.event.step, told.event.pcpu
     where = f"{told.callers[0]}: " if told.callers else ""
+    word = (*step.writes, *step.reads, -1)[0]
+    if step.order == GHOST and word < 0:
+        return f"{where}{step.what}"
+    name = board.name(word)
+    if step.what == "is seen":
+        writers[word] = number
+        return f"{name} = {step.value:#x} is seen"
     if step.order == GHOST:
         return f"{where}{step.what}"
-    word = (*step.writes, *step.reads)[0]
-    name = board.name(word)
     if step.writes:
         writers[word] = number
         verb = {"update": "updates", "release": "releases"}.get(step.order, "writes")

@@ -11,7 +11,8 @@ pcpu could walk, and that no TLBI has taken out since.
   still be walked. What is stored may be seen at once.
 - A TLBI takes out what was gone (by such a DSB) before it; it has done so after its pcpu's DSB. The
   forms without IS or OS do it for that pcpu alone.
-- TLBIs by EL1's names are taken to leave what stage 2 gave.
+- TLBIs by EL1's names leave what stage 2 gave, and take out what stage 1 gave. Of stage 1 there is
+  one word, which stands for all that a guest's own tables say.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ ENTRIES_LOG = 9
 FIRST_TLB_WORD = -1000
 OF_ONE_VMID = "TLBI VMALLS12E1"
 OF_ALL = "TLBI ALLE1"
+OF_STAGE_1 = "TLBI VMALLE1"
 
 
 def vmid_of(vttbr: int) -> int:
@@ -54,6 +56,16 @@ class Past:
     value: int
     start: int
     stop: int = FOREVER
+
+
+@dataclass(frozen=True)
+class Invalidation:
+    """A TLBI: of which pcpus, which VMID, when, and whether by EL1's name."""
+
+    targets: tuple[int, ...]
+    vmid: int
+    when: int
+    is_of_stage1: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,8 +104,15 @@ class Tlbs:
     loads: dict[tuple[int, int], list[list[int]]] = field(default_factory=dict)
     """By pcpu and VMID: from when to when it was loaded."""
     cleared: dict[tuple[int, int], int] = field(default_factory=dict)
-    issued: dict[int, list[tuple[tuple[int, ...], int, int]]] = field(default_factory=dict)
-    """By pcpu: TLBIs that no DSB has completed: of which pcpus, which VMID, when."""
+    cleared_of_stage1: dict[tuple[int, int], int] = field(default_factory=dict)
+    """By pcpu and VMID: what was gone by then is not held any more."""
+    issued: dict[int, list[Invalidation]] = field(default_factory=dict)
+    """By pcpu: TLBIs that no DSB has completed."""
+    entered: dict[tuple[int, int], int] = field(default_factory=dict)
+    """By pcpu and VMID: since when it runs the guest whose stage 1 that is. Before, hardware has
+    the stage 1 of somebody else."""
+    stage1_word: int = -1
+    """A guest's stage-1 descriptor."""
     saved: dict[tuple[int, int], list[list[int]]] = field(default_factory=dict)
     started: int = 0
     start_level: int = 1
@@ -109,7 +128,9 @@ class Tlbs:
         """Make everything what it was when the run began."""
         self.now = self.started
         self.loads = {key: [list(span) for span in spans] for key, spans in self.saved.items()}
-        for part in (self.past, self.since, self.unseen, self.cleared, self.issued):
+        for part in (self.past, self.since, self.unseen, self.issued):
+            part.clear()
+        for part in (self.cleared, self.cleared_of_stage1, self.entered):
             part.clear()
 
     def tick(self) -> int:
@@ -135,6 +156,10 @@ class Tlbs:
                 spans[-1][1] = now
         self.loads.setdefault((pcpu, vmid_of(vttbr)), []).append([now, FOREVER])
 
+    def enters(self, pcpu: int, vttbr: int) -> None:
+        """Learn that a pcpu goes on in the guest, with the guest's own stage 1."""
+        self.entered.setdefault((pcpu, vmid_of(vttbr)), self.tick())
+
     def invalidates(self, pcpu: int, name: str, vttbr: int) -> None:
         """Learn of a TLBI."""
         stem = name.removesuffix("NXS")
@@ -143,24 +168,29 @@ class Tlbs:
         targets = tuple(each.number for each in self.machine.pcpus) if everywhere else (pcpu,)
         now = self.tick()
         if stem == OF_ONE_VMID:
-            self.issued.setdefault(pcpu, []).append((targets, vmid_of(vttbr), now))
+            self.issued.setdefault(pcpu, []).append(Invalidation(targets, vmid_of(vttbr), now))
+        elif stem == OF_STAGE_1:
+            invalidation = Invalidation(targets, vmid_of(vttbr), now, is_of_stage1=True)
+            self.issued.setdefault(pcpu, []).append(invalidation)
         elif stem == OF_ALL:
             for vmid in {vmid for _, vmid in self.loads}:
-                self.issued.setdefault(pcpu, []).append((targets, vmid, now))
+                self.issued.setdefault(pcpu, []).append(Invalidation(targets, vmid, now))
 
     def completes(self, pcpu: int) -> list[int]:
         """Say what a DSB would complete: the words of the checker's own that it writes."""
-        return sorted({tlb_word(vmid) for _, vmid, _ in self.issued.get(pcpu, ())})
+        return sorted({tlb_word(each.vmid) for each in self.issued.get(pcpu, ())})
 
     def synchronized(self, pcpu: int) -> None:
         """Do a DSB."""
         now = self.tick()
         for past in self.unseen.pop(pcpu, ()):
             past.stop = now
-        for targets, vmid, when in self.issued.pop(pcpu, ()):
-            for target in targets:
-                key = target, vmid
-                self.cleared[key] = max(when, self.cleared.get(key, -1))
+        for each in self.issued.pop(pcpu, ()):
+            for target in each.targets:
+                key = target, each.vmid
+                self.cleared_of_stage1[key] = each.when
+                if not each.is_of_stage1:
+                    self.cleared[key] = each.when
 
     def values(self, pcpu: int, vmid: int, word: int, after: int) -> dict[int, tuple[int, bool]]:
         """Give what a pcpu may take a descriptor for: from when on, and whether it is that now.
@@ -168,11 +198,15 @@ class Tlbs:
         :param after: when it came to this table. A walk reads a table after what leads to it.
         """
         found = {self.machine.words[word]: (max(after, self.since.get(word, 0)), True)}
+        spans = self.loads.get((pcpu, vmid), [])
         cleared = self.cleared.get((pcpu, vmid), -1)
+        if word == self.stage1_word:
+            spans = [[self.entered.get((pcpu, vmid), FOREVER), FOREVER]]
+            cleared = self.cleared_of_stage1.get((pcpu, vmid), -1)
         for past in self.past.get(word, ()):
             if past.stop <= cleared:
                 continue
-            for start, stop in self.loads.get((pcpu, vmid), ()):
+            for start, stop in spans:
                 begin = max(start, past.start, after)
                 if begin < min(stop, past.stop):
                     before, is_now = found.get(past.value, (FOREVER, False))
