@@ -47,7 +47,12 @@ from vel2.hyp.state import Stage2, Vcpu, vm_of
 from vel2.hyp.walk import guest_stage2
 from vel2.lang import IPA, L1IPA, L2IPA, U64_MAX, at, inline, mrs, msr, resident, u64
 
-__all__ = ("from_vel1", "from_vel2")
+__all__ = (
+    "from_vel1",
+    "from_vel2",
+    "resolve",
+    "stage2_fault",
+)
 
 LOWER_TO_SAME = 1
 """An abort's EC from a lower EL plus 1 is the same abort from the current EL."""

@@ -42,7 +42,15 @@ from vel2.lang import (
     u64,
 )
 
-__all__ = ("fill", "guest_vmid", "invalidation_shift", "select", "unmap")
+__all__ = (
+    "claim",
+    "fill",
+    "guest_vmid",
+    "invalidation_shift",
+    "select",
+    "unmap",
+    "vacant",
+)
 
 VTTBR_SLOT = slot(sr.VTTBR_EL2)
 VTCR_SLOT = slot(sr.VTCR_EL2)

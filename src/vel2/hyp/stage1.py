@@ -35,6 +35,7 @@ __all__ = (
     "has_guest_stage2",
     "instruction_at",
     "reach",
+    "reach_entry",
     "reach_tables",
     "walk_status",
 )

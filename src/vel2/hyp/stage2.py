@@ -43,6 +43,7 @@ __all__ = (
     "map_regions",
     "pa_of",
     "shift_at",
+    "table_at",
 )
 
 VALID = Stage2Leaf.VALID.mask

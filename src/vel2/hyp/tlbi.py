@@ -34,7 +34,15 @@ from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import Stage2, Vcpu, Vm, page_of, vm_of
 from vel2.lang import L2IPA, dsb_ish, inline, isb, mrs, msr, resident, sysop, u64
 
-__all__ = ("from_vel2",)
+__all__ = (
+    "TRAPPED_AT_MOST",
+    "from_vel2",
+    "note_own",
+    "run_for_guest",
+    "stage2_operation",
+    "stop_trapping",
+    "unmap_ipa",
+)
 
 VTTBR_SLOT = slot(sr.VTTBR_EL2)
 VTCR_SLOT = slot(sr.VTCR_EL2)

@@ -30,7 +30,12 @@ from vel2.hyp.stage2 import PA_BITS, is_ram, is_writable, pa_of
 from vel2.hyp.state import Vm
 from vel2.lang import L1IPA, L2IPA, inline, resident, u64
 
-__all__ = ("S2AP_READ", "S2AP_WRITE", "guest_stage2")
+__all__ = (
+    "S2AP_READ",
+    "S2AP_WRITE",
+    "guest_stage2",
+    "set_access_flag",
+)
 
 VTCR = sr.VTCR_EL2
 VALID = Stage2Leaf.VALID.mask

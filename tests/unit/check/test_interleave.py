@@ -56,17 +56,21 @@ def explore(
     check: Callable[[Machine], None] = lambda machine: None,
     *,
     ordered: bool = False,
+    delayed: tuple[int, ...] = (),
 ) -> Explored:
     """Explore small programs over a few words, which begin at 0."""
     machine = Machine(BASE, 0x1000, len(programs))
-    races = DataRaces(len(programs), lambda word: False, lambda word: f"word {word}")
+    machine.delayed = set(delayed)
+    races = DataRaces(
+        len(machine.actors), lambda word: word in delayed, lambda word: f"word {word}"
+    )
     explorer = Explorer(machine, races.look if ordered else lambda trace: None)
 
     def run() -> None:
         machine.take_back()
         machine.prepare(dict(enumerate(programs)))
         machine.run(explorer)
-        if all(pcpu.is_done for pcpu in machine.pcpus):
+        if machine.is_over:
             check(machine)
 
     return explorer.explore(run, 100_000)
@@ -259,6 +263,59 @@ def test_an_increment_that_is_not_atomic_loses_one() -> None:
     found = explore([add, add], check)
     assert found.fault is not None and found.fault.what == "lost"
     assert explore([lambda: fetch_add_u64(WORD[0], 1) and None] * 2, check).fault is None
+
+
+def read_by_each(*, fence: bool, delayed: tuple[int, ...] = (0, 1)) -> set[tuple[int, int]]:
+    """Have each of two pcpus say that it comes, and look whether the other does (Dekker)."""
+    seen: set[tuple[int, int]] = set()
+    found: dict[int, int] = {}
+
+    def comer(number: int) -> Callable[[], None]:
+        def run() -> None:
+            store_u64(WORD[number], 1)
+            assert load_u64(WORD[number]) == 1, "a pcpu sees its own stores"
+            if fence:
+                dsb_ish()
+            found[number] = load_u64(WORD[1 - number])
+
+        return run
+
+    programs = [comer(0), comer(1)]
+    explored = explore(programs, lambda machine: seen.add((found[0], found[1])), delayed=delayed)
+    assert explored.fault is None and explored.is_complete
+    return seen
+
+
+def test_a_store_may_be_seen_late_until_a_barrier() -> None:
+    both = {(0, 1), (1, 0), (1, 1)}
+    assert read_by_each(fence=True) == both
+    assert read_by_each(fence=False) == both | {(0, 0)}
+    assert read_by_each(fence=False, delayed=()) == both, "what is not delayed is seen at once"
+
+
+def test_a_release_stays_behind_the_stores_before_it() -> None:
+    """But what comes behind the release does not wait for it."""
+    seen = set()
+    found: dict[str, int] = {}
+
+    def send() -> None:
+        store_u64(WORD[1], 7)
+        store_release_u64(WORD[0], 1)
+        found["back"] = load_u64(WORD[2])
+
+    def receive() -> None:
+        store_u64(WORD[2], 1)
+        dsb_ish()
+        found["flag"] = load_acquire_u64(WORD[0])
+        found["data"] = load_u64(WORD[1])
+
+    def note(machine: Machine) -> None:
+        seen.add((found["flag"], found["data"], found["back"]))
+
+    explored = explore([send, receive], note, delayed=(1,))
+    assert explored.fault is None and explored.is_complete
+    assert {data for flag, data, _ in seen if flag} == {7}
+    assert (0, 0, 0) in seen, "the load behind the release was made before it was seen"
 
 
 class Pair(Struct):

@@ -28,6 +28,7 @@ from vel2.hyp.state import (
     CONTEXT_VEL1,
     CONTEXT_VEL2,
     REGION_RAM,
+    SHADOW_CONTEXTS,
     PoolPage,
     Stage2,
     Vcpu,
@@ -40,12 +41,12 @@ __all__ = ("IPAS", "Board")
 
 RAM_BASE = 0x4000_0000
 RAM_BYTES = 0x40_0000
-TABLES_BYTES = 0x11_0000
+TABLES_BYTES = 0x13_0000
 """How much of L1's RAM is there: its tables, and pages of the first guest."""
 PCPUS_OFFSET = 0x1_0000
 PARANGE_36_BITS = 1
 START_LEVEL = 1
-ROOTS = 18
+ROOTS = SHADOW_CONTEXTS + 2
 """Of the canonical stage 2, of the devices' and of each shadow."""
 IPAS = (0x1000, 0x2000)
 SECONDARY_ENTRY = 0x1234_5000
@@ -64,7 +65,7 @@ ALLOWED_WORD = -500
 """The word of the checker's own that stands for what L1 allows."""
 FAULTS_AT_MOST = 8
 GUEST_BYTES = 0x4000
-PAGES_OFFSET = 0x10_0000
+PAGES_OFFSET = 0x12_0000
 """Where in L1's RAM the guests' pages are: nothing reads or writes them."""
 
 
@@ -78,7 +79,9 @@ class Board:
     """Takes the right to write from a leaf of L1."""
 
     def __init__(self, pcpus: int, pool_pages: int = 16, guests: int = 2) -> None:
-        records = -(-(pool_pages + 24) * PoolPage.size // layout.PAGE_BYTES) * layout.PAGE_BYTES
+        records = (
+            -(-(pool_pages + ROOTS + 6) * PoolPage.size // layout.PAGE_BYTES) * layout.PAGE_BYTES
+        )
         size = records + (ROOTS + 1 + pool_pages) * layout.PAGE_BYTES
         pool_base = RAM_BASE - size
         first_pcpu = pool_base - pcpus * layout.PCPU_BYTES
@@ -156,7 +159,7 @@ class Board:
     @staticmethod
     def output(guest: int, ipa: int, generation: int = 0) -> int:
         """Give a page of L1 that is a guest's for an IPA; L1 may move it to another generation."""
-        number = guest << 4 | IPAS.index(ipa) << 3 | generation
+        number = guest << 2 | IPAS.index(ipa) << 1 | generation
         return RAM_BASE + PAGES_OFFSET + (number << layout.PAGE_SHIFT)
 
     @staticmethod
@@ -536,11 +539,10 @@ class Board:
     def page_name(self, output: int) -> str:
         """Name a page of L1."""
         number = output - RAM_BASE - PAGES_OFFSET >> layout.PAGE_SHIFT
-        if not 0 <= number < 512:
+        if not 0 <= number < RAM_BYTES - PAGES_OFFSET >> layout.PAGE_SHIFT:
             return f"{output:#x}"
-        return (
-            f"page {'ABCDEFGH'[number & 7]} of guest {number >> 4}'s IPA {IPAS[number >> 3 & 1]:#x}"
-        )
+        ipa = IPAS[number >> 1 & 1]
+        return f"page {'AB'[number & 1]} of guest {number >> 2}'s IPA {ipa:#x}"
 
     def l1_name(self, address: int) -> str:
         """Name a word of L1's memory."""

@@ -271,6 +271,7 @@ RULES = (
                             "mine = address_of(vm.stage2.shadows[claim(vm, off, vttbr, vtcr)])",
                         ),
                         ("at(Stage2, vcpu.shadow).last_use", "at(Stage2, mine).last_use"),
+                        ("at(Stage2, vcpu.shadow).dirty", "at(Stage2, mine).dirty"),
                         (
                             "release(vm.stage2.lock)",
                             "release(vm.stage2.lock)\n        vcpu.shadow = mine",
@@ -308,7 +309,7 @@ RULES = (
             Variant(
                 "vmid-not-invalidated",
                 "the new guest finds the old one's TLB entries",
-                "reassign",
+                "reuse-vmid",
                 "stale",
                 (edit(pool.empty, ("flush(context)\n        give_back_all", "give_back_all")),),
             ),
