@@ -43,13 +43,15 @@ from vel2.lang import (
 )
 
 __all__ = (
+    "INCREMENT",
+    "MULTIPLIER",
     "claim",
+    "draw",
     "fill",
     "guest_vmid",
     "invalidation_shift",
     "select",
     "unmap",
-    "vacant",
 )
 
 VTTBR_SLOT = slot(sr.VTTBR_EL2)

@@ -39,8 +39,8 @@ __all__ = (
     "from_vel2",
     "note_own",
     "run_for_guest",
-    "stage2_operation",
     "stop_trapping",
+    "unmap_from",
     "unmap_ipa",
 )
 

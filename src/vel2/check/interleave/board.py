@@ -48,7 +48,7 @@ PARANGE_36_BITS = 1
 START_LEVEL = 1
 ROOTS = SHADOW_CONTEXTS + 2
 """Of the canonical stage 2, of the devices' and of each shadow."""
-IPAS = (0x1000, 0x2000)
+IPAS = (0x0, 0x1000)
 SECONDARY_ENTRY = 0x1234_5000
 VTTBR, VTCR, HCR = slot(sr.VTTBR_EL2), slot(sr.VTCR_EL2), slot(sr.HCR_EL2)
 L1_VTCR = sr.VTCR_EL2.compose(T0SZ=28, SL0=1, PS=PARANGE_36_BITS, VS=1)
@@ -176,12 +176,17 @@ class Board:
         return self.root(guest) | sr.VTTBR_EL2.VMID.put(1 + guest)
 
     def words_of(self, names: Iterable[str]) -> set[int]:
-        """Give the words of some fields of all shadow contexts."""
+        """Give the words of some fields of all shadow contexts, and of what is for all of them."""
         vm = self.vm
         contexts = [self.machine.address_of(context) for context in vm.stage2.shadows]
         offsets = [Stage2.offset_of(name) for name in names if name in Stage2.fields]
         base = self.machine.memory_base
-        return {context + offset - base >> 3 for context in contexts for offset in offsets}
+        words = {context + offset - base >> 3 for context in contexts for offset in offsets}
+        manager = self.machine.address_of(vm.stage2)
+        fields = type(vm.stage2).fields
+        return words | {
+            manager + fields[name].offset - base >> 3 for name in names if name in fields
+        }
 
     # --- running ---
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from vel2.arch.insn import TLBI
 from vel2.check.interleave.board import IPAS, Board
+from vel2.hyp import shadow
 from vel2.hyp.layout import PAGE_SHIFT
 from vel2.hyp.state import SHADOW_CONTEXTS
 
@@ -50,8 +51,6 @@ class Scene:
     what: str
     make: Callable[[], Play]
     short: bool = True
-    unordered: tuple[str, ...] = ()
-    """More fields of a context that this scene reads without the lock (`run.UNORDERED`)."""
 
 
 def unmapping(board: Board, number: int, *, whole: bool = False) -> Program:
@@ -100,4 +99,6 @@ def full_board(pcpus: int) -> Board:
     begin(board, last, 0, FIRST)
     for guest in range(1, SHADOW_CONTEXTS):
         begin(board, 0, guest)
+    # So that the next two drawn are the first context and a younger one.
+    board.vm.stage2.lottery = -shadow.INCREMENT * pow(shadow.MULTIPLIER, -1, 1 << 64) % (1 << 64)
     return board

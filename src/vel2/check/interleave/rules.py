@@ -93,7 +93,18 @@ RULES = (
                 "a TLBI takes leaves out without the lock",
                 "fill-tlbi",
                 "stale",
-                (edit(tlbi.stage2_operation, *UNLOCKED),),
+                (
+                    edit(tlbi.unmap_ipa, UNLOCKED[0]),
+                    edit(
+                        tlbi.unmap_from,
+                        (
+                            "            release(vm.stage2.lock)\n"
+                            "            acquire(vm.stage2.lock)\n"
+                            "    release(vm.stage2.lock)",
+                            "            pass",
+                        ),
+                    ),
+                ),
             ),
             Variant(
                 "fills-unlocked",
@@ -140,7 +151,7 @@ RULES = (
                 "the leaf is taken out, and no TLBI follows",
                 "run-tlbi",
                 "stale",
-                (edit(tlbi.unmap_ipa, ("pool.flush(context)", "pass")),),
+                (edit(tlbi.unmap_from, ("pool.flush(context)", "pass")),),
             ),
             Variant(
                 "flush-of-another-vmid",
@@ -252,10 +263,10 @@ RULES = (
         (
             Variant(
                 "given-away",
-                "the context unused for longest is taken, whoever runs it",
+                "a context is drawn whoever runs it",
                 "held",
                 "stale",
-                (edit(shadow.vacant, (" and not is_held(vm, context)", "")),),
+                (edit(shadow.draw, ("not is_held(vm, vm.stage2.shadows[number])", "True")),),
             ),
             Variant(
                 "named-too-late",
@@ -282,8 +293,8 @@ RULES = (
             Variant(
                 "claimed-unlocked",
                 "a context is looked for without the lock",
-                "held-3",
-                "two guests",
+                "reassign",
+                "stale",
                 (edit(shadow.select, *UNLOCKED),),
             ),
             Variant(

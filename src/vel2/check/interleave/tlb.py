@@ -188,9 +188,11 @@ class Tlbs:
         for each in self.issued.pop(pcpu, ()):
             for target in each.targets:
                 key = target, each.vmid
-                self.cleared_of_stage1[key] = each.when
+                # A DSB may complete a TLBI after one that was begun later.
+                before = self.cleared_of_stage1.get(key, -1)
+                self.cleared_of_stage1[key] = max(each.when, before)
                 if not each.is_of_stage1:
-                    self.cleared[key] = each.when
+                    self.cleared[key] = max(each.when, self.cleared.get(key, -1))
 
     def values(self, pcpu: int, vmid: int, word: int, after: int) -> dict[int, tuple[int, bool]]:
         """Give what a pcpu may take a descriptor for: from when on, and whether it is that now.
