@@ -130,8 +130,8 @@ class Tlbs:
         self.loads = {key: [list(span) for span in spans] for key, spans in self.saved.items()}
         for part in (self.past, self.since, self.unseen, self.issued):
             part.clear()
-        for part in (self.cleared, self.cleared_of_stage1, self.entered):
-            part.clear()
+        for times in (self.cleared, self.cleared_of_stage1, self.entered):
+            times.clear()
 
     def tick(self) -> int:
         """Give the next moment."""
