@@ -22,6 +22,7 @@ from vel2.machine.config import MachineConfig, kernel_command
 from vel2.machine.dtb import qemu_device_tree
 from vel2.machine.loader import load_kernel
 from vel2.pack.file import Packing, pack
+from vel2.pack.nested import nest
 
 pytestmark = pytest.mark.qemu
 
@@ -78,6 +79,17 @@ def test_linux_whose_kvm_starts_linux(tmp_path: Path, el2: Kind, nv: Level) -> N
         assert line in said, said
 
 
+def test_vel2_in_vel2(tmp_path: Path) -> None:
+    """Show that one file holds both, and needs neither a host nor its Python."""
+    write_image(tmp_path / "Image", say("at vEL2\n"), POWER_OFF)
+    config = MachineConfig(160 * MIB)
+    guest = Kernel(load_kernel(tmp_path / "Image"))
+    path = tmp_path / "vel2.img"
+    packed = pack(qemu_device_tree(config), nest(Packing(guest, config.memory_bytes), 2))
+    path.write_bytes(packed.data)
+    assert boot(kernel_command(config, path)) == "at vEL2\n"
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pack a guest that says a word, for two CPUs and 128 MiB."""
@@ -98,9 +110,7 @@ def test_the_command_that_is_printed(tmp_path: Path) -> None:
         check=True,
     )
     about, command = done.stdout.splitlines()
-    assert re.fullmatch(
-        r"a b\.img: [0-9.]+ KiB, gives its guest 108 MiB of memory; start it with", about
-    )
+    assert re.fullmatch(r"a b\.img: [0-9.]+ KiB, gives L1 108 MiB of memory; start it with", about)
     assert boot(shlex.split(command), tmp_path) == "at vEL2\n"
 
 

@@ -4,7 +4,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -247,7 +247,8 @@ class VmOptions:
             )
         from vel2.pack.nested import nest  # it brings in the compiler
 
-        return nest(request, self.depth)
+        # What the kernel cannot take of a CPU is known while it is the guest.
+        return nest(replace(request, cpu=request.cpu_of_guest), self.depth)
 
 
 def read_vm_options(

@@ -8,7 +8,7 @@ import click
 from vel2.arch.nesting import Kind, Level
 from vel2.cli.hints import check_without_vhe
 from vel2.cli.kernels import KERNEL, fetch_missing
-from vel2.cli.options import SIZE, check_supported, smp_option
+from vel2.cli.options import SIZE, check_supported, depth_option, smp_option
 from vel2.cli.report import explained, require_writable
 from vel2.control.initrd import kernel_guest
 from vel2.control.request import cpu_for
@@ -54,6 +54,7 @@ WHAT = "the packed file"
     show_default=True,
     help="Hardware to use: FEAT_NV2 (Armv8.4), FEAT_NV alone (Armv8.3).",
 )
+@depth_option
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def pack(
     kernel: Path,
@@ -63,6 +64,7 @@ def pack(
     smp: int,
     el2: str,
     nv: str,
+    depth: int,
     file: Path,
 ) -> None:
     """Write vel2 and a kernel at its virtual EL2 to FILE, which any boot loader can start.
@@ -75,9 +77,11 @@ def pack(
     Examples:
       vel2 pack --kernel 6.12 vel2.img           a shell in L1, which can start L2
       vel2 pack --kernel ./Image --initrd root.cpio vel2.img
+      vel2 pack --kernel 6.12 --depth 2 vel2.img
     """  # noqa: D301
     from vel2.pack.file import Packing  # it brings in the compiler
     from vel2.pack.file import pack as pack_guest
+    from vel2.pack.nested import nest
 
     check_supported("--nv", nv)
     require_writable(file, WHAT)
@@ -86,11 +90,12 @@ def pack(
     check_without_vhe(image, kind, level)
     guest = kernel_guest(kernel, image, initrd, append, fetch_missing, cpus=smp)
     config = MachineConfig(memory, cpu_for(image, kind, level), smp)
-    packed = pack_guest(qemu_device_tree(config), Packing(guest, memory, kind, level, smp))
+    packing = nest(Packing(guest, memory, kind, level, smp), depth)
+    packed = pack_guest(qemu_device_tree(config), packing)
     with explained(file, WHAT):
         file.write_bytes(packed.data)
     click.echo(
-        f"{file}: {format_bytes(len(packed.data))}, gives its guest"
+        f"{file}: {format_bytes(len(packed.data))}, gives L1"
         f" {format_bytes(packed.orders.l1_bytes)} of memory; start it with\n"
         f"  {shlex.join(kernel_command(config, file))}"
     )

@@ -12,7 +12,7 @@ EL2 like that (`BELOW`), and the guest on top gets whatever kind was asked for.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vel2.arch.nesting import Kind, Level
 from vel2.control.guest import Board, Guest, Kernel, Start
@@ -74,14 +74,15 @@ class Nested:
         return Kernel(load_kernel(pack(tree, packing).data)).load(board)
 
 
-def nest(request: Request, depth: int) -> Request:
-    """Put a request's guest at the virtual EL2 of the last of `depth` vel2s, one in the other.
+Outermost = TypeVar("Outermost", Request, Packing)
+"""What says how a guest is to run under one vel2: started by the host, or packed."""
 
-    The outermost is the machine's L0, whose guest gets the memory that was asked for; the others
-    take their parts of it.
+
+def nest(request: Outermost, depth: int) -> Outermost:
+    """Put a guest at the virtual EL2 of the last of `depth` vel2s, one in the other.
+
+    The outermost is the machine's L0; the others take their parts of its guest's memory.
     """
-    if depth > 1:
-        request = replace(request, cpu=request.cpu_of_guest)
     for _ in range(depth - 1):
         guest = Nested(request.guest, request.el2, request.nv, request.recursion, request.shows_vhe)
         request = replace(request, guest=guest, **BELOW)
