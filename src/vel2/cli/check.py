@@ -15,6 +15,7 @@ from vel2.cli.options import json_option
 from vel2.cli.provenance import run_of
 from vel2.cli.report import plain_table, require_writable, write_json
 from vel2.cli.streams import say
+from vel2.cli.stress import stress
 from vel2.cli.terminal import Terminal
 
 if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
@@ -163,3 +164,6 @@ def print_totals(terminal: Terminal, totals: "dict[str, Totals]") -> None:
     everything = sum(each.events for each in totals.values())
     terminal.print(table)
     terminal.print(f"{everything:,} events")
+
+
+check.add_command(stress)

@@ -49,7 +49,7 @@ case "${job:-l2}" in
 l2)
     mark l1.l2_start "$(uptime)"
     /vmm --kernel /l2/Image --initrd /l2/initrd --dtb /l2/dtb --memory "$(cat /l2/memory)" \
-        --cpus "$(cat /l2/cpus)" ${huge_from:+--huge-from "$huge_from"}
+        --cpus "$(cat /l2/cpus)" ${huge_from:+--huge-from "$huge_from"} ${pin:+--pin "$pin"}
     mark l1.vmm_status $?
     mark l1.l2_end "$(uptime)"
     ;;
@@ -93,7 +93,7 @@ KVM_L0_INIT = (
     + r"""
 mark l0.kernel "$(uname -r)"
 /vmm --kernel /l1/Image --initrd /l1/initrd --dtb /l1/dtb --memory "$(cat /l1/memory)" \
-    --el2 "$(cat /l1/el2)" --label 'L1| '
+    --cpus "$(cat /l1/cpus)" --el2 "$(cat /l1/el2)" --label 'L1| '
 mark l0.vmm_status $?
 sync
 poweroff -f

@@ -4,7 +4,7 @@ from vel2.guests.l2tree import L2_UART_INTID
 from vel2.guests.vmm import debug, keys, kvm
 from vel2.guests.vmm.machine import create_gic, create_vm, load_images
 from vel2.guests.vmm.run import run_all
-from vel2.guests.vmm.state import MAX_VCPUS, State
+from vel2.guests.vmm.state import MAX_VCPUS, Options, State
 from vel2.guests.vmm.vcpu import create_pmu, create_vcpus
 from vel2.lang import at, bytes_address, resident, u64
 from vel2.runtime.linux import argument, argument_count, exit_with, map_anonymous
@@ -13,7 +13,8 @@ from vel2.runtime.text import equal, parse_size
 
 USAGE = (
     b"usage: vmm --kernel IMAGE --dtb DTB [--initrd FILE] [--memory SIZE[K|M|G]] [--cpus 1..8]"
-    b" [--huge-from SIZE] [--el2 vhe|nvhe] [--pmu INTID] [--step N] [--label TEXT] [--keys 1]\n\0"
+    b" [--huge-from SIZE] [--el2 vhe|nvhe] [--pmu INTID] [--step N] [--label TEXT] [--keys 1]"
+    b" [--pin 1]\n\0"
 )
 
 
@@ -32,6 +33,15 @@ def parse_el2(text: u64) -> u64:
     if not equal(text, bytes_address(b"vhe\0")):
         usage()
     return kvm.FEATURE_HAS_EL2
+
+
+@resident
+def check_options(options: Options) -> None:
+    """Require what must be given, and a number of vCPUs that there can be."""
+    if options.kernel == 0 or options.dtb == 0 or options.memory_bytes == 0:
+        usage()
+    if options.cpus == 0 or options.cpus > MAX_VCPUS:
+        usage()
 
 
 @resident
@@ -70,13 +80,12 @@ def parse_options(state: State, stack: u64) -> None:
             options.label = value
         elif equal(name, bytes_address(b"--keys\0")):
             options.takes_keys = parse_size(value)
+        elif equal(name, bytes_address(b"--pin\0")):
+            options.is_pinned = parse_size(value)
         else:
             usage()
         n = u64(n + 2)
-    if options.kernel == 0 or options.dtb == 0 or options.memory_bytes == 0:
-        usage()
-    if options.cpus == 0 or options.cpus > MAX_VCPUS:
-        usage()
+    check_options(options)
 
 
 @resident

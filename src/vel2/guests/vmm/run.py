@@ -11,7 +11,7 @@ from vel2.guests.vmm.failure import check, die
 from vel2.guests.vmm.state import State, Vcpu
 from vel2.guests.vmm.vcpu import vcpu_of
 from vel2.lang import address_of, at, bytes_address, resident, u8, u64
-from vel2.runtime.linux import EAGAIN, EINTR, exit_with, failed, ioctl
+from vel2.runtime.linux import EAGAIN, EINTR, SCHED_SETAFFINITY, exit_with, failed, ioctl, syscall
 from vel2.runtime.streams import ERR
 from vel2.runtime.thread import acquire, release, start_thread
 
@@ -19,6 +19,8 @@ __all__ = ("end", "interrupted", "run_all", "serve", "vcpu_thread")
 
 UART_BYTES = 8
 LOCK = State.offset_of("lock")
+AFFINITY = Vcpu.offset_of("affinity")
+CPU_SET_BYTES = 8
 POWERED_OFF, UNEXPECTED, RESET = 0, 1, 3
 """Exit statuses."""
 
@@ -91,12 +93,23 @@ def serve(state: State, vcpu: Vcpu, run: kvm.Run) -> None:
 
 
 @resident
+def pin(vcpu: Vcpu) -> None:
+    """Keep the calling thread on the CPU that has the vCPU's number."""
+    vcpu.affinity = u64(1 << vcpu.number)
+    mask = u64(address_of(vcpu) + AFFINITY)
+    pinned = syscall(SCHED_SETAFFINITY, 0, CPU_SET_BYTES, mask, 0, 0, 0)
+    check(pinned, bytes_address(b"pin a vCPU\0"))
+
+
+@resident
 def vcpu_thread(vcpu_address: u64) -> None:
     """Run one vCPU until the guest ends the VM; this does not return."""
     vcpu = at(Vcpu, vcpu_address)
     state = at(State, vcpu.vm)
     run = at(kvm.Run, vcpu.run)
     lock = u64(vcpu.vm + LOCK)
+    if state.options.is_pinned != 0:
+        pin(vcpu)
     while True:
         result = ioctl(vcpu.fd, kvm.RUN, 0)
         acquire(lock)
@@ -109,7 +122,13 @@ def vcpu_thread(vcpu_address: u64) -> None:
 
 @resident
 def run_all(state: State) -> None:
-    """Run every vCPU, the first in the calling thread; this does not return."""
+    """Run every vCPU, the first in the calling thread; this does not return.
+
+    Statistics are opened before: KVM answers no ioctl on a vCPU that another thread runs, so who
+    asked for those of a vCPU that sleeps would wait until it wakes up.
+    """
+    if state.options.cpus > 1:
+        statistics.open_all(state)
     n = u64(1)
     while n < state.options.cpus:
         started = start_thread(address_of(vcpu_of(state, n)))

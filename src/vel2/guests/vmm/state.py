@@ -34,6 +34,8 @@ class Options(Struct):
     """How many instructions to step before the guest runs freely."""
     label = scalar(u64)
     """What each line of the guest's console begins with."""
+    is_pinned = scalar(u64)
+    """Each vCPU's thread stays on the CPU with its number."""
     takes_keys = scalar(u64)
     """Standard input is the guest's, and its output is for a person: no labels, no line buffer."""
 
@@ -55,6 +57,8 @@ class Vcpu(Struct):
     fd = scalar(u64)
     run = scalar(u64)
     """Address of its `kvm.Run`."""
+    affinity = scalar(u64)
+    """A `cpu_set_t`."""
     statistics = scalar(u64)
     """File of its statistics; 0 until somebody asks."""
     exits_offset = scalar(u64)

@@ -46,6 +46,15 @@ def find_exits(state: State, vcpu: Vcpu) -> None:
 
 
 @resident
+def open_all(state: State) -> None:
+    """Open the files of all vCPUs."""
+    n = u64(0)
+    while n < state.options.cpus:
+        find_exits(state, vcpu_of(state, n))
+        n = u64(n + 1)
+
+
+@resident
 def exits(state: State, vcpu: Vcpu) -> u64:
     """Give how often a vCPU exited, this time included; 0 when KVM does not tell."""
     if vcpu.statistics == 0:
