@@ -106,6 +106,48 @@ def test_both_clocks_give_every_figure(tmp_path: Path) -> None:
     assert "remote_sgi is not measured" in output
 
 
+def test_vcpus_call_each_other(tmp_path: Path) -> None:
+    """An SGI to another vCPU and back, running and asleep, and exits of both at once."""
+    names = "hypercall,remote_sgi,remote_wake,hypercall_all"
+    options = ("--deterministic", "--configs", "native,vhe-nv2", "--smp", "2", "--n", "100")
+    result, _ = bench(tmp_path, *options, "--only", names)
+    assert result["smp"] == 2
+    for column in result["configurations"].values():
+        cells = column["operations"]
+        assert cells["hypercall_all"]["count"] == 2 * cells["hypercall"]["count"]
+        cost = {name: cell["instructions_per_op"] for name, cell in cells.items()}
+        assert cost["hypercall"] < cost["remote_sgi"] and cost["hypercall"] < cost["remote_wake"]
+    kinds = result["configurations"]["vhe-nv2"]["operations"]["remote_wake"]["traps_by_kind"]
+    assert kinds["ICC_SGI1R_EL1"] >= 2, "one there, and one back"
+    assert kinds["WFX vEL1"] > 0, "and somebody slept"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("clock", ["--deterministic", "--host-time"])
+def test_no_wake_up_is_lost(tmp_path: Path, clock: str) -> None:
+    """A hundred thousand wake-ups in each kind of virtual EL2; one that is lost is a hang."""
+    configs = "vhe-nv2,nvhe-nv2,vhe-nv,nvhe-nv"
+    options = (clock, "--configs", configs, "--only", "remote_wake", "--smp", "2")
+    result, _ = bench(tmp_path, *options, "--n", "50000", "--timeout", "1700")
+    for column in result["configurations"].values():
+        assert column["error"] is None
+        assert column["operations"]["remote_wake"]["count"] == 50_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_an_exit_costs_the_same_with_more_vcpus(tmp_path: Path) -> None:
+    """Within a tenth, whether the other three sleep or exit too."""
+    options = ("--deterministic", "--configs", "vhe-nv2,nvhe-nv2", "--timeout", "1200")
+    alone, _ = bench(tmp_path, *options, "--only", "hypercall")
+    four, _ = bench(tmp_path, *options, "--only", "hypercall,hypercall_all", "--smp", "4")
+    for name, column in four["configurations"].items():
+        one = alone["configurations"][name]["operations"]["hypercall"]["instructions_per_op"]
+        for cell in column["operations"].values():
+            assert cell["instructions_per_op"] < 1.1 * one
+
+
 def test_growth(tmp_path: Path) -> None:
     result, output = bench(tmp_path, "growth", "--deterministic", "--configs", "native,vhe-nv2")
     native, nested = (column["operations"] for column in result["configurations"].values())

@@ -5,7 +5,7 @@ registers one by one. Only the parts that differ are examined, so hundreds of sn
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,16 @@ from vel2.control.counters import trap_name
 from vel2.hyp.counters import SYSREG_COUNTERS
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu
 
-__all__ = ("Counted", "Moment", "Snapshot", "Traps", "between", "class_name")
+__all__ = (
+    "Counted",
+    "Moment",
+    "Snapshot",
+    "Snapshots",
+    "Traps",
+    "between",
+    "class_name",
+    "together",
+)
 
 CONTEXTS = {CONTEXT_VEL2: "vEL2", CONTEXT_VEL1: "vEL1"}
 CLASSES = 64
@@ -61,7 +70,19 @@ class Counted:
     by_kind: Mapping[str, int]
 
 
-Moment = Snapshot | Counted
+@dataclass(frozen=True)
+class Snapshots:
+    """The counters of all vCPUs at one moment."""
+
+    parts: tuple[Snapshot, ...]
+
+    @classmethod
+    def take(cls, vcpus: Sequence[Vcpu]) -> "Snapshots":
+        """Copy the counters of vCPUs that stand still."""
+        return cls(tuple(Snapshot.take(vcpu) for vcpu in vcpus))
+
+
+Moment = Snapshot | Snapshots | Counted
 
 
 def between(before: Moment | None, after: Moment) -> Traps:
@@ -70,6 +91,9 @@ def between(before: Moment | None, after: Moment) -> Traps:
     :param before: None for the machine's start.
     :raises ValueError: when L0's counters contradict each other.
     """
+    if isinstance(after, Snapshots):
+        firsts = before.parts if isinstance(before, Snapshots) else (None,) * len(after.parts)
+        return together([between(*pair) for pair in zip(firsts, after.parts, strict=True)])
     if isinstance(after, Snapshot):
         first = before if isinstance(before, Snapshot) else Snapshot.take(Vcpu())
         return between_snapshots(first, after)
@@ -77,6 +101,15 @@ def between(before: Moment | None, after: Moment) -> Traps:
     if isinstance(before, Counted):
         kinds.subtract(before.by_kind)
     return Traps({kind: count for kind, count in kinds.most_common() if count}, None)
+
+
+def together(many: Sequence[Traps]) -> Traps:
+    """Add up what was counted at several times, or by several vCPUs."""
+    kinds: Counter[str] = Counter()
+    for traps in many:
+        kinds.update(traps.by_kind)
+    exits = [traps.exits for traps in many if traps.exits is not None]
+    return Traps(dict(kinds.most_common()), sum(exits) if len(exits) == len(many) else None)
 
 
 def between_snapshots(before: Snapshot, after: Snapshot) -> Traps:

@@ -1,4 +1,4 @@
-"""The payload's assembly: its vectors, with the handler of interrupts, and PSTATE.I.
+"""The payload's assembly: the vCPUs' vectors, with handlers of interrupts, and PSTATE.I.
 
 Interrupts are served; every other exception ends the payload.
 """
@@ -9,12 +9,16 @@ from vel2.guests.l2board import STACK_TOP, STATE
 from vel2.lang import SP, Assembler
 from vel2.runtime.bare import reporting_vectors
 
-__all__ = ("interrupt_code",)
+__all__ = ("interrupt_code", "other_interrupt_code")
 
 CURRENT_SPX_IRQ = 5
 PPI_VTIMER = 27
 PPI_PTIMER = 30
 IMASK = 2
+SGI_CALL, SGI_WORK = 0, 1
+"""To another vCPU: it answers, or only wakes up."""
+TO_FIRST = 1
+"""ICC_SGI1R_EL1: SGI 0 to the PE with affinity 0.0.0.0."""
 PSTATE_I = 2
 """In the immediate of DAIFSet and DAIFClr."""
 
@@ -43,6 +47,21 @@ def irq(a: Assembler) -> None:
     a.eret()
 
 
+def other_irq(a: Assembler) -> None:
+    """Emit the handler of the other vCPUs: end the interrupt, and answer a call by one."""
+    a.label(".other_irq")
+    a.stp(0, 1, SP, -16, pre=True)
+    a.mrs(0, sr.ICC_IAR1_EL1)
+    a.msr(sr.ICC_EOIR1_EL1, 0)
+    a.cbnz(0, ".no_call")
+    a.movz(1, TO_FIRST)
+    a.msr(sr.ICC_SGI1R_EL1, 1)
+    a.isb()
+    a.label(".no_call")
+    a.ldp(0, 1, SP, 16, post=True)
+    a.eret()
+
+
 def masks(a: Assembler) -> None:
     """Emit the functions that mask interrupts and let them come."""
     a.label("mask_interrupts")
@@ -60,4 +79,12 @@ def interrupt_code() -> Assembler:
     reporting_vectors(a, "vectors", STACK_TOP, {CURRENT_SPX_IRQ: ".irq"})
     irq(a)
     masks(a)
+    return a
+
+
+def other_interrupt_code() -> Assembler:
+    """Give the vectors of the other vCPUs."""
+    a = Assembler("other interrupts")
+    reporting_vectors(a, "other_vectors", STACK_TOP, {CURRENT_SPX_IRQ: ".other_irq"})
+    other_irq(a)
     return a

@@ -16,6 +16,7 @@ PAGE_BYTES = 0x1000
 BLOCK_BYTES = 2 << 20
 
 MAX_OPERATIONS = 32
+MAX_VCPUS = 8
 WARM_UP = 0
 """The round that makes an operation's code and data present; it is not counted."""
 TIMED = 1
@@ -39,6 +40,8 @@ class Parameters(Struct):
     """Tell the host at each mark, and wait for its answer."""
     selected = scalar(u64)
     """Bit n: do operation number n."""
+    vcpus = scalar(u64)
+    """How many vCPUs L2 has."""
     preroll = scalar(u64)
     """How often to do `tlbi` first, which takes time of the host but of nobody else."""
 
@@ -73,7 +76,16 @@ class State(Struct):
     """The payload's variables."""
 
     interrupts = scalar(u64)
-    """How many interrupts the handler has taken."""
+    """How many interrupts the first vCPU's handler has taken."""
+    others_spin = scalar(u64)
+    """The other vCPUs wait for interrupts by looking, not in WFI."""
+    others_work = scalar(u64)
+    """How often they have been given work, in all."""
+    others_count = scalar(u64)
+    """How many hypercalls each has to make then."""
+    others_done = array(u64, MAX_VCPUS)
+    """By number: the work that each has done last."""
+    others_ready = array(u64, MAX_VCPUS)
     fresh = scalar(u64)
     """The next page that nobody has touched."""
     fresh_block = scalar(u64)

@@ -9,12 +9,12 @@ import contextlib
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from vel2.bench.configuration import Configuration
-from vel2.bench.counts import Moment, Traps, between
+from vel2.bench.counts import Moment, Traps, between, together
 from vel2.bench.host import MarkReader
 from vel2.bench.layout import (
     HUGE_FROM_BYTES,
@@ -168,8 +168,12 @@ def watched(marks: Iterator[Mark], watcher: Watcher | None) -> Iterator[Mark]:
 
 def l1_guest(request: MicroRequest) -> L1Guest:
     """Give Linux with the VMM and the payload in it."""
-    tree = l1_tree(build_vmm(), request.payload.data, b"", l2_memory_bytes=MEMORY_BYTES)
-    return L1Guest(request.kernel, tree.pack(), L1_BOOTARGS)
+    vcpus = request.payload.vcpus
+    tree = l1_tree(
+        build_vmm(), request.payload.data, b"", l2_memory_bytes=MEMORY_BYTES, l2_cpus=vcpus
+    )
+    bootargs = L1_BOOTARGS + (" pin=1" if vcpus > 1 else "")
+    return L1Guest(request.kernel, tree.pack(), bootargs, cpus=vcpus)
 
 
 @dataclass(frozen=True)
@@ -235,7 +239,7 @@ def collect(
             if (seen.count, seen.ticks) != (figures.count, figures.ticks):
                 raise MeasureError(f"{seen.operation} was seen other than reported.")
             figures.traps, figures.traps_of = seen.traps, seen.count
-        elif seen.number > TIMED:
+        elif seen.number > TIMED and seen.count == 1:
             figures.singles.append((seen.ticks, seen.traps))
     for operation in OPERATIONS:
         if operation.is_prepared and operation.name in found:
@@ -245,12 +249,3 @@ def collect(
             figures.traps = together(known) if known else None
             figures.traps_of = len(known) or 1
     return found
-
-
-def together(many: Sequence[Traps]) -> Traps:
-    """Add up what was counted at several times."""
-    kinds: Counter[str] = Counter()
-    for traps in many:
-        kinds.update(traps.by_kind)
-    exits = [traps.exits for traps in many if traps.exits is not None]
-    return Traps(dict(kinds.most_common()), sum(exits) if len(exits) == len(many) else None)

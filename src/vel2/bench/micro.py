@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from vel2.bench.campaign import Campaign, Result, Runs
 from vel2.bench.configuration import Configuration
 from vel2.bench.measure import Figures, MicroRequest, measure
-from vel2.bench.operations import UNAVAILABLE
+from vel2.bench.operations import unavailable
 from vel2.bench.payload import Payload, build_payload
 from vel2.bench.result import Tree, add_comparisons, measured_column
 
@@ -17,7 +17,7 @@ def compare_operations(campaign: Campaign, payload: Payload) -> Result:
 
     :param payload: for the runs that count; it tells its marks.
     """
-    plain = build_payload(payload.count, payload.selected, has_marks=False)
+    plain = build_payload(payload.count, payload.selected, has_marks=False, vcpus=payload.vcpus)
 
     def once(row: Configuration, counts: bool) -> Mapping[str, Figures]:
         program = payload if counts else plain
@@ -29,6 +29,7 @@ def compare_operations(campaign: Campaign, payload: Payload) -> Result:
         return measured_column(runs.first, runs.counted is not None, runs.timed)
 
     found = campaign.measure(once)
-    result = campaign.result(found, column, not_available=UNAVAILABLE)
+    lacking = unavailable(payload.vcpus)
+    result = campaign.result(found, column, smp=payload.vcpus, not_available=lacking)
     add_comparisons(result.tree["configurations"], campaign.rows)
     return result

@@ -11,11 +11,12 @@ from vel2.arch import sysregs as sr
 from vel2.arch.insn import TLBI
 from vel2.arch.psci import PSCI_VERSION
 from vel2.bench.layout import BLOCK_BYTES, MAX_BLOCKS, MAX_COUNT, PAGE_BYTES, State
+from vel2.bench.masks import mask_interrupts, unmask_interrupts
+from vel2.bench.others import call
 from vel2.guests.l2tree import L2_GICD_BASE, L2_GICR_BASE, L2_UART_BASE
 from vel2.lang import (
     PA,
     dsb_ish,
-    extern,
     inline,
     isb,
     load_u32,
@@ -28,10 +29,11 @@ from vel2.lang import (
     u64,
     vload,
     wfi,
+    yield_,
 )
 from vel2.runtime.psci import firmware_call
 
-__all__ = ("OPERATIONS", "UNAVAILABLE", "Operation", "operation_names")
+__all__ = ("OPERATIONS", "Operation", "operation_names", "unavailable")
 
 UNKNOWN_FUNCTION = 0x8600_FF01
 NO_DEVICE = L2_UART_BASE + 0x800
@@ -66,18 +68,6 @@ EL1_CONTEXT = (
     sr.PAR_EL1,
     sr.CNTKCTL_EL1,
 )
-
-
-@extern("mask_interrupts")
-def mask_interrupts() -> None:
-    """Set PSTATE.I."""
-    raise NotImplementedError("PSTATE needs a machine")
-
-
-@extern("unmask_interrupts")
-def unmask_interrupts() -> None:
-    """Clear PSTATE.I."""
-    raise NotImplementedError("PSTATE needs a machine")
 
 
 @inline
@@ -228,6 +218,26 @@ def wfi_timer(state: State) -> None:
 
 
 @inline
+def remote_sgi(state: State) -> None:
+    """Send an SGI to the second vCPU, which runs, and take the SGI that it answers by."""
+    before = vload(state, "interrupts")
+    call()
+    while vload(state, "interrupts") == before:
+        yield_()
+
+
+@inline
+def remote_wake(state: State) -> None:
+    """Do the same while the second vCPU sleeps in WFI, and sleep in WFI until it answers."""
+    before = vload(state, "interrupts")
+    mask_interrupts()
+    call()
+    wfi()
+    unmask_interrupts()
+    await_interrupt(state, before)
+
+
+@inline
 def tlbi(state: State) -> None:
     """Drop all TLB entries of EL1 and EL0, which need not trap."""
     dsb_ish()
@@ -268,6 +278,8 @@ class Operation:
     :ivar prepare: done before each one, and not measured. Traps and exits are then those of single
         operations, and each is timed by itself.
     :ivar sleeps: time passes in it while no level executes anything.
+    :ivar vcpus: how many it takes. :ivar others_spin: the others wait without WFI meanwhile.
+    :ivar together: all vCPUs do it at once, and what one costs is the time by all they did.
     """
 
     name: str
@@ -276,6 +288,9 @@ class Operation:
     most: int = MAX_COUNT
     prepare: Callable[[State], None] = nothing
     sleeps: bool = False
+    vcpus: int = 1
+    others_spin: bool = False
+    together: bool = False
 
     @property
     def is_prepared(self) -> bool:
@@ -306,16 +321,23 @@ OPERATIONS = (
     Operation("vtimer_interrupt", vtimer_interrupt),
     Operation("ptimer_interrupt", ptimer_interrupt),
     Operation("wfi_timer", wfi_timer, divisor=4, sleeps=True),
+    Operation("remote_sgi", remote_sgi, vcpus=2, others_spin=True),
+    Operation("remote_wake", remote_wake, vcpus=2, sleeps=True),
+    Operation("hypercall_all", hypercall_known, vcpus=2, together=True),
     Operation("tlbi", tlbi),
     Operation("stage2_fault", stage2_fault),
     Operation("stage2_fault_2m", stage2_fault_2m, divisor=10, most=MAX_BLOCKS),
 )
 """The order is that of the payload, the columns of the result and the table."""
 
-UNAVAILABLE = {
-    "remote_sgi": "an SGI to another vCPU needs a second one, and the payload runs on one CPU.",
-}
-"""Operations that a reader may look for here, and why they are not measured."""
+
+def unavailable(vcpus: int) -> dict[str, str]:
+    """Say which operations cannot be measured with so many vCPUs, and why."""
+    return {
+        operation.name: f"it takes {operation.vcpus} vCPUs; give --smp {operation.vcpus} or more."
+        for operation in OPERATIONS
+        if operation.vcpus > vcpus
+    }
 
 
 def operation_names() -> tuple[str, ...]:

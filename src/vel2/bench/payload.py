@@ -4,11 +4,11 @@ Results are printed when everything is done, because printing keeps L1 busy for 
 seems finished.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from vel2.bench.entry import interrupt_code
+from vel2.bench.entry import interrupt_code, other_interrupt_code
 from vel2.bench.layout import (
     FRESH,
     FRESH_BLOCKS,
@@ -23,7 +23,9 @@ from vel2.bench.layout import (
     State,
 )
 from vel2.bench.marks import open_files, pass_mark
-from vel2.bench.operations import OPERATIONS, UNAVAILABLE, operation_names, tlbi, unmask_interrupts
+from vel2.bench.masks import unmask_interrupts
+from vel2.bench.operations import OPERATIONS, Operation, operation_names, tlbi, unavailable
+from vel2.bench.others import await_others, bench_other, give_work, start_others
 from vel2.errors import UserError
 from vel2.guests.l2board import (
     L2_MEMORY,
@@ -34,13 +36,15 @@ from vel2.guests.l2board import (
     unexpected_exception,
 )
 from vel2.guests.l2tree import L2_STATISTICS_BASE
-from vel2.lang import PA, Image, bytes_address, inline, load_u64, resident, u64
+from vel2.lang import PA, Image, bytes_address, inline, load_u64, resident, u64, vstore
 from vel2.runtime.bare import Bare, build_bare
 from vel2.runtime.clock import counter
 from vel2.runtime.console import NEWLINE
 from vel2.runtime.semihosting import semihosting_stub
 
-__all__ = ("Payload", "build_payload", "payload_image")
+DoRound = Callable[[State, Parameters, u64, u64, u64], None]
+"""Does a round: the operation's index, the round's number, and how often to do it."""
+__all__ = ("FEWEST", "Payload", "build_payload", "payload_image")
 
 
 @inline
@@ -119,47 +123,110 @@ def report(state: State, parameters: Parameters) -> None:
     put_byte(NEWLINE)
 
 
+def together(operation: Operation) -> DoRound:
+    """Make the function that does a round of an operation that all vCPUs do at once."""
+
+    @inline
+    def do_together(
+        state: State, parameters: Parameters, index: u64, number: u64, count: u64
+    ) -> None:
+        exits = u64(0)
+        if number == TIMED:
+            exits = exits_so_far()
+        begin(state, parameters, index, number, u64(count * parameters.vcpus))
+        begun = counter()
+        give_work(state, parameters, count)
+        left = count
+        while left != 0:
+            operation.run(state)
+            left = u64(left - 1)
+        await_others(state, parameters)
+        end(state, parameters, u64(counter() - begun))
+        if number == TIMED:
+            count_exits(state, exits)
+
+    return do_together
+
+
+def prepared(operation: Operation) -> DoRound:
+    """Make the function that does a round of an operation that is prepared and timed each time."""
+
+    @inline
+    def do_prepared(
+        state: State, parameters: Parameters, index: u64, number: u64, count: u64
+    ) -> None:
+        exits = u64(0)
+        if number > TIMED:
+            operation.prepare(state)
+            exits = exits_so_far()
+        begin(state, parameters, index, number, count)
+        ticks = u64(0)
+        left = count
+        while left != 0:
+            if number <= TIMED:
+                operation.prepare(state)
+            begun = counter()
+            operation.run(state)
+            ticks = u64(ticks + (counter() - begun))
+            left = u64(left - 1)
+        end(state, parameters, ticks)
+        if number > TIMED:
+            count_exits(state, exits)
+        unmask_interrupts()
+
+    return do_prepared
+
+
+def plain(operation: Operation) -> DoRound:
+    """Make the function that does a round of an operation of any other kind."""
+
+    @inline
+    def do_plain(state: State, parameters: Parameters, index: u64, number: u64, count: u64) -> None:
+        exits = u64(0)
+        if number == TIMED:
+            exits = exits_so_far()
+        begin(state, parameters, index, number, count)
+        left = count
+        begun = counter()
+        while left != 0:
+            operation.run(state)
+            left = u64(left - 1)
+        end(state, parameters, u64(counter() - begun))
+        if number == TIMED:
+            count_exits(state, exits)
+
+    return do_plain
+
+
+def round_of(operation: Operation) -> DoRound:
+    """Make the function that does a round of an operation."""
+    if operation.together:
+        return together(operation)
+    return prepared(operation) if operation.is_prepared else plain(operation)
+
+
+@dataclass(frozen=True)
+class Row:
+    """An operation, and what does a round of it."""
+
+    operation: Operation
+    do: DoRound
+
+
+ROWS = tuple(Row(operation, round_of(operation)) for operation in OPERATIONS)
+
+
 @inline
 def do_all(state: State, parameters: Parameters) -> None:
     """Do each operation that was selected, round by round."""
-    for index, operation in enumerate(OPERATIONS):
+    for index, row in enumerate(ROWS):
         if parameters.selected >> index & 1:
             number = u64(0)
             while number < ROUNDS:
-                count = rounds_of(
-                    least(parameters.count // operation.divisor, operation.most), number
-                )
-                exits = u64(0)
-                if operation.is_prepared:
-                    if number > TIMED:
-                        operation.prepare(state)
-                        exits = exits_so_far()
-                    begin(state, parameters, index, number, count)
-                    ticks = u64(0)
-                    left = count
-                    while left != 0:
-                        if number <= TIMED:
-                            operation.prepare(state)
-                        begun = counter()
-                        operation.run(state)
-                        ticks = u64(ticks + (counter() - begun))
-                        left = u64(left - 1)
-                    end(state, parameters, ticks)
-                    if number > TIMED:
-                        count_exits(state, exits)
-                    unmask_interrupts()
-                else:
-                    if number == TIMED:
-                        exits = exits_so_far()
-                    begin(state, parameters, index, number, count)
-                    left = count
-                    begun = counter()
-                    while left != 0:
-                        operation.run(state)
-                        left = u64(left - 1)
-                    end(state, parameters, u64(counter() - begun))
-                    if number == TIMED:
-                        count_exits(state, exits)
+                most = least(parameters.count // row.operation.divisor, row.operation.most)
+                if row.operation.vcpus > 1:
+                    vstore(state, "others_spin", int(row.operation.others_spin))
+                row.do(state, parameters, index, number, rounds_of(most, number))
                 number = u64(number + 1)
 
 
@@ -171,6 +238,7 @@ def bench_main(state: State, parameters: Parameters) -> None:
     if parameters.has_marks != 0:
         open_files(state)
     gic_init(0)
+    start_others(state, parameters)
     unmask_interrupts()
     do_all(state, parameters)
     report(state, parameters)
@@ -185,7 +253,12 @@ PROGRAM = Bare(
     "vectors",
     Parameters,
     calls=(unexpected_exception,),
+    secondary=bench_other,
 )
+
+
+FEWEST = max(operation.divisor for operation in OPERATIONS)
+"""With a lower `--n`, an operation would not be done at all."""
 
 
 @dataclass(frozen=True)
@@ -194,22 +267,27 @@ class Payload:
 
     :ivar data: an arm64 Image.
     :ivar count: how often each operation is done in the timed round.
-    :ivar selected: the operations, in their order.
+    :ivar selected: the operations, in their order. :ivar vcpus: how many L2 must have.
     """
 
     data: bytes
     count: int
     selected: tuple[str, ...]
+    vcpus: int = 1
 
 
 @cache
 def payload_image() -> Image:
     """Give the image, with nothing patched in."""
-    return build_bare(PROGRAM, interrupt_code(), semihosting_stub())
+    return build_bare(PROGRAM, interrupt_code(), other_interrupt_code(), semihosting_stub())
 
 
 def build_payload(
-    count: int, selected: Sequence[str] = (), has_marks: bool = True, preroll: int = 0
+    count: int,
+    selected: Sequence[str] = (),
+    has_marks: bool = True,
+    preroll: int = 0,
+    vcpus: int = 1,
 ) -> Payload:
     """Build the payload.
 
@@ -217,23 +295,27 @@ def build_payload(
     :param selected: names of operations; all when empty.
     :param has_marks: tell the host at each mark, by semihosting, which the machine must offer.
     :param preroll: after the first mark, give the host time: about a microsecond for each.
-    :raises UserError: when there is no such operation, or the count is out of range.
+    :param vcpus: how many L2 has.
+    :raises UserError: when there is no such operation, or it takes more vCPUs, or the count is out
+        of range.
     """
-    known = operation_names()
+    known, lacking = operation_names(), unavailable(vcpus)
     for name in selected:
-        if name in UNAVAILABLE:
-            raise UserError(f"{name} cannot be measured: {UNAVAILABLE[name]}")
+        if name in lacking:
+            raise UserError(f"{name} cannot be measured: {lacking[name]}")
         if name not in known:
             raise UserError(f"there is no operation {name!r}; give one of {', '.join(known)}.")
-    fewest = max(operation.divisor for operation in OPERATIONS)
-    if not fewest <= count <= MAX_COUNT:
-        raise UserError(f"an operation cannot be done {count} times; give {fewest} to {MAX_COUNT}.")
-    wanted = tuple(name for name in known if not selected or name in selected)
+    if not FEWEST <= count <= MAX_COUNT:
+        raise UserError(f"an operation cannot be done {count} times; give {FEWEST} to {MAX_COUNT}.")
+    wanted = tuple(
+        name for name in known if (not selected or name in selected) and name not in lacking
+    )
     image = payload_image()
     data = bytearray(image.data)
     parameters = Parameters(data, image.symbols["parameters"] - image.base)
     parameters.count = count
     parameters.has_marks = int(has_marks)
     parameters.preroll = preroll
+    parameters.vcpus = vcpus
     parameters.selected = sum(1 << known.index(name) for name in wanted)
-    return Payload(bytes(data), count, wanted)
+    return Payload(bytes(data), count, wanted, vcpus)

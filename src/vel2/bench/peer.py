@@ -31,12 +31,17 @@ def kvm_kernel() -> KernelImage:
 
 
 def kvm_initrd(
-    el2: Kind, kernel: KernelImage, initrd: bytes, bootargs: str, memory_bytes: int
+    el2: Kind,
+    kernel: KernelImage,
+    initrd: bytes,
+    bootargs: str,
+    memory_bytes: int,
+    cpus: int = 1,
 ) -> bytes:
     """Pack what L0 boots: busybox, the VMM and L1.
 
-    :param kernel: L1's, as are `initrd`, `memory_bytes`, and `bootargs`, which name the machine's
-        console.
+    :param kernel: L1's, as are `initrd`, `memory_bytes`, `cpus`, and `bootargs`, which name the
+        machine's console.
     """
     return kvm_l0_tree(
         build_vmm(),
@@ -45,5 +50,6 @@ def kvm_initrd(
         initrd,
         l1_image_bytes=kernel.image_size,
         l1_memory_bytes=memory_bytes,
+        l1_cpus=cpus,
         l1_bootargs=bootargs.replace(MACHINE_CONSOLE, VMM_CONSOLE),
     ).pack()

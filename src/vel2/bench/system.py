@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vel2.arch.nesting import Kind, Level
 from vel2.bench.configuration import Configuration
-from vel2.bench.counts import Moment, Snapshot
+from vel2.bench.counts import Moment, Snapshots
 from vel2.bench.peer import KVM_L0_BOOTARGS, KVM_L0_MEMORY_BYTES, kvm_initrd, kvm_kernel
 from vel2.bench.traplog import TrapLog
 from vel2.control.guest import Kernel
@@ -65,13 +65,14 @@ def guest_failed(level: str, ended: MachineExit, console: Console) -> MeasureErr
 class L1Guest:
     """What boots as L1.
 
-    :ivar init_arguments: the command line of its process 1.
+    :ivar init_arguments: the command line of its process 1. :ivar cpus: how many it has.
     """
 
     kernel: KernelImage
     initrd: bytes
     bootargs: str
     init_arguments: str = ""
+    cpus: int = 1
 
 
 Take = Callable[[], Moment | None]
@@ -122,12 +123,13 @@ def request_of(
         bootargs += f" -- {guest.init_arguments}"
     kernel, initrd, memory_bytes = guest.kernel, guest.initrd, L1_MEMORY_BYTES
     if configuration.kvm:
-        initrd = kvm_initrd(configuration.el2, kernel, initrd, bootargs, memory_bytes)
+        initrd = kvm_initrd(configuration.el2, kernel, initrd, bootargs, memory_bytes, guest.cpus)
         kernel, bootargs = kvm_kernel(), KVM_L0_BOOTARGS
         memory_bytes += KVM_L0_MEMORY_BYTES
     return Request(
         Kernel(kernel, initrd, bootargs),
         memory_bytes,
+        smp=guest.cpus,
         el2=configuration.el2,
         nv=configuration.nv or Level.NV2,
         native=configuration.nv is None,
@@ -167,5 +169,5 @@ def system(
 def counters_of(session: Session) -> Take:
     """Give what takes L0's counters, or nothing where vel2 is not L0."""
     if isinstance(session, Vm):
-        return lambda: Snapshot.take(session.vcpu())
+        return lambda: Snapshots.take(session.vcpus)
     return lambda: None

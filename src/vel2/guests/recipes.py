@@ -169,6 +169,7 @@ def kvm_l0_tree(
     l1_image_bytes: int,
     l1_memory_bytes: int,
     l1_bootargs: str,
+    l1_cpus: int = 1,
     busybox_path: Path | None = None,
 ) -> Initramfs:
     """Return the tree of a Linux that is L0: its KVM gives L1 a virtual EL2.
@@ -178,7 +179,10 @@ def kvm_l0_tree(
     """
     tree = base_tree(KVM_L0_INIT, busybox_path)
     size = max(l1_image_bytes, len(l1_kernel))
-    _add_guest(tree, "l1", vmm, l1_kernel, size, l1_initrd, l1_memory_bytes, l1_bootargs, el2=True)
+    memory = l1_memory_bytes
+    _add_guest(
+        tree, "l1", vmm, l1_kernel, size, l1_initrd, memory, l1_bootargs, cpus=l1_cpus, el2=True
+    )
     tree.file("l1/el2", f"{el2.value}\n")
     return tree
 

@@ -16,11 +16,11 @@ from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC
 from vel2.bench import measure, targets
 from vel2.bench.configuration import CONFIGURATIONS, find_configurations
-from vel2.bench.counts import Snapshot, Traps, between
+from vel2.bench.counts import Snapshot, Snapshots, Traps, between
 from vel2.bench.host import MarkReader
 from vel2.bench.layout import MAX_COUNT, ROUNDS, TIMED, Mark, Parameters
 from vel2.bench.measure import Figures, MeasureError, Round, collect, follow
-from vel2.bench.operations import operation_names
+from vel2.bench.operations import operation_names, unavailable
 from vel2.bench.payload import build_payload
 from vel2.bench.result import add_comparisons, is_met, measured_column
 from vel2.bench.targets import Cost
@@ -152,6 +152,32 @@ def test_what_happened_between_two_snapshots() -> None:
         "IRQ vEL1": 1,
     }
     assert (found.total, found.exits) == (11, 5)
+
+
+def test_what_all_vcpus_trapped_is_added_up() -> None:
+    vcpus = [Vcpu(), Vcpu()]
+    hvc = CONTEXT_VEL1 * 64 + EC.HVC64
+    vcpus[0].counters.by_ec[hvc] = 1
+    before = Snapshots.take(vcpus)
+    vcpus[0].counters.by_ec[hvc] = 4
+    vcpus[1].counters.by_ec[hvc] = 2
+    vcpus[1].counters.irq[CONTEXT_VEL1] = 1
+    vcpus[1].counters.to_vel2 = 6
+    found = between(before, Snapshots.take(vcpus))
+    assert found == Traps({"HVC64 vEL1": 5, "IRQ vEL1": 1}, 6)
+    assert between(None, Snapshots.take(vcpus)).by_kind["HVC64 vEL1"] == 6
+
+
+def test_what_takes_more_vcpus_is_left_out() -> None:
+    alone, two = build_payload(100), build_payload(100, vcpus=2)
+    assert set(two.selected) - set(alone.selected) == {
+        "remote_sgi",
+        "remote_wake",
+        "hypercall_all",
+    }
+    assert (alone.vcpus, two.vcpus) == (1, 2)
+    assert set(unavailable(1)) == set(two.selected) - set(alone.selected)
+    assert unavailable(2) == {}
 
 
 def test_a_register_counter_that_wraps() -> None:

@@ -11,7 +11,7 @@ from vel2.bench.campaign import Runs
 from vel2.bench.configuration import CONFIGURATIONS
 from vel2.bench.growth.guest import build_growth_guest
 from vel2.bench.growth.measure import GrowthRequest, curves_tree, growth_guest
-from vel2.bench.growth.points import CURVES, NAMES, POINTS
+from vel2.bench.growth.points import CURVES, NAMES, POINTS, VCPUS_POINTS
 from vel2.bench.growth.program import EXITS_AFTER, build_growth_program
 from vel2.bench.layout import MAX_OPERATIONS
 from vel2.bench.macro_result import add_ratios, macro_column
@@ -23,6 +23,8 @@ from vel2.machine.loader import KernelImage
 
 KERNEL = KernelImage(b"kernel", 0, 6, "Image")
 
+ALL = [*NAMES, *(point.name for point in VCPUS_POINTS)]
+
 
 def test_points() -> None:
     assert len(set(NAMES)) == len(NAMES) <= MAX_OPERATIONS
@@ -32,7 +34,7 @@ def test_points() -> None:
     for x, index in EXITS_AFTER.items():
         assert POINTS[index].name == f"memory_exit.{x}"
     tree = curves_tree()
-    assert [point["operation"] for curve in tree.values() for point in curve["points"]] == [*NAMES]
+    assert [point["operation"] for curve in tree.values() for point in curve["points"]] == ALL
 
 
 def test_the_guests_are_in_l1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -48,8 +50,8 @@ def test_the_guests_are_in_l1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 def test_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     columns = {
-        "native": macro_column(Runs({name: Part(10, 1000) for name in NAMES}, [])),
-        "vhe-nv2": macro_column(Runs({name: Part(10, 1500) for name in NAMES}, [])),
+        "native": macro_column(Runs({name: Part(10, 1000) for name in ALL}, [])),
+        "vhe-nv2": macro_column(Runs({name: Part(10, 1500) for name in ALL}, [])),
     }
     add_ratios(columns, CONFIGURATIONS)
     terminal = Terminal()

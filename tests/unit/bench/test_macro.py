@@ -17,7 +17,6 @@ from vel2.bench.counts import Snapshot
 from vel2.bench.layout import Mark
 from vel2.bench.macro import MacroRequest, macro_guest
 from vel2.bench.macro_result import TARGETS, add_ratios, is_met, macro_column
-from vel2.bench.operations import UNAVAILABLE
 from vel2.bench.parts import Part, collect_parts, follow_parts
 from vel2.bench.program import PARTS, build_program
 from vel2.bench.system import MeasureError
@@ -205,7 +204,10 @@ def test_one_that_fails_leaves_the_others_theirs(caplog: pytest.LogCaptureFixtur
     [
         (["macro", "--n", "0"], "this cannot be done 0 times; give 1 to 3000."),
         (["growth", "--n", "100001"], "this cannot be done 100001 times; give 1 to 100000."),
-        (["--only", "remote_sgi"], f"remote_sgi cannot be measured: {UNAVAILABLE['remote_sgi']}"),
+        (
+            ["--only", "remote_sgi"],
+            "remote_sgi cannot be measured: it takes 2 vCPUs; give --smp 2 or more.",
+        ),
     ],
 )
 def test_bad_options(options: list[str], said: str) -> None:

@@ -1,4 +1,4 @@
-"""Measure how an exit's cost grows with guests, touched memory and list registers in use."""
+"""Measure how an exit's cost grows with guests, memory, list registers in use, and vCPUs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,10 +7,13 @@ from typing import Any
 from vel2.bench.campaign import Campaign, Result
 from vel2.bench.configuration import Configuration
 from vel2.bench.growth.guest import build_growth_guest
-from vel2.bench.growth.points import CURVES, NAMES, POINTS
+from vel2.bench.growth.points import CURVES, NAMES, POINTS, VCPUS_POINTS
 from vel2.bench.growth.program import GUEST_PATH, build_growth_program
+from vel2.bench.layout import MAX_COUNT
 from vel2.bench.macro_result import add_ratios, macro_column
+from vel2.bench.measure import MicroRequest, measure
 from vel2.bench.parts import Part, measure_parts
+from vel2.bench.payload import FEWEST, build_payload
 from vel2.bench.system import L1Guest
 from vel2.guests.recipes import base_tree
 from vel2.machine.loader import KernelImage
@@ -47,13 +50,27 @@ def growth_guest(request: GrowthRequest) -> L1Guest:
 
 
 def measure_growth(request: GrowthRequest) -> dict[str, Part]:
-    """Boot once; give the figures of each point, by its name.
+    """Boot once, and once for each number of vCPUs; give the figures of each point, by its name.
 
     :raises MeasureError: when the run did not get to its end.
     """
     guest = growth_guest(request)
     how = request.deterministic, request.timeout
-    return measure_parts(request.configuration, guest, NAMES, *how)
+    parts = measure_parts(request.configuration, guest, NAMES, *how)
+    return parts | {point.name: measure_vcpus(request, point.x) for point in VCPUS_POINTS}
+
+
+def measure_vcpus(request: GrowthRequest, vcpus: int) -> Part:
+    """Boot with so many vCPUs; give what a hypercall costs when all make them.
+
+    :raises MeasureError: when the run did not get to its end.
+    """
+    name = "hypercall" if vcpus == 1 else "hypercall_all"
+    count = min(request.n, MAX_COUNT)
+    payload = build_payload(max(FEWEST, count), [name], request.deterministic, vcpus=vcpus)
+    how = request.deterministic, request.timeout
+    found = measure(MicroRequest(request.configuration, request.kernel, payload, *how))[name]
+    return Part(found.count, found.ticks, found.traps, found.l1_exits)
 
 
 def compare_growth(campaign: Campaign) -> Result:
@@ -77,7 +94,9 @@ def curves_tree() -> dict[str, Any]:
             "grows": curve.grows,
             "costs": curve.costs,
             "points": [
-                {"x": point.x, "operation": point.name} for point in POINTS if point.curve is curve
+                {"x": point.x, "operation": point.name}
+                for point in (*POINTS, *VCPUS_POINTS)
+                if point.curve is curve
             ],
         }
         for curve in CURVES

@@ -1,6 +1,7 @@
 """The points of the growth curves: what grows, how far, and what is measured at each.
 
-Shared by the program in L1, which sets each point up, and by the host, which draws the curves.
+Shared by the program in L1, which sets each point up, and by the host, which draws the curves. The
+curve over vCPUs is not the program's: each of its points is a boot, with the payload of `micro`.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ __all__ = (
     "POINTS",
     "RAISE_SGIS",
     "TOUCH",
+    "VCPUS_POINTS",
     "Curve",
     "Point",
 )
@@ -29,6 +31,7 @@ NOTHING, HYPERCALLS, TOUCH, RAISE_SGIS = range(4)
 GUESTS = (1, 2, 8, 24, 32, 48)
 MEMORY_MIB = (1, 4, 16, 64, 256)
 LIST_REGISTERS = (0, 1, 2, 3, 4, 8)
+VCPUS = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,14 @@ class Curve:
     points: tuple[int, ...]
 
 
-CURVES = (
+OF_PROGRAM = (
     Curve("memory_fault", "MiB that L2 has touched", "stage-2 fault, 4 KiB", MEMORY_MIB),
     Curve("memory_exit", "MiB that L2 has touched", "hypercall", MEMORY_MIB),
     Curve("guests", "guests taking turns on one vCPU of L1", "exit to user space", GUESTS),
     Curve("list_registers", "interrupts pending in L2", "hypercall", LIST_REGISTERS),
 )
+OF_VCPUS = Curve("vcpus", "vCPUs of L2, all at it at once", "hypercall", VCPUS)
+CURVES = (*OF_PROGRAM, OF_VCPUS)
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class Point:
         return f"{self.curve.name}.{self.x}"
 
 
-POINTS = tuple(Point(curve, x) for curve in CURVES for x in curve.points)
+POINTS = tuple(Point(curve, x) for curve in OF_PROGRAM for x in curve.points)
 NAMES = tuple(point.name for point in POINTS)
 """An index of this is `Mark.operation`."""
+VCPUS_POINTS = tuple(Point(OF_VCPUS, x) for x in VCPUS)

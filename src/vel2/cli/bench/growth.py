@@ -25,7 +25,8 @@ def growth(asked: Asked, clock: "Clock") -> None:
     """Measure how the cost of an exit grows.
 
     A program in L1 runs more and more guests, lets them touch more and more
-    memory, and has more and more of their interrupts in list registers.
+    memory, and has more and more of their interrupts in list registers. Then
+    L2 has more and more vCPUs, on as many CPUs of L1.
 
     \b
     Examples:

@@ -9,6 +9,7 @@ from vel2.cli.bench.comparison import print_comparison, print_peer
 from vel2.cli.bench.options import ONLY, Asked, asking, clock_options, split_names
 from vel2.cli.bench.tables import cell_text, host_text, print_columns
 from vel2.cli.terminal import Terminal
+from vel2.hyp.layout import MAX_PCPUS
 
 if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
     from vel2.bench.campaign import Clock
@@ -29,8 +30,15 @@ SCALES = (
 
 @click.command()
 @asking(COUNT, ONLY)
+@click.option(
+    "--smp",
+    type=click.IntRange(1, MAX_PCPUS),
+    default=1,
+    show_default=True,
+    help="How many CPUs L1 has, and L2: the first does the work, the others sleep.",
+)
 @clock_options(rounds=1)
-def micro(asked: Asked, clock: "Clock", only: tuple[str, ...]) -> None:
+def micro(asked: Asked, smp: int, clock: "Clock", only: tuple[str, ...]) -> None:
     """Measure what single operations of L2 cost.
 
     L2 is a bare-metal program that does one kind of operation at a time, and
@@ -41,13 +49,14 @@ def micro(asked: Asked, clock: "Clock", only: tuple[str, ...]) -> None:
       vel2 bench
       vel2 bench --configs native,vhe-nv2 --only hypercall,mmio_read
       vel2 bench --l1 6.1 --el2 vhe --json result.json
+      vel2 bench --smp 2 --only remote_sgi,remote_wake
       vel2 bench --peer kvm              Linux's KVM as L0 beside vel2
       vel2 bench --deterministic         instructions only: every run is the same
     """  # noqa: D301
     from vel2.bench.micro import compare_operations
     from vel2.bench.payload import build_payload
 
-    payload = build_payload(asked.count, split_names(only), clock.counts)
+    payload = build_payload(asked.count, split_names(only), clock.counts, vcpus=smp)
     result = compare_operations(asked.campaign(clock), payload)
     terminal, columns = asked.terminal, result.tree["configurations"]
     print_costs(terminal, columns, payload.selected)
