@@ -21,7 +21,7 @@ __all__ = ("interleave",)
 
 @click.command()
 @click.option("--scene", "names", multiple=True, help="Only this scene (may be given again).")
-@click.option("--short", is_flag=True, help="Leave out the scenes that take minutes.")
+@click.option("--short", is_flag=True, help="Leave out the scenes that take longest.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Scenes at once (default: one per CPU).")
 @json_option
 @click.pass_context

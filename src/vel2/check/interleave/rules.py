@@ -154,6 +154,18 @@ RULES = (
                 (edit(tlbi.unmap_from, ("pool.flush(context)", "pass")),),
             ),
             Variant(
+                "part-not-flushed",
+                "the lock is given back between two parts of a range before the TLBI",
+                "range-in-parts",
+                "stale",
+                (
+                    edit(
+                        tlbi.unmap_from,
+                        ("        if context.unflushed != 0:", "        if False:"),
+                    ),
+                ),
+            ),
+            Variant(
                 "flush-of-another-vmid",
                 "the TLBI is run under the VMID that was loaded",
                 "run-tlbi",

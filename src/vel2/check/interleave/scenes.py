@@ -7,7 +7,9 @@ from it is run by the resident functions themselves. What a program says with `B
 
 from __future__ import annotations
 
+from vel2.arch.descriptors import GRANULE_4K
 from vel2.arch.insn import TLBI
+from vel2.arch.operands import TLBI_RANGE
 from vel2.check.interleave.board import AF, ALLOWED_WORD, IPAS, L1_VTCR_HA, VTCR, Board
 from vel2.check.interleave.machine import Finding
 from vel2.check.interleave.play import (
@@ -115,6 +117,21 @@ def tlbi_tlbi() -> Play:
         board.access(0, SECOND)
 
     return ready(board, {0: use, 1: unmapping(board, 1), 2: second})
+
+
+def range_in_parts() -> Play:
+    """Take two pages back by one TLBI of a range, which L0 does in parts."""
+    board = Board(2)
+    begin(board, 0, 0, FIRST, SECOND)
+
+    def unmap() -> None:
+        board.l1_unmaps(0, FIRST)
+        board.l1_unmaps(0, SECOND)
+        board.tlbi(1, TLBI.RIPAS2E1IS, 0, TLBI_RANGE.TG.put(GRANULE_4K.TG))
+        for ipa in IPAS:
+            board.forbids(0, ipa, board.output(0, ipa))
+
+    return ready(board, {0: running(board, 0, 0, FIRST, SECOND), 1: unmap})
 
 
 def replace(*, block: bool) -> Play:
@@ -340,6 +357,7 @@ SCENES = (
     Scene("fill-tlbi", "a vCPU faults while L1 unmaps the page (TLBI IPAS2E1IS)", fill_tlbi),
     Scene("fill-tlbi-all", "the same with TLBI VMALLS12E1IS", fill_tlbi_all),
     Scene("run-tlbi", "L1 moves a page of a guest that runs", run_tlbi),
+    Scene("range-in-parts", "L1 unmaps a range (TLBI RIPAS2E1IS), in parts", range_in_parts),
     Scene("walk-tlbi", "L0 walks stage 1 for AT while L1 unmaps the page", walk_tlbi),
     Scene("replace-leaf", "a leaf is replaced while it is used", lambda: replace(block=False)),
     Scene("replace-block", "a table replaces a block in use", lambda: replace(block=True)),
