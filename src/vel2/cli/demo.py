@@ -84,7 +84,7 @@ def demo(
     )
     say(announcement(l1, l2, machine))
     request = machine.request(guest)
-    report = Report({"run": run_of_request(request)})
+    report = Report({"run": run_of_request(request, machine)})
     with closing(launch(request)) as session:
         ended = watch(session, report, machine)
         report.put_boot_times()

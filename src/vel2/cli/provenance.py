@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 from itertools import pairwise
 
+from vel2.cli.options import VmOptions
 from vel2.cli.report import Tree
 from vel2.cli.version import describe
 from vel2.control.request import Request
@@ -32,14 +33,20 @@ def run_of(deterministic: bool, cpu: str = DEFAULT_CPU) -> Tree:
     }
 
 
-def run_of_request(request: Request) -> Tree:
-    """Give the same for one machine, with what it is; a native one has no virtual EL2."""
+def run_of_request(request: Request, machine: VmOptions | None = None) -> Tree:
+    """Give the same for one machine, with what it is; a native one has no virtual EL2.
+
+    :param machine: what was asked for; with several vel2s the request is about the outermost.
+    """
     made = run_of(request.deterministic, cpu_of(request))
     made["cpus"] = request.smp
     made["memory_bytes"] = request.memory_bytes
     made["native"] = request.native
     if not request.native:
-        made |= {"el2": request.el2.value, "nv": request.nv.value}
+        asked = machine or request
+        made |= {"el2": asked.el2.value, "nv": asked.nv.value}
+    if machine is not None and machine.depth > 1:
+        made["depth"] = machine.depth
     return made
 
 

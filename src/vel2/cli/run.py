@@ -159,7 +159,7 @@ def run(
         raw.check(machine.memory_bytes)
         guest = Raw(raw, append)
     request = machine.request(guest, disks=disks, net=net, qemu_arguments=qemu_arguments)
-    report = Report({"run": run_of_request(request)})
+    report = Report({"run": run_of_request(request, machine)})
     with blaming(qemu_arguments), closing(launch(request)) as session:
         session.console.on_line(report.take)
         if not machine.native:

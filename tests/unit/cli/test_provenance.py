@@ -5,12 +5,14 @@ from __future__ import annotations
 import platform
 import shlex
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from vel2.arch.nesting import Kind, Level
+from vel2.cli.options import VmOptions
 from vel2.cli.provenance import run_of, run_of_request
 from vel2.cli.version import describe
 from vel2.control.guest import Firmware
@@ -44,6 +46,26 @@ def test_the_machine() -> None:
         *("nvhe", "nv"),
         *(512 * MIB, False, 3),
     )
+
+
+def test_of_several_vel2s_what_was_asked_for_is_named() -> None:
+    """Show the innermost virtual EL2, though the request is about the outermost."""
+    asked = VmOptions(
+        memory_bytes=512 * MIB,
+        smp=3,
+        el2=Kind.VHE,
+        nv=Level.NV2,
+        deterministic=False,
+        native=False,
+        ahead=True,
+        recursion=False,
+        depth=2,
+        timeout=None,
+        json_file=None,
+    )
+    run = run_of_request(request(), asked)
+    assert (run["el2"], run["nv"], run["depth"]) == ("vhe", "nv2", 2)
+    assert "depth" not in run_of_request(request(), replace(asked, depth=1))
 
 
 def test_a_native_machine_has_no_virtual_el2() -> None:
