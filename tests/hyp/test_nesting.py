@@ -75,7 +75,8 @@ def test_vel2_has_its_own_page_again() -> None:
 
 @pytest.mark.parametrize("recursion", [0, 1])
 @pytest.mark.parametrize("without_nv1", [False, True])
-@pytest.mark.parametrize(("kind", "level"), product((GUEST_VHE, GUEST_NVHE), (LEVEL_NV2, LEVEL_NV)))
+@pytest.mark.parametrize("level", [LEVEL_NV2, LEVEL_NV])
+@pytest.mark.parametrize("kind", [GUEST_VHE, GUEST_NVHE])
 def test_what_the_identification_registers_say(
     kind: int, level: int, without_nv1: bool, recursion: int
 ) -> None:
