@@ -339,12 +339,9 @@ def test_el02_timers_follow_their_rule(hcr_el2: int, cnthctl: int, is_read: bool
     h, values = sr.HCR_EL2, {"HCR_EL2": hcr_el2, "CNTHCTL_EL2_E2H": cnthctl}
     nv, nv1, nv2 = (f.get(hcr_el2) for f in (h.NV, h.NV1, h.NV2))
     to_memory = nv and nv2 and not nv1
-    if to_memory:
-        # The Arm ARM leaves {E2H,TGE}={1,1} out, but no PE is at EL1 then.
-        expected = bool(sr.CNTHCTL_EL2_E2H.EL1NVPCT.get(cnthctl))
-    else:
-        expected = bool(nv)
-    assert traps("NV_EL1NVPCT", values, is_read=is_read) is expected
+    # The Arm ARM leaves {E2H,TGE}={1,1} out, but no PE is at EL1 then.
+    expected = sr.CNTHCTL_EL2_E2H.EL1NVPCT.get(cnthctl) if to_memory else nv
+    assert traps("NV_EL1NVPCT", values, is_read=is_read) is bool(expected)
 
 
 def test_fine_decision() -> None:
