@@ -7,6 +7,8 @@ by the shadow stage 2, which L0 fills as L2 faults: `shadow` says what is in it 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,7 @@ from vel2.inspect.tables import Fault, Reach, Step, by_code, plan_stage1, plan_s
 if TYPE_CHECKING:
     from vel2.inspect.vcpu import Vcpu
 
-__all__ = ("Walk", "walk_ipa_of_l2", "walk_l2", "walk_vel2")
+__all__ = ("Walk", "walk_ipa_of_l1", "walk_ipa_of_l2", "walk_l2", "walk_vel2")
 
 UPPER = 1 << 55
 TAG_SHIFT = 56
@@ -73,10 +75,19 @@ class Walk:
         return "\n".join(lines)
 
 
+@contextmanager
+def _ending_at_a_fault(walk: Walk) -> Iterator[None]:
+    """Let a fault of any stage end a walk, which says so."""
+    try:
+        yield
+    except Fault as fault:
+        walk.fault = str(fault)
+
+
 def walk_vel2(vcpu: Vcpu, va: int) -> Walk:
     """Translate as vEL2, or the EL0 of a VHE host, does."""
     walk = Walk(va=va)
-    try:
+    with _ending_at_a_fault(walk):
         tcr = int(vcpu.vel2["TCR_EL2"])
         sctlr = vcpu.vel2["SCTLR_EL2"]
         if not sctlr.M:
@@ -90,15 +101,13 @@ def walk_vel2(vcpu: Vcpu, va: int) -> Walk:
         else:
             walk.ipa = _stage1_without_e2h(vcpu, walk, va, tcr, big_endian=bool(sctlr.EE))
         _canonical(vcpu, walk, walk.ipa)
-    except Fault as fault:
-        walk.fault = str(fault)
     return walk
 
 
 def walk_l2(vcpu: Vcpu, va: int) -> Walk:
     """Translate as vEL1 does."""
     walk = Walk(va=va)
-    try:
+    with _ending_at_a_fault(walk):
         sctlr = vcpu.l2["SCTLR_EL1"]
         if sctlr.M:
             ttbrs = int(vcpu.l2["TTBR0_EL1"]), int(vcpu.l2["TTBR1_EL1"])
@@ -116,28 +125,22 @@ def walk_l2(vcpu: Vcpu, va: int) -> Walk:
             walk.ipa = va
             walk.notes.append("stage 1 of vEL1 is off (SCTLR_EL1.M is 0)")
         _second(vcpu, walk, walk.ipa)
-    except Fault as fault:
-        walk.fault = str(fault)
     return walk
 
 
 def walk_ipa_of_l2(vcpu: Vcpu, ipa: int) -> Walk:
     """Translate an IPA of vEL1."""
     walk = Walk(ipa=ipa)
-    try:
+    with _ending_at_a_fault(walk):
         _second(vcpu, walk, ipa)
-    except Fault as fault:
-        walk.fault = str(fault)
     return walk
 
 
 def walk_ipa_of_l1(vcpu: Vcpu, ipa: int) -> Walk:
     """Translate an IPA of L1, which it takes to be physical."""
     walk = Walk(ipa=ipa)
-    try:
+    with _ending_at_a_fault(walk):
         _canonical(vcpu, walk, ipa)
-    except Fault as fault:
-        walk.fault = str(fault)
     return walk
 
 
