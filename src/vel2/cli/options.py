@@ -29,10 +29,14 @@ __all__ = (
     "SECONDS",
     "SIZE",
     "VmOptions",
+    "append_option",
     "check_supported",
     "depth_option",
+    "el2_option",
     "gathered",
+    "initrd_option",
     "json_option",
+    "nv_option",
     "parse_size",
     "smp_option",
     "timeout_option",
@@ -302,6 +306,28 @@ depth_option = click.option(
     show_default=True,
     help="How many vel2s, one at the virtual EL2 of the other.",
 )
+el2_option = click.option(
+    "--el2",
+    type=click.Choice(["vhe", "nvhe"]),
+    default="vhe",
+    show_default=True,
+    help="What virtual EL2 is like: with FEAT_VHE, or without.",
+)
+nv_option = click.option(
+    "--nv",
+    type=click.Choice(["nv2", "nv", "none"]),
+    default="nv2",
+    show_default=True,
+    help="Hardware to use: FEAT_NV2 (Armv8.4), FEAT_NV alone (Armv8.3).",
+)
+initrd_option = click.option(
+    "--initrd",
+    metavar="FILE|shell|none",
+    help="Its initrd. A fetched kernel without a root gets `shell`: a small system, with L2.",
+)
+append_option = click.option(
+    "--append", default="", metavar="TEXT", help="The kernel's command line."
+)
 VM_OPTIONS = (
     click.option(
         "--memory",
@@ -311,20 +337,8 @@ VM_OPTIONS = (
         help="L1's memory, such as 512M or 2G.",
     ),
     smp_option,
-    click.option(
-        "--el2",
-        type=click.Choice(["vhe", "nvhe"]),
-        default="vhe",
-        show_default=True,
-        help="What virtual EL2 is like: with FEAT_VHE, or without.",
-    ),
-    click.option(
-        "--nv",
-        type=click.Choice(["nv2", "nv", "none"]),
-        default="nv2",
-        show_default=True,
-        help="Hardware to use: FEAT_NV2 (Armv8.4), FEAT_NV alone (Armv8.3).",
-    ),
+    el2_option,
+    nv_option,
     click.option(
         "--deterministic",
         is_flag=True,

@@ -8,7 +8,16 @@ import click
 from vel2.arch.nesting import Kind, Level
 from vel2.cli.hints import check_without_vhe
 from vel2.cli.kernels import KERNEL, fetch_missing
-from vel2.cli.options import SIZE, check_supported, depth_option, smp_option
+from vel2.cli.options import (
+    SIZE,
+    append_option,
+    check_supported,
+    depth_option,
+    el2_option,
+    initrd_option,
+    nv_option,
+    smp_option,
+)
 from vel2.cli.report import explained, require_writable
 from vel2.control.initrd import kernel_guest
 from vel2.control.request import cpu_for
@@ -26,12 +35,8 @@ WHAT = "the packed file"
 @click.option(
     "--kernel", type=KERNEL, required=True, help="A file, or a fetched kernel's or Xen's name."
 )
-@click.option(
-    "--initrd",
-    metavar="FILE|shell|none",
-    help="Its initrd. A fetched kernel without a root gets `shell`: a small system, with L2.",
-)
-@click.option("--append", default="", metavar="TEXT", help="The kernel's command line.")
+@initrd_option
+@append_option
 @click.option(
     "--memory",
     type=SIZE,
@@ -40,20 +45,8 @@ WHAT = "the packed file"
     help="The machine's memory, of which vel2 takes its part.",
 )
 @smp_option
-@click.option(
-    "--el2",
-    type=click.Choice(["vhe", "nvhe"]),
-    default="vhe",
-    show_default=True,
-    help="What virtual EL2 is like: with FEAT_VHE, or without.",
-)
-@click.option(
-    "--nv",
-    type=click.Choice(["nv2", "nv", "none"]),
-    default="nv2",
-    show_default=True,
-    help="Hardware to use: FEAT_NV2 (Armv8.4), FEAT_NV alone (Armv8.3).",
-)
+@el2_option
+@nv_option
 @depth_option
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def pack(

@@ -14,7 +14,15 @@ from vel2.cli.ending import conclude
 from vel2.cli.hints import KvmMode, Silence, check_without_vhe, domains_hint
 from vel2.cli.kernels import FIRMWARE, KERNEL, fetch_missing
 from vel2.cli.levels import inner_levels
-from vel2.cli.options import ADDRESS, DISK, PATTERN, VmOptions, vm_options
+from vel2.cli.options import (
+    ADDRESS,
+    DISK,
+    PATTERN,
+    VmOptions,
+    append_option,
+    initrd_option,
+    vm_options,
+)
 from vel2.cli.provenance import run_of_request
 from vel2.cli.report import Report, print_locks, print_traps
 from vel2.cli.streams import SCREEN, fresh_line, say
@@ -55,12 +63,8 @@ STDIN, STDOUT, STDERR = 0, 1, 2
     metavar="ADDRESS",
     help="Where what --load brings is entered; x0 is the device tree's address.",
 )
-@click.option(
-    "--initrd",
-    metavar="FILE|shell|none",
-    help="Its initrd. A fetched kernel without a root gets `shell`: a small system, with L2.",
-)
-@click.option("--append", default="", metavar="TEXT", help="The kernel's command line.")
+@initrd_option
+@append_option
 @click.option(
     "--domain",
     "domains",
