@@ -21,18 +21,18 @@ SRC = ROOT / "src" / "vel2"
 MAY_IMPORT: dict[str, set[str]] = {
     "arch": set(),
     "lang": {"arch"},
-    "hyp": {"arch", "lang"},
-    "machine": {"arch"},
     "trace": {"arch"},
+    "hyp": {"arch", "lang", "trace"},
+    "machine": {"arch"},
     "runtime": {"arch", "lang"},
     "guests": {"arch", "lang", "runtime"},
     "control": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests"},
-    "explain": {"arch", "lang", "hyp"},
+    "explain": {"arch", "lang", "trace", "hyp"},
     "inspect": {
         *("arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control"),
         "explain",
     },
-    "pack": {"arch", "lang", "hyp", "machine", "runtime", "guests", "control"},
+    "pack": {"arch", "lang", "trace", "hyp", "machine", "runtime", "guests", "control"},
     "check": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control", "pack"},
     "bench": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control"},
     "cli": {
