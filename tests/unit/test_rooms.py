@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "pack": {"arch", "lang", "trace", "hyp", "machine", "runtime", "guests", "control"},
     "check": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control", "pack"},
-    "bench": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control"},
+    "bench": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control", "pack"},
     "cli": {
         *("arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control"),
         *("pack", "check", "bench", "explain", "inspect"),

@@ -88,13 +88,15 @@ class Campaign:
 
     def about(self) -> Tree:
         """Say what was measured with, as the result's beginning."""
-        has_kvm = any(row.kvm for row in self.configurations)
+        has_kvm = any(row.linuxes_below for row in self.configurations)
         return {
             "run": self.run,
             "l1": self.l1,
             "l1_kernel": self.kernel.version,
             "kvm_l0_kernel": guest_kernel(KVM_KERNEL).version if has_kvm else None,
             "ahead": all(row.ahead for row in self.configurations),
+            "level": max(row.level for row in self.configurations),
+            "depth": max(row.depth for row in self.configurations),
             "qemu": str(require_qemu()[1]),
             "clock": self.clock.name,
             "n": self.count,

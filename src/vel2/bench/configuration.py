@@ -1,12 +1,15 @@
 """What can be measured: L1's kernel with nothing below it, and each kind of virtual EL2."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vel2.arch.nesting import Kind, Level
 from vel2.errors import UserError
 
-__all__ = ("CONFIGURATIONS", "Configuration", "find_configurations")
+__all__ = ("CONFIGURATIONS", "LEVELS", "Configuration", "find_configurations", "nested_deeper")
+
+LEVELS = (2, 3)
+"""The guests that can be measured."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,9 @@ class Configuration:
     :ivar nv: the part of FEAT_NV* that vel2 uses; None where vel2 is not L0.
     :ivar kvm: Linux's KVM is L0, on FEAT_NV2.
     :ivar ahead: whether vel2 may do several accesses of L1 in one trap.
+    :ivar level: the guest that is measured, of `LEVELS`. Below L3 there is one more Linux with KVM:
+        L1, which gives L2 the virtual EL2 of the kind `el2`.
+    :ivar depth: how many vel2s there are, one in the other, below L1.
     """
 
     name: str
@@ -23,6 +29,8 @@ class Configuration:
     nv: Level | None
     kvm: bool = False
     ahead: bool = True
+    level: int = 2
+    depth: int = 1
 
     @property
     def nested(self) -> bool:
@@ -36,8 +44,23 @@ class Configuration:
 
     @property
     def bootargs(self) -> str:
-        """What L1's kernel has to be told: at real EL2 it would always choose VHE."""
-        return " kvm-arm.mode=nvhe" if not self.nested and self.el2 is Kind.NVHE else ""
+        """What the hypervisor's kernel has to be told: at real EL2 it would always choose VHE."""
+        is_at_real_el2 = not self.nested and self.level == 2
+        return " kvm-arm.mode=nvhe" if is_at_real_el2 and self.el2 is Kind.NVHE else ""
+
+    @property
+    def linuxes_below(self) -> int:
+        """How many Linuxes give a virtual EL2 by their KVM, below the one that is given it."""
+        return self.level - LEVELS[0] + self.kvm
+
+    @property
+    def lacks(self) -> str:
+        """Why this cannot be measured; empty if it can."""
+        if self.level > LEVELS[0] and self.nv is Level.NV:
+            return "Linux's KVM gives its guest a virtual EL2 by FEAT_NV2 only"
+        if self.level > LEVELS[0] and self.kvm and self.el2 is Kind.NVHE:
+            return "Linux's KVM gives a guest FEAT_NV2 or an HCR_EL2.E2H that is 0, never both"
+        return ""
 
 
 CONFIGURATIONS = {
@@ -90,3 +113,19 @@ def is_left(row: Configuration, el2: Sequence[str], nv: Sequence[str]) -> bool:
     if row.kvm or (el2 and row.el2.value not in el2):
         return False
     return row.nv is None or not nv or row.nv.value in nv
+
+
+def nested_deeper(
+    rows: Sequence[Configuration], level: int, depth: int
+) -> tuple[tuple[Configuration, ...], dict[str, str]]:
+    """Give configurations in which that guest is measured, with so many vel2s below L1.
+
+    :return: those that there are, and why there are no others, by name.
+    :raises UserError: when there are none.
+    """
+    deeper = [replace(row, level=level, depth=depth if row.nv is not None else 1) for row in rows]
+    lacking = {row.name: row.lacks for row in deeper if row.lacks}
+    left = tuple(row for row in deeper if not row.lacks)
+    if not left:
+        raise UserError(f"L{level} cannot be measured there: {next(iter(lacking.values()))}.")
+    return left, lacking

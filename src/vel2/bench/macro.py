@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from vel2.bench.campaign import Campaign, Result
 from vel2.bench.configuration import Configuration
+from vel2.bench.guest import L1Guest
 from vel2.bench.macro_result import add_ratios, macro_column
 from vel2.bench.parts import Part, measure_parts
 from vel2.bench.program import PARTS, build_program
-from vel2.bench.system import L1Guest
 from vel2.guests.recipes import base_tree, l1_tree
 from vel2.guests.vmm import build_vmm
 from vel2.machine.loader import KernelImage

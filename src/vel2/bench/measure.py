@@ -15,6 +15,7 @@ from typing import Protocol
 
 from vel2.bench.configuration import Configuration
 from vel2.bench.counts import Moment, Traps, between, together
+from vel2.bench.guest import L1Guest
 from vel2.bench.host import MarkReader
 from vel2.bench.layout import (
     HUGE_FROM_BYTES,
@@ -27,7 +28,7 @@ from vel2.bench.layout import (
 )
 from vel2.bench.operations import OPERATIONS, operation_names
 from vel2.bench.payload import Payload
-from vel2.bench.system import L1Guest, MeasureError, Running, Take, guest_failed, system
+from vel2.bench.system import MeasureError, Running, Take, guest_failed, system
 from vel2.guests.recipes import l1_tree
 from vel2.guests.vmm import build_vmm
 from vel2.machine.console import Console
@@ -144,6 +145,7 @@ def measure(request: MicroRequest, watcher: Watcher | None = None) -> dict[str, 
                 deterministic=request.deterministic,
                 arguments=arguments,
                 has_log=watcher is None,
+                from_first_mark=True,
             )
         )
         if watcher is not None:

@@ -11,11 +11,16 @@ from vel2.bench.result import Tree, add_comparisons, measured_column
 
 __all__ = ("compare_operations",)
 
+NOTHING: Mapping[str, str] = {}
 
-def compare_operations(campaign: Campaign, payload: Payload) -> Result:
+
+def compare_operations(
+    campaign: Campaign, payload: Payload, lacking: Mapping[str, str] = NOTHING
+) -> Result:
     """Measure the payload's operations in each configuration.
 
     :param payload: for the runs that count; it tells its marks.
+    :param lacking: configurations that cannot be measured, and why.
     """
     plain = build_payload(payload.count, payload.selected, has_marks=False, vcpus=payload.vcpus)
 
@@ -29,7 +34,7 @@ def compare_operations(campaign: Campaign, payload: Payload) -> Result:
         return measured_column(runs.first, runs.counted is not None, runs.timed)
 
     found = campaign.measure(once)
-    lacking = unavailable(payload.vcpus)
-    result = campaign.result(found, column, smp=payload.vcpus, not_available=lacking)
+    not_available = {**unavailable(payload.vcpus), **lacking}
+    result = campaign.result(found, column, smp=payload.vcpus, not_available=not_available)
     add_comparisons(result.tree["configurations"], campaign.rows)
     return result

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from vel2.bench.configuration import Configuration
 from vel2.bench.counts import Moment, Traps, between
+from vel2.bench.guest import L1Guest
 from vel2.bench.host import MarkReader
 from vel2.bench.layout import UNKNOWN_EXITS, Mark
-from vel2.bench.system import L1Guest, MeasureError, Take, guest_failed, system
+from vel2.bench.system import MeasureError, Take, guest_failed, system
 from vel2.bench.userspace import BEGIN
 from vel2.machine.console import Console
 from vel2.machine.outcome import MachineExit

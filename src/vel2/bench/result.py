@@ -9,7 +9,7 @@ from typing import Any
 
 from vel2.bench.configuration import Configuration
 from vel2.bench.measure import Figures
-from vel2.bench.targets import AIMS, AT_LEAST, KVM, MUST, PEER_OF, Cost
+from vel2.bench.targets import AIMS, AT_LEAST, AT_LEAST_FOR_L3, KVM, MUST, PEER_OF, Cost
 
 __all__ = ("Tree", "add_comparisons", "is_met", "measured_column")
 
@@ -81,12 +81,14 @@ def add_comparisons(
             cell["ratio_to_native"] = quotient(cell[scale], base.get(scale))
             host = cell["host_ns_per_op"]
             cell["host_ratio_to_native"] = quotient(host, base.get("host_ns_per_op"))
+            is_plain = (row.level, row.depth) == (2, 1)
             for key, table in (("must", MUST), ("aims", AIMS), ("kvm_as_l0", KVM)):
-                target = table.get(name, {}).get(operation)
+                target = table.get(name, {}).get(operation) if is_plain else None
                 cell[key] = None if target is None else judged(target, cell)
             peer = PEER_OF.get(name, "")
             other = columns.get(peer, {}).get("operations", {}).get(operation)
-            cell["peer"] = None if other is None else compared(name, operation, cell, other)
+            least = least_ratio(row, operation)
+            cell["peer"] = None if other is None else compared(PEER_OF[name], least, cell, other)
 
 
 def quotient(cost: float | None, base: float | None) -> float | None:
@@ -94,15 +96,21 @@ def quotient(cost: float | None, base: float | None) -> float | None:
     return round(cost / base, 2) if cost is not None and base else None
 
 
-def compared(name: str, operation: str, cell: Tree, other: Tree) -> Tree:
+def least_ratio(row: Configuration, operation: str) -> int | None:
+    """Give how many times vel2's instructions the peer must take; None if nothing is asked."""
+    if row.depth > 1:
+        return None
+    return (AT_LEAST if row.level == 2 else AT_LEAST_FOR_L3).get(row.name, {}).get(operation)
+
+
+def compared(peer: str, least: int | None, cell: Tree, other: Tree) -> Tree:
     """Say how many times the cost of an operation the peer's is, and whether that is enough."""
     key = "host_ns_per_op" if cell["instructions_per_op"] is None else "instructions_per_op"
     ratio = other[key] / cell[key]
     by_host = cell["host_ns_per_op"] is not None and other["host_ns_per_op"] is not None
-    least = AT_LEAST.get(name, {}).get(operation)
     counted = key == "instructions_per_op" and least is not None
     return {
-        "configuration": PEER_OF[name],
+        "configuration": peer,
         "ratio": three_digits(ratio),
         "host_ratio": three_digits(other["host_ns_per_op"] / cell["host_ns_per_op"])
         if by_host

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vel2.arch.nesting import Kind, Level
-from vel2.bench.configuration import Configuration
+from vel2.bench.configuration import LEVELS, Configuration
 from vel2.bench.counts import Moment, Snapshots
-from vel2.bench.peer import KVM_L0_BOOTARGS, KVM_L0_MEMORY_BYTES, kvm_initrd, kvm_kernel
+from vel2.bench.guest import L1Guest, stacked
 from vel2.bench.traplog import TrapLog
 from vel2.control.guest import Kernel
 from vel2.control.launch import launch
@@ -24,10 +24,10 @@ from vel2.machine.console import Console
 from vel2.machine.loader import KernelImage
 from vel2.machine.memory import RAM_BASE
 from vel2.machine.outcome import ExitReason, MachineExit
+from vel2.pack.nested import nest
 
 __all__ = (
     "L0_FATAL",
-    "L1Guest",
     "MeasureError",
     "Running",
     "Take",
@@ -37,7 +37,6 @@ __all__ = (
     "system",
 )
 
-L1_MEMORY_BYTES = 1 << 30
 CPU = f"{DEFAULT_CPU},lpa2=off"
 """With FEAT_LPA2, KVM as L0 makes shadow tables for 52-bit addresses, and takes minutes to empty
 them again and again while L1 starts."""
@@ -59,20 +58,6 @@ def guest_failed(level: str, ended: MachineExit, console: Console) -> MeasureErr
     last = "\n".join(f"  {line}" for line in console.tail(TAIL_LINES).splitlines())
     code = EXIT_CODES.get(ended.reason, GUEST_FAILED)
     return MeasureError(f"{level} did not get to its end: {ended}; last lines:\n{last}", code)
-
-
-@dataclass(frozen=True)
-class L1Guest:
-    """What boots as L1.
-
-    :ivar init_arguments: the command line of its process 1. :ivar cpus: how many it has.
-    """
-
-    kernel: KernelImage
-    initrd: bytes
-    bootargs: str
-    init_arguments: str = ""
-    cpus: int = 1
 
 
 Take = Callable[[], Moment | None]
@@ -118,26 +103,21 @@ def request_of(
     configuration: Configuration, guest: L1Guest, deterministic: bool, arguments: tuple[str, ...]
 ) -> Request:
     """Describe the machine of a configuration."""
-    bootargs = guest.bootargs + configuration.bootargs
-    if guest.init_arguments:
-        bootargs += f" -- {guest.init_arguments}"
-    kernel, initrd, memory_bytes = guest.kernel, guest.initrd, L1_MEMORY_BYTES
-    if configuration.kvm:
-        initrd = kvm_initrd(configuration.el2, kernel, initrd, bootargs, memory_bytes, guest.cpus)
-        kernel, bootargs = kvm_kernel(), KVM_L0_BOOTARGS
-        memory_bytes += KVM_L0_MEMORY_BYTES
-    return Request(
-        Kernel(kernel, initrd, bootargs),
-        memory_bytes,
-        smp=guest.cpus,
-        el2=configuration.el2,
+    below, el2 = stacked(configuration, guest)
+    request = Request(
+        Kernel(below.kernel, below.initrd, below.command_line),
+        below.memory_bytes,
+        smp=below.cpus,
+        el2=el2,
         nv=configuration.nv or Level.NV2,
+        recursion=configuration.nv is not None and configuration.level > LEVELS[0],
         native=configuration.nv is None,
         cpu=cpu_of(guest.kernel),
         deterministic=deterministic,
         ahead=configuration.ahead,
         qemu_arguments=arguments,
     )
+    return nest(request, configuration.depth)
 
 
 @contextlib.contextmanager
@@ -149,16 +129,18 @@ def system(
     deterministic: bool,
     arguments: tuple[str, ...] = (),
     has_log: bool = True,
+    from_first_mark: bool = False,
 ) -> Iterator[Running]:
     """Start a machine, and end it.
 
     :param folder: for temporary files. :param arguments: appended to QEMU's command line.
     :param has_log: QEMU's log is free to count the traps to Linux at real EL2.
+    :param from_first_mark: nobody asks what was trapped before that.
     """
     with contextlib.ExitStack() as stack:
         log = None
         if configuration.nv is None and deterministic and has_log:
-            log = stack.enter_context(TrapLog(folder))
+            log = stack.enter_context(TrapLog(folder, from_first_mark))
             arguments += log.arguments
         request = request_of(configuration, guest, deterministic, arguments)
         session = stack.enter_context(contextlib.closing(launch(request)))

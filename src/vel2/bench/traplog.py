@@ -21,6 +21,8 @@ import os
 import re
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -40,6 +42,7 @@ LEVELS = re.compile(rb"\.\.\.from EL(\d) to EL(\d)")
 SYNDROME = re.compile(rb"\.\.\.with ESR 0x[0-9a-f]+/0x([0-9a-f]+)")
 VECTOR = re.compile(rb"\.\.\.to EL2 PC 0x([0-9a-f]+)")
 CALL = re.compile(rb"\.\.\.handling as semihosting call 0x([0-9a-f]+)")
+FIRST_MARK = re.compile(rb"^\.\.\.handling as semihosting call %#x\n" % SYS_WRITE, re.MULTILINE)
 ASYNCHRONOUS = {b"IRQ": "IRQ", b"FIQ": "FIQ"}
 VECTORS_BYTES = 0x800
 READ_BYTES = 1 << 16
@@ -98,14 +101,32 @@ class LogParser:
         return f"{class_name(syndrome.EC)} EL{level}"
 
 
+def from_first_mark(log: BufferedReader) -> Iterator[bytes]:
+    """Give the lines of a log from its first mark on."""
+    last = b""
+    while block := log.read1(READ_BYTES):
+        # A line may lie across two blocks.
+        block = last + block
+        if found := FIRST_MARK.search(block):
+            *whole, rest = block[found.start() :].splitlines(keepends=True)
+            yield from whole
+            yield rest if rest.endswith(b"\n") else rest + log.readline()
+            yield from log
+            return
+        last = block[block.rfind(b"\n") + 1 :]
+
+
 class TrapLog:
     """QEMU's log while the machine runs, read by a thread: QEMU waits for whoever reads it.
 
     :param folder: where to make the FIFO.
+    :param from_first_mark: leave out what is before the first mark, as quickly as it can be read: a
+        hypervisor below hypervisors takes tens of millions of exceptions until all have booted.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, from_first_mark: bool = False) -> None:
         self._path = folder / "traps"
+        self._from_first_mark = from_first_mark
         self._parser = LogParser()
         self._grown = threading.Condition()
         self._taken = 0
@@ -136,8 +157,8 @@ class TrapLog:
         self._thread.join()
 
     def _read(self, reader: int) -> None:
-        with os.fdopen(reader, "rb") as lines:
-            for line in lines:
+        with os.fdopen(reader, "rb") as log:
+            for line in from_first_mark(log) if self._from_first_mark else log:
                 with self._grown:
                     if self._parser.feed(line):
                         self._grown.notify()

@@ -9,12 +9,12 @@ from vel2.bench.configuration import Configuration
 from vel2.bench.growth.guest import build_growth_guest
 from vel2.bench.growth.points import CURVES, NAMES, POINTS, VCPUS_POINTS
 from vel2.bench.growth.program import GUEST_PATH, build_growth_program
+from vel2.bench.guest import L1Guest
 from vel2.bench.layout import MAX_COUNT
 from vel2.bench.macro_result import add_ratios, macro_column
 from vel2.bench.measure import MicroRequest, measure
 from vel2.bench.parts import Part, measure_parts
 from vel2.bench.payload import FEWEST, build_payload
-from vel2.bench.system import L1Guest
 from vel2.guests.recipes import base_tree
 from vel2.machine.loader import KernelImage
 

@@ -1,6 +1,7 @@
 """`vel2 bench micro`: what one operation of L2 costs in each configuration."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -8,6 +9,8 @@ import click
 from vel2.cli.bench.comparison import print_comparison, print_peer
 from vel2.cli.bench.options import ONLY, Asked, asking, clock_options, split_names
 from vel2.cli.bench.tables import cell_text, host_text, print_columns
+from vel2.cli.contradictions import refuse_contradictions
+from vel2.cli.options import depth_option
 from vel2.cli.terminal import Terminal
 from vel2.hyp.layout import MAX_PCPUS
 
@@ -37,9 +40,19 @@ SCALES = (
     show_default=True,
     help="How many CPUs L1 has, and L2: the first does the work, the others sleep.",
 )
+@click.option(
+    "--level",
+    type=click.IntRange(2, 3),
+    default=2,
+    show_default=True,
+    help="The guest that is measured: 3 is a guest of L2, a Linux in a virtual EL2 of L1's KVM.",
+)
+@depth_option
 @clock_options(rounds=1)
-def micro(asked: Asked, smp: int, clock: "Clock", only: tuple[str, ...]) -> None:
-    """Measure what single operations of L2 cost.
+def micro(
+    asked: Asked, smp: int, level: int, depth: int, clock: "Clock", only: tuple[str, ...]
+) -> None:
+    """Measure what single operations of L2, or of L3, cost.
 
     L2 is a bare-metal program that does one kind of operation at a time, and
     times it. This is what `vel2 bench` does when no command is named.
@@ -52,14 +65,20 @@ def micro(asked: Asked, smp: int, clock: "Clock", only: tuple[str, ...]) -> None
       vel2 bench --smp 2 --only remote_sgi,remote_wake
       vel2 bench --peer kvm              Linux's KVM as L0 beside vel2
       vel2 bench --deterministic         instructions only: every run is the same
+      vel2 bench --level 3 --deterministic --only hypercall
+      vel2 bench --depth 2 --deterministic --configs vhe-nv2,nvhe-nv2
     """  # noqa: D301
+    from vel2.bench.configuration import nested_deeper
     from vel2.bench.micro import compare_operations
     from vel2.bench.payload import build_payload
 
+    refuse_contradictions(click.get_current_context(), (("level", "depth"),))
+    rows, lacking = nested_deeper(asked.configurations, level, depth)
+    asked = replace(asked, configurations=rows)
     payload = build_payload(asked.count, split_names(only), clock.counts, vcpus=smp)
-    result = compare_operations(asked.campaign(clock), payload)
+    result = compare_operations(asked.campaign(clock), payload, lacking)
     terminal, columns = asked.terminal, result.tree["configurations"]
-    print_costs(terminal, columns, payload.selected)
+    print_costs(terminal, columns, payload.selected, level)
     print_comparison(terminal, columns, payload.selected)
     print_peer(terminal, columns, payload.selected)
     for name, why in result.tree["not_available"].items():
@@ -67,7 +86,9 @@ def micro(asked: Asked, smp: int, clock: "Clock", only: tuple[str, ...]) -> None
     asked.finish(result)
 
 
-def print_costs(terminal: Terminal, columns: "Tree", operations: Sequence[str]) -> None:
+def print_costs(
+    terminal: Terminal, columns: "Tree", operations: Sequence[str], level: int = 2
+) -> None:
     """Print for each scale a row for each operation, a column for each configuration."""
     terminal.print()
     for key, text_of, what in SCALES:
@@ -78,7 +99,7 @@ def print_costs(terminal: Terminal, columns: "Tree", operations: Sequence[str]) 
             name: [text_of(column["operations"].get(operation)) for operation in operations]
             for name, column in columns.items()
         }
-        print_columns(terminal, "one operation of L2", operations, texts)
+        print_columns(terminal, f"one operation of L{level}", operations, texts)
         if cells:
             terminal.print(what)
         terminal.print()

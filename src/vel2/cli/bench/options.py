@@ -64,7 +64,7 @@ class Asked:
         check_names(more_kernels)
         run = run_of(not clock.rounds)
         compile_all(self.configurations)
-        of_kvm = [KVM_KERNEL] if any(row.kvm for row in self.configurations) else []
+        of_kvm = [KVM_KERNEL] if any(row.linuxes_below for row in self.configurations) else []
         fetch_missing(["busybox", self.l1, *more_kernels, *of_kvm])
         kernel = load_kernel(find_kernel(self.l1))
         return Campaign(
