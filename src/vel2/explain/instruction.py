@@ -23,7 +23,7 @@ from vel2.errors import UserError
 from vel2.explain.effects import conditions_of
 from vel2.explain.syndrome import name_of_key
 from vel2.explain.words import INSTRUCTIONS
-from vel2.hyp import controls, finegrained, idregs
+from vel2.hyp import controls, finegrained, hcrx, idregs
 from vel2.hyp.el2regs import TABLE, Home, Reader, Stored, Writer
 from vel2.hyp.el2regs import Kind as HomeKind
 from vel2.hyp.hcr import NESTED
@@ -123,7 +123,9 @@ def _other(word: int) -> str:
 def hardware_at_vel2(kind: Kind, level: Level) -> Mapping[str, int]:
     """Give hardware's trap controls while vEL2 runs, as L0 sets them, by name.
 
-    What L0 does at times only is left out: its traps of timers, of MDSCR_EL1, of a live GIC.
+    The machine has every feature that L0 knows: a register that another lacks is UNDEFINED there
+    and asks no control. What L0 does at times only is left out: its traps of timers, of MDSCR_EL1,
+    of a live GIC.
     """
     simulation = Simulation(BASE, STATE)
     vm, vcpu = simulation.at(Vm, BASE + VM_OFFSET), simulation.at(Vcpu, BASE + VCPU_OFFSET)
@@ -131,6 +133,7 @@ def hardware_at_vel2(kind: Kind, level: Level) -> Mapping[str, int]:
     vm.config.nv_level = LEVEL_NV2 if level is Level.NV2 else LEVEL_NV
     vm.probed.cpacr_holds_cptr = vm.probed.cntkctl_holds_cnthctl = vm.probed.has_fgt = 1
     vm.probed.has_sve = int((kind, level) == (Kind.VHE, Level.NV2))
+    vm.probed.hcrx_vel2 = hcrx.ENABLES
     vcpu.vm = BASE + VM_OFFSET
     vcpu.e2h = int(kind is Kind.VHE)
     vcpu.vel2.vncr_page = BASE + PAGE_OFFSET
@@ -139,6 +142,7 @@ def hardware_at_vel2(kind: Kind, level: Level) -> Mapping[str, int]:
         vcpu.pcpu.timer_traps = TRAPS_WITHOUT_E2H
     with simulation:
         controls.load_for_vel2(vcpu)
+        hcrx.load_for_vel2(vcpu)
         finegrained.reset()
     values = {register.name: simulation[register] for register in ASKED}
     values["CPTR_EL2_E2H"] = cptr_el2_to_e2h(simulation[sr.CPTR_EL2])

@@ -68,6 +68,20 @@ def test_e2h_decides_what_an_el1_name_means() -> None:
     assert fates[Kind.NVHE, Level.NV] == "traps: L0 writes the VNCR page at 0x110"
 
 
+@pytest.mark.parametrize("name", ["TCR2_EL1", "SCTLR2_EL1"])
+def test_vel2_uses_what_el2_may_use_whatever_hcrx_el2_says(name: str) -> None:
+    """HCRX_EL2.{TCR2En,SCTLR2En} trap accesses of EL1; L0 sets them while vEL2 runs."""
+    register = sr.by_name(name)
+    for is_read in (True, False):
+        access = Access(register.trap_key, is_read, 0)
+        for level in Level:
+            fate = fate_at_vel2(access, Kind.VHE, level)
+            assert fate == f"no trap: hardware's {name} holds vEL2's {name[:-1]}2"
+        assert "VNCR page" in (fate := fate_at_vel2(access, Kind.NVHE, Level.NV2))
+        assert fate.startswith("no trap")
+        assert fate_at_vel2(access, Kind.NVHE, Level.NV).startswith("traps")
+
+
 def test_a_control_of_its_own_comes_before_the_page() -> None:
     """MRS ACTLR_EL1 asks HCR_EL2.TACR, which L0 sets, before it asks HCR_EL2.{NV,NV1,NV2}."""
     access = Access(sr.ACTLR_EL1.trap_key, True, 0)
