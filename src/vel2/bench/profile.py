@@ -19,7 +19,6 @@ from vel2.arch.esr import EC, ISS_SYS64, ESR_ELx, describe_esr
 from vel2.arch.nesting import Kind
 from vel2.bench.configuration import Configuration
 from vel2.bench.execlog import ExecLog, Step, Taken, read_steps
-from vel2.bench.kallsyms import KernelSymbols, read_kallsyms
 from vel2.bench.layout import ROUNDS, TIMED, Mark
 from vel2.bench.measure import Figures, MeasureError, MicroRequest, measure
 from vel2.bench.operations import OPERATIONS, operation_names
@@ -29,6 +28,7 @@ from vel2.bench.places import Code, Place
 from vel2.bench.system import Running
 from vel2.control.counters import trap_name
 from vel2.control.vm import Vm
+from vel2.guests.kallsyms import KernelSymbols, read_kallsyms
 from vel2.guests.l2board import STATE
 from vel2.lang import Assembler, Image
 from vel2.machine.qmp import MonitorError

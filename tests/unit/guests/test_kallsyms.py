@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from vel2.bench.kallsyms import KernelSymbols, read_kallsyms
+from vel2.guests.kallsyms import KernelSymbols, read_kallsyms
 
 SYMBOLS = [
     (0, "T_text"),
