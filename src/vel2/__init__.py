@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vel2.arch.esr import EC
     from vel2.errors import LaunchError, UserError
+    from vel2.guests.symbols import RunningKernel
     from vel2.inspect.boot import boot
     from vel2.inspect.value import Value
     from vel2.inspect.vcpu import Vcpu
@@ -28,6 +29,7 @@ __all__ = (
     "EC",
     "LaunchError",
     "Machine",
+    "RunningKernel",
     "Trap",
     "UserError",
     "Value",
@@ -41,6 +43,7 @@ HOMES = {
     "EC": "vel2.arch.esr",
     "LaunchError": "vel2.errors",
     "Machine": "vel2.inspect.vm",
+    "RunningKernel": "vel2.guests.symbols",
     "Trap": "vel2.inspect.vm",
     "UserError": "vel2.errors",
     "Value": "vel2.inspect.value",

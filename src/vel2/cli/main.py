@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, str] = {
     "matrix": "vel2.cli.matrix",
     "pack": "vel2.cli.pack",
     "run": "vel2.cli.run",
+    "top": "vel2.cli.top",
 }
 """Where each command is, under its own name."""
 

@@ -52,6 +52,27 @@ class KernelSymbols:
         index = bisect.bisect_right(self._offsets, offset) - 1
         return self.functions[index][1] if index >= 0 else None
 
+    def place(self, offset: int) -> tuple[str, int] | None:
+        """Name the function that an offset is in, and how far into it that is."""
+        index = bisect.bisect_right(self._offsets, offset) - 1
+        if index < 0:
+            return None
+        start, name = self.functions[index]
+        return name, offset - start
+
+    def offset(self, name: str) -> int | None:
+        """Give where a function begins; None when the kernel has none, or several, of that name."""
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        twice = set()
+        for offset, name in self.functions:
+            if found.setdefault(name, offset) != offset:
+                twice.add(name)
+        return {name: offset for name, offset in found.items() if name not in twice}
+
     def find_base(self, pcs: Sequence[int]) -> int | None:
         """Find where the Image runs, from instructions it executed, in order; None if in doubt.
 

@@ -6,24 +6,30 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from vel2.arch.esr import EC
 from vel2.arch.sysregs import ESR_EL2
 from vel2.control.counters import TrapCount
+from vel2.control.guest import Kernel
 from vel2.control.vm import Vm
 from vel2.errors import UserError
 from vel2.explain.register import key_named
 from vel2.explain.syndrome import summary_of_esr
+from vel2.guests.naming import find_kernel
+from vel2.guests.symbols import RunningKernel
 from vel2.hyp.state import CONTEXT_VEL2
 from vel2.inspect.frozen import CONTEXTS
 from vel2.inspect.running import Running
+from vel2.inspect.symbols import symbols_of_level
 from vel2.inspect.value import Value
 from vel2.inspect.vcpu import Vcpu
 from vel2.machine.config import has_option
 from vel2.machine.console import Console, ConsoleClosed, ConsoleTimeout
 from vel2.machine.gdbstub import GdbStub, attach
+from vel2.machine.loader import load_kernel
 from vel2.machine.memory import GuestMemory
 from vel2.machine.outcome import ExitReason, MachineExit
 from vel2.machine.qemu import DEBUG_CHARDEV
@@ -153,6 +159,27 @@ class Machine:
     def sysreg_traps(self) -> dict[str, int]:
         """Count the traps so far by system register and instruction, largest first."""
         return self.vm.sysreg_traps()
+
+    # Its kernels.
+
+    def symbols(self, level: str, kernel: str | Path | None = None, vcpu: int = 0) -> RunningKernel:
+        """Give names for the addresses of a level's kernel, and addresses for its functions.
+
+        :param level: `l1` or `l2`. :param kernel: a fetched kernel's name or a file. Without it
+            L1's is what was booted, and L2's the same.
+        :raises UserError: when the level does not run that kernel.
+        """
+        self.require_paused()
+        if level not in ("l1", "l2"):
+            raise UserError(f"{level!r} is no level with a kernel; give 'l1' or 'l2'.")
+        guest = self.vm.request.guest
+        if kernel is not None:
+            image = load_kernel(find_kernel(str(kernel)))
+        elif isinstance(guest, Kernel):
+            image = guest.image
+        else:
+            raise UserError(f"nobody said which kernel {level} runs; give kernel=.")
+        return symbols_of_level(self.vcpus[vcpu], level, image)
 
     # Stopping and going on.
 

@@ -11,11 +11,13 @@ import contextlib
 import mmap
 import os
 import re
+from pathlib import Path
 from types import TracebackType
 
 from vel2.errors import UserError
 
 __all__ = (
+    "MEMFD_NAME",
     "QEMU_TREE_BYTES",
     "RAM_BASE",
     "GuestMemory",
@@ -26,6 +28,9 @@ __all__ = (
 
 RAM_BASE = 0x4000_0000
 """Physical address of RAM on QEMU's `virt` board."""
+
+MEMFD_NAME = "vel2-guest-ram"
+"""By which /proc shows it."""
 
 QEMU_TREE_BYTES = 1 << 20
 """The size of QEMU's device tree, mostly empty, which it writes to the start of RAM at reset."""
@@ -75,18 +80,38 @@ class GuestMemory:
             raise UserError(
                 f"a machine cannot have {format_size(size)} of memory; give a whole number of MiB."
             )
-        self.size = size
-        self.base = RAM_BASE
-        self.fd = os.memfd_create("vel2-guest-ram", os.MFD_CLOEXEC)
+        fd = os.memfd_create(MEMFD_NAME, os.MFD_CLOEXEC)
         try:
-            os.ftruncate(self.fd, size)
-            self._map = mmap.mmap(self.fd, size)
+            os.ftruncate(fd, size)
+            self._take(fd, size)
         except (OSError, OverflowError) as error:
-            os.close(self.fd)
+            os.close(fd)
             raise UserError(
                 f"the host could not map {format_bytes(size)} of guest memory ({error}); "
                 "use a smaller --memory."
             ) from error
+
+    @classmethod
+    def attach(cls, path: Path) -> "GuestMemory":
+        """Map another process's machine, to look at and not to change.
+
+        :param path: its descriptor of the file, below /proc.
+        :raises OSError: when it is not there any more, or not ours to look at.
+        """
+        memory = cls.__new__(cls)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            memory._take(fd, os.fstat(fd).st_size, mmap.PROT_READ)
+        except BaseException:
+            os.close(fd)
+            raise
+        return memory
+
+    def _take(self, fd: int, size: int, access: int = mmap.PROT_READ | mmap.PROT_WRITE) -> None:
+        self._map = mmap.mmap(fd, size, prot=access)
+        self.fd = fd
+        self.size = size
+        self.base = RAM_BASE
         self.view = memoryview(self._map)
         self._closed = False
 

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ("LEVEL", "PC", "cpu_seconds", "registers_of")
+__all__ = ("LEVEL", "PC", "cpu_seconds", "process_seconds", "registers_of")
 
 PC = re.compile(r"\bPC=([0-9a-f]+)")
 LEVEL = re.compile(r"\bPSTATE=.*\bEL(\d)[ht]\b")
@@ -20,7 +20,19 @@ def cpu_seconds(thread: int) -> float:
 
     :raises OSError: when it has ended.
     """
-    text = Path(f"/proc/{thread}/task/{thread}/stat").read_text()
+    return _seconds(Path(f"/proc/{thread}/task/{thread}/stat"))
+
+
+def process_seconds(pid: int) -> float:
+    """Give the CPU time that all threads of a process have used.
+
+    :raises OSError: when it has ended.
+    """
+    return _seconds(Path(f"/proc/{pid}/stat"))
+
+
+def _seconds(stat: Path) -> float:
+    text = stat.read_text()
     fields = text.rpartition(")")[2].split()
     return (int(fields[USER_TIME]) + int(fields[SYSTEM_TIME])) / os.sysconf("SC_CLK_TCK")
 
