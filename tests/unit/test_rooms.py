@@ -26,18 +26,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "machine": {"arch"},
     "runtime": {"arch", "lang"},
     "guests": {"arch", "lang", "runtime"},
-    "control": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests"},
     "explain": {"arch", "lang", "trace", "hyp"},
+    "probes": {"arch", "lang", "hyp", "explain"},
+    "control": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "probes"},
     "inspect": {
         *("arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control"),
-        "explain",
+        *("explain", "probes"),
     },
     "pack": {"arch", "lang", "trace", "hyp", "machine", "runtime", "guests", "control"},
     "check": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control", "pack"},
-    "bench": {"arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control", "pack"},
+    "bench": {
+        *("arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control"),
+        *("pack", "probes"),
+    },
     "cli": {
         *("arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control"),
-        *("pack", "check", "bench", "explain", "inspect"),
+        *("pack", "check", "bench", "explain", "inspect", "probes"),
     },
 }
 COMMON = {"errors", "scratch", "supervisor", "__version__"}

@@ -23,7 +23,7 @@ from vel2.hyp.records import TO_RUNNING_EL1
 from vel2.hyp.state import Vcpu, page_of, vm_of
 from vel2.lang import inline, msr, resident, u32, u64
 
-__all__ = ("from_vel1", "from_vel2")
+__all__ = ("from_vel1", "from_vel2", "key_of")
 
 IS_READ = ISS_SYS64.Direction.mask
 OP0_INSTRUCTION = 1

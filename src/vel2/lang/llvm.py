@@ -35,7 +35,7 @@ _ATOMIC = {"swap": "xchg", "fetch_add": "add"}
 
 # No floating-point or vector register, no memset or memcpy made out of a loop, no unwinding, and
 # address 0 is memory like any other.
-_ATTRIBUTES = 'nounwind noimplicitfloat null_pointer_is_valid "no-builtins"'
+ATTRIBUTES = 'nounwind noimplicitfloat null_pointer_is_valid "no-builtins"'
 
 
 class HardwareWriter:
@@ -45,6 +45,8 @@ class HardwareWriter:
     """
 
     has_lines = True
+    attributes = ATTRIBUTES
+    """LLVM's, of every function."""
 
     def __init__(self, module: Module, *, check_bounds: bool = False) -> None:
         self.module = module
@@ -64,8 +66,8 @@ class HardwareWriter:
         head = [f'target datalayout = "{data_layout}"', f'target triple = "{triple}"']
         head += self._globals()
         head += [self._external(f) for f in self.module.functions.values() if f.external]
-        tail = [f"attributes #0 = {{ {_ATTRIBUTES} }}"]
-        tail.append(f"attributes #1 = {{ alwaysinline {_ATTRIBUTES} }}")
+        tail = [f"attributes #0 = {{ {self.attributes} }}"]
+        tail.append(f"attributes #1 = {{ alwaysinline {self.attributes} }}")
         tail += self.debug.module_flags()
         tail += [f"!{number} = {text}" for text, number in self.metadata.items()]
         return "\n".join([*head, *self.declared.values(), *self.lines, *tail, ""])

@@ -74,9 +74,9 @@ class _FunctionVerifier:
             self.block = block
             for instruction in block.instructions:
                 self._check_instruction(instruction)
-        reachable = _reachable(self.function.blocks)
-        self._check_dominance(reachable)
-        self._check_assigned(reachable)
+        blocks = reachable(self.function.blocks)
+        self._check_dominance(blocks)
+        self._check_assigned(blocks)
 
     def _fail(self, what: object, sentence: str) -> None:
         where = f"{self.function.name}:{self.block.name if self.block else '?'}"
@@ -187,15 +187,15 @@ class _FunctionVerifier:
 
     # -- order
 
-    def _check_dominance(self, reachable: list[Block]) -> None:
+    def _check_dominance(self, blocks: list[Block]) -> None:
         """Require each value to be defined on every path to its use."""
         home = {
             instruction: block
             for block in self.function.blocks
             for instruction in block.instructions
         }
-        parent = _dominator_tree(reachable)
-        for block in reachable:
+        parent = dominator_tree(blocks)
+        for block in blocks:
             self.block = block
             seen: set[Instruction] = set()
             for instruction in block.instructions:
@@ -204,29 +204,29 @@ class _FunctionVerifier:
                         continue
                     if arg not in home:
                         self._fail(instruction, f"{arg} is not in the function")
-                    elif home[arg] is block or not _dominates(parent, home[arg], block):
+                    elif home[arg] is block or not dominates(parent, home[arg], block):
                         self._fail(instruction, f"%{arg.number} is used before it is defined")
                 seen.add(instruction)
 
-    def _check_assigned(self, reachable: list[Block]) -> None:
+    def _check_assigned(self, blocks: list[Block]) -> None:
         """Require each slot to be set on every path to a `get`."""
         everything = frozenset(self.locals)
         entry = self.function.blocks[0]
-        at_end = dict.fromkeys(reachable, everything)
-        predecessors = _predecessors(reachable)
+        at_end = dict.fromkeys(blocks, everything)
+        before = predecessors(blocks)
         changed = True
         while changed:
             changed = False
-            for block in reachable:
-                assigned = self._assigned_at(block, entry, predecessors, at_end)
+            for block in blocks:
+                assigned = self._assigned_at(block, entry, before, at_end)
                 for instruction in block.instructions:
                     if instruction.op == "set":
                         assigned.add(instruction.attributes[0])  # type: ignore[arg-type]
                 if assigned != at_end[block]:
                     at_end[block] = frozenset(assigned)
                     changed = True
-        for block in reachable:
-            assigned = self._assigned_at(block, entry, predecessors, at_end)
+        for block in blocks:
+            assigned = self._assigned_at(block, entry, before, at_end)
             for instruction in block.instructions:
                 if instruction.op == "set":
                     assigned.add(instruction.attributes[0])  # type: ignore[arg-type]
@@ -241,12 +241,12 @@ class _FunctionVerifier:
         self,
         block: Block,
         entry: Block,
-        predecessors: dict[Block, list[Block]],
+        before: dict[Block, list[Block]],
         at_end: dict[Block, frozenset[Local]],
     ) -> set[Local]:
         if block is entry:
             return set(self.function.parameters)
-        found = [at_end[before] for before in predecessors[block]]
+        found = [at_end[each] for each in before[block]]
         return set(frozenset.intersection(*found))
 
 
@@ -254,7 +254,7 @@ def _names(kinds: Sequence[Kind | None]) -> str:
     return ", ".join("nothing" if kind is None else kind.value for kind in kinds) or "nothing"
 
 
-def _reachable(blocks: list[Block]) -> list[Block]:
+def reachable(blocks: list[Block]) -> list[Block]:
     """Give the blocks that control can reach, in reverse postorder."""
     order: list[Block] = []
     seen = {blocks[0]}
@@ -271,7 +271,8 @@ def _reachable(blocks: list[Block]) -> list[Block]:
     return order[::-1]
 
 
-def _predecessors(blocks: list[Block]) -> dict[Block, list[Block]]:
+def predecessors(blocks: list[Block]) -> dict[Block, list[Block]]:
+    """Give the blocks from which each block is reached."""
     found: dict[Block, list[Block]] = {block: [] for block in blocks}
     for block in blocks:
         for successor in block.successors:
@@ -279,20 +280,20 @@ def _predecessors(blocks: list[Block]) -> dict[Block, list[Block]]:
     return found
 
 
-def _dominator_tree(blocks: list[Block]) -> dict[Block, Block]:
+def dominator_tree(blocks: list[Block]) -> dict[Block, Block]:
     """Give each block's immediate dominator; the entry is its own.
 
     Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm"; `blocks` are in reverse
     postorder.
     """
     order = {block: number for number, block in enumerate(blocks)}
-    predecessors = _predecessors(blocks)
+    before = predecessors(blocks)
     parent = {blocks[0]: blocks[0]}
     changed = True
     while changed:
         changed = False
         for block in blocks[1:]:
-            known = [before for before in predecessors[block] if before in parent]
+            known = [each for each in before[block] if each in parent]
             found = known[0]
             for other in known[1:]:
                 while found is not other:
@@ -306,7 +307,7 @@ def _dominator_tree(blocks: list[Block]) -> dict[Block, Block]:
     return parent
 
 
-def _dominates(parent: dict[Block, Block], above: Block, below: Block) -> bool:
+def dominates(parent: dict[Block, Block], above: Block, below: Block) -> bool:
     """Tell whether every path to `below` passes `above`."""
     while below is not above:
         if parent[below] is below:

@@ -23,9 +23,11 @@ from vel2.lang.lower.values import (
     Known,
     Nothing,
     Range,
+    Ref,
     Value,
     immediate,
 )
+from vel2.lang.placed import Placed
 from vel2.lang.structs import StructMeta
 from vel2.lang.subset import mark_of
 from vel2.lang.types import U64, WORD_BITS, Scalar
@@ -57,6 +59,8 @@ def call(f: Context, node: ast.Call) -> Value:
         found = field_method(f, node, target.__self__, target.__name__)
         if found is not None:
             return found
+    if isinstance(target, MethodType) and isinstance(target.__self__, Placed):
+        return _method(f, node, target.__self__, target.__name__)
     if _is_pure(target):
         return _compile_time(f, node, target)
     if isinstance(target, FunctionType):
@@ -121,11 +125,30 @@ def _known_argument(f: Context, node: ast.Call, argument: ast.expr, value: Value
     return value.object
 
 
-def _resident(f: Context, node: ast.Call, target: FunctionType) -> Value:
+def _method(f: Context, node: ast.Call, placed: Placed, name: str) -> Value:
+    """Lower a call of a method of what lies at a symbol."""
+    target = placed.methods.get(name)
+    if target is None:
+        f.refuse(
+            node,
+            f"`{f.text(node.func)}` is for CPython: resident code may call"
+            f" {', '.join(placed.methods)}",
+        )
+    address = f.build.emit("symbol", attributes=(placed.symbol,))
+    place = f.build.emit("at", address, attributes=(placed.struct.size,))
+    return _resident(f, node, target, Ref(place, placed.struct))
+
+
+def _resident(f: Context, node: ast.Call, target: FunctionType, owner: Ref | None = None) -> Value:
+    """Lower a call of a resident function.
+
+    :param owner: its first argument, which the call does not write out.
+    """
     signature = f.module.signature(target)
+    given: list[Any] = [*([] if owner is None else [owner]), *node.args]
     try:
         bound = inspect.signature(target).bind(
-            *node.args, **{keyword.arg or "**": keyword.value for keyword in node.keywords}
+            *given, **{keyword.arg or "**": keyword.value for keyword in node.keywords}
         )
     except TypeError as error:
         f.refuse(node, f"{target.__name__}() cannot take these arguments: {error}")
@@ -133,11 +156,12 @@ def _resident(f: Context, node: ast.Call, target: FunctionType) -> Value:
     for name, type_ in signature.parameters:
         if name in bound.arguments:
             argument = bound.arguments[name]
-            value = f.expression(argument)
+            value = argument if isinstance(argument, Ref) else f.expression(argument)
         else:
             argument = node
             value = Known(inspect.signature(target).parameters[name].default)
-        operands.append(convert(f, argument, value, type_, "passed"))
+        where = node if isinstance(argument, Ref) else argument
+        operands.append(convert(f, where, value, type_, "passed"))
     f.build.here = f.location(node)
     result = signature.result
     kind = None if result is None else result.kind
