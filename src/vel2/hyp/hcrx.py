@@ -15,7 +15,7 @@ from vel2.hyp.homes import slot
 from vel2.hyp.state import HCRX_LOADED, Vcpu, Vm, id_index, page_of, vm_of
 from vel2.lang import inline, mrs, msr, resident, u64
 
-__all__ = ("init", "load_for_vel1", "load_for_vel2", "reset")
+__all__ = ("ENABLES", "init", "load_for_vel1", "load_for_vel2", "reset")
 
 HCRX = sr.HCRX_EL2
 HCRX_SLOT = slot(HCRX)
