@@ -124,7 +124,7 @@ def declared() -> set[str]:
     """Give the distributions that pyproject.toml asks for."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    requirements = project["dependencies"] + extras["check"] + extras["report"]
+    requirements = project["dependencies"] + extras["check"] + extras["report"] + extras["trace"]
     return {distribution_name(requirement) for requirement in requirements}
 
 

@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, str] = {
     "pack": "vel2.cli.pack",
     "run": "vel2.cli.run",
     "top": "vel2.cli.top",
+    "trace": "vel2.cli.trace.group",
 }
 """Where each command is, under its own name."""
 

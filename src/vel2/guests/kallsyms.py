@@ -33,6 +33,14 @@ EARLY = "__pi_"
 BASE_ALIGN_BYTES = 1 << 16
 INSTRUCTION_BYTES = 4
 LEAST_CALLS = 4
+TEXT = "_text"
+SAMPLES = 1024
+MOST_HEADER_BYTES = 2 << 20
+ENTRIES = frozenset(
+    word.to_bytes(WORD_BYTES, "little")
+    for word in (0xD503_233F, 0xD503_201F, 0xD503_245F, 0xA9BF_7BFD, 0xA9BE_7BFD)
+)
+"""PACIASP, NOP (ftrace's place), BTI c, and STP x29, x30 with the two smallest frames."""
 CODE = "tTwWiI"
 """Type letters of what can be executed."""
 
@@ -126,8 +134,28 @@ def read_at(image: bytes, digits: int) -> KernelSymbols | None:
         counted, found = names
         offsets = read_offsets(image, counted, after + len(index), len(found))
         if offsets is not None:
-            return functions_of(offsets, found)
+            first = first_place(image, offsets, found)
+            return functions_of([first + offset for offset in offsets], found)
     return None
+
+
+def first_place(image: bytes, offsets: list[int], names: list[str]) -> int:
+    """Give where the first symbol is, from the Image's beginning.
+
+    Linux before 6.4 leaves `_text` out, and counts from the first symbol behind the Image's header.
+    Where that is shows in the code: most functions begin with one of a few instructions.
+    """
+    if names[0][1:] == TEXT:
+        return 0
+    starts = [offset for offset, name in zip(offsets, names, strict=True) if name[0] in CODE]
+    sampled = starts[:: len(starts) // SAMPLES + 1]
+
+    def score(first: int) -> int:
+        return sum(
+            image[first + start : first + start + WORD_BYTES] in ENTRIES for start in sampled
+        )
+
+    return max(range(0, MOST_HEADER_BYTES, BASE_ALIGN_BYTES), key=score)
 
 
 def functions_of(offsets: list[int], names: list[str]) -> KernelSymbols:

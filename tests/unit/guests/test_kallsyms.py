@@ -86,6 +86,20 @@ def test_each_layout(name: str) -> None:
     assert found.at(-4) is None
 
 
+def test_a_table_that_leaves_the_header_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux 6.1 counts from `_stext`, 64 KiB into the Image."""
+    first = 0x1_0000
+    monkeypatch.setattr("tests.unit.guests.test_kallsyms.SYMBOLS", [(0, "T_stext"), *SYMBOLS[2:]])
+    table = image("offsets base count names markers sequence table index")
+    code = bytearray(first + 64 * 3000)
+    for at, symbol in SYMBOLS[2:]:
+        if symbol[0] != "d":
+            code[first + at : first + at + 4] = (0xD503_233F).to_bytes(4, "little")
+    found = read_kallsyms(bytes(code) + table)
+    assert found is not None
+    assert found.functions[:2] == ((first, "_stext"), (first + 16, "first"))
+
+
 @pytest.mark.parametrize("cut", [0.2, 0.5, 0.9])
 def test_a_kernel_that_is_cut_off_or_has_no_table(cut: float) -> None:
     whole = LAYOUTS["6.12"]
