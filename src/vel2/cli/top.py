@@ -1,19 +1,9 @@
 """`vel2 top`: what a running machine traps on, at the moment."""
 
-import contextlib
-import sys
-from collections.abc import Callable
-from contextlib import closing
-
 import click
 
-from vel2.cli.top_view import Lines, Rates, Screen, View
-from vel2.control.attach import attach
-from vel2.control.l0 import L0
-from vel2.control.pulse import look, read
 from vel2.errors import UserError
 from vel2.machine.others import OtherMachine, other_machines
-from vel2.machine.vcpu import process_seconds
 
 __all__ = ("top",)
 
@@ -38,14 +28,11 @@ def top(pid: int | None, interval: float, count: int | None) -> None:
     Examples:
       vel2 top                           the machine that runs
       vel2 top --pid 4711                one of several
-      vel2 top --count 10 >rates.txt     ten readings as lines
+      vel2 top --count 10 > rates.txt    ten readings as lines
     """  # noqa: D301
-    machine = choose(pid)
-    l0 = attach(machine)
-    with closing(l0.memory):
-        view: View = Screen() if sys.stdout.isatty() else Lines()
-        with view.shown() as wait:
-            follow(machine, l0, view, wait, interval, count)
+    from vel2.cli.top_view import show  # it brings in the compiler
+
+    show(choose(pid), interval, count)
 
 
 def choose(pid: int | None) -> OtherMachine:
@@ -64,38 +51,3 @@ def choose(pid: int | None) -> OtherMachine:
         pids = ", ".join(str(machine.pid) for machine in found)
         raise UserError(f"{len(found)} machines run; choose one with --pid: {pids}.")
     return found[0]
-
-
-def follow(
-    machine: OtherMachine,
-    l0: L0,
-    view: View,
-    wait: Callable[[float], bool],
-    interval: float,
-    count: int | None,
-) -> None:
-    """Show readings until the machine ends, the user leaves, or there were enough."""
-    left = count
-    leaves = False
-
-    def asked(seconds: float) -> bool:
-        nonlocal leaves
-        leaves = wait(seconds)
-        return leaves or not machine.is_running
-
-    old, cpu = read(l0), cpu_of(machine)
-    while left is None or left > 0:
-        pulse = look(l0.vcpus, interval, asked)
-        if leaves or not machine.is_running:
-            return
-        new, used = read(l0), cpu_of(machine)
-        view.show(Rates(machine, l0, old, new, pulse, (used - cpu) / (new.at - old.at)))
-        old, cpu = new, used
-        left = None if left is None else left - 1
-
-
-def cpu_of(machine: OtherMachine) -> float:
-    """Give the CPU time QEMU has used; what it was last when it has ended."""
-    with contextlib.suppress(OSError):
-        return process_seconds(machine.pid)
-    return 0.0

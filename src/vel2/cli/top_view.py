@@ -9,7 +9,7 @@ import time
 import tty
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Protocol, TypeVar
 
 import click
@@ -19,12 +19,14 @@ from rich.table import Table
 from rich.text import Text
 
 from vel2.cli.terminal import Terminal
+from vel2.control.attach import attach
 from vel2.control.l0 import L0
-from vel2.control.pulse import EVENTS, LEVELS, Pulse, Reading, VcpuReading
+from vel2.control.pulse import EVENTS, LEVELS, Pulse, Reading, VcpuReading, look, read
 from vel2.machine.memory import format_bytes
 from vel2.machine.others import OtherMachine
+from vel2.machine.vcpu import process_seconds
 
-__all__ = ("Lines", "Rates", "Screen", "View")
+__all__ = ("Lines", "Rates", "Screen", "View", "show")
 
 Key = TypeVar("Key")
 ROWS = 12
@@ -219,3 +221,51 @@ class Lines:
             for name, count in rates.events[vcpu.index].items():
                 if count:
                     click.echo(f"{start} - {name} {count}")
+
+
+def show(machine: OtherMachine, interval: float, count: int | None) -> None:
+    """Show readings until the machine ends, the user leaves, or there were enough.
+
+    :param interval: seconds between two. :param count: how many; None for no end.
+    :raises UserError: when the machine cannot be looked into.
+    """
+    l0 = attach(machine)
+    with closing(l0.memory):
+        view: View = Screen() if sys.stdout.isatty() else Lines()
+        with view.shown() as wait:
+            follow(machine, l0, view, wait, interval, count)
+
+
+def follow(
+    machine: OtherMachine,
+    l0: L0,
+    view: View,
+    wait: Callable[[float], bool],
+    interval: float,
+    count: int | None,
+) -> None:
+    """Show readings until the machine ends, the user leaves, or there were enough."""
+    left = count
+    leaves = False
+
+    def asked(seconds: float) -> bool:
+        nonlocal leaves
+        leaves = wait(seconds)
+        return leaves or not machine.is_running
+
+    old, cpu = read(l0), cpu_of(machine)
+    while left is None or left > 0:
+        pulse = look(l0.vcpus, interval, asked)
+        if leaves or not machine.is_running:
+            return
+        new, used = read(l0), cpu_of(machine)
+        view.show(Rates(machine, l0, old, new, pulse, (used - cpu) / (new.at - old.at)))
+        old, cpu = new, used
+        left = None if left is None else left - 1
+
+
+def cpu_of(machine: OtherMachine) -> float:
+    """Give the CPU time QEMU has used; what it was last when it has ended."""
+    with contextlib.suppress(OSError):
+        return process_seconds(machine.pid)
+    return 0.0

@@ -45,11 +45,10 @@ def query(
 
     \b
     Examples:
-      vel2 trace query demo.trace "select * from counts"
-      vel2 trace query demo.trace "select cause, count(*), avg(duration) from exits group by 1"
-      vel2 trace query demo.trace "select function, count(*) n from traps
-        where level = 'L1' group by 1 order by n desc limit 10"
-      vel2 trace query demo.trace --tables
+      vel2 trace query my.trace "select * from counts"
+      vel2 trace query my.trace "select cause, avg(duration) from exits group by 1"
+      vel2 trace query my.trace "select function, count(*) from traps group by 1"
+      vel2 trace query my.trace --tables
     """  # noqa: D301
     if tables:
         describe()
