@@ -46,7 +46,7 @@ def query(
     \b
     Examples:
       vel2 trace query my.trace "select * from counts"
-      vel2 trace query my.trace "select cause, avg(duration) from exits group by 1"
+      vel2 trace query my.trace "select cause, sum(l0) from exits group by 1"
       vel2 trace query my.trace "select function, count(*) from traps group by 1"
       vel2 trace query my.trace --tables
     """  # noqa: D301
