@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.lang.snippets import load
-from vel2.lang import lower_module, mrs, resident, u64
+from vel2.lang import cold, lower_module, mrs, resident, u64
+from vel2.lang.build import disassembly
 from vel2.lang.ir import OPCODES, SystemName
 
 CASES = [
@@ -48,6 +50,25 @@ def test_closures_are_seen_through() -> None:
 
     limit = len(registers)
     assert "mrs SCTLR_EL1\n  %1 = and %0, 1\n" in str(lower_module(read))
+
+
+def test_what_is_cold_stays_where_it_is() -> None:
+    """It is called, however small: LLVM must not expand it on the way of the others."""
+    from vel2.arch.sysregs import SCTLR_EL1
+
+    @cold
+    def rare(value: u64) -> u64:
+        return u64(mrs(SCTLR_EL1) + value)
+
+    @resident
+    def often(value: u64) -> u64:
+        if value < 5:
+            return rare(value)
+        return value
+
+    (name,) = (each for each in lower_module(often).functions if each.endswith("rare"))
+    assert f"cold function {name}(" in str(lower_module(often))
+    assert re.search(rf"\tbl?\t.*{re.escape(name)}", disassembly((often,)))
 
 
 def test_trap_key_of_a_system_name_is_that_of_arch() -> None:

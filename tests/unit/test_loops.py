@@ -15,7 +15,7 @@ import pytest
 
 import vel2.hyp
 
-MARKS = {"resident", "inline"}
+MARKS = {"resident", "inline", "cold"}
 HYP = Path(vel2.hyp.__file__).parent
 REASONS = {
     "a64.bit_mask": "doubles, from 2 at least to 64",

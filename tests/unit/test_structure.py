@@ -120,7 +120,9 @@ def definitions(path: Path) -> Iterator[str]:
     """Yield the names that a module defines; what a decorator hands on is used by that."""
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
-            if not node.decorator_list or "resident" in ast.unparse(node.decorator_list[0]):
+            if not node.decorator_list or {"resident", "cold"} & {
+                ast.unparse(mark) for mark in node.decorator_list
+            }:
                 yield node.name
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]

@@ -25,7 +25,7 @@ from vel2.arch import sysregs as sr
 from vel2.arch.a64 import BYTES, LOG2_BYTES, SystemRegisterMove
 from vel2.arch.bits import TrapKey
 from vel2.arch.descriptors import MAIR_NORMAL_WB
-from vel2.hyp import a64, idregs, places
+from vel2.hyp import a64, event, idregs, places
 from vel2.hyp import access as register_access
 from vel2.hyp.context import DEBUGS
 from vel2.hyp.exception import go_on, is_el0
@@ -33,6 +33,7 @@ from vel2.hyp.fallible import try_at_s1e1r
 from vel2.hyp.layout import PAGE_MASK
 from vel2.hyp.pcpu import UNPROFITABLE
 from vel2.hyp.state import LEVEL_NV2, Vcpu, vm_of
+from vel2.hyp.watch import AHEAD, TRACE
 from vel2.lang import PA, inline, load_u32, mrs, msr, resident, u64
 
 __all__ = ("BUDGET", "run")
@@ -106,8 +107,11 @@ def access(vcpu: Vcpu, insn: u64, key: u64, place: u64) -> bool:
 
 
 @inline
-def done_ahead(vcpu: Vcpu) -> None:
+def done_ahead(vcpu: Vcpu, insn: u64, key: u64) -> None:
     """End an access that has been done without a trap of its own, as `trap.deliver` ends a trap."""
+    if event.wanted(vcpu, AHEAD) & TRACE:
+        rt = SystemRegisterMove.Rt.get(insn)
+        event.ahead(vcpu, key, insn & IS_MRS != 0, a64.read(vcpu, rt))
     go_on(vcpu)
 
 
@@ -140,7 +144,7 @@ def run(vcpu: Vcpu) -> None:
             place = places.place_of(key)
             if not access(vcpu, insn, key, place):
                 break
-            done_ahead(vcpu)
+            done_ahead(vcpu, insn, key)
             if not has_nv2 or place & places.ABSORBED == 0:
                 won = u64(won + 1)
                 paid = u64(done - won)

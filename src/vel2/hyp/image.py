@@ -1,6 +1,6 @@
 """L0's image: the resident code and its assembly, compiled once and linked where it will run."""
 
-from vel2.hyp import layout, start, trap, vectors
+from vel2.hyp import event, layout, start, trap, vectors
 from vel2.lang import Image, build_object, link_image
 
 __all__ = ("build",)
@@ -13,6 +13,7 @@ ROOTS = (
     trap.handle_fiq,
     trap.handle_serror,
     trap.handle_bad_vector,
+    event.returned,
 )
 """What the assembly calls; everything else is reached from here."""
 

@@ -110,7 +110,7 @@ SCTLR_EL2_RESET = SCTLR_ON & ~sr.SCTLR_EL2.compose(M=1, C=1, SA=1, I=1)
 SCTLR_EL1_RESET = sr.SCTLR_EL1.compose(EOS=1, TSCXT=1, EIS=1, SPAN=1, nTLSMD=1, LSMAOE=1)
 """MMU and caches off; the bits that are RES1 without the features that define them."""
 CPTR_PROBE = sr.CPTR_EL2_E2H.compose(TCPAC=1, TAM=1)
-CLEARED = Vcpu.offset_of("counters")
+CLEARED = Vcpu.offset_of("observe")
 """From there on a `Vcpu` is kept when its pcpu starts."""
 CNTHCTL_PROBE = sr.CNTHCTL_EL2_E2H.compose(EL1PCTEN=1, EL1PTEN=1, EL1TVT=1, EL1TVCT=1)
 
@@ -302,7 +302,7 @@ def boot(vcpu: Vcpu, vm: Vm) -> None:
 
 @inline
 def forget(vcpu: Vcpu, vm: Vm) -> None:
-    """Clear a vCPU, but for its counters and what PSCI knows of it, and its page."""
+    """Clear a vCPU up to who watches it: not its counters, nor what PSCI knows; and its page."""
     for i in range(CLEARED // 8):
         store_u64(PA(address_of(vcpu) + i * 8), 0)
     vcpu.vm = address_of(vm)

@@ -10,6 +10,7 @@ from vel2.hyp.homes import CONTEXT_MEMORY, SWITCHED
 from vel2.hyp.layout import PCPU_BYTES, VCPU_IN_PCPU
 from vel2.hyp.pcpu import Guesses, Pcpu, Power
 from vel2.hyp.records import ExceptionRecord, ReturnRecord, Trap, Walk
+from vel2.hyp.watch import Filter, Ring, Seen, Watch
 from vel2.lang import PA, Struct, array, at, inline, nested, scalar, u8, u32, u64
 
 __all__ = (
@@ -90,8 +91,9 @@ class VncrPage(Struct):
 class Vcpu(Struct):
     """One virtual CPU, pinned to its pcpu. SP_EL2 points at it while a guest runs.
 
-    Its pcpu owns it and needs no lock for it, but for `shadow` and `power`; the host reads. What
-    stands before `counters` begins anew whenever the pcpu is turned on (`start.forget`).
+    Its pcpu owns it and needs no lock for it, but for `shadow` and `power`; the host reads, and
+    writes `observe`. What stands before that begins anew whenever the pcpu is turned on
+    (`start.forget`).
     """
 
     x = array(u64, 31)
@@ -123,6 +125,10 @@ class Vcpu(Struct):
     """As L1 wrote them (`selectors.ALL`): PMEVTYPER<n>_EL0, PMCCFILTR_EL0, DBGBCR<n>_EL1,
     DBGWCR<n>_EL1."""
     guesses = nested(Guesses)
+    observe = nested(Watch)
+    """Which events anybody wants."""
+    seen = nested(Seen)
+    ring = nested(Ring)
     counters = nested(Counters)
     power = nested(Power)
 
@@ -339,6 +345,7 @@ class Vm(Struct):
     """Over the tables by which EL2 reaches L1's own VNCR pages (`vncr`)."""
     online = scalar(u64)
     """How many vCPUs are on, by PSCI. All pcpus change it, each by one atomic access (`power`)."""
+    filter = nested(Filter)
 
 
 def id_index(register: type[Register]) -> int:

@@ -58,6 +58,7 @@ def source_register(vcpu: Vcpu, esr: u64) -> u64:
 @inline
 def set_target_register(vcpu: Vcpu, esr: u64, value: u64) -> None:
     """Finish a trapped read."""
+    vcpu.seen.read = value
     rt = ISS_SYS64.Rt.get(esr)
     if rt != ZR:
         vcpu.x[rt] = value

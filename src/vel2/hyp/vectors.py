@@ -18,6 +18,7 @@ from vel2.hyp.homes import slot
 from vel2.hyp.layout import PCPU_OFFSET, VCPU_IN_PCPU, VM_OFFSET
 from vel2.hyp.records import Walk
 from vel2.hyp.state import Vcpu
+from vel2.hyp.watch import BY_PC, HOOK, PLAIN_ERET, PROBE
 from vel2.lang.asm import SP, Assembler
 
 __all__ = ("assemble",)
@@ -34,6 +35,8 @@ HANDLERS = {
 X = Vcpu.offset_of("x")
 PC = Vcpu.offset_of("pc")
 FAST_ERET = Vcpu.offset_of("counters.fast_eret")
+OBSERVED_ERET = Vcpu.offset_of(f"observe.classes[{PLAIN_ERET}]")
+PC_LOW, PC_SPAN = Vcpu.offset_of("observe.pc_low"), Vcpu.offset_of("observe.pc_span")
 TRAP_PC = Vcpu.offset_of("trap.pc")
 PSTATE = Vcpu.offset_of("pstate")
 ALL_BUT_LAST = range(0, 30, 2)
@@ -92,8 +95,7 @@ def plain_eret(a: Assembler) -> None:
     saved; x0 = ESR_EL2.
 
     What comes to `eret_now` is a whole trap, which neither `trap.begin` nor `trap.deliver` sees. It
-    is counted here, in the same `Counters`, and this is the place for whoever watches traps: ELR
-    and SPSR are where it goes to, ELR_EL2 still where it came from.
+    is counted here, in the same `Counters`, and who watches it is asked here (`watched_eret`).
     """
     a.label("plain_eret")
     a.ldr(1, SP, Vcpu.offset_of("slow_eret"))
@@ -115,6 +117,9 @@ def plain_eret(a: Assembler) -> None:
     a.ldr(1, SP, FAST_ERET)
     a.add(1, 1, 1)
     a.str(1, SP, FAST_ERET)
+    a.ldr(1, SP, OBSERVED_ERET)
+    a.cbnz(1, "watched_eret")
+    a.label("eret_unseen")
     a.msr(sr.SPSR_EL2, 0)
     a.mrs(1, sr.ELR_EL1)
     a.msr(sr.ELR_EL2, 1)
@@ -127,6 +132,41 @@ def plain_eret(a: Assembler) -> None:
     a.label("eret_is_not_plain")
     a.mrs(0, sr.ESR_EL2)
     a.b("to_handle_sync")
+
+
+def watched_eret(a: Assembler) -> None:
+    """Emit an ERET that somebody may want to see: x0 = SPSR_EL2 for it, x1 = who (`watch`).
+
+    The tracer sees it done, and then it is done as all traps are. Probes and hooks see it at
+    `trap.begin`, as a trap of class ERET: it has not been counted as this one then.
+    """
+    a.label("watched_eret")
+    a.tst(1, PROBE | HOOK)
+    a.b_cond("ne", "eret_for_probe")
+    a.tbz(1, BY_PC.bit_length() - 1, "eret_seen")
+    a.mrs(2, sr.ELR_EL2)
+    a.ldr(3, SP, PC_LOW)
+    a.sub(2, 2, rm=3)
+    a.ldr(3, SP, PC_SPAN)
+    a.cmp(2, rm=3)
+    a.b_cond("hi", "eret_unseen")
+    a.label("eret_seen")
+    for n in ALL_BUT_LAST[2:]:
+        a.stp(n, n + 1, SP, X + 8 * n)
+    a.str(30, SP, X + 8 * 30)
+    a.mrs(2, sr.ELR_EL2)
+    a.mrs(3, sr.SPSR_EL2)
+    a.stp(2, 3, SP, TRAP_PC)
+    a.mrs(2, sr.ELR_EL1)
+    a.stp(2, 0, SP, PC)
+    a.add(0, SP, 0)
+    a.bl("returned")
+    a.b("resume")
+    a.label("eret_for_probe")
+    a.ldr(1, SP, FAST_ERET)
+    a.sub(1, 1, 1)
+    a.str(1, SP, FAST_ERET)
+    a.b("eret_is_not_plain")
 
 
 def slow_paths(a: Assembler) -> None:
@@ -299,6 +339,7 @@ def assemble() -> Assembler:
     a.b("entry")
     vectors(a)
     plain_eret(a)
+    watched_eret(a)
     slow_paths(a)
     entry(a)
     secondary_entry(a)

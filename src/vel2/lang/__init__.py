@@ -60,7 +60,7 @@ from vel2.lang.lower import lower_module
 from vel2.lang.program import link_elf
 from vel2.lang.sim import SimulatedAbort, Simulation, SimulationError
 from vel2.lang.structs import Struct, array, nested, scalar
-from vel2.lang.subset import SubsetError, constexpr, extern, inline, resident
+from vel2.lang.subset import SubsetError, cold, constexpr, extern, inline, resident
 from vel2.lang.types import IPA, L1IPA, L2IPA, PA, U32_MAX, U64_MAX, VA, u8, u16, u32, u64
 
 __all__ = (
@@ -91,6 +91,7 @@ __all__ = (
     "build_object",
     "bytes_address",
     "clz",
+    "cold",
     "compare_exchange_u64",
     "constexpr",
     "ctz",

@@ -258,6 +258,7 @@ class Function:
     blocks: list[Block] = field(default_factory=list)
     external: bool = False
     inline: bool = False
+    cold: bool = False
     exported: bool = False
     location: Location | None = None
 
@@ -281,6 +282,7 @@ class Function:
             return f"extern {head}"
         self.renumber()
         words = [w for w, on in (("export", self.exported), ("inline", self.inline)) if on]
+        words += ["cold"] if self.cold else []
         lines = [" ".join([*words, "function", head])]
         lines += [f"  local {local.name}: {local.type_name}" for local in self.locals]
         for block in self.blocks:

@@ -68,6 +68,7 @@ class HardwareWriter:
         head += [self._external(f) for f in self.module.functions.values() if f.external]
         tail = [f"attributes #0 = {{ {self.attributes} }}"]
         tail.append(f"attributes #1 = {{ alwaysinline {self.attributes} }}")
+        tail.append(f"attributes #2 = {{ cold noinline {self.attributes} }}")
         tail += self.debug.module_flags()
         tail += [f"!{number} = {text}" for text, number in self.metadata.items()]
         return "\n".join([*head, *self.declared.values(), *self.lines, *tail, ""])
@@ -106,7 +107,7 @@ class HardwareWriter:
         self.temporaries = 0
         result, rest = self._head(function)
         linkage = "dso_local" if function.exported else "internal"
-        attributes = "#1" if function.inline else "#0"
+        attributes = "#1" if function.inline else "#2" if function.cold else "#0"
         scope = ""
         if function.location is not None and self.has_lines:
             scope = f" !dbg {self.debug.subprogram(function.name, function.location)}"

@@ -85,6 +85,15 @@ def inline(function: FunctionT) -> FunctionT:
     return function
 
 
+def cold(function: FunctionT) -> FunctionT:
+    """Mark a resident function that is hardly ever called.
+
+    It is never expanded where it is called, and the way to it costs the others as little as can be.
+    """
+    setattr(function, _MARK, ("cold", None))
+    return function
+
+
 def extern(symbol: str) -> Callable[[FunctionT], FunctionT]:
     """Mark a function whose machine code is `symbol` of an assembler (AAPCS64).
 

@@ -57,6 +57,7 @@ class ModuleLowering:
             "None" if source.result is None else source.result.name,
             external=source.mark == "extern",
             inline=source.mark == "inline",
+            cold=source.mark == "cold",
             location=None if source.mark == "extern" else source.head(),
         )
         self.module.functions[name] = function

@@ -1,0 +1,100 @@
+"""What watches a trap: called where it begins and where it ends, if somebody may want it.
+
+    begin   the `Trap` is complete, and nothing has been done: who wants it says what to note, and
+            may decide the outcome, which then comes in the place of L0's own handler's;
+    end     the outcome has been delivered: the guest goes on at `Vcpu.pc`.
+
+`trap` asks first (`event.wanted`, `event.asked`), so nothing here is reached while nobody watches.
+The tracer's events go to the ring (`event`).
+"""
+
+from vel2.arch import sysregs as sr
+from vel2.arch.a64 import ZR
+from vel2.arch.esr import EC, ISS_DABT, ISS_SYS64, ESR_ELx
+from vel2.arch.pstate import SPSR_ELx
+from vel2.hyp import event
+from vel2.hyp.outcome import Outcome
+from vel2.hyp.records import SYNC
+from vel2.hyp.state import Vcpu, page_of
+from vel2.hyp.watch import TRACE
+from vel2.lang import cold, inline, mrs, u64
+from vel2.trace.schema import Flag
+
+__all__ = ("begin", "end")
+
+IS_READ = ISS_SYS64.Direction.mask
+WITH_IPA = (EC.IABT_LOWER, EC.DABT_LOWER)
+WITH_FAR = (*WITH_IPA, EC.DABT_SAME, EC.PC_ALIGN, EC.WATCHPOINT_LOWER)
+
+
+@inline
+def access_value(vcpu: Vcpu) -> u64:
+    """Give the general-purpose register of an access to a system register."""
+    rt = ISS_SYS64.Rt.get(vcpu.trap.esr)
+    if rt == ZR:
+        return 0
+    return vcpu.x[rt]
+
+
+@inline
+def is_access(vcpu: Vcpu) -> bool:
+    """Whether the trap is an MRS, MSR or SYS."""
+    return vcpu.trap.kind == SYNC and ESR_ELx.EC.get(vcpu.trap.esr) == EC.SYS64
+
+
+@inline
+def validity(vcpu: Vcpu) -> u64:
+    """Say which addresses hardware gave with the trap."""
+    flags = u64(0)
+    if vcpu.trap.kind == SYNC:
+        ec = ESR_ELx.EC.get(vcpu.trap.esr)
+        if ec in WITH_FAR and vcpu.trap.esr & ISS_DABT.FnV.mask == 0:
+            flags = u64(Flag.FAR_VALID)
+        if ec in WITH_IPA:
+            flags = flags | Flag.IPA_VALID
+    return flags
+
+
+@inline
+def is_done(outcome: Outcome) -> bool:
+    """Whether the instruction that trapped has been done."""
+    return outcome == Outcome.SKIP or outcome == Outcome.AHEAD
+
+
+@cold
+def begin(vcpu: Vcpu, who: u64) -> Outcome:
+    """Take note of a trap that begins.
+
+    :param who: of `event.wanted`.
+    :return: what is to come of it; NOBODY leaves it to L0's handler.
+    """
+    seen = vcpu.seen
+    seen.began = mrs(sr.CNTPCT_EL0)
+    seen.hcr = mrs(sr.HCR_EL2)
+    seen.vttbr = page_of(vcpu).slot[event.VTTBR_SLOT]
+    seen.source = event.place_of(vcpu, vcpu.trap.context, vcpu.trap.pstate, seen.hcr)
+    seen.wanted = who
+    seen.flags = 0
+    seen.value = 0
+    if who & TRACE:
+        seen.flags = validity(vcpu)
+        if is_access(vcpu) and vcpu.trap.esr & IS_READ == 0:
+            seen.flags = seen.flags | Flag.HAS_VALUE
+            seen.value = access_value(vcpu)
+    return Outcome.NOBODY
+
+
+@cold
+def end(vcpu: Vcpu, outcome: Outcome) -> None:
+    """Take note of a trap that has been delivered."""
+    if vcpu.seen.wanted & TRACE:
+        if is_access(vcpu) and vcpu.trap.esr & IS_READ and is_done(outcome):
+            vcpu.seen.flags = vcpu.seen.flags | Flag.HAS_VALUE | Flag.READ
+            vcpu.seen.value = vcpu.seen.read
+        if is_done(outcome) and vcpu.trap.pstate & SPSR_ELx.SS.mask:
+            vcpu.seen.flags = vcpu.seen.flags | Flag.STEPPED
+        if event.wants_trap(vcpu):
+            event.trapped(vcpu, outcome)
+        if vcpu.context != vcpu.trap.context:
+            event.switched(vcpu)
+    vcpu.seen.wanted = 0
