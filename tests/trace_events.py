@@ -44,6 +44,16 @@ def trap(
 
 
 WRITE = {"flags": Flag.HAS_VALUE, "value": 0x80}
+FILL = Event(
+    kind=Kind.FILL,
+    source=L2,
+    began=4000,
+    ended=4000,
+    ipa=0x9000,
+    value=0x4567000,
+    detail=3,
+    vttbr=VTTBR,
+)
 EVENTS = [
     trap(1000, 1100, L1, L1, access(sr.HCR_EL2, False), Result.HANDLED, **WRITE),
     trap(2000, 2050, L1, L2, esr(EC.ERET), Result.RETURNED),
@@ -51,7 +61,7 @@ EVENTS = [
     trap(3000, 3020, L2, L1, esr(EC.HVC64), Result.FORWARDED),
     trap(3200, 3230, L1, L1, access(sr.HCR_EL2, True), Result.HANDLED, value=0x80, flags=12),
     trap(3500, 3560, L1, L2, esr(EC.ERET), Result.RETURNED),
-    Event(kind=Kind.FILL, source=L2, began=4000, ended=4000, ipa=0x9000, value=0x4567000, detail=3),
+    FILL,
     trap(4000, 4040, USER, USER, esr(EC.DABT_LOWER), Result.RESUMED, ipa=0x9000, flags=2),
     trap(5000, 5010, USER, L1, 0, Result.FORWARDED, vector=Vector.IRQ),
     Event(kind=Kind.ERET, source=L1, target=L1, began=5400, ended=5405, pc=L1_PC, vttbr=VTTBR),

@@ -39,6 +39,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control"),
         *("pack", "probes"),
     },
+    "report": {
+        *("arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control"),
+        *("explain", "bench"),
+    },
     "cli": {
         *("arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control"),
         *("pack", "check", "bench", "explain", "inspect", "probes"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ("COLOURS", "bars", "curves", "require_library", "stacks")
+__all__ = ("COLOURS", "areas", "bars", "curves", "require_library", "stacks")
 
 Series = Mapping[str, Sequence[float | None]]
 INK = "#0a0b0c"
@@ -57,7 +57,9 @@ SETTINGS: Any = {
     "ytick.color": INK,
     "legend.frameon": False,
 }
-UNUSED_IDS = re.compile(r' id="(?:figure|axes|patch|text|line2d|xtick|ytick|legend|matplotlib)\w*"')
+UNUSED_IDS = re.compile(
+    r' id="(?:figure|axes|patch|text|line2d|xtick|ytick|legend|matplotlib)[\w.]*"'
+)
 
 
 def colour(name: str) -> str:
@@ -210,3 +212,27 @@ def curves(
         axes.yaxis.set_major_formatter("{x:,.0f}")
 
     return draw(title, 3.0, fill)
+
+
+def areas(
+    title: str, ends: float, series: Mapping[str, Sequence[float]], x_label: str, y_label: str
+) -> str:
+    """Draw what is in bins of equal width, one series upon the other.
+
+    :param ends: where the last bin ends; the first begins at 0.
+    """
+
+    def fill(axes: "Axes") -> None:
+        count = max(len(values) for values in series.values())
+        edges = [ends * number / count for number in range(count)]
+        below = [0.0] * count
+        for name, values in series.items():
+            width = ends / count
+            axes.bar(edges, values, width, below, align="edge", color=colour(name), label=name)
+            below = [low + value for low, value in zip(below, values, strict=True)]
+        axes.set_xlim(0, ends)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        axes.yaxis.set_major_formatter("{x:,.0f}")
+
+    return draw(title, 2.4, fill)

@@ -7,7 +7,6 @@ on the page.
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from string import Template
 
 from vel2.bench.charts import bars, curves, stacks
 from vel2.bench.published import CITATION, PUBLISHED
@@ -19,6 +18,7 @@ from vel2.bench.report_parts import (
     marked,
     number,
     of_cell,
+    page,
     plural,
     ratio,
 )
@@ -29,45 +29,6 @@ from vel2.errors import UserError
 __all__ = ("kind_of", "report_page")
 
 TITLE = "vel2: what nesting costs"
-PAGE = Template("""\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>$title</title>
-<style>
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
-h2 { margin-top: 2.5rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }
-th, td { border-bottom: 1px solid #8884; padding: .2rem .7rem; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; }
-td.yes { background: #0a73; }
-td.no { background: #d533; }
-small { opacity: .75; }
-td { white-space: nowrap; }
-th { vertical-align: bottom; }
-td:first-child { white-space: normal; }
-p { max-width: 62rem; }
-figure { margin: 1.5rem 0; }
-figcaption { opacity: .75; font-size: 14px; }
-svg { max-width: 100%; height: auto; overflow: visible; }
-div.wide { overflow-x: auto; }
-@media print { body { max-width: none; } div.wide { overflow: visible; } table { font-size: 8pt; } }
-nav a { margin-right: 1rem; }
-</style>
-</head>
-<body>
-<h1>$title</h1>
-<p>$about</p>
-$runs
-<nav>$links</nav>
-$sections
-</body>
-</html>
-""")
 TELLING = (
     "hypercall",
     "mmio_read",
@@ -112,13 +73,7 @@ def report_page(trees: Sequence[Tree]) -> str:
     order = list(makers)
     found = sorted(trees, key=lambda tree: order.index(kind_of(tree)))
     sections = [part for tree in found for part in makers[kind_of(tree)](tree) if part.body]
-    return PAGE.substitute(
-        title=TITLE,
-        about=escape(about(found)),
-        runs=runs_of(found),
-        links="".join(f'<a href="#{part.anchor}">{escape(part.title)}</a>' for part in sections),
-        sections="\n".join(part.html for part in sections),
-    )
+    return page(TITLE, about(found), runs_of(found), sections)
 
 
 def about(trees: Sequence[Tree]) -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
+from string import Template
 
 from vel2.bench.result import Tree
 
@@ -15,10 +16,51 @@ __all__ = (
     "marked",
     "number",
     "of_cell",
+    "page",
     "plural",
     "ratio",
 )
 
+PAGE = Template("""\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>$title</title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
+h2 { margin-top: 2.5rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }
+th, td { border-bottom: 1px solid #8884; padding: .2rem .7rem; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+td.yes { background: #0a73; }
+td.no { background: #d533; }
+small { opacity: .75; }
+td { white-space: nowrap; }
+th { vertical-align: bottom; }
+td:first-child { white-space: normal; }
+p { max-width: 62rem; }
+figure { margin: 1.5rem 0; }
+figcaption { opacity: .75; font-size: 14px; }
+figure.flame svg { width: 100%; font-family: sans-serif; }
+svg { max-width: 100%; height: auto; overflow: visible; }
+div.wide { overflow-x: auto; }
+@media print { body { max-width: none; } div.wide { overflow: visible; } table { font-size: 8pt; } }
+nav a { margin-right: 1rem; }
+</style>
+</head>
+<body>
+<h1>$title</h1>
+<p>$about</p>
+$runs
+<nav>$links</nav>
+$sections
+</body>
+</html>
+""")
 CODE = re.compile(r"`([^`]+)`")
 NOTHING = "-"
 FEW, MANY = 10, 100
@@ -111,3 +153,17 @@ def ratio(value: float | None) -> str:
 def plural(count: float, noun: str) -> str:
     """Write a number and what it counts."""
     return f"{count:,.0f} {noun}" + ("" if count == 1 else "s")
+
+
+def page(title: str, about: str, runs: str, sections: Sequence[Section]) -> str:
+    """Write a page of sections, with links to each.
+
+    :param runs: elements: what was run.
+    """
+    return PAGE.substitute(
+        title=escape(title),
+        about=escape(about),
+        runs=runs,
+        links="".join(f'<a href="#{part.anchor}">{escape(part.title)}</a>' for part in sections),
+        sections="\n".join(part.html for part in sections),
+    )

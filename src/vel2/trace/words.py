@@ -7,7 +7,15 @@ from vel2.arch.bits import encoding_from_trap_key, trap_key_from_iss
 from vel2.arch.esr import EC, ISS_SYS64, ESR_ELx
 from vel2.trace.schema import Event, Flag, Kind, Place, Vector
 
-__all__ = ("cause_of", "class_of", "level_of", "register_of", "vmid_of")
+__all__ = (
+    "cause_of",
+    "class_of",
+    "direction_of",
+    "is_access",
+    "level_of",
+    "register_of",
+    "vmid_of",
+)
 
 WORK: dict[int, str] = {
     EC.HVC64: "hypercall",

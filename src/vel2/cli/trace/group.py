@@ -4,6 +4,7 @@ import click
 
 from vel2.cli.trace.export import export
 from vel2.cli.trace.query import query
+from vel2.cli.trace.report import report
 
 __all__ = ("trace",)
 
@@ -16,8 +17,9 @@ def trace() -> None:
     Examples:
       vel2 trace query demo.trace "select * from counts"
       vel2 trace export demo.trace --perfetto demo.pftrace
+      vel2 trace report demo.trace --html demo.html
     """  # noqa: D301
 
 
-for command in (query, export):
+for command in (query, export, report):
     trace.add_command(command)
