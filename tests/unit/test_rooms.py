@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "cli": {
         *("arch", "lang", "hyp", "machine", "trace", "runtime", "guests", "control"),
-        *("pack", "check", "bench", "explain", "inspect", "probes"),
+        *("pack", "check", "bench", "explain", "inspect", "report", "probes"),
     },
 }
 COMMON = {"errors", "scratch", "supervisor", "__version__"}
