@@ -8,8 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from vel2.arch.esr import EC
 from vel2.arch.nesting import Kind, Level
 from vel2.check.hostile import Campaign, End, Ended, Rig, Where, make_program, run_campaign
+from vel2.control.counters import class_name
 from vel2.hyp import image
 from vel2.lang import Image
 
@@ -31,7 +33,7 @@ def attack(seed: int, seconds: float) -> None:
     events: Counter[str] = Counter()
     for ended in found:
         events[str(ended.where)] += ended.events
-    assert len(events) == 4, events
+    assert len(events) == 8, events
     assert min(events.values()) > 1000, events
 
 
@@ -45,6 +47,18 @@ def test_a_minute_of_hostile_programs() -> None:
 def test_a_quarter_of_an_hour_of_hostile_programs() -> None:
     """Attack with seeds that nobody has seen."""
     attack(secrets.randbits(32), LONG_S)
+
+
+@pytest.mark.parametrize("kind", list(Kind), ids=lambda kind: kind.value)
+def test_programs_attack_by_a_virtual_el2_of_their_own(kind: Kind) -> None:
+    """Show that they get as far as L1's page of FEAT_NV2, its aborts, and ERETs of L2's vEL2."""
+    where = Where(kind, Level.NV2, recursion=True)
+    found: Counter[tuple[str, str]] = Counter()
+    for ended in run_campaign(Campaign(SEED, [where], programs=2)):
+        assert not ended.end.is_failure, ended
+        found += ended.by_kind
+    for ec in (EC.DABT_SAME, EC.ERET, EC.SYS64):
+        assert found["vEL1", class_name(ec)] > 20, found
 
 
 def with_first_word(function: str, word: int, monkeypatch: pytest.MonkeyPatch) -> Ended:

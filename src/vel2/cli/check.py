@@ -45,6 +45,9 @@ check.add_command(interleave)
 @click.option("--el2", multiple=True, type=click.Choice(KINDS), help="Only this virtual EL2.")
 @click.option("--nv", multiple=True, type=click.Choice(LEVELS), help="Only with this hardware.")
 @click.option(
+    "--recursion/--no-recursion", default=None, help="Only with FEAT_NV* for L1, or only without."
+)
+@click.option(
     "--bursts",
     type=click.IntRange(1, BURSTS_OF_A_PROGRAM),
     default=BURSTS_OF_A_PROGRAM,
@@ -65,6 +68,7 @@ def hostile(
     programs: int | None,
     el2: tuple[str, ...],
     nv: tuple[str, ...],
+    recursion: bool | None,
     bursts: int,
     burst: int | None,
     jobs: int | None,
@@ -94,9 +98,10 @@ def hostile(
     campaign = Campaign(
         seed=secrets.randbits(SEED_BITS) if seed is None else seed,
         combinations=[
-            Where(kind, level)
+            Where(kind, level, with_nv)
             for kind in map(Kind, el2 or KINDS)
             for level in map(Level, nv or LEVELS)
+            for with_nv in ((False, True) if recursion is None else (recursion,))
         ],
         events=events,
         seconds=seconds,
@@ -143,7 +148,8 @@ def print_minimal(terminal: Terminal, campaign: "Campaign", ended: "Ended") -> N
     from vel2.check.hostile import Rig, describe, make_program, minimise
 
     rig = Rig(ended.where, campaign.deterministic)
-    program = make_program(ended.seed, ended.where.el2, rig.places)
+    where = ended.where
+    program = make_program(ended.seed, where.el2, rig.places, recursion=where.recursion)
     found = minimise(rig, program, ended)
     if found is None:
         terminal.print("  it does not come again")

@@ -53,7 +53,7 @@ from vel2.lang import (
     u64,
 )
 
-__all__ = ("GIGABYTE", "from_vel1", "init", "invalidate", "load")
+__all__ = ("GIGABYTE", "WINDOWS", "from_vel1", "init", "invalidate", "load")
 
 VNCR_SLOT = slot(sr.VNCR_EL2)
 PAR = sr.PAR_EL1

@@ -6,31 +6,42 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import cast
 
 import pytest
 from click.testing import CliRunner
 
 from vel2.arch import sysregs as sr
+from vel2.arch.descriptors import DESC_TABLE, GRANULE_4K, LAST_LEVEL, Stage1Leaf
 from vel2.arch.nesting import Kind, Level
+from vel2.arch.vncr import VNCR_PAGE
 from vel2.check.hostile import Campaign, End, Ended, Rig, Where, describe, make_program, minimise
 from vel2.check.hostile.campaign import todo
 from vel2.check.hostile.encodings import A32, COMPUTE, MEMORY, Group
 from vel2.check.hostile.harness import build_harness
 from vel2.check.hostile.layout import (
+    ALL_TABLE_PAGES,
     BURST_BYTES,
     CONTROL,
+    HELD_BLOCKS,
+    HELD_ENTRY,
+    HELD_ROOT,
+    HELD_SELF,
+    IMAGE_BASE,
     IMAGE_END,
     KEEP,
     MAX_WORDS,
     PAGE_BYTES,
+    REGIME,
     TABLE_PAGES,
+    TABLES,
     UNDEFINED,
     WORDS_OFFSET,
 )
 from vel2.check.hostile.layout import Burst as Record
-from vel2.check.hostile.program import AT_A32, AT_EL2, LETHAL, Program, words_address
-from vel2.check.hostile.values import Places
+from vel2.check.hostile.program import AT_A32, AT_EL2, AT_VEL2, LETHAL, Program, words_address
+from vel2.check.hostile.values import Places, Values
 from vel2.check.hostile.words import HOLDING_ENCODINGS, system_word
 from vel2.cli.main import vel2
 
@@ -42,21 +53,40 @@ WHERE = Where(Kind.NVHE, Level.NV)
 MOVE_WIDE, MOVE_WIDE_MASK = 0xD280_0000, 0xDF80_0000
 
 
-@pytest.fixture(scope="module", params=list(Kind), ids=lambda kind: kind.value)
+MIXES = [
+    pytest.param((kind, recursion), id=f"{kind.value}{'-recursion' * recursion}")
+    for kind in Kind
+    for recursion in (False, True)
+]
+
+
+@pytest.fixture(scope="module", params=MIXES)
 def programs(request: pytest.FixtureRequest) -> list[Program]:
-    return [make_program(seed, request.param, PLACES) for seed in SEEDS]
+    kind, recursion = request.param
+    return [make_program(seed, kind, PLACES, recursion=recursion) for seed in SEEDS]
+
+
+@pytest.fixture(scope="module", params=list(Kind), ids=lambda kind: kind.value)
+def recursive(request: pytest.FixtureRequest) -> list[Program]:
+    return [make_program(seed, request.param, PLACES, recursion=True) for seed in SEEDS]
+
+
+def is_recursive(program: Program) -> bool:
+    return len(program.tables) == ALL_TABLE_PAGES * PAGE_BYTES
 
 
 def test_a_seed_makes_one_program(programs: list[Program]) -> None:
-    again = make_program(programs[1].seed, programs[1].kind, PLACES)
-    assert again == programs[1]
+    one = programs[1]
+    assert make_program(one.seed, one.kind, PLACES, recursion=is_recursive(one)) == one
+    again = one
     assert again.bursts != programs[2].bursts
     assert again.tables != programs[2].tables
 
 
 def test_every_burst_fits(programs: list[Program]) -> None:
     for program in programs:
-        assert len(program.tables) == TABLE_PAGES * PAGE_BYTES
+        pages = ALL_TABLE_PAGES if is_recursive(program) else TABLE_PAGES
+        assert len(program.tables) == pages * PAGE_BYTES
         for burst in program.bursts:
             assert 0 < len(burst.words) <= MAX_WORDS
             assert all(0 <= word < 1 << 32 for word in burst.words)
@@ -75,11 +105,55 @@ def test_a_program_attacks_from_everywhere(programs: list[Program]) -> None:
     wanted = {"vEL2", "L2's EL1", "L2's EL0", "L2's EL0, AArch32"}
     if programs[0].kind is Kind.VHE:
         wanted.add("EL0 of a host")
+    if is_recursive(programs[0]):
+        wanted.add("L2's vEL2")
     assert set(levels) == wanted
-    assert min(levels.values()) > 50
+    assert min(levels.values()) > 40
     kept = [burst for program in programs for burst in program.bursts if burst.flags & KEEP]
     assert kept
     assert all(burst.level is not AT_EL2 for burst in kept)
+
+
+def test_a_stage_1_that_is_on_holds_the_harness(recursive: list[Program]) -> None:
+    """The root's entry leads to the other page, whose entry is the harness's block, as it is."""
+    for program in recursive:
+        pages = memoryview(program.tables).cast("Q")
+        root = pages[HELD_ROOT * 512 + (IMAGE_BASE >> 30)]
+        assert root & GRANULE_4K.address_mask(LAST_LEVEL) == TABLES + HELD_BLOCKS * PAGE_BYTES
+        assert root & 3 == DESC_TABLE
+        block = pages[HELD_BLOCKS * 512 + (IMAGE_BASE >> 21) % 512]
+        assert block & GRANULE_4K.address_mask(2) == IMAGE_BASE
+        assert block & ~GRANULE_4K.address_mask(2) == Stage1Leaf.compose(VALID=1, AF=1, SH=3)
+        for burst in program.bursts:
+            assert not burst.regime.sctlr & sr.SCTLR_EL2.compose(EE=1, WXN=1)
+            table = burst.regime.ttbr0 & ~sr.TTBR0_EL1.ASID.mask
+            assert table == TABLES + HELD_ROOT * PAGE_BYTES
+
+
+def test_what_changes_that_stage_1_leaves_the_harness_in_it(recursive: list[Program]) -> None:
+    values = Values(Random(1), PLACES, recursion=True)
+    slots = {values.held_slot() for _ in range(5000)}
+    assert len(slots) > 500
+    held = {TABLES + page * PAGE_BYTES + 8 * HELD_ENTRY for page in (HELD_ROOT, HELD_BLOCKS)}
+    assert not slots & held
+    assert all(row.offset != 8 * HELD_ENTRY for row in VNCR_PAGE), "VNCR_EL2 may name those pages"
+
+
+def test_l1_asks_for_every_kind_of_virtual_el2(recursive: list[Program]) -> None:
+    """All sixteen sets of {NV,NV1,NV2,AT}, and VNCR_EL2 at all that it must be held to."""
+    bursts = [burst for program in recursive for burst in program.bursts]
+    below = [burst for burst in bursts if burst.level is AT_VEL2]
+    nesting = sr.HCR_EL2.compose(NV=1, NV1=1, NV2=1, AT=1)
+    assert len({burst.hcr & nesting for burst in below}) == 16
+    assert sum(bool(burst.flags & REGIME) for burst in below) > len(below) // 3
+    pages = {burst.regime.vncr & sr.VNCR_EL2.BADDR.mask for burst in bursts}
+    tables = {TABLES + page * PAGE_BYTES for page in range(ALL_TABLE_PAGES)}
+    assert pages & tables and pages & set(PLACES.forbidden) and pages & set(PLACES.own)
+    itself = HELD_SELF << 30 | HELD_SELF << 21
+    assert any(page & -1 << 21 == itself for page in pages), "through the root's entry for itself"
+    signs = {burst.regime.vncr >> 57 for burst in bursts}
+    assert signs - {0, 0x7F}, "no RESS that is wrong"
+    assert any(burst.regime.vncr & 0xFFF for burst in bursts)
 
 
 def written(words: list[int], at: int) -> int | None:
@@ -130,9 +204,10 @@ def test_the_address_register_is_left_to_the_maker(group: Group) -> None:
     assert group.fixed & 0x3E0 == 0
 
 
+@pytest.mark.parametrize("recursion", [False, True])
 @pytest.mark.parametrize("kind", list(Kind), ids=lambda kind: kind.value)
-def test_the_harness_is_where_l2_does_not_reach(kind: Kind) -> None:
-    image = build_harness(kind, Level.NV2)
+def test_the_harness_is_where_l2_does_not_reach(kind: Kind, recursion: bool) -> None:
+    image = build_harness(kind, Level.NV2, recursion)
     assert image.end <= CONTROL < IMAGE_END
     el1 = image.symbols["harness_el1_vectors"]
     assert el1 % PAGE_BYTES == 0, "L2 would see more than its vectors"
@@ -203,7 +278,11 @@ def test_a_campaign_takes_each_seed_in_each_combination() -> None:
     rigs = [Rig(where) for where in campaign.combinations]
     tasks = [cast("Task", task).args for task in todo(campaign, rigs)]
     assert [(str(rig.where), seed) for _, rig, seed in tasks] == [
-        (where, seed) for seed in (5, 6) for where in ("vhe-nv2", "vhe-nv", "nvhe-nv2", "nvhe-nv")
+        (f"{el2}-{nv}{own}", seed)
+        for seed in (5, 6)
+        for el2 in ("vhe", "nvhe")
+        for nv in ("nv2", "nv")
+        for own in ("", f"+{nv}")
     ]
 
 
@@ -225,7 +304,7 @@ def test_the_command_tells_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert result.exit_code == 5
     lines = " ".join(result.stdout.split())
     assert lines.startswith(f"seed 8 {FAILURE}")
-    assert "--seed 9 --el2 nvhe --nv nv --programs 1 --bursts 13" in lines
+    assert "--seed 9 --el2 nvhe --nv nv --no-recursion --programs 1 --bursts 13" in lines
     tree = json.loads(path.read_text())
     assert tree["combinations"]["nvhe-nv"]["events"] == 200
     assert tree["run"]["deterministic"] is False and tree["run"]["command"].startswith("vel2")

@@ -20,7 +20,9 @@ from vel2.check.limits import BURSTS_OF_A_PROGRAM
 
 __all__ = ("COMBINATIONS", "Campaign", "Totals", "result_tree", "run_campaign")
 
-COMBINATIONS = tuple(Where(el2, nv) for el2 in Kind for nv in Level)
+COMBINATIONS = tuple(
+    Where(el2, nv, recursion) for el2 in Kind for nv in Level for recursion in (False, True)
+)
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def todo(campaign: Campaign, rigs: Sequence[Rig]) -> Iterator[Callable[[], Ended
 
 def run_one(campaign: Campaign, rig: Rig, seed: int) -> Ended:
     """Make one program and run it."""
-    program = make_program(seed, rig.where.el2, rig.places)
+    program = make_program(seed, rig.where.el2, rig.places, recursion=rig.where.recursion)
     if campaign.only is not None:
         return rig.run(program, campaign.only, campaign.only)
     return rig.run(program, 0, campaign.bursts - 1)

@@ -38,6 +38,7 @@ from vel2.check.hostile.layout import (
     KEEP,
     MEMORY_END,
     PAGE_BYTES,
+    REGIME,
     SANE_STAGE2,
     TABLES,
     VIA_EL1,
@@ -76,18 +77,25 @@ CONTROLS = (
     (sr.CPTR_EL2, "cptr"),
 )
 """EL2's controls for which each burst has its own value."""
+VNCR = ((sr.VNCR_EL2, "vncr"),)
+"""One more, with FEAT_NV2."""
 PAIRS = range(0, 30, 2)
 
 
-def build_harness(kind: Kind, level: Level) -> Image:
-    """Assemble the harness for a kind of virtual EL2 and a level of hardware."""
+def build_harness(kind: Kind, level: Level, recursion: bool = False) -> Image:
+    """Assemble the harness for a kind of virtual EL2 and a level of hardware.
+
+    :param recursion: whether L1 has what the hardware's level has.
+    """
+    has_vncr = recursion and level is Level.NV2
     a = Assembler("harness")
     image_header(a, "harness_entry", MEMORY_END - IMAGE_BASE)
     _entry(a, kind)
     _vectors(a)
     _take(a, kind)
-    _next_burst(a, kind, ALARM_TICKS[level])
-    _restore(a, kind)
+    _next_burst(a, ALARM_TICKS[level])
+    _resume(a, kind, recursion)
+    _restore(a, kind, has_vncr)
     _el1(a)
     return link_image(IMAGE_BASE, [a], None)
 
@@ -234,7 +242,7 @@ def _other_exceptions(a: Assembler) -> None:
     a.b("next_burst")
 
 
-def _next_burst(a: Assembler, kind: Kind, ticks: int) -> None:
+def _next_burst(a: Assembler, ticks: int) -> None:
     """Emit the way from one burst to the next, and the way into a burst."""
     a.label("next_burst")
     _increase(a, "index")
@@ -268,10 +276,9 @@ def _next_burst(a: Assembler, kind: Kind, ticks: int) -> None:
     a.ldr(0, 26, 8 * 30)
     a.str(0, 27, 8 * 30)
     a.movz(2, 0)
-    _resume(a, kind)
 
 
-def _resume(a: Assembler, kind: Kind) -> None:
+def _resume(a: Assembler, kind: Kind, recursion: bool) -> None:
     """Emit the ERET into the burst's word number x2, with the registers of `Control.x`."""
     a.label("resume")
     a.add(2, 25, rm=2, lsl=2)
@@ -285,6 +292,8 @@ def _resume(a: Assembler, kind: Kind) -> None:
     a.label(".directly")
     a.msr(sr.ELR_EL2, 2)
     a.msr(sr.SPSR_EL2, 0)
+    if recursion:
+        _own_regime(a, kind)
     a.mov(30, 27)
     for n in PAIRS:
         a.ldp(n, n + 1, 30, 8 * n)
@@ -292,7 +301,24 @@ def _resume(a: Assembler, kind: Kind) -> None:
     a.eret()
 
 
-def _restore(a: Assembler, kind: Kind) -> None:
+def _own_regime(a: Assembler, kind: Kind) -> None:
+    """Emit the turning on of EL2's own stage 1, where the burst wants it: the vectors end it."""
+    registers = [(sr.TCR_EL2, "tcr"), (sr.TTBR0_EL2, "ttbr0"), (sr.MAIR_EL2, "mair")]
+    if kind is Kind.VHE:
+        registers.append((sr.TTBR1_EL2, "ttbr1"))
+    a.ldr(1, 26, Burst.offset_of("flags"))
+    a.tbz(1, REGIME.bit_length() - 1, ".no_regime")
+    for register, name in registers:
+        a.ldr(0, 26, Burst.offset_of(name))
+        a.msr(register, 0)
+    a.isb()
+    a.ldr(0, 26, Burst.offset_of("sctlr"))
+    a.msr(sr.SCTLR_EL2, 0)
+    a.isb()
+    a.label(".no_regime")
+
+
+def _restore(a: Assembler, kind: Kind, has_vncr: bool) -> None:
     """Emit what restores EL2's state, L2's EL1 and the interrupt controller."""
     a.label("restore")
     a.ldr(0, 26, Burst.offset_of("hcr"))
@@ -306,7 +332,7 @@ def _restore(a: Assembler, kind: Kind) -> None:
     a.msr(sr.VTCR_EL2, 0)
     for register in (sr.MDSCR_EL1, sr.ICH_HCR_EL2, *FINE_GRAINED):
         a.msr(register, XZR)
-    for control, name in CONTROLS:
+    for control, name in (*CONTROLS, *VNCR[: int(has_vncr)]):
         a.ldr(0, 26, Burst.offset_of(name))
         a.msr(control, 0)
     _restore_el1(a, kind)

@@ -17,6 +17,12 @@ TABLES = 0x4060_0000
 TABLE_PAGES = 64
 SANE_STAGE1, SANE_STAGE2 = 0, 4
 """Numbers of the pages that hold the roots of tables that map RAM to itself, in order."""
+HELD_ROOT, HELD_BLOCKS = TABLE_PAGES, TABLE_PAGES + 1
+ALL_TABLE_PAGES = TABLE_PAGES + 2
+"""With recursion two more, for a stage 1 of EL2 that may be on while L2 runs: wild but for the
+entry `HELD_ENTRY` of each, which leads to the harness's block."""
+HELD_ENTRY, HELD_SELF = 1, 5
+"""`HELD_SELF` leads from the root to itself."""
 DATA = 0x4070_0000
 DATA_PAGES = 16
 BURSTS = 0x4080_0000
@@ -36,6 +42,8 @@ KEEP = 1 << 0
 """`Burst.flags`: keep the state that the previous burst has left at EL2."""
 VIA_EL1 = 1 << 1
 """`Burst.flags`: enter by an ERET of L2's EL1, for a PSTATE that EL2 may not return to."""
+REGIME = 1 << 2
+"""`Burst.flags`: while the burst runs, EL2's own stage 1 is on. With recursion only."""
 
 
 class Control(Struct):
@@ -78,3 +86,11 @@ class Burst(Struct):
     hstr = scalar(u64)
     cnthctl = scalar(u64)
     cptr = scalar(u64)
+    vncr = scalar(u64)
+    """L1's VNCR_EL2, unless `KEEP`; with recursion and FEAT_NV2."""
+    sctlr = scalar(u64)
+    """L1's own regime, if `REGIME`."""
+    tcr = scalar(u64)
+    ttbr0 = scalar(u64)
+    ttbr1 = scalar(u64)
+    mair = scalar(u64)

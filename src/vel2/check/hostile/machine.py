@@ -15,6 +15,7 @@ of L0's, but a finding all the same.
 import os
 import re
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -38,7 +39,7 @@ from vel2.control.guest import Kernel
 from vel2.control.regions import is_hidden
 from vel2.control.request import Request
 from vel2.control.vm import Vm
-from vel2.hyp import layout
+from vel2.hyp import layout, vncr
 from vel2.lang import Image
 from vel2.machine.dtb import qemu_device_tree
 from vel2.machine.loader import load_kernel
@@ -80,13 +81,15 @@ class End(Enum):
 
 @dataclass(frozen=True)
 class Where:
-    """A combination: the kind of virtual EL2, and the hardware's level."""
+    """A combination: the kind of virtual EL2, the hardware's level, and whether L1 has that too."""
 
     el2: Kind
     nv: Level
+    recursion: bool = False
 
     def __str__(self) -> str:
-        return f"{self.el2.value}-{self.nv.value}"
+        name = f"{self.el2.value}-{self.nv.value}"
+        return f"{name}+{self.nv.value}" if self.recursion else name
 
 
 @dataclass
@@ -109,11 +112,14 @@ class Ended:
     traps: int = 0
     start: int = 0
     detail: list[str] = field(default_factory=list)
+    by_kind: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Traps by context and exception class."""
 
     @property
     def replay(self) -> str:
         """The command that repeats it."""
         kind = f"--el2 {self.where.el2.value} --nv {self.where.nv.value}"
+        kind += " --recursion" if self.where.recursion else " --no-recursion"
         return (
             f"vel2 check hostile --seed {self.seed} {kind} --programs 1 --bursts {self.burst + 1}"
         )
@@ -134,7 +140,7 @@ class Rig:
     def __init__(self, where: Where, deterministic: bool = False) -> None:
         self.where = where
         self.deterministic = deterministic
-        self.harness: Image = build_harness(where.el2, where.nv)
+        self.harness: Image = build_harness(where.el2, where.nv, where.recursion)
         self._whole: Integrity | None = None
         self._places: Places | None = None
 
@@ -155,6 +161,7 @@ class Rig:
             memory_bytes=MEMORY_BYTES,
             el2=self.where.el2,
             nv=self.where.nv,
+            recursion=self.where.recursion,
             deterministic=self.deterministic,
         )
         return Vm(request)
@@ -204,6 +211,7 @@ class Rig:
             sum(trap.count for trap in vm.traps()),
             control.start,
             detail,
+            Counter({(trap.context, trap.kind): trap.count for trap in vm.traps()}),
         )
 
 
@@ -279,6 +287,7 @@ def places_of(vm: Vm, harness: Image) -> Places:
         *range(pool, pool + 0x4_0000, 0x1000),
         base + vm.l0_bytes - 0x2000,
         base + vm.l0_bytes,
+        vncr.WINDOWS,
         1 << 39,
         1 << 40,
     ]

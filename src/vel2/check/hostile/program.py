@@ -16,10 +16,13 @@ from vel2.check.hostile.layout import (
     BURST_BYTES,
     BURSTS,
     DATA,
+    HELD_ROOT,
     KEEP,
     MAX_BURSTS,
     MAX_WORDS,
     PAGE_BYTES,
+    REGIME,
+    TABLES,
     UNDEFINED,
     VIA_EL1,
     WORDS_OFFSET,
@@ -27,7 +30,7 @@ from vel2.check.hostile.layout import (
 from vel2.check.hostile.layout import Burst as Record
 from vel2.check.hostile.tables import table_pages
 from vel2.check.hostile.values import Places, Values
-from vel2.check.hostile.words import EL0, EL1, EL2, Maker
+from vel2.check.hostile.words import EL0, EL1, EL2, VEL2, Maker
 from vel2.check.limits import BURSTS_OF_A_PROGRAM
 
 __all__ = ("Burst", "Program", "make_program", "words_address")
@@ -83,8 +86,11 @@ AT_HOST_EL0 = Level("EL0 of a host", EL0, (M_EL0t,), HOST_EL0)
 AT_EL1 = Level("L2's EL1", EL1, (M_EL1h, M_EL1h, M_EL1t), sr.HCR_EL2.VM.mask)
 AT_EL0 = Level("L2's EL0", EL0, (M_EL0t,), sr.HCR_EL2.VM.mask)
 AT_A32 = Level("L2's EL0, AArch32", EL0, (M_USR,), sr.HCR_EL2.VM.mask, VIA_EL1, a32=True)
+AT_VEL2 = Level("L2's vEL2", VEL2, (M_EL1h, M_EL1h, M_EL1t), sr.HCR_EL2.VM.mask)
 VHE_LEVELS = ((AT_EL2, 8), (AT_HOST_EL0, 3), (AT_EL1, 8), (AT_EL0, 2), (AT_A32, 2))
 NVHE_LEVELS = ((AT_EL2, 8), (AT_EL1, 9), (AT_EL0, 3), (AT_A32, 2))
+RECURSIVE = (AT_VEL2, 12)
+"""One more level, where L1 has FEAT_NV*."""
 
 
 class Controls(NamedTuple):
@@ -120,6 +126,45 @@ def controls_of(values: Values, kind: Kind) -> Controls:
     return Controls(mdcr, rng.getrandbits(16) & rng.getrandbits(16), cnthctl, cptr)
 
 
+class Regime(NamedTuple):
+    """L1's own stage 1, and the page of FEAT_NV2 that it translates; with recursion."""
+
+    vncr: int = 0
+    sctlr: int = 0
+    tcr: int = 0
+    ttbr0: int = 0
+    ttbr1: int = 0
+    mair: int = 0
+
+
+WITHOUT = Regime()
+HELD_TCR = {
+    Kind.VHE: sr.TCR_EL1.compose(T0SZ=25, IRGN0=1, ORGN0=1, SH0=3, IPS=2),
+    Kind.NVHE: sr.TCR_EL2.res1 | sr.TCR_EL2.compose(T0SZ=25, IRGN0=1, ORGN0=1, SH0=3, PS=2),
+}
+"""39 bits from level 1, where the held root begins."""
+SCTLR_ON = 0x30C5_0830 | sr.SCTLR_EL2.M.mask
+MAIRS = (0xFF, 0x44, 0, 0x04, 0x4F)
+
+
+def regime_of(values: Values, kind: Kind) -> Regime:
+    """Give a stage 1 of L1 that leaves the harness its code and data, whatever else it maps."""
+    rng = values.rng
+    sctlr = SCTLR_ON | sr.SCTLR_EL2.compose(C=rng.randrange(2), I=rng.randrange(2))
+    tcr = HELD_TCR[kind]
+    ttbr0, ttbr1 = TABLES + HELD_ROOT * PAGE_BYTES, 0
+    if kind is Kind.VHE:
+        upper = sr.TCR_EL1.TG1.mask | sr.TCR_EL1.EPD1.mask
+        tcr |= values.tcr() & upper | sr.TCR_EL1.T1SZ.put(values.pick((16, 25, 25, 39)))
+        tcr |= sr.TCR_EL1.compose(HA=rng.randrange(2), HD=rng.randrange(2))
+        ttbr0 |= sr.TTBR0_EL1.ASID.put(rng.randrange(4))
+        ttbr1 = values.root()
+    else:
+        tcr |= sr.TCR_EL2.compose(HA=rng.randrange(2), HD=rng.randrange(2))
+    mair = values.pick(MAIRS) if rng.random() < 0.8 else rng.getrandbits(64)
+    return Regime(values.vncr(), sctlr, tcr, ttbr0, ttbr1, mair)
+
+
 @dataclass
 class Burst:
     """One burst; see `layout.Burst`."""
@@ -131,6 +176,7 @@ class Burst:
     x: list[int] = field(repr=False)
     words: list[int] = field(repr=False)
     controls: "Controls"
+    regime: Regime = field(default=WITHOUT)
 
     def encoded(self) -> bytes:
         """Give the bytes that the harness takes."""
@@ -144,6 +190,8 @@ class Burst:
         record.count = len(self.words)
         record.sp = DATA + PAGE_BYTES
         record.mdcr, record.hstr, record.cnthctl, record.cptr = self.controls
+        for name, value in self.regime._asdict().items():
+            setattr(record, name, value)
         code = b"".join(word.to_bytes(4, "little") for word in self.words)
         data[WORDS_OFFSET:] = code + END * ((BURST_BYTES - WORDS_OFFSET - len(code)) // len(END))
         return bytes(data)
@@ -165,15 +213,24 @@ def words_address(index: int) -> int:
 
 
 def make_program(
-    seed: int, kind: Kind, places: Places, bursts: int = BURSTS_OF_A_PROGRAM
+    seed: int,
+    kind: Kind,
+    places: Places,
+    bursts: int = BURSTS_OF_A_PROGRAM,
+    recursion: bool = False,
 ) -> Program:
-    """Make the program of a seed."""
+    """Make the program of a seed.
+
+    :param recursion: whether L1 has FEAT_NV* to attack by.
+    """
     assert bursts <= MAX_BURSTS
-    rng = Random(f"vel2 hostile {seed} {kind.value}")
-    values = Values(rng, places)
+    rng = Random(f"vel2 hostile {seed} {kind.value}" + " recursion" * recursion)
+    values = Values(rng, places, recursion)
     tables = table_pages(values)
     program = Program(seed, kind, tables, [])
-    levels = VHE_LEVELS if kind is Kind.VHE else NVHE_LEVELS
+    levels = [*(VHE_LEVELS if kind is Kind.VHE else NVHE_LEVELS)]
+    if recursion:
+        levels.append(RECURSIVE)
     names = [level for level, _ in levels]
     weights = [weight for _, weight in levels]
     for index in range(bursts):
@@ -199,7 +256,14 @@ def make_burst(values: Values, kind: Kind, level: Level, index: int, before: Bur
     if level is not AT_EL2 and rng.random() < 0.6:
         for _ in range(rng.randrange(1, 5)):
             hcr ^= sr.HCR_EL2.field(rng.choice(EXTRAS)).mask
+    regime = WITHOUT
+    if values.recursion:
+        regime = regime_of(values, kind)
+        if level is not AT_EL2 and rng.random() < (0.95 if level is AT_VEL2 else 0.4):
+            hcr = values.nesting(hcr)
+        if level in (AT_VEL2, AT_EL1) and rng.random() < 0.6:
+            flags |= REGIME
     controls = OPEN[kind]
     if level is not AT_EL2 and rng.random() < 0.5:
         controls = controls_of(values, kind)
-    return Burst(level, flags, pstate, hcr, maker.x, words[:MAX_WORDS], controls)
+    return Burst(level, flags, pstate, hcr, maker.x, words[:MAX_WORDS], controls, regime)

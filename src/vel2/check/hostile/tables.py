@@ -9,6 +9,10 @@ from collections.abc import Iterator
 
 from vel2.arch.descriptors import Stage1Leaf, Stage2Leaf
 from vel2.check.hostile.layout import (
+    HELD_BLOCKS,
+    HELD_ENTRY,
+    HELD_ROOT,
+    HELD_SELF,
     IMAGE_BASE,
     PAGE_BYTES,
     RAM_BASE,
@@ -29,6 +33,7 @@ S2_NORMAL = Stage2Leaf.compose(AF=1, SH=3, S2AP=3, MemAttr=0b1111)
 S2_DEVICE = Stage2Leaf.compose(AF=1, S2AP=3, MemAttr=0b0001)
 ADDRESS = (1 << 48) - PAGE_BYTES
 FIRST_WILD = 8
+READ_ONLY = Stage1Leaf.AP.put(0b10)
 
 Page = list[int]
 
@@ -41,6 +46,8 @@ def table_pages(values: Values) -> bytes:
     leave_out_the_harness(values, pages)
     for number in range(FIRST_WILD, TABLE_PAGES):
         pages[number] = wild_page(values, pages)
+    if values.recursion:
+        pages += held_pages(values)
     return b"".join(entry.to_bytes(8, "little") for page in pages for entry in page)
 
 
@@ -71,6 +78,30 @@ def leave_out_the_harness(values: Values, pages: list[Page]) -> None:
     page = values.places.el1_vectors & -PAGE_BYTES
     read_only = S2_NORMAL & ~Stage2Leaf.S2AP.mask | Stage2Leaf.S2AP.put(1)
     pages[level3][page // PAGE_BYTES % ENTRIES] = page | read_only | TABLE
+
+
+def held_pages(values: Values) -> list[Page]:
+    """Make EL2's held stage 1: the root and RAM's gigabyte, wild where the harness is not.
+
+    Bits of the descriptors that are ignored in tables make them pages of level 3 as well.
+    """
+    rng = values.rng
+    root = [descriptor(values) for _ in range(ENTRIES)]
+    root[HELD_ENTRY] = address_of(HELD_BLOCKS) | S1_NORMAL | TABLE
+    root[HELD_SELF] = address_of(HELD_ROOT) | S1_NORMAL | TABLE
+    blocks = []
+    for index in range(ENTRIES):
+        block = RAM_BASE + index * BLOCK_2M | S1_NORMAL | BLOCK
+        at = rng.random()
+        if at < 0.2:
+            block |= READ_ONLY
+        elif at < 0.6:
+            block = descriptor(values)
+        blocks.append(block)
+    harness = (IMAGE_BASE - RAM_BASE) // BLOCK_2M
+    assert harness == HELD_ENTRY
+    blocks[harness] = IMAGE_BASE | S1_NORMAL | BLOCK
+    return [root, blocks]
 
 
 def wild_page(values: Values, pages: list[Page]) -> Page:

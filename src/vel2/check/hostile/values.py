@@ -16,6 +16,10 @@ from vel2.check.hostile.layout import (
     BURSTS,
     DATA,
     DATA_PAGES,
+    HELD_BLOCKS,
+    HELD_ENTRY,
+    HELD_ROOT,
+    HELD_SELF,
     MEMORY_END,
     PAGE_BYTES,
     SANE_STAGE1,
@@ -33,6 +37,10 @@ AARCH32_MODES = (0x10, 0x10, 0x10, 0x11, 0x12, 0x13, 0x16, 0x17, 0x1A, 0x1B, 0x1
 SPSR_BITS = (6, 7, 8, 9, 10, 11, 12, 13, 20, 20, 21, 21, 22, 23, 24, 25, 28, 29, 30, 31, 32, 33, 34)
 T0SZ = (0, 11, 12, 15, 16, 17, 24, 25, 26, 31, 32, 39, 40, 47, 48, 63)
 HCR_KEPT = sr.HCR_EL2.compose(RW=1, IMO=1, FMO=1)
+NESTING = tuple(sr.HCR_EL2.field(name).mask for name in ("NV", "NV1", "NV2", "AT"))
+VNCR_BASE = sr.VNCR_EL2.BADDR.mask
+BLOCK_SHIFT, GIGABYTE_SHIFT, PAGE_SHIFT = 21, 30, 12
+ENTRIES = 512
 
 
 @dataclass(frozen=True)
@@ -53,13 +61,15 @@ class Places:
 class Values:
     """A source of values; the same generator gives the same.
 
+    :param recursion: whether L1 has FEAT_NV*.
     :ivar lethal: whether values may destroy the harness.
     :ivar at_el2: whether they are for a burst at EL2.
     """
 
-    def __init__(self, rng: Random, places: Places) -> None:
+    def __init__(self, rng: Random, places: Places, recursion: bool = False) -> None:
         self.rng = rng
         self.places = places
+        self.recursion = recursion
         self.lethal = False
         self.at_el2 = False
         self._of_register: dict[type[Register], tuple[int, ...]] = {}
@@ -212,9 +222,73 @@ class Values:
         value = self.rng.getrandbits(64) & self.rng.getrandbits(64)
         if self.rng.random() < 0.5:
             value &= self.rng.getrandbits(64)
+        if self.recursion and self.rng.random() < 0.5:
+            value = self.nesting(value)
         if self.lethal:
             return value
         return (value | HCR_KEPT) & ~sr.HCR_EL2.HCD.mask
+
+    def nesting(self, hcr: int) -> int:
+        """Give an HCR_EL2 another set of {NV,NV1,NV2,AT}: each of the sixteen, {NV,NV2} oftener."""
+        hcr &= ~sum(NESTING)
+        if self.rng.random() < 0.4:
+            hcr |= sr.HCR_EL2.compose(NV=1, NV2=1)
+        return hcr | sum(mask for mask in NESTING if self.rng.random() < 0.5)
+
+    def held_page(self) -> int:
+        """Give the address of one of the two pages of EL2's held stage 1."""
+        return TABLES + self.pick((HELD_ROOT, HELD_BLOCKS)) * PAGE_BYTES
+
+    def held_slot(self) -> int:
+        """Give the address of one of their entries, but for what maps the harness."""
+        index = self.pick((0, 2, 3, HELD_SELF, 6, *[self.rng.randrange(2, ENTRIES)] * 3))
+        return self.held_page() + 8 * index
+
+    def held_address(self) -> int:
+        """Give an address that EL2's held stage 1 may map: by a block, a page, or its own root.
+
+        The root leads to itself, so that it is a table of every level, and a page.
+        """
+        rng = self.rng
+        at = rng.random()
+        page = rng.choice((0, HELD_ENTRY, HELD_SELF, rng.randrange(ENTRIES))) << PAGE_SHIFT
+        if at < 0.3:
+            return HELD_SELF << GIGABYTE_SHIFT | HELD_SELF << BLOCK_SHIFT | page
+        if at < 0.5:
+            return HELD_SELF << GIGABYTE_SHIFT | rng.randrange(ENTRIES) << BLOCK_SHIFT | page
+        if at < 0.9:
+            return HELD_ENTRY << GIGABYTE_SHIFT | rng.randrange(2, ENTRIES) << BLOCK_SHIFT | page
+        return rng.randrange(2, ENTRIES) << GIGABYTE_SHIFT | page
+
+    def vncr(self) -> int:
+        """Give a VNCR_EL2: a page that serves, one that must not, one that its own tables are in.
+
+        The harness's own page is left out where it must survive. BADDR and RESS may be wrong.
+        """
+        rng = self.rng
+        at = rng.random()
+        if at < 0.3:
+            found = self.data()
+        elif at < 0.45:
+            found = self.table() if at < 0.38 else self.held_page()
+        elif at < 0.65:
+            found = self.held_address()
+        elif at < 0.75:
+            found = self.pick(self.places.own)
+        elif at < 0.93:
+            found = self.pick(self.places.forbidden)
+        elif at < 0.98 or not self.lethal:
+            found = (1 << self.pick(ADDRESS_BITS)) + PAGE_BYTES * rng.randrange(-2, 2)
+        else:
+            found = self.any()
+        at = rng.random()
+        if at < 0.7:
+            return found & VNCR_BASE
+        if at < 0.8:
+            return found & EVERYTHING
+        if at < 0.9:
+            return (found | EVERYTHING << self.pick((39, 47, 48, 52))) & EVERYTHING
+        return found & VNCR_BASE ^ 1 << rng.randrange(39, 64)
 
     def binary_point(self) -> int:
         """Give an ICC_BPRn_EL1. QEMU up to 10.0 ends itself at the next interrupt after an 8."""
@@ -250,6 +324,7 @@ SPECIAL: dict[str, Special] = {
     ),
     "VTTBR_EL2": Values.root,
     "HCR_EL2": Values.hcr,
+    "VNCR_EL2": Values.vncr,
     **dict.fromkeys(("ICC_BPR0_EL1", "ICC_BPR1_EL1"), Values.binary_point),
     **dict.fromkeys(("SPSR_EL1", "SPSR_EL2", "SPSR_EL12"), Values.spsr),
     **dict.fromkeys(("ELR_EL1", "ELR_EL2", "ELR_EL12"), Values.target),

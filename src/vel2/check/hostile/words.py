@@ -11,19 +11,22 @@ from random import Random
 from vel2.arch import insn, sysregs
 from vel2.arch.bits import Encoding, Register
 from vel2.arch.insn import SysInsn
+from vel2.arch.vncr import VNCR_PAGE
 from vel2.check.hostile.encodings import A32, COMPUTE, MEMORY, Group
 from vel2.check.hostile.tables import descriptor, table_slots
 from vel2.check.hostile.values import Values
 
-__all__ = ("EL0", "EL1", "EL2", "Maker")
+__all__ = ("EL0", "EL1", "EL2", "VEL2", "Maker")
 
-EL0, EL1, EL2 = 0, 1, 2
+EL0, EL1, EL2, VEL2 = 0, 1, 2, 3
+"""VEL2: EL1 of an L2 to which L1 gives a virtual EL2. It uses EL2's names."""
 REGISTERS = 31
 MRS, MSR, SYSL, SYS = 0xD530_0000, 0xD510_0000, 0xD528_0000, 0xD508_0000
 SVC, HVC, SMC, BRK, HLT = 0xD400_0001, 0xD400_0002, 0xD400_0003, 0xD420_0000, 0xD440_0000
 ERETS = (0xD69F_03E0, 0xD69F_03E0, 0xD69F_0BFF, 0xD69F_0FFF, 0xD6BF_03E0)
 """ERET, ERETAA, ERETAB, DRPS."""
 ISB, WFI, WFE = 0xD503_3FDF, 0xD503_207F, 0xD503_205F
+DSB_ISH = 0xD503_3B9F
 WFET, WFIT = 0xD503_1000, 0xD503_1020
 HINT, BARRIER, PSTATE = 0xD503_201F, 0xD503_301F, 0xD500_401F
 B, CBZ, BR, BLR, RET = 0x1400_0000, 0xB400_0000, 0xD61F_0000, 0xD63F_0000, 0xD65F_0000
@@ -38,6 +41,7 @@ NAMED_BY_EL = {
     EL2: ("EL2", "EL1", "EL12", "EL02", "EL0"),
     EL1: ("EL1", "EL0", "EL2"),
     EL0: ("EL0", "EL1"),
+    VEL2: ("EL2", "EL1", "EL12", "EL02", "EL0"),
 }
 PSCI = (
     *(0x8400_0000, 0xC400_0001, 0x8400_0001, 0xC400_0003, 0xC400_0004, 0x8400_0005, 0x8400_0006),
@@ -65,7 +69,7 @@ def system_word(load: bool, encoding: Encoding, rt: int) -> int:
 class Maker:
     """Makes the words of one burst.
 
-    :param el: where they run: 0, 1 or 2.
+    :param el: where they run: one of `EL0`, `EL1`, `EL2`, `VEL2`.
     :param address: of the first word.
     """
 
@@ -89,7 +93,7 @@ class Maker:
 
     def fill(self, count: int) -> Words:
         """Make at least `count` words, A64."""
-        makers, weights = WEIGHTS[self.el]
+        makers, weights = (RECURSIVE if self.values.recursion else WEIGHTS)[self.el]
         while len(self.words) < count:
             for make in self.rng.choices(makers, weights, k=4):
                 self.words += make(self)
@@ -198,11 +202,14 @@ class Maker:
         """Encode MOVZ."""
         return MOVZ | half << 21 | value << 5 | rd
 
-    def exception_return(self) -> Words:
-        """Return to some mode, mostly at one of the words that follow."""
-        name = "EL2" if self.el == EL2 else "EL1"
+    def exception_return(self, before: int = 0) -> Words:
+        """Return to some mode, mostly at one of the words that follow.
+
+        :param before: how many words of the same idiom come first.
+        """
+        name = "EL1" if self.el == EL1 or (self.el == VEL2 and self.rng.random() < 0.3) else "EL2"
         elr, spsr = (sysregs.by_name(f"{what}_{name}") for what in ("ELR", "SPSR"))
-        target = self.address + 4 * (len(self.words) + self.rng.randrange(3, 6))
+        target = self.address + 4 * (len(self.words) + before + self.rng.randrange(3, 6))
         if self.rng.random() < 0.25:
             target = self.values.target()
         found = [
@@ -264,6 +271,8 @@ class Maker:
     def change_table(self) -> Words:
         """Write a descriptor into one of the program's tables."""
         slot = next(table_slots(self.values))
+        if self.values.recursion and self.rng.random() < 0.3:
+            slot = self.values.held_slot()
         number = self.bind(slot)
         return [STR | number << 5 | self.bind(descriptor(self.values))]
 
@@ -288,9 +297,38 @@ class Maker:
 
     def regime(self) -> Words:
         """Set up stage 1 of the level: root, size, and the MMU where the harness may be lost."""
-        name = "EL2" if self.el == EL2 else "EL1"
+        name = "EL2" if self.el in (EL2, VEL2) else "EL1"
         names = [f"TTBR0_{name}", f"TCR_{name}", f"MAIR_{name}", f"SCTLR_{name}"]
         return [*(word for each in names for word in self.write(sysregs.by_name(each))), ISB]
+
+    # L1's FEAT_NV and FEAT_NV2.
+
+    def page_name(self) -> Words:
+        """Read or write a name of the VNCR page."""
+        register = self.rng.choice(PAGE_NAMES)
+        if self.rng.random() < 0.4:
+            return [system_word(True, register.encoding, self.rng.randrange(31))]
+        return self.write(register)
+
+    def nested_return(self) -> Words:
+        """Enter a guest with another set of {NV,NV1,NV2,AT}, and another page."""
+        found = self.write(sysregs.by_name("VNCR_EL2"))
+        found += self.write(sysregs.by_name("HCR_EL2"))
+        return [*found, *self.exception_return(len(found))]
+
+    def move_page(self) -> Words:
+        """Change EL2's held stage 1 under VNCR_EL2, with and without a TLBI, by each form of it."""
+        rng = self.rng
+        slot = self.values.held_slot()
+        entry = descriptor(self.values) if rng.random() < 0.7 else self.values.any()
+        found = [STR | self.bind(slot) << 5 | self.bind(entry)]
+        if rng.random() < 0.8:
+            page = self.values.held_address() >> 12
+            tlbi = rng.choice(OWN_TLBIS)
+            found += [DSB_ISH, system_word(False, tlbi.encoding, self.bind(page)), DSB_ISH]
+        if rng.random() < 0.5:
+            found += self.write(sysregs.by_name("VNCR_EL2"))
+        return found
 
     def second_stage(self) -> Words:
         """Set up stage 2."""
@@ -304,8 +342,15 @@ def registers_of(el: int) -> tuple[type[Register], ...]:
     return tuple(each for each in sysregs.ALL_REGISTERS if each.name.rpartition("_")[2] in ends)
 
 
-REGISTERS_OF = {el: registers_of(el) for el in (EL0, EL1, EL2)}
+REGISTERS_OF = {el: registers_of(el) for el in (EL0, EL1, EL2, VEL2)}
+PAGE_NAMES = tuple(
+    sysregs.by_name(name) for row in VNCR_PAGE for name in (row.plain, row.el12) if name is not None
+)
 SYSTEM_INSTRUCTIONS: tuple[SysInsn, ...] = tuple(insn.ALL_INSNS)
+OWN_TLBIS = tuple(
+    each for each in SYSTEM_INSTRUCTIONS if each.name.startswith("TLBI ") and "E2" in each.name
+)
+"""Of EL2's own regime."""
 TRANSLATIONS = tuple(each for each in SYSTEM_INSTRUCTIONS if each.name.startswith("AT "))
 
 Make = Callable[[Maker], Words]
@@ -334,8 +379,16 @@ def weights(rows: Sequence[tuple[Make, float]]) -> tuple[list[Make], list[float]
     return [make for make, _ in rows], [weight for _, weight in rows]
 
 
+AT_EL2 = (*COMMON, *PRIVILEGED, (Maker.second_stage, 0.7))
 WEIGHTS = {
     EL0: weights(COMMON),
     EL1: weights((*COMMON, *PRIVILEGED)),
-    EL2: weights((*COMMON, *PRIVILEGED, (Maker.second_stage, 0.7))),
+    EL2: weights(AT_EL2),
 }
+RECURSIVE = {
+    EL0: weights(COMMON),
+    EL1: weights((*COMMON, *PRIVILEGED, (Maker.page_name, 4))),
+    EL2: weights((*AT_EL2, (Maker.nested_return, 3), (Maker.move_page, 3))),
+    VEL2: weights((*AT_EL2, (Maker.page_name, 14), (Maker.move_page, 1.5))),
+}
+"""Where L1 has FEAT_NV*."""
