@@ -20,6 +20,7 @@ from tests.hyp import ordering
 from vel2.arch import insn
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
+from vel2.check.tiny import TinyVm
 from vel2.hyp import (
     a64,
     access,
@@ -358,16 +359,15 @@ class Rig:
         self.vm: Vm = self.sim.at(Vm, self.l0_base)
         self.vcpu: Vcpu = self.sim.at(Vcpu, self.l0_base + VCPU_OFFSET)
         self.page: VncrPage = self.sim.at(VncrPage, self.l0_base + VNCR_OFFSET)
-        self.vm.config.pool_base = self.l0_base + POOL_OFFSET
-        self.vm.config.pool_size = pool_pages * 0x1000
-        self.vm.stage2.pool_end = self.vm.config.pool_base + self.vm.config.pool_size
-        self.vm.config.ram_base, self.vm.config.ram_end = RAM_BASE, RAM_BASE + TABLES_BYTES
-        self.vm.config.max_parange = PARANGE[48]
-        self.vm.config.region_count = len(regions)
-        for region, (base, length, kind) in zip(self.vm.config.regions, regions, strict=False):
-            region.base, region.length, region.kind = base, length, kind
-        self.vm.config.pcpus = self.l0_base + VCPU_OFFSET - layout.VCPU_IN_PCPU
-        self.vm.config.cpu_count = self.vm.online = 1
+        TinyVm(
+            self.l0_base,
+            (self.l0_base + POOL_OFFSET, pool_pages * 0x1000),
+            (RAM_BASE, TABLES_BYTES),
+            PARANGE[48],
+            regions,
+            self.l0_base + VCPU_OFFSET - layout.VCPU_IN_PCPU,
+            1,
+        ).describe(self.vm)
         self.vcpu.power.state = ON
         self.vm.config.ahead = ahead.BUDGET
         self.vm.probed.list_registers = 4
@@ -375,7 +375,6 @@ class Rig:
         self.vm.probed.optional = (1 << len(OPTIONAL)) - 1
         self.vcpu.vm = self.l0_base
         self.vcpu.vel2.vncr_page = self.l0_base + VNCR_OFFSET
-        self.vcpu.e2h = 1
         self.vcpu.e2h = 1
         with self.sim:
             monitors.probe(self.vm)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 
 from tests.hyp.draw import WORDS
-from tests.hyp.rig import fresh_rig
+from tests.hyp.rig import fresh_rig, rig_of, write_el2
 from tests.hyp.test_context import FILES, hardware, put_hardware, put_vel1
 from vel2.arch import sysregs as sr
 from vel2.hyp import context, translate
@@ -45,6 +46,21 @@ def test_shadow_values_never_come_back(
     rig.run(context.enter_vel1, rig.vcpu)
     rig.run(context.enter_vel2, rig.vcpu)
     assert hardware(rig) == again
+
+
+@pytest.mark.parametrize("value", [0, sr.HCR_EL2.E2H.mask])
+def test_a_change_of_e2h_leaves_nothing_of_the_other_regime(value: int) -> None:
+    """Show that what the TLB has of EL2&0 is not used in EL2, and the other way round."""
+    rig = rig_of("vhe-nv")
+    if value:
+        rig.vcpu.e2h = 0
+    rig.run(write_el2, rig.vcpu, sr.HCR_EL2.trap_key, value)
+    assert rig.vcpu.e2h == bool(value)
+    vttbrs = [vttbr for name, _, vttbr in rig.instructions() if name == "TLBI VMALLE1"]
+    assert vttbrs == [rig.vm.stage2.canonical.vttbr]
+    rig.put_back(rig.state())
+    rig.run(write_el2, rig.vcpu, sr.HCR_EL2.trap_key, value)
+    assert rig.instructions() == [], "E2H is as it was"
 
 
 TCR_BITS = {  # bit of TCR_EL2 (E2H=0): bit of TCR_EL1

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.hyp.rig import BIG_RAM_BASE, GIB, RAM_BASE, Rig, State, fresh_rig
+from tests.hyp.rig import BIG_RAM_BASE, CALLS, GIB, RAM_BASE, Rig, State, fresh_rig
 from tests.hyp.test_shadow import VM, Key, put_leaf, select
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding
 from vel2.arch.insn import ALL_INSNS, TLBI, SysInsn, by_key
+from vel2.arch.psci import AFFINITY_OFF, AFFINITY_ON, AFFINITY_ON_PENDING
 from vel2.hyp import context, tlbi
 from vel2.hyp.answer import UNDEFINED_SYNDROME
 from vel2.hyp.outcome import Outcome
@@ -162,6 +163,21 @@ def test_many_tlbis_of_l1_stop_the_trap() -> None:
     assert flushed == {names[who] for who in ("on", "also on", "other VMID", "off")}
     assert not any(context.dirty for context in rig.vm.stage2.shadows)
     assert rig[sr.VTTBR_EL2] == names["canonical"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "traps"), [(AFFINITY_ON, True), (AFFINITY_ON_PENDING, True), (AFFINITY_OFF, False)]
+)
+def test_the_trap_stays_while_another_cpu_may_come_back(answer: int, traps: bool) -> None:
+    """Show that the firmware is asked about each other CPU: it may deny CPU_OFF (DEN 0022)."""
+    rig, _ = machine(True)
+    rig.vm.config.cpu_count = 3
+    rig[sr.HCR_EL2] = sr.HCR_EL2.TTLB.mask
+    CALLS.answer = answer
+    for _ in range(tlbi.TRAPPED_AT_MOST):
+        rig.run(tlbi.from_vel2, rig.vcpu, TLBI.VAALE1IS.trap_key, OPERAND)
+    assert bool(rig[sr.HCR_EL2] & sr.HCR_EL2.TTLB.mask) is traps
+    assert any(context.dirty for context in rig.vm.stage2.shadows) is traps
 
 
 def test_tlbis_of_a_guest_never_stop_the_trap() -> None:

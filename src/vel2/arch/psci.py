@@ -17,6 +17,9 @@ CPU_SUSPEND_64 = 0xC400_0001
 CPU_ON_64 = 0xC400_0003
 AFFINITY_INFO_64 = 0xC400_0004
 
+AFFINITY_ON, AFFINITY_OFF, AFFINITY_ON_PENDING = 0, 1, 2
+"""What AFFINITY_INFO answers."""
+
 FUNCTION_MASK = (1 << 32) - 1
 """A function identifier is a W register."""
 

@@ -9,10 +9,15 @@ gives.
 turns the pcpu on, so two CPUs that ask at the same time get one success. A CPU that goes off says
 so before the firmware has stopped it: for a moment a CPU_ON may find the firmware's answer to be
 that it is still on, and gives that.
+
+A CPU_OFF that the firmware denies comes back. So the count of CPUs online does not say that there
+is nobody else; the firmware does (`is_alone`).
 """
 
 from vel2.arch import sysregs as sr
 from vel2.arch.psci import (
+    AFFINITY_INFO_64,
+    AFFINITY_OFF,
     ALREADY_ON,
     CPU_OFF,
     CPU_ON_64,
@@ -40,11 +45,10 @@ from vel2.lang import (
     u64,
 )
 
-__all__ = ("turn_off", "turn_on")
+__all__ = ("is_alone", "turn_off", "turn_on")
 
 STATE = Power.offset_of("state")
 ONLINE = Vm.offset_of("online")
-MINUS_ONE = U64_MAX
 INSTRUCTION_MASK = 3
 """Of an address: no instruction of AArch64 is anywhere else."""
 TTLB = sr.HCR_EL2.TTLB.mask
@@ -58,7 +62,7 @@ def state_of(vcpu: Vcpu) -> PA:
 
 @inline
 def count_online(vm: Vm, by: u64) -> u64:
-    """Add to how many CPUs run; give how many it were before."""
+    """Add to how many CPUs run, `U64_MAX` to take one away; give how many it were before."""
     return fetch_add_u64(PA(address_of(vm) + ONLINE), by)
 
 
@@ -77,6 +81,20 @@ def watch_tlbis(vcpu: Vcpu) -> None:
     if vcpu.context == CONTEXT_VEL2:
         vcpu.guesses.tlbis_of_own_regime = 0
         msr(sr.HCR_EL2, mrs(sr.HCR_EL2) | TTLB)
+
+
+@resident
+def is_alone(vcpu: Vcpu) -> bool:
+    """Whether no other CPU runs, nor can come back: the firmware has turned them all off."""
+    vm = vm_of(vcpu)
+    if vm.online != 1:
+        return False
+    for i in range(vm.config.cpu_count):
+        if i != vcpu.index:
+            state = firmware_call(AFFINITY_INFO_64, vm.probed.affinities[i], 0, 0)
+            if state != AFFINITY_OFF:
+                return False
+    return True
 
 
 @resident
@@ -100,7 +118,7 @@ def turn_on(vcpu: Vcpu, affinity: u64, entry: u64, context: u64) -> u64:
         CPU_ON_64, affinity, symbol_address("secondary_entry"), address_of(other)
     )
     if answer != SUCCESS:
-        count_online(vm, MINUS_ONE)
+        count_online(vm, U64_MAX)
         store_release_u64(state_of(other), OFF)
     return answer
 
@@ -109,7 +127,7 @@ def turn_on(vcpu: Vcpu, affinity: u64, entry: u64, context: u64) -> u64:
 def turn_off(vcpu: Vcpu) -> u64:
     """Answer CPU_OFF, which comes back only if it is denied: the last CPU stays on."""
     vm = vm_of(vcpu)
-    if count_online(vm, MINUS_ONE) == 1:
+    if count_online(vm, U64_MAX) == 1:
         count_online(vm, 1)
         return DENIED
     acquire(vm.stage2.lock)

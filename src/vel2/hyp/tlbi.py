@@ -24,7 +24,7 @@ from vel2.arch.bits import TrapKey
 from vel2.arch.descriptors import ADDRESS_MASK, GRANULE_4K, GRANULE_16K, GRANULE_64K
 from vel2.arch.insn import TLBI, SysInsn
 from vel2.arch.operands import TLBI_IPA, TLBI_RANGE
-from vel2.hyp import pool, shadow, vncr
+from vel2.hyp import pool, power, shadow, vncr
 from vel2.hyp.answer import undefined
 from vel2.hyp.hcr import is_vhe_host
 from vel2.hyp.homes import slot
@@ -289,7 +289,7 @@ def stop_trapping(vcpu: Vcpu) -> None:
     """Let TLBI run untrapped until vEL1 runs again.
 
     The flush covers all pcpus, but another vcpu in vEL1 would refill its TLB, and a TLBI for that
-    guest would not be seen: so this is done only while no other vcpu is online.
+    guest would not be seen: so this is done only while no other vcpu runs (`power.is_alone`).
     """
     vm = vm_of(vcpu)
     for i in range(vm.stage2.contexts):
@@ -304,8 +304,10 @@ def stop_trapping(vcpu: Vcpu) -> None:
 def note_own(vcpu: Vcpu) -> None:
     """Count a TLBI of L1's own regime, named as EL1's."""
     vcpu.guesses.tlbis_of_own_regime = u64(vcpu.guesses.tlbis_of_own_regime + 1)
-    if vcpu.guesses.tlbis_of_own_regime == TRAPPED_AT_MOST and vm_of(vcpu).online == 1:
-        stop_trapping(vcpu)
+    if vcpu.guesses.tlbis_of_own_regime == TRAPPED_AT_MOST:
+        vcpu.guesses.tlbis_of_own_regime = 0
+        if power.is_alone(vcpu):
+            stop_trapping(vcpu)
 
 
 @resident

@@ -1,19 +1,22 @@
 """E2H where L1 can change it, and how it reads where L1 cannot.
 
 With FEAT_NV alone a write of HCR_EL2 traps, so L1 may turn FEAT_VHE on and off, as Linux does on
-hardware; every layout changes with it, and so does which register carries what. Under FEAT_NV2 the
-write goes to the VNCR page unseen, so E2H is fixed, and the identification registers say so.
+hardware; every layout changes with it, and so does which register carries what. EL2&0 and EL2 are
+two translation regimes, which hardware's EL1&0 stands for in turn: what the TLB has of the one is
+not the other's. Under FEAT_NV2 the write goes to the VNCR page unseen, so E2H is fixed, and the
+identification registers say so.
 """
 
 from vel2.arch import sysregs as sr
+from vel2.arch.insn import TLBI
 from vel2.hyp import controls, monitors, optional, selectors, timer
 from vel2.hyp.exception import held_spsr, spsr_of
 from vel2.hyp.hcr import l1_hcr, set_l1_hcr
 from vel2.hyp.homes import ALWAYS
 from vel2.hyp.state import GUEST_NVHE, Vcpu, vm_of
-from vel2.lang import inline, mrs, msr, resident, u64
+from vel2.lang import dsb_ish, inline, mrs, msr, resident, sysop, u64
 
-__all__ = ("show_e2h", "write_hcr")
+__all__ = ("forget_regime", "show_e2h", "write_hcr")
 
 E2H = sr.HCR_EL2.E2H.mask
 
@@ -42,6 +45,13 @@ def write_hcr(vcpu: Vcpu, value: u64) -> None:
         turn_off(vcpu)
 
 
+@inline
+def forget_regime() -> None:
+    """Empty this pcpu's TLB of vEL2's stage 1, under the canonical VMID, which is loaded."""
+    sysop(TLBI.VMALLE1)
+    dsb_ish()
+
+
 @resident
 def turn_on(vcpu: Vcpu) -> None:
     """Set E2H: the context's copies are the values of E2H=0, and hardware gets them as they are."""
@@ -56,6 +66,7 @@ def turn_on(vcpu: Vcpu) -> None:
     msr(sr.SPSR_EL1, held_spsr(vcpu, spsr))
     timer.stop_timers(vcpu)
     load_controls(vcpu)
+    forget_regime()
 
 
 @resident
@@ -75,6 +86,7 @@ def turn_off(vcpu: Vcpu) -> None:
     timer.start_timers(vcpu)
     vcpu.pcpu.timer_traps = timer.TRAPS_WITHOUT_E2H
     load_controls(vcpu)
+    forget_regime()
 
 
 @resident

@@ -53,7 +53,18 @@ from vel2.lang import (
     u64,
 )
 
-__all__ = ("GIGABYTE", "WINDOWS", "from_vel1", "init", "invalidate", "load")
+__all__ = (
+    "GIGABYTE",
+    "PAGE",
+    "READ_WRITE",
+    "WINDOWS",
+    "from_vel1",
+    "init",
+    "invalidate",
+    "load",
+    "refill",
+    "unmap",
+)
 
 VNCR_SLOT = slot(sr.VNCR_EL2)
 PAR = sr.PAR_EL1

@@ -23,9 +23,10 @@ from vel2.check.interleave import (
 )
 from vel2.check.interleave.board import IPAS, Board
 from vel2.check.interleave.explore import Explored, Explorer
-from vel2.check.interleave.machine import Finding, Machine
+from vel2.check.interleave.machine import Machine
 from vel2.check.interleave.order import DataRaces
 from vel2.check.interleave.seeded import put_in
+from vel2.check.interleave.steps import Finding
 from vel2.lang import (
     PA,
     Struct,

@@ -14,17 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from vel2.check.interleave.machine import (
-    Actor,
-    Deadlock,
-    Ended,
-    Event,
-    Finding,
-    Machine,
-    Pcpu,
-    Step,
-)
+from vel2.check.interleave.actors import Actor, Pcpu
+from vel2.check.interleave.machine import Machine
 from vel2.check.interleave.order import HappensBefore, Unordered
+from vel2.check.interleave.steps import Deadlock, Ended, Event, Finding, Step
+from vel2.check.interleave.turns import Turns
 
 __all__ = ("Explored", "Explorer", "Fault")
 
@@ -90,7 +84,7 @@ class Explorer:
 
     # --- one run ---
 
-    def choose(self, machine: Machine) -> Actor:
+    def choose(self, machine: Turns) -> Actor:
         """Give who goes on: as planned, and then whoever runs, as long as it can."""
         depth = len(machine.trace)
         waiting = {each.number for each in machine.pcpus if each.waits_for is not None}
@@ -111,7 +105,7 @@ class Explorer:
         self.choose_another(node, machine)
         return machine.actors[node.chosen]
 
-    def choose_another(self, node: Node, machine: Machine) -> None:
+    def choose_another(self, node: Node, machine: Turns) -> None:
         """Choose at a node where nobody is chosen, or the one chosen would only wait."""
         if node.done:
             candidates = node.left()
@@ -129,7 +123,7 @@ class Explorer:
             node.chosen = min(candidates)
         node.planned.add(node.chosen)
 
-    def asleep(self, machine: Machine) -> dict[int, Step]:
+    def asleep(self, machine: Turns) -> dict[int, Step]:
         """Give who sleeps after the last step: who slept or was tried there, and is not touched."""
         if not self.stack:
             return {}

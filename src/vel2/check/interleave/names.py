@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vel2.check.interleave.ground import END, GUEST_BYTES, IPAS, PAGES_OFFSET, RAM_BASE, RAM_BYTES
 from vel2.hyp import layout
+from vel2.hyp.gicstate import Gic
 from vel2.hyp.state import PoolPage, Vcpu, Vm
 from vel2.lang.structs import StructMeta
 
 if TYPE_CHECKING:
-    from vel2.check.interleave.board import Board
+    from vel2.check.interleave.stage import Stage
 
-__all__ = ("field_at", "name_of")
+__all__ = ("field_at", "name_of", "page_name", "table_name")
 
 
 def field_at(struct: StructMeta, offset: int) -> str:
@@ -31,13 +33,13 @@ def field_at(struct: StructMeta, offset: int) -> str:
     return ""
 
 
-def name_of(board: Board, word: int) -> str:
+def name_of(board: Stage, word: int) -> str:
     """Name a word of a board's memory."""
     if word < 0:
         return "what hardware may do"
     vm = board.vm
     with board.unwatched():
-        base = vm.config.l0_base
+        base = board.machine.memory_base
         address = base + word * 8
         if address < base + Vm.size:
             return field_at(Vm, address - base)
@@ -49,7 +51,36 @@ def name_of(board: Board, word: int) -> str:
         if address < vm.stage2.canonical.root:
             index, offset = divmod(address - vm.config.pool_base, PoolPage.size)
             return f"record of pool page {index}"
+        if word in board.machine.tlbs.windows:
+            return f"window of pcpu {word - board.machine.tlbs.windows.start}"
         if word in board.machine.tables:
             entry = address % layout.PAGE_BYTES // 8
-            return f"entry {entry} of {board.table_name(address & -layout.PAGE_BYTES)}"
-        return board.l1_name(address)
+            return f"entry {entry} of {table_name(vm, address & -layout.PAGE_BYTES)}"
+        if address >= END:
+            return field_at(Gic, address - END) or f"the GIC's tables at {address - END:#x}"
+        return l1_name(address)
+
+
+def page_name(output: int) -> str:
+    """Name a page of L1."""
+    number = output - RAM_BASE - PAGES_OFFSET >> layout.PAGE_SHIFT
+    if not 0 <= number < RAM_BYTES - PAGES_OFFSET >> layout.PAGE_SHIFT:
+        return f"{output:#x}"
+    ipa = IPAS[number >> 1 & 1]
+    return f"page {'AB'[number & 1]} of guest {number >> 2}'s IPA {ipa:#x}"
+
+
+def l1_name(address: int) -> str:
+    """Name a word of L1's memory."""
+    guest, offset = divmod(address - RAM_BASE, GUEST_BYTES)
+    level, place = divmod(offset, layout.PAGE_BYTES)
+    if address < RAM_BASE + PAGES_OFFSET and level < 3:
+        return f"entry {place // 8} of L1's table at level {level + 1} of guest {guest}"
+    return f"L1's memory at {address:#x}"
+
+
+def table_name(vm: Vm, table: int) -> str:
+    """Name a table that hardware walks."""
+    if table < vm.stage2.pool_first_page:
+        return f"root {(table - vm.stage2.canonical.root) >> layout.PAGE_SHIFT}"
+    return f"pool page {(table - vm.stage2.pool_first_page) >> layout.PAGE_SHIFT}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vel2.check.interleave.machine import (
+from vel2.check.interleave.steps import (
     ACQUIRE,
     GHOST,
     PLAIN,

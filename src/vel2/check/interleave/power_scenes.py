@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from vel2.arch.insn import TLBI
-from vel2.arch.psci import ALREADY_ON, CPU_OFF, CPU_ON_64, DENIED, ON_PENDING, SUCCESS
+from vel2.arch.psci import (
+    AFFINITY_INFO_64,
+    AFFINITY_OFF,
+    AFFINITY_ON,
+    ALREADY_ON,
+    CPU_OFF,
+    CPU_ON_64,
+    DENIED,
+    ON_PENDING,
+    SUCCESS,
+)
 from vel2.check.interleave.board import RAM_BASE, Board
-from vel2.check.interleave.machine import Finding
 from vel2.check.interleave.play import (
     FIRST,
     Play,
@@ -16,6 +25,7 @@ from vel2.check.interleave.play import (
     ready,
     running,
 )
+from vel2.check.interleave.steps import Finding
 from vel2.hyp import power
 from vel2.hyp.pcpu import OFF, ON
 from vel2.hyp.state import SHADOW_CONTEXTS
@@ -23,8 +33,11 @@ from vel2.hyp.state import SHADOW_CONTEXTS
 __all__ = ("POWER_SCENES",)
 
 
-def with_firmware(board: Board, *on: int) -> dict[int, bool]:
-    """Put firmware below L0 that turns pcpus on and off as PSCI has it."""
+def with_firmware(board: Board, *on: int, denies: bool = False) -> dict[int, bool]:
+    """Put firmware below L0 that turns pcpus on and off as PSCI has it.
+
+    :param denies: it denies CPU_OFF, as DEN 0022 lets it.
+    """
     state: dict[int, bool] = {}
 
     def reset() -> None:
@@ -33,6 +46,12 @@ def with_firmware(board: Board, *on: int) -> dict[int, bool]:
 
     def call(function: int, first: int, second: int, third: int) -> int:
         me = board.me()
+        if function == AFFINITY_INFO_64:
+            board.firmware_tells(first, f"the firmware is asked about pcpu {first}")
+            return AFFINITY_ON if state[first] else AFFINITY_OFF
+        if function == CPU_OFF and denies:
+            board.firmware_does(me, f"the firmware does not turn pcpu {me} off")
+            return DENIED
         if function == CPU_OFF:
             board.firmware_does(me, f"the firmware turns pcpu {me} off")
             state[me] = False
@@ -164,6 +183,26 @@ def alone() -> Play:
     return ready(board, {0: host, 1: other})
 
 
+def off_denied() -> Play:
+    """Stop trapping L1's own TLBIs while another CPU is told that it may not go off."""
+    board = Board(2)
+    with_firmware(board, denies=True)
+    for number in range(2):
+        board.host_mode(number)
+
+    def host() -> None:
+        for _ in range(2):
+            board.tlbi(0, TLBI.VMALLE1IS, 0)
+
+    def other() -> None:
+        board.sees_tlbis()
+        if power.turn_off(board.vcpu(1)) != DENIED:
+            raise Finding("CPU_OFF comes back with another answer than DENIED")
+        board.sees_tlbis()
+
+    return ready(board, {0: host, 1: other})
+
+
 def off_held() -> Play:
     """Turn a pcpu off while another one looks for a context."""
     board = full_board(2)
@@ -182,6 +221,7 @@ POWER_SCENES = (
     Scene("on-on", "two CPUs turn a third one on", lambda: on_on(3)),
     Scene("on-off", "a CPU is turned on as it goes off", on_off),
     Scene("off-off", "both CPUs go off", lambda: off_off(2)),
+    Scene("off-denied", "the firmware denies CPU_OFF as the other CPU counts TLBIs", off_denied),
     Scene("off-off-3", "all three CPUs go off", lambda: off_off(3)),
     Scene("alone", "the last CPU stops trapping its TLBIs as one goes off and on", alone),
 )

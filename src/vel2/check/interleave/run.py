@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vel2.check.interleave.actors import Director
 from vel2.check.interleave.explore import Explored, Explorer
-from vel2.check.interleave.machine import Director
 from vel2.check.interleave.order import DataRaces
 from vel2.check.interleave.play import Play, Scene
 from vel2.check.interleave.rules import Variant

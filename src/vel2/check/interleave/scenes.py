@@ -11,7 +11,7 @@ from vel2.arch.descriptors import GRANULE_4K
 from vel2.arch.insn import TLBI
 from vel2.arch.operands import TLBI_RANGE
 from vel2.check.interleave.board import AF, ALLOWED_WORD, IPAS, L1_VTCR_HA, VTCR, Board
-from vel2.check.interleave.machine import Finding
+from vel2.check.interleave.gic_scenes import GIC_SCENES
 from vel2.check.interleave.play import (
     FIRST,
     SECOND,
@@ -25,6 +25,9 @@ from vel2.check.interleave.play import (
     unmapping,
 )
 from vel2.check.interleave.power_scenes import POWER_SCENES
+from vel2.check.interleave.regime_scenes import REGIME_SCENES
+from vel2.check.interleave.steps import Finding
+from vel2.check.interleave.window_scenes import WINDOW_SCENES
 from vel2.hyp import stage1, tlbi
 from vel2.hyp.layout import PAGE_SHIFT
 from vel2.hyp.lock import acquire, release
@@ -351,6 +354,9 @@ def three_fill() -> Play:
 
 SCENES = (
     *POWER_SCENES,
+    *WINDOW_SCENES,
+    *REGIME_SCENES,
+    *GIC_SCENES,
     Scene("lock", "two pcpus take the lock, twice each", lambda: lock(2, 2)),
     Scene("lock-3", "three pcpus take the lock", lambda: lock(3, 1)),
     Scene("fill-fill", "two vCPUs of one guest fault; both need the same tables", fill_fill),

@@ -9,18 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import groupby
 
+from vel2.check.interleave.actors import Actor, Director, Pcpu
 from vel2.check.interleave.board import Board
 from vel2.check.interleave.explore import Fault
-from vel2.check.interleave.machine import (
-    GHOST,
-    Actor,
-    Director,
-    Ended,
-    Finding,
-    Machine,
-    Pcpu,
-    Told,
-)
+from vel2.check.interleave.machine import Machine
+from vel2.check.interleave.steps import GHOST, Ended, Finding, Told
+from vel2.check.interleave.turns import Turns
 
 __all__ = ("shortest", "tell")
 
@@ -34,7 +28,7 @@ class Follow:
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
 
-    def choose(self, machine: Machine) -> Actor:
+    def choose(self, machine: Turns) -> Actor:
         """Give who goes on."""
         depth = len(machine.trace)
         able = [actor for actor in machine.actors if actor.can_go_on]

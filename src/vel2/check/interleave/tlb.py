@@ -13,6 +13,7 @@ pcpu could walk, and that no TLBI has taken out since.
   forms without IS or OS do it for that pcpu alone.
 - TLBIs by EL1's names leave what stage 2 gave, and take out what stage 1 gave. Of stage 1 there is
   one word, which stands for all that a guest's own tables say.
+- Of EL2's own stage 1 there are the windows to L1's VNCR pages, which are always in use.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from vel2.arch.descriptors import LAST_LEVEL, Stage2Leaf
 if TYPE_CHECKING:
     from vel2.check.interleave.machine import Machine
 
-__all__ = ("Tlbs", "Translation", "Walked", "tlb_word", "vmid_of")
+__all__ = ("WINDOWS", "Tlbs", "Translation", "Walked", "tlb_word", "vmid_of")
 
 VALID = Stage2Leaf.VALID.mask
 TABLE = VALID | Stage2Leaf.TYPE.mask
@@ -37,6 +38,9 @@ FIRST_TLB_WORD = -1000
 OF_ONE_VMID = "TLBI VMALLS12E1"
 OF_ALL = "TLBI ALLE1"
 OF_STAGE_1 = "TLBI VMALLE1"
+OF_WINDOW = "TLBI VAE2"
+WINDOWS = 1 << 17
+"""A window's number, added to this, stands where a VMID does."""
 
 
 def vmid_of(vttbr: int) -> int:
@@ -113,6 +117,8 @@ class Tlbs:
     the stage 1 of somebody else."""
     stage1_word: int = -1
     """A guest's stage-1 descriptor."""
+    windows: range = range(0)
+    """The words of EL2's stage 1 that are the windows of pcpus (`vel2.hyp.vncr`)."""
     saved: dict[tuple[int, int], list[list[int]]] = field(default_factory=dict)
     started: int = 0
     start_level: int = 1
@@ -160,7 +166,7 @@ class Tlbs:
         """Learn that a pcpu goes on in the guest, with the guest's own stage 1."""
         self.entered.setdefault((pcpu, vmid_of(vttbr)), self.tick())
 
-    def invalidates(self, pcpu: int, name: str, vttbr: int) -> None:
+    def invalidates(self, pcpu: int, name: str, vttbr: int, operand: int = 0) -> None:
         """Learn of a TLBI."""
         stem = name.removesuffix("NXS")
         everywhere = stem.endswith(("IS", "OS"))
@@ -172,6 +178,9 @@ class Tlbs:
         elif stem == OF_STAGE_1:
             invalidation = Invalidation(targets, vmid_of(vttbr), now, is_of_stage1=True)
             self.issued.setdefault(pcpu, []).append(invalidation)
+        elif stem == OF_WINDOW:
+            window = WINDOWS + (operand & (1 << ENTRIES_LOG) - 1)
+            self.issued.setdefault(pcpu, []).append(Invalidation(targets, window, now))
         elif stem == OF_ALL:
             for vmid in {vmid for _, vmid in self.loads}:
                 self.issued.setdefault(pcpu, []).append(Invalidation(targets, vmid, now))
@@ -205,6 +214,9 @@ class Tlbs:
         if word == self.stage1_word:
             spans = [[self.entered.get((pcpu, vmid), FOREVER), FOREVER]]
             cleared = self.cleared_of_stage1.get((pcpu, vmid), -1)
+        elif word in self.windows:
+            spans = [[0, FOREVER]]
+            cleared = self.cleared.get((pcpu, WINDOWS + word - self.windows.start), -1)
         for past in self.past.get(word, ()):
             if past.stop <= cleared:
                 continue
