@@ -8,7 +8,13 @@ import pytest
 
 from vel2.arch.nesting import Kind, Level
 from vel2.check.integrity import Integrity
-from vel2.check.payloads import Report, build_payload, run_at_real_el2, run_at_virtual_el2
+from vel2.check.payloads import (
+    PAYLOADS,
+    Report,
+    build_payload,
+    run_at_real_el2,
+    run_at_virtual_el2,
+)
 
 pytestmark = pytest.mark.qemu
 
@@ -41,6 +47,26 @@ def test_nested_looks_the_same(el2: Kind, level: Level) -> None:
     require_success(virtual)
     assert len(real.lines) > 2000
     assert not list(difflib.unified_diff(real.lines, virtual.lines, "real", "virtual", n=0))
+    assert broken == []
+
+
+@pytest.mark.parametrize("el2", list(Kind), ids=lambda el2: el2.value)
+def test_guests_whose_vncr_pages_another_cpu_moves_see_no_old_ones(el2: Kind) -> None:
+    """Payload `windows`: TLBIs of one CPU are in effect on three others, which run such guests."""
+    image = build_payload("windows", el2=el2)
+    cpus = PAYLOADS["windows"].cpus
+    l0: list[Integrity] = []
+    broken: list[str] = []
+    require_success(run_at_real_el2(image, cpus=cpus))
+    virtual = run_at_virtual_el2(
+        image,
+        el2=el2,
+        recursion=True,
+        prepare=lambda vm: l0.append(Integrity(vm)),
+        examine=lambda _: broken.extend(l0[0].broken()),
+        cpus=cpus,
+    )
+    require_success(virtual)
     assert broken == []
 
 

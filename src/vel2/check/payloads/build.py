@@ -50,6 +50,8 @@ from vel2.check.payloads.survival import ahead_code
 from vel2.check.payloads.survival.main import survival_main
 from vel2.check.payloads.traps import code as traps_code
 from vel2.check.payloads.traps.main import traps_main
+from vel2.check.payloads.windows import code as windows_code
+from vel2.check.payloads.windows import main as windows
 from vel2.errors import UserError
 from vel2.lang import Assembler, Image
 from vel2.runtime.bare import Bare, build_bare
@@ -94,6 +96,12 @@ PAYLOADS = {
     "stage2": Payload(stage2_main),
     "survival": Payload(survival_main, (ahead_code.emit,)),
     "traps": Payload(traps_main, (traps_code.emit,)),
+    "windows": Payload(
+        windows.windows_main,
+        (windows_code.emit, psci_code.emit),
+        (windows.windows_second, second_main),
+        windows.CPUS,
+    ),
 }
 """Every payload by name."""
 
@@ -169,6 +177,7 @@ def build_payload(
     memory_bytes: int = MEMORY_BYTES,
     el2: Kind = Kind.VHE,
     nv: Level = Level.NV2,
+    forgets: bool = False,
 ) -> bytes:
     """Build a payload as an arm64 Image.
 
@@ -177,6 +186,7 @@ def build_payload(
     :param memory_bytes: L1's RAM.
     :param el2: whether it runs with HCR_EL2.E2H=1 or 0.
     :param nv: up to which feature `nested` goes.
+    :param forgets: whether hardware's TLB may lose at a trap what it has.
     :raises UserError: when there is no such payload, or too many targets.
     """
     if name not in PAYLOADS:
@@ -190,6 +200,7 @@ def build_payload(
     parameters.cptr = CONTROLS[el2].cptr
     parameters.nesting = NESTING[nv]
     parameters.ram_end = RAM_BASE + memory_bytes
+    parameters.forgets = int(forgets)
     parameters.canary = canary
     parameters.target_count = len(targets)
     for index, target in enumerate(targets):
