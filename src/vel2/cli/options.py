@@ -244,11 +244,6 @@ class VmOptions:
         )
         if self.depth == 1:
             return request
-        if disks or net:
-            raise UserError(
-                "an inner vel2 gives its guest no device with DMA; leave --disk and --net out, or"
-                " --depth."
-            )
         from vel2.pack.nested import nest  # it brings in the compiler
 
         # What the kernel cannot take of a CPU is known while it is the guest.

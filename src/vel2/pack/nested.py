@@ -19,6 +19,7 @@ from vel2.control.guest import Board, Guest, Kernel, Start
 from vel2.control.l0 import L0
 from vel2.control.request import Request
 from vel2.control.vm import Vm
+from vel2.errors import UserError
 from vel2.machine.dtb import cpu_count, l1_device_tree
 from vel2.machine.loader import load_kernel
 from vel2.pack.file import Packing, pack
@@ -74,6 +75,14 @@ class Nested:
         return Kernel(load_kernel(pack(tree, packing).data)).load(board)
 
 
+def has_devices(request: Request) -> bool:
+    """Whether a machine has devices beside the board's own: all of them are on PCI."""
+    return bool(request.disks or request.net) or any(
+        argument in DEVICE_ARGUMENTS for argument in request.qemu_arguments
+    )
+
+
+DEVICE_ARGUMENTS = ("-device", "-nic", "-net")
 Outermost = TypeVar("Outermost", Request, Packing)
 """What says how a guest is to run under one vel2: started by the host, or packed."""
 
@@ -82,7 +91,14 @@ def nest(request: Outermost, depth: int) -> Outermost:
     """Put a guest at the virtual EL2 of the last of `depth` vel2s, one in the other.
 
     The outermost is the machine's L0; the others take their parts of its guest's memory.
+
+    :raises UserError: when the machine is to have devices that the guest could not use.
     """
+    if depth > 1 and isinstance(request, Request) and has_devices(request):
+        raise UserError(
+            "an inner vel2 gives its guest no device with DMA; leave --disk, --net and -device out,"
+            " or --depth."
+        )
     for _ in range(depth - 1):
         guest = Nested(request.guest, request.el2, request.nv, request.recursion, request.shows_vhe)
         request = replace(request, guest=guest, **BELOW)

@@ -18,21 +18,27 @@ time, and nothing may depend on being under vel2.
 from vel2.check.payloads.build import PAYLOADS, build_payload
 from vel2.check.payloads.differences import (
     DECLARED,
+    DEEPER,
     Difference,
+    Unlike,
     declared,
     is_about_the_machine,
+    is_unlike,
     undeclared,
 )
 from vel2.check.payloads.runner import Report, run_at_real_el2, run_at_virtual_el2
 
 __all__ = (
     "DECLARED",
+    "DEEPER",
     "PAYLOADS",
     "Difference",
     "Report",
+    "Unlike",
     "build_payload",
     "declared",
     "is_about_the_machine",
+    "is_unlike",
     "run_at_real_el2",
     "run_at_virtual_el2",
     "undeclared",

@@ -35,6 +35,8 @@ class Parameters(Struct):
     """ID_AA64MMFR2_EL1.NV up to which `nested` tries what it tells of: 1 or 2."""
     ram_end = scalar(u64)
     """The first address after L1's RAM."""
+    forgets = scalar(u64)
+    """1 if a TLB may lose at any time what it has: below an inner vel2, at every trap."""
     canary = scalar(u64)
     """What the host has written over L0's memory, and L1 must never see."""
     target_count = scalar(u64)

@@ -58,6 +58,7 @@ def run_at_real_el2(
     cpu: str = DEFAULT_CPU,
     qemu_arguments: tuple[str, ...] = (),
     cpus: int = 1,
+    deterministic: bool = False,
 ) -> Report:
     """Run a payload with nothing below it."""
     request = Request(
@@ -67,6 +68,7 @@ def run_at_real_el2(
         cpu=cpu,
         qemu_arguments=qemu_arguments,
         smp=cpus,
+        deterministic=deterministic,
     )
     with closing(launch(request)) as session:
         with session:
@@ -86,6 +88,7 @@ def run_at_virtual_el2(
     recursion: bool = False,
     depth: int = 1,
     cpus: int = 1,
+    deterministic: bool = False,
 ) -> Report:
     """Run a payload as L1 under vel2.
 
@@ -97,6 +100,7 @@ def run_at_virtual_el2(
     :param qemu_arguments: devices that the payload needs. :param cpus: how many CPUs.
     :param recursion: whether the payload has FEAT_NV*.
     :param depth: how many vel2s there are, one in the other, with the payload in the last.
+    :param deterministic: time counts instructions, so that a busy host makes no timer fire early.
     """
     memory_bytes = MEMORY_BYTES
     for _ in range(depth - 1):
@@ -110,6 +114,7 @@ def run_at_virtual_el2(
         cpu=cpu,
         qemu_arguments=qemu_arguments,
         smp=cpus,
+        deterministic=deterministic,
     )
     with closing(Vm(nest(request, depth))) as vm:
         if prepare is not None:

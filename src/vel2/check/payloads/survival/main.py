@@ -22,6 +22,7 @@ def survival_main(state: State, parameters: Parameters) -> None:
     walks.maintenance(state, parameters)
     walks.tables_in_flash(state)
     walks.tables_in_a_device(state)
-    walks.without_tables(state, parameters)
+    if parameters.forgets == 0:
+        walks.without_tables(state, parameters)
     ahead.what_follows_a_trap(state, parameters)
     finish(state)

@@ -199,7 +199,8 @@ def saw_vector(state: State) -> None:
 def without_tables(state: State, parameters: Parameters) -> None:
     """Let EL2 read registers and use memory while its own tables are nowhere.
 
-    The TLB has what EL2 needs; a walk by L0 itself would find nothing.
+    The TLB has what EL2 needs, where it is known to keep it (`Parameters.forgets`); a walk by L0
+    itself would find nothing.
     """
     own_stage1(state, parameters)
     for nowhere in NOWHERE:
