@@ -40,7 +40,14 @@ from vel2.hyp.its_submit import submit
 from vel2.hyp.state import MAX_REDISTRIBUTORS, Vm
 from vel2.lang import PA, U64_MAX, dsb_sy, inline, resident, store_u64, u32, u64
 
-__all__ = ("COLLECTIONS_BASER", "DEVICES_BASER", "execute", "forget_one", "forget_table")
+__all__ = (
+    "COLLECTIONS_BASER",
+    "DEVICES_BASER",
+    "execute",
+    "forget_one",
+    "forget_table",
+    "map_event",
+)
 
 NONE = U64_MAX
 DEVICES_BASER = 0

@@ -12,6 +12,7 @@ __all__ = (
     "COLLECTION_TABLE_IN_GIC",
     "DEVICE_TABLE_BYTES",
     "DEVICE_TABLE_IN_GIC",
+    "GIC_BYTES",
     "GIC_OFFSET",
     "IMAGE_MAX_BYTES",
     "ITS_QUEUE_BYTES",
