@@ -39,12 +39,18 @@ def test_an_endless_loop_of_l0_is_found(
         vm.close()
 
 
-def test_a_guest_that_never_traps_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Show that L1 may loop for longer than the budget, with nothing that moves a counter."""
+@pytest.mark.parametrize(("smp", "deterministic"), [(1, False), (2, True)], ids=["one", "two"])
+def test_a_guest_that_never_traps_is_no_hang(
+    smp: int, deterministic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Show that L1 may loop for longer than the budget, with nothing that moves a counter.
+
+    Of two CPUs that run in turn on one thread, the other is off: at EL2, as reset left it.
+    """
     monkeypatch.setattr(watch, "BUDGET_S", 0.2)
     monkeypatch.setattr(watch, "PERIOD_S", 0.2)
     image = load_kernel(build_payload("exceptions"))
-    vm = Vm(Request(Kernel(image), MEMORY_BYTES))
+    vm = Vm(Request(Kernel(image), MEMORY_BYTES, smp=smp, deterministic=deterministic))
     try:
         vm.memory.write(vm.vcpu().power.entry_pc, BRANCH_TO_SELF)
         with vm:

@@ -15,6 +15,7 @@ from vel2.hyp import ahead, image, layout, start
 from vel2.hyp import state as resident
 from vel2.hyp.gicstate import Gic
 from vel2.hyp.outcome import Fatal, Stop
+from vel2.hyp.pcpu import ON
 from vel2.lang import Image
 from vel2.machine.gicframes import its_control, redistributors
 from vel2.machine.memmap import MemoryMap, RegionKind
@@ -112,6 +113,7 @@ class L0:
         power = self.vcpu().power
         power.entry_pc = first.pc
         power.entry_x0 = first.x0
+        power.state = ON
         self._describe_machine(memory_map)
         return self.image.symbols["entry"]
 

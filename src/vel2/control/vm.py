@@ -16,7 +16,7 @@ from vel2.control.locks import LockTime, lock_times
 from vel2.control.regions import check_map, is_hidden
 from vel2.control.request import Request
 from vel2.control.session import Session
-from vel2.control.watch import Hang, Watch, progress
+from vel2.control.watch import Hang, Progress, Watch, progress
 from vel2.errors import UserError
 from vel2.hyp import layout
 from vel2.hyp import state as resident
@@ -109,7 +109,7 @@ class Vm(Session):
         self._watch.start()
         return self
 
-    def _progress(self, cpu: int) -> tuple[int, ...]:
+    def _progress(self, cpu: int) -> Progress | None:
         return progress(self.vcpu(cpu), self.state.stage2.pool_used)
 
     def _name_of(self, pc: int) -> str:

@@ -6,17 +6,21 @@ have not moved between two looks, a guest runs undisturbed, or the vCPU sleeps, 
 returned. QEMU is then asked for the vCPU's registers, which show its Exception level. EL2 at both
 looks, with the same counters, is one visit.
 
+A vCPU that is off, or that waits in the machine's firmware (CPU_SUSPEND), shows EL2 too, and L0 has
+nothing to do with that.
+
 The visit's length is measured in CPU time of the vCPU's own thread, not by the clock: on a busy
-host a visit of a microsecond may take seconds. A vCPU that sleeps uses none. Asking for registers
-changes nothing in the machine, so deterministic runs stay the same. Only a machine that is about to
-be ended is stopped, so that its PC is exact.
+host a visit of a microsecond may take seconds. A vCPU that sleeps uses none, unless all of them run
+in turn on one thread (`--deterministic`). Asking for registers changes nothing in the machine, so
+deterministic runs stay the same. Only a machine that is about to be ended is stopped, so that its
+PC is exact.
 """
 
-import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vel2.hyp.pcpu import OFF
 from vel2.hyp.state import Vcpu
 from vel2.machine.qmp import Monitor, MonitorError
 from vel2.machine.vcpu import LEVEL, PC, cpu_seconds, registers_of
@@ -27,6 +31,11 @@ BUDGET_S = 5.0
 """CPU time of the vCPU for one visit to EL2. The longest that is known, the start with 64 GiB of
 memory, takes a fraction of it."""
 PERIOD_S = 1.0
+FIRMWARE = "firmware_call"
+"""Where L0 is while the machine's firmware works, or waits (`hyp.firmware`)."""
+
+
+Progress = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -47,11 +56,14 @@ class Hang:
         )
 
 
-def progress(vcpu: Vcpu, pool_used: int) -> tuple[int, ...]:
+def progress(vcpu: Vcpu, pool_used: int) -> Progress | None:
     """Give numbers of which one changes with each entry of a vCPU to EL2, and with each table made.
 
-    A pcpu that waits for another's lock makes no progress of its own; the holder is watched too.
+    A vCPU that is off has none. A pcpu that waits for another's lock makes no progress of its own;
+    the holder is watched too.
     """
+    if vcpu.power.state == OFF:
+        return None
     counted = vcpu.counters
     return (
         counted.fast_eret,
@@ -75,7 +87,7 @@ class Visit:
 
     cpu: int
     thread: int
-    seen: tuple[int, ...] = ()
+    seen: Progress | None = None
     since: float | None = None
     seconds: float = 0.0
 
@@ -83,7 +95,7 @@ class Visit:
 class Watch:
     """Look at a running machine from a thread of its own until `end`.
 
-    :param look: gives `progress` of a vCPU, by number.
+    :param look: gives `progress` of a vCPU, by number; None for one that is off.
     :param name_of: names a place in L0.
     :param report: called once, on that thread, with a hang that was found.
     """
@@ -91,7 +103,7 @@ class Watch:
     def __init__(
         self,
         monitor: Monitor,
-        look: Callable[[int], tuple[int, ...]],
+        look: Callable[[int], Progress | None],
         name_of: Callable[[int], str],
         report: Callable[[Hang], None],
     ) -> None:
@@ -130,21 +142,30 @@ class Watch:
             for visit in visits:
                 if self._is_too_long(visit):
                     self._monitor.pause()
-                    if self._is_same(visit, self._look(visit.cpu)):
-                        pc = int(self._registers(PC, visit.cpu), 16)
-                        return Hang(visit.seconds, pc, self._name_of(pc))
+                    place = self._place(visit, self._look(visit.cpu))
+                    if place is not None:
+                        return Hang(visit.seconds, place, self._name_of(place))
                     self._monitor.resume()
                     visit.since = None
         return None
 
-    def _is_same(self, visit: "Visit", now: tuple[int, ...]) -> bool:
-        """Whether a vCPU is at EL2, and has not been anywhere else since it was looked at."""
-        return now == visit.seen and self._registers(LEVEL, visit.cpu) == "2"
+    def _place(self, visit: Visit, now: Progress | None) -> int | None:
+        """Give where in L0 a vCPU is, if it has not been elsewhere since it was looked at."""
+        if now is None or now != visit.seen:
+            return None
+        text = self._monitor.execute("human-monitor-command", registers_of(visit.cpu))
+        level, pc = LEVEL.search(text), PC.search(text)
+        if level is None or pc is None:
+            raise MonitorError("QEMU's registers do not say where a vCPU is")
+        place = int(pc[1], 16)
+        if level[1] != "2" or self._name_of(place).startswith(FIRMWARE):
+            return None
+        return place
 
-    def _is_too_long(self, visit: "Visit") -> bool:
+    def _is_too_long(self, visit: Visit) -> bool:
         """Look at one vCPU once more."""
         now = self._look(visit.cpu)
-        if not self._is_same(visit, now):
+        if self._place(visit, now) is None:
             visit.seen, visit.since = now, None
         elif visit.since is None:
             visit.since = cpu_seconds(visit.thread)
@@ -152,11 +173,3 @@ class Watch:
             visit.seconds = cpu_seconds(visit.thread) - visit.since
             return visit.seconds >= BUDGET_S
         return False
-
-    def _registers(self, wanted: re.Pattern[str], cpu: int) -> str:
-        """Ask QEMU for a vCPU's registers; give what is wanted of them."""
-        text = self._monitor.execute("human-monitor-command", registers_of(cpu))
-        found = wanted.search(text)
-        if found is None:
-            raise MonitorError(f"QEMU's registers do not say {wanted.pattern}")
-        return found[1]

@@ -23,9 +23,10 @@ class FakeMachine:
     """QMP, shared memory and the CPU time of a vCPU, each as a script has it, look by look."""
 
     def __init__(
-        self, progress: Iterator[int], levels: Iterator[int], cpu: Iterator[float]
+        self, progress: Iterator[int | None], levels: Iterator[int], cpu: Iterator[float]
     ) -> None:
         self.progress, self.levels, self.cpu = progress, levels, cpu
+        self.place = "name of"
         self.paused = False
         self.commands: list[str] = []
 
@@ -48,11 +49,12 @@ class FakeMachine:
         """Note it."""
         self.paused = False
 
-    def look(self, cpu: int) -> tuple[int, ...]:
-        """Give the next counters."""
+    def look(self, cpu: int) -> tuple[int, ...] | None:
+        """Give the next counters; the vCPU is off where the script has None."""
         assert cpu == 0
         try:
-            return (next(self.progress),)
+            counted = next(self.progress)
+            return None if counted is None else (counted,)
         except StopIteration:
             raise MonitorError("the machine has ended") from None
 
@@ -82,7 +84,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeMachine], list[Hang]
         watching = Watch(
             machine,  # type: ignore[arg-type]
             machine.look,
-            lambda pc: f"name of {pc:#x}",
+            lambda pc: f"{machine.place} {pc:#x}",
             hangs.append,
         )
         watching.start()
@@ -120,6 +122,21 @@ def test_a_vcpu_that_gets_no_time_does_not_hang(
 ) -> None:
     """Show that a visit takes as long as it likes on a host with much else to do, or asleep."""
     machine = FakeMachine(count(), iter([2] * ENOUGH), seconds(3, 7.9))
+    assert found(machine) == [] and not machine.paused
+
+
+def test_a_vcpu_that_is_off_does_not_hang(found: Callable[[FakeMachine], list[Hang]]) -> None:
+    """Show that it is at EL2 for ever, on a thread that works for the others (`-icount`)."""
+    machine = FakeMachine(iter([7, *[None] * ENOUGH]), iter([2] * ENOUGH), count(0, 100))
+    assert found(machine) == [] and not machine.paused
+
+
+def test_one_that_waits_in_the_firmware_does_not_hang(
+    found: Callable[[FakeMachine], list[Hang]],
+) -> None:
+    """Show the same of CPU_SUSPEND, which L0 passes on and waits for."""
+    machine = FakeMachine(count(step=0), iter([2] * ENOUGH), count(0, 100))
+    machine.place = "firmware_call+0x4 at"
     assert found(machine) == [] and not machine.paused
 
 
