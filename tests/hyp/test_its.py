@@ -442,6 +442,26 @@ def test_clearing_enable_returns_what_pends() -> None:
     assert rig.memory(PENDING + 1024, 0x1C00) == bytes(n & 0xFF for n in range(0x1C00))
 
 
+def test_what_does_not_pend_is_not_written() -> None:
+    """Show that memory which has become another's keeps what it has but where an LPI pends.
+
+    A kernel that kexec starts finds LPIs enabled, with a table of the kernel before.
+    """
+    rig = GicRig()
+    rig.fill(PENDING, bytes([0x11]) * 0x2000)
+    enable_lpis(rig)
+    own = rig.hardware.registers[GICR + g.GICR_PENDBASER.offset]
+    own &= g.GICR_PENDBASER.Physical_Address.mask
+    assert rig.memory(PENDING, 0x2000) == bytes([0x11]) * 1024 + bytes(0x1C00), "L0 took it over"
+    rig.fill(own, bytes(1024) + bytes(0x1C00))
+    rig.fill(own + 1024 + 800, b"\x08")
+    rig.fill(PENDING, bytes([0x77]) * 0x2000)
+    rig.run(lpi.write, rig.vm, 0, g.GICR_CTLR.offset, 4, 0)
+    found = rig.memory(PENDING, 0x2000)
+    assert found[1024 + 800 : 1024 + 808] == b"\x08" + bytes(7)
+    assert found.count(0x77) == 0x2000 - 8
+
+
 def test_clearing_enable_half_way_begins_anew() -> None:
     """Show that what was taken over counts for nothing then."""
     rig = GicRig()

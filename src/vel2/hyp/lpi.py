@@ -10,7 +10,11 @@ the pending bits unless it says that there are none (PTZ). That is up to 18 page
 trap, and the store that set the bit is then executed again, so that interrupts get in between;
 hardware's EnableLPIs is set with the last. Later L1 tells what it has changed by INV and INVALL.
 When L1 clears the bit, hardware's pending bits go to L1's table, where software that takes over
-LPIs (kexec) looks for them. An address outside L1's RAM reads as zeros, and nothing goes there.
+LPIs looks for them. An address outside L1's RAM reads as zeros, and nothing goes there.
+
+While the bit is set L1's pending table is the redistributor's: L0 leaves zeros there, so that in
+the end it writes only what pends. A kernel that was started by kexec may find LPIs enabled by the
+one before, and that memory in use for something else; then it clears the bit.
 
 L1 may set EnableLPIs only where the machine has LPIs, and clear it only where the machine lets it:
 hardware's bit is what it reads. Of the rest of the frame L1 reads what hardware has, less what is
@@ -141,17 +145,36 @@ def take_pending(vm: Vm, index: u64, page: u64) -> None:
     copy_page(vm, source, u64(pending_of(gic_of(vm), index) + offset))
 
 
+@inline
+def pending_bytes(redistributor: Redistributor) -> u64:
+    """Give the size of L1's LPI Pending table."""
+    return u64(1 << lpi_bits(redistributor)) // 8
+
+
+@resident
+def clear_pending(vm: Vm, redistributor: Redistributor) -> None:
+    """Clear L1's LPI Pending table, which has been taken over, unless it is zeros anyway."""
+    size = pending_bytes(redistributor)
+    target = pending_table(redistributor)
+    if redistributor.pendbaser & PTZ or not is_l1_page(vm, target, size):
+        return
+    for i in range(FIRST_LPI // 64, size // 8):
+        store_u64(PA(target + i * 8), 0)
+
+
 @resident
 def return_pending(vm: Vm, index: u64) -> None:
-    """Put the pending bits that hardware leaves into L1's LPI Pending table."""
+    """Put the pending bits that hardware leaves into L1's LPI Pending table, which is zeros."""
     redistributor = gic_of(vm).redistributors[index]
-    size = u64(1 << lpi_bits(redistributor)) // 8
+    size = pending_bytes(redistributor)
     target = pending_table(redistributor)
     source = pending_of(gic_of(vm), index)
     if not is_l1_page(vm, target, size):
         return
     for i in range(FIRST_LPI // 64, size // 8):
-        store_u64(PA(target + i * 8), load_u64(PA(source + i * 8)))
+        pending = load_u64(PA(source + i * 8))
+        if pending != 0:
+            store_u64(PA(target + i * 8), pending)
 
 
 @resident
@@ -175,6 +198,7 @@ def set_enable(vm: Vm, index: u64, others: u64) -> Outcome:
         u64(frame + GICR_PROPBASER.offset),
         properties_of(gic) | OWN_PROPBASER | GICR_PROPBASER.IDbits.put(bits),
     )
+    clear_pending(vm, redistributor)
     own = pending_of(gic, index) | OWN_PENDBASER | redistributor.pendbaser & PTZ
     write_long_register(u64(frame + GICR_PENDBASER.offset), own)
     dsb_sy()
