@@ -16,8 +16,11 @@ from vel2.control.vm import Vm
 from vel2.guests.init_scripts import COMMON, QEMU_PATH
 from vel2.guests.initramfs import Initramfs
 from vel2.guests.kernels import fetch
+from vel2.guests.kexec import WITHOUT_LPIS, fetch_kexec, kexec_tree
+from vel2.guests.markers import parse_markers
+from vel2.guests.parallel import build_parallel, differences
 from vel2.guests.qemu_guest import fetch_qemu, qemu_l1_tree
-from vel2.guests.recipes import base_tree, l1_tree
+from vel2.guests.recipes import base_tree, l1_tree, l1_with_l2, l2_tree
 from vel2.guests.vmm import build_vmm
 from vel2.hyp.outcome import Stop
 from vel2.hyp.pcpu import OFF, ON
@@ -28,6 +31,7 @@ pytestmark = [pytest.mark.qemu, pytest.mark.network, pytest.mark.timeout(900)]
 
 KERNEL = "6.12"
 BOOTARGS = "console=ttyS0 panic=-1 quiet"
+L1_BOOTARGS = "console=ttyAMA0 panic=-1 quiet"
 CPUS = 2
 MANY = 4
 GIB = 1 << 30
@@ -106,7 +110,11 @@ def run(
 ) -> str:
     """Boot L1 with this init; give what the console said when all went well."""
     tree.file("init", COMMON + init, 0o755)
-    guest = Kernel(kernel, tree.pack(), "console=ttyAMA0 panic=-1 quiet")
+    return run_to_end(Kernel(kernel, tree.pack(), L1_BOOTARGS), console, smp, **given)
+
+
+def run_to_end(guest: Kernel, console: ShowConsole, smp: int, **given: object) -> str:
+    """Boot L1; give what the console said when all went well."""
     request = Request(guest, smp=smp, **given)  # type: ignore[arg-type]
     with closing(Vm(request)) as vm:
         with vm:
@@ -158,11 +166,46 @@ def test_cpus_go_off_and_on_a_hundred_times(
     assert f"100 turns, {MANY} cpus" in text and "wrong sum" not in text
 
 
-def test_l1_reboots(kernel: KernelImage, show_console: ShowConsole) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize(("el2", "nv"), KINDS)
+def test_l1_starts_another_kernel_by_kexec(
+    kernel: KernelImage, el2: Kind, nv: Level, show_console: ShowConsole
+) -> None:
+    """Show that the next kernel finds CPUs, virtual EL2, timers and interrupts as after a reset.
+
+    Its own guest then has as many vCPUs, which work together.
+    """
+    initrd = l1_with_l2(
+        build_vmm(),
+        kernel.data,
+        kernel.image_size,
+        BOOTARGS,
+        l2_tree(parallel=build_parallel()),
+        l2_cpus=MANY,
+    )
+    tree = kexec_tree(fetch_kexec(), kernel.data, initrd, L1_BOOTARGS)
+    first = Kernel(kernel, tree.pack(), f"{L1_BOOTARGS} {WITHOUT_LPIS}")
+    text = run_to_end(first, show_console, MANY, el2=el2, nv=nv, memory_bytes=GIB)
+    said = parse_markers(text.splitlines())
+    assert said["first.load_status"] == "0"
+    assert said["first.cpus"] == said["l1.cpus"] == said["l2.cpus"] == str(MANY)
+    assert said["l1.el"] == "EL2"
+    assert said["l1.kvm_mode"] == ("VHE" if el2 is Kind.VHE else "Hyp nVHE")
+    assert said["l1.vmm_status"] == "0" and said["l2.userspace"] == "ok"
+    found = {
+        name.removeprefix("l2."): int(value)
+        for name, value in said.items()
+        if name.startswith("l2.parallel_")
+    }
+    assert differences(MANY, found) == []
+
+
+@pytest.mark.parametrize("smp", [CPUS, pytest.param(MANY, marks=pytest.mark.slow)])
+def test_l1_reboots(kernel: KernelImage, smp: int, show_console: ShowConsole) -> None:
     """Show that PSCI's SYSTEM_RESET ends the run as a reset, whichever CPU asks for it."""
     tree = base_tree(COMMON + REBOOT)
-    guest = Kernel(kernel, tree.pack(), "console=ttyAMA0 panic=-1 quiet")
-    with closing(Vm(Request(guest, smp=CPUS))) as vm:
+    guest = Kernel(kernel, tree.pack(), L1_BOOTARGS)
+    with closing(Vm(Request(guest, smp=smp))) as vm:
         with vm:
             show_console("L1", vm.console)
             ended = vm.wait(LIMIT_S)
@@ -175,7 +218,7 @@ def test_a_cpu_that_l1_never_turns_on_stays_off(
 ) -> None:
     """Show that L0 starts no pcpu by itself."""
     tree = base_tree(COMMON + "poweroff -f\n")
-    guest = Kernel(kernel, tree.pack(), "console=ttyAMA0 panic=-1 quiet nosmp")
+    guest = Kernel(kernel, tree.pack(), f"{L1_BOOTARGS} nosmp")
     with closing(Vm(Request(guest, smp=4))) as vm:
         with vm:
             show_console("L1", vm.console)
