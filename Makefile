@@ -35,18 +35,19 @@ test-all: setup
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: setup
-	@$(BIN)/ruff check . tools/setup tools/sizes tools/debian-root tools/fresh-machine tools/mutate
-	@$(BIN)/ruff format --check . tools/setup tools/sizes tools/debian-root tools/fresh-machine tools/mutate
+	@$(BIN)/ruff check . tools/setup tools/sizes tools/debian-root tools/fresh-machine tools/mutate tools/matrix-table
+	@$(BIN)/ruff format --check . tools/setup tools/sizes tools/debian-root tools/fresh-machine tools/mutate tools/matrix-table
 	@$(BIN)/mypy
 	@$(BIN)/mypy --strict --no-error-summary tools/setup
 	@$(BIN)/mypy --strict --no-error-summary tools/sizes
 	@$(BIN)/mypy --strict --no-error-summary tools/debian-root
 	@$(BIN)/mypy --strict --no-error-summary tools/fresh-machine
 	@$(BIN)/mypy --strict --no-error-summary tools/mutate
+	@$(BIN)/mypy --strict --no-error-summary tools/matrix-table
 
 format: setup
-	@$(BIN)/ruff check --fix . tools/setup tools/sizes tools/debian-root tools/fresh-machine tools/mutate
-	@$(BIN)/ruff format . tools/setup tools/sizes tools/debian-root tools/fresh-machine tools/mutate
+	@$(BIN)/ruff check --fix . tools/setup tools/sizes tools/debian-root tools/fresh-machine tools/mutate tools/matrix-table
+	@$(BIN)/ruff format . tools/setup tools/sizes tools/debian-root tools/fresh-machine tools/mutate tools/matrix-table
 
 docs: setup
 	@$(BIN)/sphinx-build -W --keep-going -q -E -b html docs build/docs

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vel2.check.matrix_guests import RECIPES
 from vel2.machine.version import MINIMUM_QEMU
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +28,43 @@ def test_a_readme_without_the_table_is_refused() -> None:
     made = runpy.run_path(str(ROOT / "tools" / "features"))
     with pytest.raises(SystemExit, match=r"README\.md has no table that begins with"):
         made["with_table"]("# vel2")
+
+
+def matrix(cpus: int, result: str) -> dict[str, object]:
+    """Make a result of `vel2 matrix`: one guest, which has nothing to show in one combination."""
+    cells = [
+        {
+            "guest": "linux",
+            "el2": el2,
+            "nv": nv,
+            "result": "n/a" if el2 + nv == "vhenv2" else result,
+        }
+        for el2 in ("vhe", "nvhe")
+        for nv in ("nv2", "nv")
+    ]
+    return {"run": {"cpus": cpus}, "cells": cells}
+
+
+def test_the_table_of_the_matrix_is_made_of_two_runs() -> None:
+    made = runpy.run_path(str(ROOT / "tools" / "matrix-table"))
+    one = made["read_cells"](matrix(1, "pass"), 1)
+    two = made["read_cells"](matrix(2, "fail"), 2)
+    table = made["table"](one, two)
+    both = "pass / fail"
+    assert table == f"{made['HEADING']}| linux | n/a | {both} | {both} | {both} |\n"
+    assert made["with_table"](README, table).count("| linux |") == 1
+    with pytest.raises(SystemExit, match="a run with 2 CPUs is wanted, and this had 1"):
+        made["read_cells"](matrix(1, "pass"), 2)
+    with pytest.raises(SystemExit, match="the two runs had other cells: linux vhe nv"):
+        made["table"](one, {cell: "pass" for cell in one if cell != ("linux", "vhe", "nv")})
+
+
+def test_the_readme_has_each_row_of_the_matrix() -> None:
+    made = runpy.run_path(str(ROOT / "tools" / "matrix-table"))
+    rows = README.partition(made["HEADING"])[2].split("\n\n")[0].splitlines()
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [
+        recipe.name for recipe in RECIPES
+    ]
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)

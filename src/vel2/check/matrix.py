@@ -17,7 +17,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -114,9 +114,10 @@ class Recipe:
 
     :ivar name: for `--guest` and the table.
     :ivar needs: what to fetch, as named in `vel2.guests.kernels.OFFERS`.
-    :ivar make_request: says what to run in a combination; its files may go into the folder,
-        which is there until the machine has ended.
-    :ivar signs: gives what success looks like in a combination.
+    :ivar make_request: says what to run in a combination when L1 has so many CPUs; its guests have
+        as many, where they can. Its files may go into the folder, which is there until the machine
+        has ended.
+    :ivar signs: gives what success looks like in a combination with so many CPUs.
     :ivar inapplicable: the combinations that have nothing to show.
     :ivar powers_off: the machine powers off by itself; otherwise it is stopped when it has shown
         every sign.
@@ -127,29 +128,34 @@ class Recipe:
     name: str
     summary: str
     needs: tuple[str, ...]
-    make_request: Callable[[Combination, Path], Request]
-    signs: Callable[[Combination], tuple[Sign, ...]]
+    make_request: Callable[[Combination, int, Path], Request]
+    signs: Callable[[Combination, int], tuple[Sign, ...]]
     inapplicable: Mapping[Combination, Inapplicable] = field(default_factory=dict)
     powers_off: bool = True
     read: Callable[[Sequence[str]], Sequence[str]] = list
     fetch: Callable[[Progress | None], object] = lambda progress: None
 
-    def expected(self, at: Combination) -> tuple[Sign, ...]:
+    def expected(self, at: Combination, cpus: int) -> tuple[Sign, ...]:
         """Give what a boot must show in a combination, including one where the guest declines."""
         declined = self.inapplicable.get(at)
-        return declined.signs if declined else self.signs(at)
+        return declined.signs if declined else self.signs(at, cpus)
 
-    def complaints(self, at: Combination, lines: Sequence[str]) -> list[str]:
+    def complaints(self, at: Combination, lines: Sequence[str], cpus: int = 1) -> list[str]:
         """Say what is missing on a console."""
         said = self.read(lines)
-        return [complaint for sign in self.expected(at) if (complaint := sign.complaint(said))]
+        expected = self.expected(at, cpus)
+        return [complaint for sign in expected if (complaint := sign.complaint(said))]
 
 
 class Cell(NamedTuple):
-    """One guest in one combination."""
+    """One guest in one combination.
+
+    :ivar cpus: how many L1 has.
+    """
 
     recipe: Recipe
     at: Combination
+    cpus: int = 1
 
 
 class Verdict(Enum):
@@ -194,22 +200,22 @@ def judge(cell: Cell, ended: MachineExit, fatal: str, lines: Sequence[str]) -> s
 
     :param fatal: why L0 stopped itself. It comes first: it is never the guest's doing.
     """
-    recipe, at = cell
+    recipe, at, cpus = cell
     wanted = ExitReason.SHUTDOWN if recipe.powers_off else ExitReason.STOPPED
     complaints = [] if ended.reason is wanted else [str(ended)]
     # What comes after the first thing that went wrong only follows from it.
-    missing = recipe.complaints(at, lines)[:1]
+    missing = recipe.complaints(at, lines, cpus)[:1]
     return "; ".join(filter(None, [fatal, *complaints, *missing]))
 
 
 def stop_when_shown(cell: Cell, session: Session) -> None:
     """Stop the machine as soon as its console has shown every sign."""
-    recipe, at = cell
+    recipe, at, cpus = cell
     lines: list[str] = []
 
     def watch(line: Line) -> None:
         lines.append(line.text)
-        if not recipe.complaints(at, lines):
+        if not recipe.complaints(at, lines, cpus):
             session.stop()
 
     session.console.on_line(watch)
@@ -219,19 +225,18 @@ def run_cell(
     cell: Cell,
     timeout: float,
     make_session: Callable[[Request], Session] = launch,
-    smp: int = 1,
 ) -> Result:
     """Boot one guest in one combination and judge it.
 
-    :param timeout: seconds until the machine is ended. :param smp: how many CPUs L1 has.
+    :param timeout: seconds until the machine is ended.
     :raises UserError: when the machine cannot be made or started: no other cell could be either.
     """
-    recipe, at = cell
+    recipe, at, cpus = cell
     declined = recipe.inapplicable.get(at)
     if declined and not declined.signs:
         return Result(recipe.name, at, Verdict.NOT_APPLICABLE, declined.reason)
     with ExitStack() as stack:
-        request = replace(recipe.make_request(at, stack.enter_context(scratch())), smp=smp)
+        request = recipe.make_request(at, cpus, stack.enter_context(scratch()))
         session = stack.enter_context(closing(make_session(request)))
         if not recipe.powers_off:
             stop_when_shown(cell, session)
@@ -258,15 +263,16 @@ def select(
     el2: Sequence[Kind] = (),
     nv: Sequence[Level] = (),
     only: Iterable[tuple[str, Combination]] | None = None,
+    cpus: int = 1,
 ) -> list[Cell]:
     """List the cells wanted, row by row; an empty choice means everything.
 
-    :param only: (guest, combination) pairs to choose from.
+    :param only: (guest, combination) pairs to choose from. :param cpus: how many L1 has.
     :raises UserError: when nothing is left.
     """
     allowed = None if only is None else tuple(only)
     cells = [
-        Cell(recipe, at)
+        Cell(recipe, at, cpus)
         for recipe in recipes
         for at in COMBINATIONS
         if (not guests or recipe.name in guests)

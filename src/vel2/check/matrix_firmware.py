@@ -11,7 +11,13 @@ from pathlib import Path
 
 from vel2.arch.nesting import Kind
 from vel2.check.matrix import Combination, Recipe, Sign
-from vel2.check.matrix_linux import L1_BOOTARGS, L2_SIGNS, MEMORY_BYTES, kvm_mode, linux_initrd
+from vel2.check.matrix_linux import (
+    L1_BOOTARGS,
+    MEMORY_BYTES,
+    kvm_mode,
+    l2_signs,
+    linux_initrd,
+)
 from vel2.control.guest import Firmware
 from vel2.control.request import Request
 from vel2.guests.kernels import guest_path
@@ -58,11 +64,11 @@ class FirmwareRow:
     signs: tuple[Sign, ...]
 
 
-def firmware_request(row: FirmwareRow, at: Combination, folder: Path) -> Request:
+def firmware_request(row: FirmwareRow, at: Combination, cpus: int, folder: Path) -> Request:
     """Say what to run for a row: flash, and a disk whose FAT file system is a folder."""
     kernel = load_kernel(guest_path(KERNEL))
     (folder / "Image").write_bytes(kernel.data)
-    (folder / "root.cpio").write_bytes(linux_initrd(kernel))
+    (folder / "root.cpio").write_bytes(linux_initrd(kernel, cpus))
     row.write_script(folder)
     # In QEMU's options a comma within a value is doubled.
     name = str(folder).replace(",", ",,")
@@ -72,6 +78,7 @@ def firmware_request(row: FirmwareRow, at: Combination, folder: Path) -> Request
         memory_bytes=MEMORY_BYTES,
         el2=at.el2,
         nv=at.nv,
+        smp=cpus,
         qemu_arguments=("-drive", drive, "-device", "virtio-blk-pci,drive=disk,romfile="),
     )
 
@@ -83,7 +90,7 @@ def firmware_recipe(row: FirmwareRow) -> Recipe:
         summary=row.summary,
         needs=(row.name, KERNEL, "busybox"),
         make_request=partial(firmware_request, row),
-        signs=lambda at: (*row.signs, kvm_mode(SAYS[at.el2]), *L2_SIGNS),
+        signs=lambda at, cpus: (*row.signs, kvm_mode(SAYS[at.el2]), *l2_signs(cpus)),
     )
 
 

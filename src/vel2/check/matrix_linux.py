@@ -1,5 +1,6 @@
 """Linux in the guest matrix: L1 is a Debian kernel, its KVM starts the same kernel as L2."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -15,7 +16,15 @@ from vel2.guests.qemu_guest import fetch_qemu, qemu_l1_tree
 from vel2.guests.recipes import l1_tree, l1_with_l2, l2_tree
 from vel2.machine.loader import KernelImage, load_kernel
 
-__all__ = ("L1_BOOTARGS", "L2_SIGNS", "LINUX_RECIPES", "MEMORY_BYTES", "kvm_mode", "linux_initrd")
+__all__ = (
+    "L1_BOOTARGS",
+    "LINUX_RECIPES",
+    "MEMORY_BYTES",
+    "has_cpus",
+    "kvm_mode",
+    "l2_signs",
+    "linux_initrd",
+)
 
 MEMORY_BYTES = 1 << 30
 L1_BOOTARGS = "console=ttyAMA0 panic=-1"
@@ -57,41 +66,55 @@ def kvm_mode(said: str) -> Sign:
     )
 
 
-L2_SIGNS = (
-    Sign(r"L2\| ##vel2 l2\.userspace=ok", "L2 did not reach user space"),
-    Sign(
-        line=r"##vel2 l1\.vmm_status=0",
-        otherwise="the VMM in L1 did not end with status 0",
-        instead=r"##vel2 l1\.vmm_status=(.*)",
-    ),
-)
+def has_cpus(level: str, cpus: int, before: str = "") -> Sign:
+    """Expect a Linux to have so many CPUs.
+
+    :param level: of its mark. :param before: what stands before it on the console.
+    """
+    mark = rf"{re.escape(before)}##vel2 {level}\.cpus="
+    return Sign(f"{mark}{cpus}", f"{level.upper()} has not {cpus} CPUs", f"{mark}(.*)")
 
 
-def linux_signs(row: LinuxRow, at: Combination) -> tuple[Sign, ...]:
+def l2_signs(cpus: int) -> tuple[Sign, ...]:
+    """Give what a Linux shows whose KVM starts L2 with as many CPUs as it has itself."""
+    return (
+        has_cpus("l1", cpus),
+        Sign(r"L2\| ##vel2 l2\.userspace=ok", "L2 did not reach user space"),
+        has_cpus("l2", cpus, "L2| "),
+        Sign(
+            line=r"##vel2 l1\.vmm_status=0",
+            otherwise="the VMM in L1 did not end with status 0",
+            instead=r"##vel2 l1\.vmm_status=(.*)",
+        ),
+    )
+
+
+def linux_signs(row: LinuxRow, at: Combination, cpus: int) -> tuple[Sign, ...]:
     """Give what a Linux row shows in one combination."""
-    return (kvm_mode(row.says[at.el2]), *L2_SIGNS)
+    return (kvm_mode(row.says[at.el2]), *l2_signs(cpus))
 
 
-def linux_initrd(kernel: KernelImage) -> bytes:
+def linux_initrd(kernel: KernelImage, cpus: int) -> bytes:
     """Pack the initramfs of an L1 that starts a kernel as L2 by our own VMM."""
     from vel2.guests.vmm import build_vmm
 
     bootargs = L2_BOOTARGS.format(console="ttyS0")
-    return l1_with_l2(build_vmm(), kernel.data, kernel.image_size, bootargs)
+    return l1_with_l2(build_vmm(), kernel.data, kernel.image_size, bootargs, l2_cpus=cpus)
 
 
-def linux_request(row: LinuxRow, at: Combination, folder: Path) -> Request:
+def linux_request(row: LinuxRow, at: Combination, cpus: int, folder: Path) -> Request:
     """Say what to run for a Linux row; where it does not apply, L1 only boots."""
     kernel = load_kernel(guest_kernel(row.kernel).image_path)
     declines = at in row.inapplicable
     job = "none" if declines else "l2"
     mode = f" kvm-arm.mode={row.mode}" if row.mode else ""
-    initrd = l1_tree().pack() if declines else linux_initrd(kernel)
+    initrd = l1_tree().pack() if declines else linux_initrd(kernel, cpus)
     return Request(
         Kernel(kernel, initrd, f"{L1_BOOTARGS} job={job}{mode}"),
         memory_bytes=MEMORY_BYTES,
         el2=at.el2,
         nv=at.nv,
+        smp=cpus,
     )
 
 
@@ -159,7 +182,7 @@ def qemu_root(progress: Progress | None = None) -> Path:
     return fetch_qemu(progress)
 
 
-def qemu_request(at: Combination, folder: Path) -> Request:
+def qemu_request(at: Combination, cpus: int, folder: Path) -> Request:
     """Say what to run for the row with QEMU in L1."""
     kernel = load_kernel(guest_kernel(QEMU_KERNEL).image_path)
     tree = qemu_l1_tree(
@@ -167,12 +190,14 @@ def qemu_request(at: Combination, folder: Path) -> Request:
         kernel.data,
         l2_tree().pack(),
         l2_bootargs=L2_BOOTARGS.format(console="ttyAMA0"),
+        l2_cpus=cpus,
     )
     return Request(
         Kernel(kernel, tree.pack(), f"{L1_BOOTARGS} job=qemu"),
         memory_bytes=MEMORY_BYTES,
         el2=at.el2,
         nv=at.nv,
+        smp=cpus,
     )
 
 
@@ -181,7 +206,7 @@ QEMU_RECIPE = Recipe(
     summary=f"Linux {QEMU_KERNEL} KVM, Debian's QEMU starts L2",
     needs=(QEMU_KERNEL, "busybox"),
     make_request=qemu_request,
-    signs=lambda at: (kvm_mode(QEMU_SAYS[at.el2]), *L2_SIGNS),
+    signs=lambda at, cpus: (kvm_mode(QEMU_SAYS[at.el2]), *l2_signs(cpus)),
     fetch=qemu_root,
 )
 

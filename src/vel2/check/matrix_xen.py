@@ -6,7 +6,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from vel2.check.matrix import VHE_NV2, Combination, Inapplicable, Recipe, Sign
-from vel2.check.matrix_linux import MEMORY_BYTES
+from vel2.check.matrix_linux import MEMORY_BYTES, has_cpus
 from vel2.control.guest import Kernel
 from vel2.control.request import Request
 from vel2.guests.apt import Progress
@@ -47,7 +47,7 @@ def xen_with_dom0(version: str, dom0: Domain) -> Kernel:
 # Xen with Linux as dom0, which has user space when Xen has given it interrupts, timers and devices.
 
 
-def dom0_request(version: str, at: Combination, folder: Path) -> Request:
+def dom0_request(version: str, at: Combination, cpus: int, folder: Path) -> Request:
     """Say what to run for Xen with a dom0."""
     kernel = load_kernel(guest_path(KERNEL)).data
     dom0 = Domain(DOM0, kernel, DOMAIN_BOOTARGS, l2_tree().pack())
@@ -56,15 +56,17 @@ def dom0_request(version: str, at: Combination, folder: Path) -> Request:
         memory_bytes=MEMORY_BYTES,
         el2=at.el2,
         nv=at.nv,
+        smp=cpus,
     )
 
 
-def dom0_signs(version: str, at: Combination) -> tuple[Sign, ...]:
+def dom0_signs(version: str, at: Combination, cpus: int) -> tuple[Sign, ...]:
     """Give what Xen with a dom0 shows."""
     return (
         xen_version(version),
         Sign(r"##vel2 l2\.userspace=ok", "dom0 did not reach user space"),
         Sign(r"##vel2 l2\.el=EL1", "dom0 did not start at EL1"),
+        has_cpus("l2", cpus),
         Sign(r"\(XEN\) Hardware Dom0 halted.*", "Xen did not see dom0 power off"),
     )
 
@@ -90,7 +92,7 @@ def tools(version: str, progress: Progress | None = None) -> XenTools:
     return fetch_xen_tools(version, progress)
 
 
-def xl_request(version: str, at: Combination, folder: Path) -> Request:
+def xl_request(version: str, at: Combination, cpus: int, folder: Path) -> Request:
     """Say what to run for Xen with a dom0 that starts a domain."""
     fetched = tools(version)
     tree = dom0_tree(
@@ -99,6 +101,7 @@ def xl_request(version: str, at: Combination, folder: Path) -> Request:
         l2_tree().pack(),
         domain_memory_bytes=DOMU_BYTES,
         domain_bootargs=DOMAIN_BOOTARGS,
+        domain_cpus=cpus,
     )
     dom0 = Domain(DOM0, load_kernel(fetched.vmlinuz).data, DOMAIN_BOOTARGS, tree.pack())
     return Request(
@@ -106,10 +109,11 @@ def xl_request(version: str, at: Combination, folder: Path) -> Request:
         memory_bytes=MEMORY_BYTES,
         el2=at.el2,
         nv=at.nv,
+        smp=cpus,
     )
 
 
-def xl_signs(version: str, at: Combination) -> tuple[Sign, ...]:
+def xl_signs(version: str, at: Combination, cpus: int) -> tuple[Sign, ...]:
     """Give what it shows: the tools work, and the new domain ran."""
     return (
         xen_version(version),
@@ -119,7 +123,9 @@ def xl_signs(version: str, at: Combination) -> tuple[Sign, ...]:
             otherwise="Xen's services did not start",
             instead=r"##vel2 dom0\.services_status=(.*)",
         ),
+        has_cpus("dom0", cpus),
         Sign(r"domU\| ##vel2 l2\.userspace=ok", "domU did not reach user space"),
+        has_cpus("l2", cpus, "domU| "),
         Sign(
             line=r"##vel2 dom0\.xl_status=0",
             otherwise="xl did not end with status 0",
@@ -164,25 +170,27 @@ def told_apart(lines: Sequence[str]) -> list[str]:
     return [*lines, *said, *(f"domU2: {line}" for line in second)]
 
 
-def dom0less_request(version: str, at: Combination, folder: Path) -> Request:
+def dom0less_request(version: str, at: Combination, cpus: int, folder: Path) -> Request:
     """Say what to run for Xen without a dom0."""
     kernel = load_kernel(guest_path(KERNEL)).data
     bootargs = "console=ttyAMA0 panic=-1 quiet job=none"
     ramdisk = l2_tree().pack()
-    domains = tuple(Domain(name, kernel, bootargs, ramdisk, DOMU_BYTES) for name in DOMAINS)
+    domains = tuple(Domain(name, kernel, bootargs, ramdisk, DOMU_BYTES, cpus) for name in DOMAINS)
     return Request(
         Kernel(load_kernel(guest_path(f"xen-{version}")), domains=domains),
         memory_bytes=MEMORY_BYTES,
         el2=at.el2,
         nv=at.nv,
+        smp=cpus,
     )
 
 
-def dom0less_signs(version: str, at: Combination) -> tuple[Sign, ...]:
+def dom0less_signs(version: str, at: Combination, cpus: int) -> tuple[Sign, ...]:
     """Give what Xen without a dom0 shows: both domains begin and end."""
     marks = {
         r"l2\.userspace=ok": "did not reach user space",
         r"l2\.el=EL1": "did not start at EL1",
+        rf"l2\.cpus={cpus}": f"has not {cpus} CPUs",
         r"l2\.end=.*": "did not come to its end",
     }
     return (

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import click
@@ -17,7 +16,6 @@ from vel2.check.matrix import (
     Cell,
     Result,
     Verdict,
-    run_cell,
     run_matrix,
     select,
 )
@@ -93,7 +91,8 @@ def matrix(
     """Boot each known guest hypervisor in each kind of virtual EL2.
 
     Every cell is one boot: L1 has to start its hypervisor in the mode asked for, bring L2 to user
-    space, and power off. Where a guest has nothing to show, the reason is told.
+    space, and power off. With --smp L2 has as many CPUs as L1. Where a guest has nothing to show,
+    the reason is told.
 
     \b
     Examples:
@@ -107,7 +106,8 @@ def matrix(
         check_supported("--nv", value)
     if str(json_file) == str(html_file) == "-":
         raise UserError("--json - and --html - would share standard output; name a file for one.")
-    cells = select(RECIPES, guests, [*map(Kind, el2)], [*map(Level, nv)], QUICK if quick else None)
+    only = QUICK if quick else None
+    cells = select(RECIPES, guests, [*map(Kind, el2)], [*map(Level, nv)], only, smp)
     require_writable(json_file, "the JSON result")
     require_writable(html_file, "the page")
     run = run_of(deterministic=False) | {"cpus": smp}
@@ -117,7 +117,7 @@ def matrix(
     results: list[Result] = []
     try:
         with progress(terminal, cells, results) as on_start:
-            for result in run_matrix(cells, timeout, on_start, partial(run_cell, smp=smp)):
+            for result in run_matrix(cells, timeout, on_start):
                 results.append(result)
                 if not terminal.is_terminal:
                     say(one_line(result))

@@ -43,7 +43,7 @@ kernel = "/domU/Image"
 ramdisk = "/domU/initrd"
 extra = "{bootargs}"
 memory = {memory_mib}
-vcpus = 1
+vcpus = {cpus}
 on_poweroff = "destroy"
 """
 
@@ -97,6 +97,7 @@ def dom0_tree(
     *,
     domain_memory_bytes: int = 192 << 20,
     domain_bootargs: str = "console=hvc0 panic=-1 quiet",
+    domain_cpus: int = 1,
     busybox_path: Path | None = None,
 ) -> Initramfs:
     """Return the tree of a dom0 that starts one domain, waits for its end, and powers off.
@@ -119,7 +120,8 @@ def dom0_tree(
     tree.file("modules/order", "".join(f"{name}\n" for name in order))
     tree.file("domU/Image", domain_kernel)
     tree.file("domU/initrd", domain_initrd)
-    text = DOMAIN.format(bootargs=domain_bootargs, memory_mib=domain_memory_bytes >> 20)
+    memory_mib = domain_memory_bytes >> 20
+    text = DOMAIN.format(bootargs=domain_bootargs, memory_mib=memory_mib, cpus=domain_cpus)
     tree.file("domU/config", text)
     return tree
 

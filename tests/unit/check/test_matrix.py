@@ -75,7 +75,7 @@ class Made:
     name: str
     at: Combination
     folder: Path
-    smp: int = 1
+    smp: int
 
 
 def recipe(
@@ -86,8 +86,8 @@ def recipe(
         name=name,
         summary="a toy",
         needs=(),
-        make_request=lambda at, folder: Made(name, at, folder),  # type: ignore[arg-type, return-value]
-        signs=lambda at: (MODE, DONE),
+        make_request=lambda at, cpus, folder: Made(name, at, folder, cpus),  # type: ignore[arg-type, return-value]
+        signs=lambda at, cpus: (MODE, DONE),
         inapplicable=inapplicable or {},
     )
 
@@ -238,7 +238,7 @@ def test_the_machine_is_made_for_the_combination() -> None:
         made.append(config)
         return PretendedVm("mode=new\ndone\n")
 
-    run_cell(Cell(recipe("a"), OTHER), 1.0, make, smp=2)
+    run_cell(Cell(recipe("a"), OTHER, 2), 1.0, make)
     assert [(config.name, config.at, config.smp) for config in made] == [("a", OTHER, 2)]
 
 

@@ -17,14 +17,20 @@ BY_NAME = {recipe.name: recipe for recipe in RECIPES}
 
 
 def console(
-    mode: str, *, userspace: str = "L2| ##vel2 l2.userspace=ok", status: int = 0
+    mode: str, *, userspace: str = "L2| ##vel2 l2.userspace=ok", status: int = 0, cpus: int = 1
 ) -> list[str]:
     """Give the marker lines of a run."""
-    return [f"##vel2 l1.kvm_mode={mode}", userspace, f"##vel2 l1.vmm_status={status}"]
+    return [
+        f"##vel2 l1.cpus={cpus}",
+        f"##vel2 l1.kvm_mode={mode}",
+        userspace,
+        f"L2| ##vel2 l2.cpus={cpus}",
+        f"##vel2 l1.vmm_status={status}",
+    ]
 
 
-def complaints(recipe: Recipe, at: Combination, lines: list[str]) -> list[str]:
-    return recipe.complaints(at, lines)
+def complaints(recipe: Recipe, at: Combination, lines: list[str], cpus: int = 1) -> list[str]:
+    return recipe.complaints(at, lines, cpus)
 
 
 def test_names() -> None:
@@ -37,7 +43,7 @@ def test_names() -> None:
 def test_a_recipe_is_complete(recipe: Recipe) -> None:
     assert set(recipe.needs) <= set(OFFERS)
     for at in COMBINATIONS:
-        assert recipe.signs(at)
+        assert recipe.signs(at, 1)
     for at, declined in recipe.inapplicable.items():
         assert at in COMBINATIONS
         assert declined.reason and not declined.reason.endswith(".")
@@ -74,12 +80,21 @@ def test_a_row_insists_on_l2() -> None:
     assert complaints(recipe, at, console("VHE", status=3)) == [
         "the VMM in L1 did not end with status 0: 3"
     ]
-    assert len(complaints(recipe, at, [])) == 3
+    assert len(complaints(recipe, at, [])) == 5
+
+
+def test_a_row_insists_on_the_cpus_of_both_levels() -> None:
+    recipe, at = BY_NAME["linux-6.12"], COMBINATIONS[0]
+    assert complaints(recipe, at, console("VHE", cpus=2), 2) == []
+    assert complaints(recipe, at, console("VHE", cpus=1), 2) == [
+        "L1 has not 2 CPUs: 1",
+        "L2 has not 2 CPUs: 1",
+    ]
 
 
 def test_l2_cannot_speak_for_l1() -> None:
     relayed = [f"L2| {line}" for line in console("VHE")]
-    assert len(complaints(BY_NAME["linux-6.12"], COMBINATIONS[0], relayed)) == 3
+    assert len(complaints(BY_NAME["linux-6.12"], COMBINATIONS[0], relayed)) == 5
 
 
 def test_where_linux_does_not_apply() -> None:
@@ -104,6 +119,7 @@ XEN_SAYS = [
     "(XEN) Xen version 4.20.0 (Debian)",
     "##vel2 l2.userspace=ok",
     "##vel2 l2.el=EL1",
+    "##vel2 l2.cpus=1",
     "(XEN) Hardware Dom0 halted: halting machine",
 ]
 APART = """\
@@ -111,7 +127,10 @@ APART = """\
 (XEN) DOM2: ##vel2 l2.userspace=ok
 (XEN) ##vel2 l2.DOM2: ##vel2 l2.el=EL1
 (XEN) userspace=ok
-(XEN) ##vel2 l2.el=EL1DOM2: ##vel2 l2.end=6.37
+(XEN) ##vel2 l2.el=EL1DOM2: ##vel2 l2.cpus=1
+(XEN) 
+(XEN) DOM2: ##vel2 l2.end=6.37
+(XEN) ##vel2 l2.cpus=1
 (XEN) 
 (XEN) DOM2: [    6.714414] reboot: Power down
 (XEN) ##vel2 l2.end=6.44
@@ -128,9 +147,11 @@ def test_xen_has_to_show_all(missing: int) -> None:
 XL_SAYS = [
     "(XEN) Xen version 4.20.0 (Debian)",
     "##vel2 dom0.userspace=ok",
+    "##vel2 dom0.cpus=1",
     "##vel2 dom0.services_status=0",
     "##vel2 dom0.xl_status=0",
     "domU| ##vel2 l2.userspace=ok",
+    "domU| ##vel2 l2.cpus=1",
     "(XEN) Hardware Dom0 halted: halting machine",
 ]
 

@@ -54,7 +54,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     monkeypatch.setattr(
         command,
         "run_matrix",
-        lambda cells, timeout, started, _: run_matrix(cells, timeout, started, fake),
+        lambda cells, timeout, started: run_matrix(cells, timeout, started, fake),
     )
     monkeypatch.setattr(command, "list_guests", list)
     monkeypatch.setattr(command, "fetch", lambda names, progress: None)
@@ -77,6 +77,13 @@ def test_everything_passes(runs: Runs) -> None:
     assert [row.split()[0] for row in rows] == [recipe.name for recipe in RECIPES]
     assert rows[0].split()[1:] == ["pass", "5.5", "s"] * 4
     assert max(map(len, [header, *rows])) <= 80
+
+
+def test_each_guest_gets_the_cpus_asked_for(runs: Runs, tmp_path: Path) -> None:
+    file = tmp_path / "m.json"
+    assert invoke("--smp", "2", "--quick", "--json", str(file)).exit_code == ExitCode.OK
+    assert {cell.cpus for cell in runs.cells} == {2}
+    assert json.loads(file.read_text())["run"]["cpus"] == 2
 
 
 def test_why_a_cell_is_not_applicable_is_told_once(runs: Runs) -> None:

@@ -48,6 +48,7 @@ def test_it_holds_all_that_its_init_starts(fetched: XenTools, tmp_path: Path) ->
         b"initrd",
         domain_memory_bytes=128 << 20,
         domain_bootargs="console=hvc0 job=none",
+        domain_cpus=3,
         busybox_path=tmp_path / "busybox",
     )
     for name in PROGRAMS:
@@ -65,6 +66,7 @@ def test_it_holds_all_that_its_init_starts(fetched: XenTools, tmp_path: Path) ->
     )
     assert (settings["kernel"], settings["ramdisk"]) == ("/domU/Image", "/domU/initrd")
     assert (settings["memory"], settings["extra"]) == ("128", "console=hvc0 job=none")
+    assert settings["vcpus"] == "3"
     # Its log is where the domain's name says.
     assert f"guest-{settings['name']}.log" in DOM0_INIT
     assert fetched.vmlinuz.read_bytes() == b"kernel"
