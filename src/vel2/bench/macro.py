@@ -31,6 +31,7 @@ class MacroRequest:
     :ivar n: workloads are done in proportion to it.
     :ivar huge_pages: leave L1's policy of huge pages alone. Otherwise L1 gives L2 its memory in
         pages of 4 KiB, so that every page that L2 touches first is a stage-2 fault.
+    :ivar cpus: how many L1 has, and L2.
     :ivar timeout: seconds of host time for the whole run.
     """
 
@@ -39,6 +40,7 @@ class MacroRequest:
     l2_kernel: KernelImage
     n: int
     huge_pages: bool = False
+    cpus: int = 1
     deterministic: bool = True
     timeout: float = 600.0
 
@@ -55,16 +57,18 @@ def macro_guest(request: MacroRequest) -> L1Guest:
         l2.pack(),
         l2_image_bytes=request.l2_kernel.image_size,
         l2_bootargs=f"console=ttyS0 {BOOTARGS} -- {init_arguments(request, 2)}",
+        l2_cpus=request.cpus,
     )
     l1.file("init", program, 0o755)
     l1.character_device("dev/kvm", KVM_MAJOR, KVM_MINOR)
     bootargs = f"console=ttyAMA0 {BOOTARGS}{'' if request.huge_pages else SMALL_PAGES}"
-    return L1Guest(request.l1_kernel, l1.pack(), bootargs, init_arguments(request, 1))
+    arguments = init_arguments(request, 1)
+    return L1Guest(request.l1_kernel, l1.pack(), bootargs, arguments, request.cpus)
 
 
 def init_arguments(request: MacroRequest, level: int) -> str:
     """Give the command line of the program."""
-    return f"{level} {request.n} {int(request.deterministic)}"
+    return f"{level} {request.n} {int(request.deterministic)} {request.cpus}"
 
 
 def measure_macro(request: MacroRequest) -> dict[str, Part]:
@@ -78,11 +82,11 @@ def measure_macro(request: MacroRequest) -> dict[str, Part]:
 
 
 def compare_macros(
-    campaign: Campaign, l2: str, l2_kernel: KernelImage, *, huge_pages: bool
+    campaign: Campaign, l2: str, l2_kernel: KernelImage, *, huge_pages: bool, cpus: int
 ) -> Result:
     """Run the macro benchmarks in each configuration.
 
-    :param l2: the name of L2's kernel.
+    :param l2: the name of L2's kernel. :param cpus: how many L1 has, and L2.
     """
 
     def once(row: Configuration, counts: bool) -> Mapping[str, Part]:
@@ -93,6 +97,7 @@ def compare_macros(
                 l2_kernel,
                 campaign.count,
                 huge_pages=huge_pages,
+                cpus=cpus,
                 deterministic=counts,
                 timeout=campaign.timeout,
             )
@@ -104,6 +109,7 @@ def compare_macros(
         l2=l2,
         l2_kernel=l2_kernel.version,
         huge_pages=huge_pages,
+        smp=cpus,
     )
     add_ratios(result.tree["configurations"], campaign.rows)
     return result

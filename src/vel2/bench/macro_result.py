@@ -14,6 +14,7 @@ from vel2.bench.campaign import Runs
 from vel2.bench.configuration import Configuration
 from vel2.bench.parts import Part
 from vel2.bench.result import DIGITS, Tree
+from vel2.control.locks import LockTime
 
 __all__ = ("TARGETS", "ProgramRuns", "Target", "add_ratios", "macro_column")
 
@@ -64,7 +65,13 @@ def cell_of(runs: ProgramRuns, name: str) -> Tree:
         if traps is None or traps.exits is None
         else rounded(traps.exits / some.count),
         "l1_exits_per_op": None if exits is None else rounded(exits / some.count),
+        "locks": {lock.name: held(lock) for lock in some.locks},
     }
+
+
+def held(lock: LockTime) -> Tree:
+    """Give how often and how long L0 held a lock, in nanoseconds of the guest's clock."""
+    return {"holds": lock.holds, "total_ns": lock.total_ns, "longest_ns": lock.longest_ns}
 
 
 def rounded(value: float) -> float:

@@ -29,6 +29,7 @@ from vel2.bench.layout import (
 from vel2.bench.operations import OPERATIONS, operation_names
 from vel2.bench.payload import Payload
 from vel2.bench.system import MeasureError, Running, Take, guest_failed, system
+from vel2.control.session import Session
 from vel2.guests.recipes import l1_tree
 from vel2.guests.vmm import build_vmm
 from vel2.machine.console import Console
@@ -55,6 +56,7 @@ class MicroRequest:
 
     :ivar timeout: seconds of host time for the whole run.
     :ivar progress: called with the name of each operation as it begins.
+    :ivar at_end: called with the machine when it has ended.
     """
 
     configuration: Configuration
@@ -63,6 +65,7 @@ class MicroRequest:
     deterministic: bool = True
     timeout: float = 600.0
     progress: Callable[[str], None] | None = None
+    at_end: Callable[[Session], None] | None = None
 
 
 @dataclass
@@ -157,7 +160,10 @@ def measure(request: MicroRequest, watcher: Watcher | None = None) -> dict[str, 
             with contextlib.suppress(TimeoutError):  # how the machine ends tells more
                 for seen in follow(marks, running.snapshot, request.progress):
                     rounds.append(seen)
-        return collect(request, console, running.end(deadline), rounds)
+        ended = running.end(deadline)
+        if request.at_end is not None:
+            request.at_end(running.session)
+        return collect(request, console, ended, rounds)
 
 
 def watched(marks: Iterator[Mark], watcher: Watcher | None) -> Iterator[Mark]:

@@ -13,6 +13,7 @@ from vel2.bench.host import MarkReader
 from vel2.bench.layout import UNKNOWN_EXITS, Mark
 from vel2.bench.system import MeasureError, Take, guest_failed, system
 from vel2.bench.userspace import BEGIN
+from vel2.control.locks import LockTime
 from vel2.machine.console import Console
 from vel2.machine.outcome import MachineExit
 from vel2.scratch import scratch
@@ -29,12 +30,14 @@ class Part:
     :ivar count: how often it was done. :ivar ticks: what that took, in all.
     :ivar traps: to real EL2; None when nobody counted.
     :ivar l1_exits: of L2, as L1's KVM counts them; None when it does not.
+    :ivar locks: how long L0 held its locks in the whole run; empty when nobody looked.
     """
 
     count: int
     ticks: int
     traps: Traps | None = None
     l1_exits: int | None = None
+    locks: tuple[LockTime, ...] = ()
 
 
 def measure_parts(

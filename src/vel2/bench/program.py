@@ -58,10 +58,11 @@ def count_of(per_mille: int, n: int) -> int:
 
 @resident
 def read_arguments(state: Program, stack: u64) -> None:
-    """Read the command line: level, n, and whether there are marks."""
+    """Read the command line: level, n, whether there are marks, and how many CPUs."""
     state.level = parse_size(argument(stack, 1))
     state.parameters.count = parse_size(argument(stack, 2))
     state.parameters.has_marks = parse_size(argument(stack, 3))
+    state.cpus = argument(stack, 4)
 
 
 @resident
@@ -126,7 +127,9 @@ def start_l2(state: Program) -> bool:
     arguments[6] = bytes_address(b"/l2/dtb\0")
     arguments[7] = bytes_address(b"--memory\0")
     arguments[8] = bytes_address(L2_MEMORY)
-    arguments[9] = 0
+    arguments[9] = bytes_address(b"--cpus\0")
+    arguments[10] = state.cpus
+    arguments[11] = 0
     mark(state.marks, state.parameters, OF_LEVEL, BEGIN, 1, 0)
     return run_program(state, bytes_address(b"/vmm\0"))
 

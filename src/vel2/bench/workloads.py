@@ -43,7 +43,7 @@ from vel2.runtime.linux import (
 __all__ = ("WORKLOADS", "Program", "Workload", "run_program")
 
 PAGE_BYTES = 0x1000
-MAX_ARGUMENTS = 10
+MAX_ARGUMENTS = 12
 CANNOT_RUN = 127
 LEVELS = 2
 
@@ -55,6 +55,8 @@ class Program(Struct):
     parameters = nested(Parameters)
     level = scalar(u64)
     """1 or 2."""
+    cpus = scalar(u64)
+    """The address of the command line's word for how many there are, as the VMM takes it."""
     arguments = array(u64, MAX_ARGUMENTS)
     pipe = array(u32, 2)
     status = array(u32, 2)

@@ -16,8 +16,9 @@ from vel2.bench.growth.program import EXITS_AFTER, build_growth_program
 from vel2.bench.layout import MAX_OPERATIONS
 from vel2.bench.macro_result import add_ratios, macro_column
 from vel2.bench.parts import Part
-from vel2.cli.bench.growth import print_growth
+from vel2.cli.bench.growth import print_growth, print_held
 from vel2.cli.terminal import Terminal
+from vel2.control.locks import LockTime
 from vel2.guests.l2board import IMAGE_BASE, STATE
 from vel2.machine.loader import KernelImage
 
@@ -61,3 +62,20 @@ def test_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [line.split() for line in lines]
     assert rows.count(["16", "100", "150", "(1.50)"]) == 2, "both curves over memory"
     assert "guests: one exit to user space" in (line.strip() for line in lines)
+
+
+def test_the_table_of_locks() -> None:
+    locks = (LockTime("stage2", 1200, 3_000_000, 9_500), LockTime("vncr", 7, 1_000, 500))
+    parts = {point.name: Part(10, 1500, locks=locks) for point in VCPUS_POINTS[:1]}
+    columns = {
+        "native": macro_column(Runs({VCPUS_POINTS[0].name: Part(10, 1000)}, [])),
+        "vhe-nv2": macro_column(Runs(parts, [])),
+    }
+    assert columns["native"]["operations"]["vcpus.1"]["locks"] == {}
+    terminal = Terminal()
+    terminal.file = text = io.StringIO()
+    print_held(terminal, columns)
+    rows = [line.split() for line in text.getvalue().splitlines()]
+    stage2 = ["vhe-nv2", "stage2", "1", "1,200", "3,000.0", "us", "9.5", "us"]
+    assert stage2 in rows
+    assert [row[1] for row in rows if row[:1] == ["vhe-nv2"]] == ["stage2", "vncr"]

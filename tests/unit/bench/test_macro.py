@@ -23,6 +23,7 @@ from vel2.bench.system import MeasureError
 from vel2.bench.userspace import BEGIN, END
 from vel2.bench.workloads import WORKLOADS
 from vel2.cli.main import vel2
+from vel2.guests.initramfs import read_cpio
 from vel2.hyp.state import CONTEXT_VEL1, Vcpu
 from vel2.machine.console import Console
 from vel2.machine.loader import KernelImage
@@ -166,12 +167,23 @@ def test_the_program_is_process_1_of_both(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr("vel2.guests.recipes.busybox", lambda: busybox)
     request = MacroRequest(ROWS[0], KERNEL, KERNEL, 10)
     guest = macro_guest(request)
-    assert guest.init_arguments == "1 10 1"
+    assert guest.init_arguments == "1 10 1 1"
     assert "transparent_hugepage=never" in guest.bootargs
     assert guest.initrd.count(build_program()) == 2
     huge = macro_guest(replace(request, huge_pages=True, deterministic=False))
-    assert huge.init_arguments == "1 10 0"
+    assert huge.init_arguments == "1 10 0 1"
     assert "hugepage" not in huge.bootargs
+
+
+def test_both_levels_have_as_many_cpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    busybox = tmp_path / "busybox"
+    busybox.write_bytes(b"busybox")
+    monkeypatch.setattr("vel2.guests.recipes.busybox", lambda: busybox)
+    guest = macro_guest(MacroRequest(ROWS[0], KERNEL, KERNEL, 10, cpus=4))
+    assert (guest.cpus, guest.init_arguments) == (4, "1 10 1 4"), "the last is for the VMM"
+    tree = read_cpio(guest.initrd)
+    assert tree["l2/cpus"].data == b"4\n"
+    assert b" -- 2 10 1 4\0" in tree["l2/dtb"].data
 
 
 def test_one_that_fails_leaves_the_others_theirs(caplog: pytest.LogCaptureFixture) -> None:

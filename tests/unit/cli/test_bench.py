@@ -12,7 +12,7 @@ from vel2.cli.main import vel2
 
 OPTIONS = {
     "micro": {"only", "peers", "clock", "smp"},
-    "macro": {"l2", "huge_pages", "peers", "clock"},
+    "macro": {"l2", "huge_pages", "smp", "peers", "clock"},
     "growth": {"peers", "clock"},
     "profile": {"only", "peers"},
     "explain": {"operation", "markdown_file"},

@@ -15,6 +15,7 @@ from vel2.bench.macro_result import add_ratios, macro_column
 from vel2.bench.measure import MicroRequest, measure
 from vel2.bench.parts import Part, measure_parts
 from vel2.bench.payload import FEWEST, build_payload
+from vel2.control.locks import LockTime
 from vel2.guests.recipes import base_tree
 from vel2.machine.loader import KernelImage
 
@@ -61,16 +62,25 @@ def measure_growth(request: GrowthRequest) -> dict[str, Part]:
 
 
 def measure_vcpus(request: GrowthRequest, vcpus: int) -> Part:
-    """Boot with so many vCPUs; give what a hypercall costs when all make them.
+    """Boot with so many vCPUs; give what a hypercall costs when all make them, and L0's locks.
 
     :raises MeasureError: when the run did not get to its end.
     """
     name = "hypercall" if vcpus == 1 else "hypercall_all"
     count = min(request.n, MAX_COUNT)
     payload = build_payload(max(FEWEST, count), [name], request.deterministic, vcpus=vcpus)
-    how = request.deterministic, request.timeout
-    found = measure(MicroRequest(request.configuration, request.kernel, payload, *how))[name]
-    return Part(found.count, found.ticks, found.traps, found.l1_exits)
+    locks: list[LockTime] = []
+    found = measure(
+        MicroRequest(
+            request.configuration,
+            request.kernel,
+            payload,
+            request.deterministic,
+            request.timeout,
+            at_end=lambda session: locks.extend(session.locks()),
+        )
+    )[name]
+    return Part(found.count, found.ticks, found.traps, found.l1_exits, tuple(locks))
 
 
 def compare_growth(campaign: Campaign) -> Result:

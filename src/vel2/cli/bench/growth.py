@@ -7,13 +7,14 @@ import click
 from vel2.cli.bench.options import Asked, asking, clock_options
 from vel2.cli.bench.ratios import print_scale, scales_of, texts_of
 from vel2.cli.bench.tables import print_columns
+from vel2.cli.report import plain_table
 from vel2.cli.terminal import Terminal
 
 if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
     from vel2.bench.campaign import Clock
     from vel2.bench.result import Tree
 
-__all__ = ("growth", "print_growth")
+__all__ = ("growth", "print_growth", "print_held")
 
 COUNT = 1000
 
@@ -26,7 +27,8 @@ def growth(asked: Asked, clock: "Clock") -> None:
 
     A program in L1 runs more and more guests, lets them touch more and more
     memory, and has more and more of their interrupts in list registers. Then
-    L2 has more and more vCPUs, on as many CPUs of L1.
+    L2 has more and more vCPUs, on as many CPUs of L1; a table says for how
+    long L0 held its locks.
 
     \b
     Examples:
@@ -40,6 +42,7 @@ def growth(asked: Asked, clock: "Clock") -> None:
     require_count(asked.count, MAX_EXITS)
     result = compare_growth(asked.campaign(clock))
     print_growth(asked.terminal, result.tree["configurations"])
+    print_held(asked.terminal, result.tree["configurations"])
     asked.finish(result)
 
 
@@ -56,3 +59,19 @@ def print_growth(terminal: Terminal, columns: "Tree") -> None:
             print_columns(terminal, curve.grows, [str(x) for x in curve.points], texts)
             terminal.print()
         print_scale(scale, terminal)
+
+
+def print_held(terminal: Terminal, columns: "Tree") -> None:
+    """Print how long L0 held its locks in each run of the curve over vCPUs."""
+    from vel2.bench.growth.points import VCPUS_POINTS
+
+    table = plain_table("configuration", "lock", "vCPUs", "holds", "all", "longest", texts=2)
+    for name, column in columns.items():
+        for point in VCPUS_POINTS:
+            cell = column["operations"].get(point.name)
+            for lock, held in (cell["locks"] if cell else {}).items():
+                times = (f"{held[key] / 1000:,.1f} us" for key in ("total_ns", "longest_ns"))
+                table.add_row(name, lock, str(point.x), f"{held['holds']:,}", *times)
+    if table.row_count:
+        terminal.print(table)
+        terminal.print()

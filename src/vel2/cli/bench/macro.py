@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vel2.cli.bench.options import Asked, asking, clock_options
+from vel2.cli.bench.options import SMP, Asked, asking, clock_options
 from vel2.cli.bench.ratios import print_scale, scales_of, texts_of
 from vel2.cli.bench.tables import MET, print_columns
 from vel2.cli.kernels import find_kernel
@@ -32,17 +32,19 @@ HUGE_PAGES = click.option(
 
 
 @click.command()
-@asking(COUNT, L2, HUGE_PAGES)
+@asking(COUNT, L2, HUGE_PAGES, SMP)
 @clock_options(ROUNDS)
-def macro(asked: Asked, clock: "Clock", l2: str, huge_pages: bool) -> None:
+def macro(asked: Asked, clock: "Clock", l2: str, huge_pages: bool, smp: int) -> None:
     """Measure booting, processes and memory in L1 and in L2.
 
-    Linux runs at both levels, with a program of ours as process 1.
+    Linux runs at both levels, with a program of ours as process 1. With --smp
+    both have more CPUs, and so more to start.
 
     \b
     Examples:
       vel2 bench macro
       vel2 bench macro --deterministic --configs native,vhe-nv2
+      vel2 bench macro --deterministic --smp 4 --configs native,vhe-nv2
       vel2 bench macro --host-time --rounds 7 --el2 vhe --nv nv2
     """  # noqa: D301
     from vel2.bench.campaign import require_count
@@ -52,7 +54,7 @@ def macro(asked: Asked, clock: "Clock", l2: str, huge_pages: bool) -> None:
     require_count(asked.count, MAX_N)
     campaign = asked.campaign(clock, l2)
     l2_kernel = load_kernel(find_kernel(l2))
-    result = compare_macros(campaign, l2, l2_kernel, huge_pages=huge_pages)
+    result = compare_macros(campaign, l2, l2_kernel, huge_pages=huge_pages, cpus=smp)
     print_macro(asked.terminal, result.tree["configurations"])
     asked.finish(result)
 

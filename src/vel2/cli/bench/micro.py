@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from vel2.cli.bench.comparison import print_comparison, print_peer
-from vel2.cli.bench.options import ONLY, Asked, asking, clock_options, split_names
+from vel2.cli.bench.options import ONLY, SMP, Asked, asking, clock_options, split_names
 from vel2.cli.bench.tables import cell_text, host_text, print_columns
 from vel2.cli.contradictions import refuse_contradictions
 from vel2.cli.options import depth_option
 from vel2.cli.terminal import Terminal
-from vel2.hyp.layout import MAX_PCPUS
 
 if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
     from vel2.bench.campaign import Clock
@@ -32,14 +31,7 @@ SCALES = (
 
 
 @click.command()
-@asking(COUNT, ONLY)
-@click.option(
-    "--smp",
-    type=click.IntRange(1, MAX_PCPUS),
-    default=1,
-    show_default=True,
-    help="How many CPUs L1 has, and L2: the first does the work, the others sleep.",
-)
+@asking(COUNT, ONLY, SMP)
 @click.option(
     "--level",
     type=click.IntRange(2, 3),

@@ -15,13 +15,14 @@ from vel2.cli.provenance import run_of
 from vel2.cli.report import require_writable, write_json
 from vel2.cli.terminal import Terminal
 from vel2.errors import UserError
+from vel2.hyp.layout import MAX_PCPUS
 from vel2.machine.loader import load_kernel
 
 if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
     from vel2.bench.campaign import Campaign, Clock, Result
     from vel2.bench.configuration import Configuration
 
-__all__ = ("ONLY", "Asked", "asking", "clock_options", "split_names")
+__all__ = ("ONLY", "SMP", "Asked", "asking", "clock_options", "split_names")
 
 TIMEOUT_S = 300.0
 
@@ -131,6 +132,13 @@ HTML = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Write the result as one page with charts.",
+)
+SMP = click.option(
+    "--smp",
+    type=click.IntRange(1, MAX_PCPUS),
+    default=1,
+    show_default=True,
+    help="How many CPUs L1 has, and L2: the first does the work, the others sleep.",
 )
 ONLY = click.option("--only", multiple=True, metavar="NAMES", help="Only these operations.")
 
