@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vel2.errors import LaunchError, UserError
     from vel2.guests.symbols import RunningKernel
     from vel2.inspect.boot import boot
+    from vel2.inspect.traces import Trace
     from vel2.inspect.value import Value
     from vel2.inspect.vcpu import Vcpu
     from vel2.inspect.vm import Machine, Trap
@@ -30,6 +31,7 @@ __all__ = (
     "LaunchError",
     "Machine",
     "RunningKernel",
+    "Trace",
     "Trap",
     "UserError",
     "Value",
@@ -44,6 +46,7 @@ HOMES = {
     "LaunchError": "vel2.errors",
     "Machine": "vel2.inspect.vm",
     "RunningKernel": "vel2.guests.symbols",
+    "Trace": "vel2.inspect.traces",
     "Trap": "vel2.inspect.vm",
     "UserError": "vel2.errors",
     "Value": "vel2.inspect.value",

@@ -1,16 +1,17 @@
 """L0 of a machine that another process runs, to look at.
 
-Everything that is known of such a machine is in its memory: L0's place follows from the memory's
-size, as when it was put there, and `Configuration` says the rest.
+Everything that is known of such a machine is in its memory: where L0 is and what it is to do is in
+its `Configuration`.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from vel2.arch.nesting import Kind, Level
 from vel2.control.l0 import L0, NV_LEVELS, Orders
 from vel2.errors import UserError
 from vel2.hyp import layout
-from vel2.hyp.state import GUEST_VHE
+from vel2.hyp.state import GUEST_VHE, Vm
 from vel2.machine.memory import GuestMemory
 from vel2.machine.others import OtherMachine
 
@@ -41,12 +42,10 @@ def find_l0(memory: GuestMemory, what: str) -> L0:
     :param what: what the machine is, for the sentence.
     :raises UserError: when it has none, or that of another vel2, whose structures differ.
     """
-    l1_bytes = layout.l1_bytes(memory.size)
-    if l1_bytes <= 0:
-        raise UserError(f"{what} has no vel2 below its guest.")
-    l0 = L0(memory, Orders(l1_bytes))
-    if l0.state.config.l0_base != l0.base:
+    base = next(bases_in(memory), None)
+    if base is None:
         raise UserError(f"{what} has no vel2 below its guest (--native, or not started yet).")
+    l0 = L0(memory, Orders(base - memory.base))
     size = len(l0.image.data)
     if memory.read(l0.base, size) != l0.image.data:
         raise UserError(f"{what} runs another version of vel2; look into it with that one.")
@@ -63,3 +62,15 @@ def find_l0(memory: GuestMemory, what: str) -> L0:
         shows_vhe=config.shows_vhe != 0,
     )
     return l0
+
+
+def bases_in(memory: GuestMemory) -> Iterator[int]:
+    """Give where L0 may begin, the highest place first: its configuration says so itself.
+
+    Above L0 are only its rings, below it L1's memory, in which anything may be.
+    """
+    step = layout.BLOCK_BYTES
+    for base in range(memory.end - layout.l0_bytes(step), memory.base, -step):
+        config = Vm(memory.window(base + layout.VM_OFFSET, Vm.size)).config
+        if config.l0_base == base:
+            yield base

@@ -6,10 +6,11 @@ trace needs nothing of the machine that it was made on, only the kernels' files.
 
 import logging
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 from vel2.arch.trapped import trapped_instruction, trapped_pc
 from vel2.errors import UserError
-from vel2.guests.kallsyms import read_kallsyms
+from vel2.guests.kallsyms import KernelSymbols, read_kallsyms
 from vel2.guests.naming import find_kernel
 from vel2.guests.symbols import Place as Where
 from vel2.guests.symbols import RunningKernel, locate
@@ -73,10 +74,11 @@ def names_of(trace: Recording, kernels: Mapping[str, str]) -> KernelNames:
     :param kernels: names or files by level; they go before what the trace itself says.
     :raises UserError: when one that was given cannot be had. One that the trace names may be gone.
     """
+    read = cache(lambda name: load_kernel(find_kernel(name)))  # mostly both are the same
     images: dict[str, KernelImage] = {}
     for level, name in (dict(trace.about.kernels) | dict(kernels)).items():
         try:
-            images[level] = load_kernel(find_kernel(name))
+            images[level] = read(name)
         except UserError as error:
             if level in kernels:
                 raise
@@ -88,8 +90,13 @@ def names_of(trace: Recording, kernels: Mapping[str, str]) -> KernelNames:
     return KernelNames({level: kernel for level, kernel in found.items() if kernel is not None})
 
 
+@cache
+def _symbols(image: bytes) -> KernelSymbols | None:
+    return read_kallsyms(image)
+
+
 def _located(level: str, image: KernelImage, sites: Mapping[int, int]) -> RunningKernel | None:
-    symbols = read_kallsyms(image.data)
+    symbols = _symbols(image.data)
     if symbols is None:
         LOG.info("functions of %s are not named: its kernel has no table of symbols.", level)
         return None
