@@ -5,8 +5,9 @@ virtual EL2 that the run had and for its other level.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from vel2.arch.nesting import Kind, Level
 from vel2.explain.instruction import Access as Executed
@@ -87,23 +88,57 @@ def saved(summary: Summary, kind: Kind) -> tuple[int, int]:
     return total, gone
 
 
-def markdown(summary: Summary, kind: Kind, level: Level, *, limit: int = 12) -> str:
-    """Write the answer to three questions as a page's section."""
+INTRODUCTION = """\
+# Why L1 traps
+
+This page is about one run: {what}. `vel2 trace report TRACE --markdown FILE` wrote it from
+the run's trace. It answers three questions: which function of L1 traps most, why each trap is
+taken, and what FEAT_NV2 makes of it.
+
+L1 trapped {total:,} times at virtual EL2. `{function}` traps most: {count:,} times, {cause_count:,}
+of them on `{cause}`. {saving}
+
+*with FEAT_NV2* says what becomes of the same instruction where L0 has FEAT_NV2. *no trap* means
+that hardware makes it an access to memory, or to a register of EL1.
+
+"""
+
+
+def markdown(
+    summary: Summary, run: Mapping[str, Any], kind: Kind, level: Level, *, limit: int = 12
+) -> str:
+    """Write the answers as a page.
+
+    :param run: what ran, as a trace has it. :param limit: how many functions.
+    """
     total, gone = saved(summary, kind)
+    found = list(function_reasons(summary, kind, level, limit))
+    if not found:
+        return "# Why L1 traps\n\nL1 did not trap at virtual EL2.\n"
+    function, count, [first, *_] = found[0]
+    share = f"{gone:,} of all traps ({gone / total:.0%})"
+    saving = (
+        f"FEAT_NV2 would have saved {share}."
+        if level is Level.NV
+        else "The run had FEAT_NV2: what is here is what it leaves."
+    )
+    what = f"`{run.get('command', 'a guest')}`, at {kind.value.upper()} with FEAT_{level.name}"
+    text = INTRODUCTION.format(
+        what=what,
+        total=total,
+        function=function,
+        count=count,
+        cause=first.cause,
+        cause_count=first.count,
+        saving=saving,
+    )
     lines = [
-        f"L1 trapped {total:,} times at virtual EL2.",
-        *(
-            [f"With FEAT_NV2, {gone:,} of them ({gone / max(1, total):.0%}) would not have been."]
-            if level is Level.NV
-            else []
-        ),
-        "",
         "| function of L1 | traps | on | times | why | with FEAT_NV2 |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for function, count, reasons in function_reasons(summary, kind, level, limit):
-        lines += [*_rows(function, count, reasons)]
-    return "\n".join(lines) + "\n"
+    for name, times, reasons in found:
+        lines += _rows(name, times, reasons)
+    return text + "\n".join(lines) + "\n"
 
 
 def _rows(function: str, count: int, reasons: Sequence[Reason], most: int = 4) -> Iterator[str]:

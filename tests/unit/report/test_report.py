@@ -83,8 +83,10 @@ def test_why_l1_traps(summary: Summary) -> None:
     ]
     assert reasons[1].why == "L0 reads the VNCR page at 0x78"
     assert saved(summary, Kind.VHE) == (5, 2)
-    said = markdown(summary, Kind.VHE, Level.NV)
-    assert "With FEAT_NV2, 2 of them (40%) would not have been." in said
+    said = markdown(summary, {"command": "vel2 demo"}, Kind.VHE, Level.NV)
+    assert "`vel2 demo`, at VHE with FEAT_NV." in said
+    assert "`kvm_vcpu_run` traps most: 5 times, 3\nof them on `ERET`." in said
+    assert "FEAT_NV2 would have saved 2 of all traps (40%)." in said
     assert "| `kvm_vcpu_run` | 5 | `ERET` | 3 | HCR_EL2.NV: an ERET at vEL2" in said
 
 
@@ -188,7 +190,7 @@ def test_the_command(tmp_path: Path) -> None:
     result = invoke("trace", "report", trace, "--html", str(tmp_path / "p.html"))
     assert (result.exit_code, result.stderr) == (0, "")
     assert (tmp_path / "p.html").read_text().startswith("<!DOCTYPE html>")
-    assert invoke("trace", "report", trace, "--markdown", "-").stdout.startswith("L1 trapped 5")
+    assert invoke("trace", "report", trace, "--markdown", "-").stdout.startswith("# Why L1 traps")
     assert invoke("trace", "report", trace).stderr == (
         "vel2: what to write is --html or --markdown; give one with a FILE.\n"
     )

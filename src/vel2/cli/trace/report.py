@@ -55,5 +55,6 @@ def write_page(
     if html is not None:
         write_file(html, run_page(found, summary), "the report")
     if markdown is not None:
-        text = reasons.markdown(summary, *kind_and_level(found.about.run))
+        run = found.about.run
+        text = reasons.markdown(summary, run, *kind_and_level(run))
         write_file(markdown, text, "the table")
