@@ -13,6 +13,7 @@ from vel2.control.counters import TrapCount
 from vel2.control.guest import Board, Start
 from vel2.control.l0 import L0, FatalStop, Orders, check_l1
 from vel2.control.locks import LockTime, lock_times
+from vel2.control.probes import ProbeSet
 from vel2.control.regions import check_map, is_hidden
 from vel2.control.request import Request
 from vel2.control.session import Session
@@ -36,6 +37,8 @@ UNABLE = 3
 
 class Vm(Session):
     """A machine with L0 at EL2, and the guest as L1.
+
+    :ivar probes: the probes in it.
 
     :raises UserError: on construction, when the images do not fit or the machine cannot be
         described.
@@ -75,6 +78,7 @@ class Vm(Session):
             shows_vhe=request.shows_vhe,
         )
         self.l0 = L0(self.memory, orders)
+        self.probes = ProbeSet(self.memory, self.l0, self._is_running)
         return self.l0.install(self._map, start)
 
     @property
@@ -108,6 +112,9 @@ class Vm(Session):
         self._watch = Watch(self.monitor, self._progress, self._name_of, self._end_because_of)
         self._watch.start()
         return self
+
+    def _is_running(self) -> bool:
+        return self._watch is not None and self.machine.exit is None
 
     def _progress(self, cpu: int) -> Progress | None:
         return progress(self.vcpu(cpu), self.state.stage2.pool_used)

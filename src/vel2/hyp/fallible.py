@@ -3,7 +3,7 @@
 L0 translates by a guest's tables (AT), reads L1's tables, and sets flags in them. Whatever software
 has checked before, hardware's own walk is what counts. If that walk meets a table where nothing
 answers, the instruction takes a synchronous External abort, to EL2 itself. So each such instruction
-is the first of a stub (`vectors.fallible_calls`), and the vector for exceptions from EL2 checks
+is the first of a stub (`stubs.fallible_calls`), and the vector for exceptions from EL2 checks
 whether ELR_EL2 points at one. If it does, the stub returns 0. Every other exception from EL2 is a
 bug of ours and FATAL.
 

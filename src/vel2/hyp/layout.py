@@ -1,9 +1,9 @@
 """Where everything of L0 lives, as offsets from the base of L0's memory.
 
 L0 owns one block of RAM above L1's: 2 MiB of image (mapped read-only and executable at EL2), the
-`Vm`, one block per pcpu (stack, `Vcpu`, VNCR page), what the SMMU reads, what the GIC reads and
-writes by itself, and the pool of translation table pages. The host fills in the image and the `Vm`
-before the machine starts and reads the rest while it runs.
+`Vm`, one block per pcpu (stack, `Vcpu`, VNCR page), what the SMMU reads, the maps of probes, what
+the GIC reads and writes by itself, and the pool of translation table pages. The host fills in the
+image and the `Vm` before the machine starts and reads the rest while it runs.
 """
 
 __all__ = (
@@ -27,6 +27,11 @@ __all__ = (
     "PENDING_BYTES",
     "PENDING_IN_GIC",
     "POOL_OFFSET",
+    "PROBE_CODE_BYTES",
+    "PROBE_CODE_OFFSET",
+    "PROBE_MAPS_BYTES",
+    "PROBE_MAPS_OFFSET",
+    "PROBE_STAGING_OFFSET",
     "PROPERTIES_IN_GIC",
     "SMMU_OFFSET",
     "VCPU_IN_PCPU",
@@ -46,7 +51,10 @@ BLOCK_BYTES = 0x20_0000
 """L0's base and size are multiples of this: blocks map it at EL2 and leave it out of stage 2."""
 
 IMAGE_OFFSET = 0
-IMAGE_MAX_BYTES = BLOCK_BYTES
+IMAGE_MAX_BYTES = 0x1C_0000
+PROBE_CODE_OFFSET = IMAGE_OFFSET + IMAGE_MAX_BYTES
+"""Behind the image, in its block: what probes have become (`probe`)."""
+PROBE_CODE_BYTES = BLOCK_BYTES - IMAGE_MAX_BYTES
 VM_OFFSET = BLOCK_BYTES
 VM_MAX_BYTES = 0x1_0000
 PCPU_OFFSET = VM_OFFSET + VM_MAX_BYTES
@@ -60,6 +68,10 @@ VNCR_IN_PCPU = 0xF_0000
 
 SMMU_OFFSET = PCPU_OFFSET + MAX_PCPUS * PCPU_BYTES
 """The SMMU's stream table and command queue (`smmu.Tables`), aligned to more than their size."""
+PROBE_STAGING_OFFSET = 0xA8_0000
+"""Where the host puts code of probes, for L0 to copy to the same offset in `PROBE_CODE`."""
+PROBE_MAPS_OFFSET = PROBE_STAGING_OFFSET + PROBE_CODE_BYTES
+PROBE_MAPS_BYTES = 0x13_0000
 GIC_OFFSET = 0xC0_0000
 GIC_BYTES = BLOCK_BYTES
 GIC_STATE_BYTES = 0x2_0000

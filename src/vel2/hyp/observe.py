@@ -5,18 +5,18 @@
     end     the outcome has been delivered: the guest goes on at `Vcpu.pc`.
 
 `trap` asks first (`event.wanted`, `event.asked`), so nothing here is reached while nobody watches.
-The tracer's events go to the ring (`event`).
+The tracer's events go to the ring (`event`), probes are called in both places (`probe`).
 """
 
 from vel2.arch import sysregs as sr
 from vel2.arch.a64 import ZR
 from vel2.arch.esr import EC, ISS_DABT, ISS_SYS64, ESR_ELx
 from vel2.arch.pstate import SPSR_ELx
-from vel2.hyp import event
+from vel2.hyp import event, probe
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.records import SYNC
 from vel2.hyp.state import Vcpu, page_of
-from vel2.hyp.watch import TRACE
+from vel2.hyp.watch import HOOK, PROBE, PROBE_AT_END, TRACE
 from vel2.lang import cold, inline, mrs, u64
 from vel2.trace.schema import Flag
 
@@ -63,17 +63,29 @@ def is_done(outcome: Outcome) -> bool:
 
 @cold
 def begin(vcpu: Vcpu, who: u64) -> Outcome:
-    """Take note of a trap that begins.
+    """Let those see a trap that begins who want it.
+
+    Probes come first: what another one does to the vCPU is not what trapped.
 
     :param who: of `event.wanted`.
     :return: what is to come of it; NOBODY leaves it to L0's handler.
     """
+    if who & PROBE:
+        probe.run(vcpu, probe.AT_BEGIN, 0)
+    vcpu.seen.wanted = who & ~PROBE
+    if who & (TRACE | HOOK):
+        note(vcpu, who)
+    return Outcome.NOBODY
+
+
+@inline
+def note(vcpu: Vcpu, who: u64) -> None:
+    """Keep of a trap what its end does not know any more."""
     seen = vcpu.seen
     seen.began = mrs(sr.CNTPCT_EL0)
     seen.hcr = mrs(sr.HCR_EL2)
     seen.vttbr = page_of(vcpu).slot[event.VTTBR_SLOT]
     seen.source = event.place_of(vcpu, vcpu.trap.context, vcpu.trap.pstate, seen.hcr)
-    seen.wanted = who
     seen.flags = 0
     seen.value = 0
     if who & TRACE:
@@ -81,7 +93,6 @@ def begin(vcpu: Vcpu, who: u64) -> Outcome:
         if is_access(vcpu) and vcpu.trap.esr & IS_READ == 0:
             seen.flags = seen.flags | Flag.HAS_VALUE
             seen.value = access_value(vcpu)
-    return Outcome.NOBODY
 
 
 @cold
@@ -97,4 +108,6 @@ def end(vcpu: Vcpu, outcome: Outcome) -> None:
             event.trapped(vcpu, outcome)
         if vcpu.context != vcpu.trap.context:
             event.switched(vcpu)
+    if vcpu.seen.wanted & PROBE_AT_END:
+        probe.run(vcpu, probe.AT_END, outcome)
     vcpu.seen.wanted = 0

@@ -9,6 +9,7 @@ from vel2.hyp.counters import Counters
 from vel2.hyp.homes import CONTEXT_MEMORY, SWITCHED
 from vel2.hyp.layout import PCPU_BYTES, VCPU_IN_PCPU
 from vel2.hyp.pcpu import Guesses, Pcpu, Power
+from vel2.hyp.probing import Probes, Probing
 from vel2.hyp.records import ExceptionRecord, ReturnRecord, Trap, Walk
 from vel2.hyp.watch import Filter, Ring, Seen, Watch
 from vel2.lang import PA, Struct, array, at, inline, nested, scalar, u8, u32, u64
@@ -129,6 +130,7 @@ class Vcpu(Struct):
     """Which events anybody wants."""
     seen = nested(Seen)
     ring = nested(Ring)
+    probing = nested(Probing)
     counters = nested(Counters)
     power = nested(Power)
 
@@ -343,6 +345,7 @@ class Vm(Struct):
     post_mortem = nested(PostMortem)
     vncr_lock = nested(Lock)
     """Over the tables by which EL2 reaches L1's own VNCR pages (`vncr`)."""
+    probes = nested(Probes)
     online = scalar(u64)
     """How many vCPUs are on, by PSCI. All pcpus change it, each by one atomic access (`power`)."""
     filter = nested(Filter)

@@ -1,4 +1,4 @@
-"""The assembly around the resident code: vectors, saving guests, entry, and small calls.
+"""The assembly around the resident code: vectors, saving guests, and entry.
 
 Register use. While a guest runs, SP_EL2 is the address of the `Vcpu`, so the vectors store the GPRs
 relative to it and need no free register; L0's stack lies right below. TPIDR_EL2 is that address
@@ -8,23 +8,20 @@ first try to be an ERET inside vEL2, which needs four GPRs; everything else save
 """
 
 from vel2.arch import sysregs as sr
-from vel2.arch.bits import Register
 from vel2.arch.esr import EC, ESR_ELx
 from vel2.arch.pstate import PSTATE_MODE, M_EL2t
-from vel2.hyp import fallible
 from vel2.hyp.exception import EL1_TO_EL2
 from vel2.hyp.hcr import HCR_SLOT
 from vel2.hyp.homes import slot
 from vel2.hyp.layout import PCPU_OFFSET, VCPU_IN_PCPU, VM_OFFSET
-from vel2.hyp.records import Walk
 from vel2.hyp.state import Vcpu
-from vel2.hyp.watch import BY_PC, HOOK, PLAIN_ERET, PROBE
+from vel2.hyp.stubs import STUB_BYTES, calls, fallible_calls
+from vel2.hyp.watch import BY_PC, HOOK, PLAIN_ERET, PROBE, PROBE_AT_END
 from vel2.lang.asm import SP, Assembler
 
 __all__ = ("assemble",)
 
 VECTOR_BYTES = 0x80
-STUB_BYTES = 16
 SAME_EL_SYNC = 4
 LOWER_AARCH64_SYNC, LOWER_AARCH64_IRQ, LOWER_AARCH64_FIQ, LOWER_AARCH64_SERROR = 8, 9, 10, 11
 HANDLERS = {
@@ -141,7 +138,7 @@ def watched_eret(a: Assembler) -> None:
     `trap.begin`, as a trap of class ERET: it has not been counted as this one then.
     """
     a.label("watched_eret")
-    a.tst(1, PROBE | HOOK)
+    a.tst(1, PROBE | PROBE_AT_END | HOOK)
     a.b_cond("ne", "eret_for_probe")
     a.tbz(1, BY_PC.bit_length() - 1, "eret_seen")
     a.mrs(2, sr.ELR_EL2)
@@ -226,35 +223,6 @@ def same_el_sync(a: Assembler) -> None:
     a.eret()
 
 
-def fallible_calls(a: Assembler) -> None:
-    """Emit the stubs of `fallible`: four instructions each, of which the first may abort."""
-    a.align(STUB_BYTES)
-    a.label("fallible_start")
-    for name, instruction in fallible.STUBS:
-        a.label(name)
-        a.sys(instruction, 0)
-        a.isb()
-        succeed(a)
-    a.label("try_load_entry")
-    a.ldr(2, 1)
-    a.str(2, 0, Walk.offset_of("entry"))
-    succeed(a)
-    a.label("try_exchange")
-    a.casal(2, 3, 1)
-    a.str(2, 0, Walk.offset_of("entry"))
-    succeed(a)
-    a.label("fallible_end")
-    a.label("fallible_failed")
-    a.movz(0, 0)
-    a.ret()
-
-
-def succeed(a: Assembler) -> None:
-    """Emit the end of a stub whose first instruction has gone well."""
-    a.movz(0, 1)
-    a.ret()
-
-
 def entry(a: Assembler) -> None:
     """Emit the first instructions of a pcpu: stack, vectors, then `start`."""
     a.label("entry")
@@ -294,42 +262,6 @@ def prepare(a: Assembler) -> None:
     a.adr_symbol(3, "vectors")
     a.msr(sr.VBAR_EL2, 3)
     a.isb()
-
-
-def calls(a: Assembler) -> None:
-    """Emit the functions that resident code cannot express."""
-    a.label("firmware_call")
-    a.smc(0)
-    a.ret()
-    a.label("set_pan")
-    a.cbz(0, "clear_pan")
-    a.msr_immediate("pan", 1)
-    a.ret()
-    a.label("clear_pan")
-    a.msr_immediate("pan", 0)
-    a.ret()
-    for key, low, high in (
-        ("a", sr.APIAKeyLo_EL1, sr.APIAKeyHi_EL1),
-        ("b", sr.APIBKeyLo_EL1, sr.APIBKeyHi_EL1),
-    ):
-        pac_with_key(a, f"pac_with_key_{key}", low, high)
-
-
-def pac_with_key(a: Assembler, label: str, low: type[Register], high: type[Register]) -> None:
-    """Emit PACGA under another key: x0 = ComputePAC(x0, x1), in bits 63-32."""
-    a.label(label)
-    a.mrs(2, sr.APGAKeyLo_EL1)
-    a.mrs(3, sr.APGAKeyHi_EL1)
-    a.mrs(4, low)
-    a.mrs(5, high)
-    a.msr(sr.APGAKeyLo_EL1, 4)
-    a.msr(sr.APGAKeyHi_EL1, 5)
-    a.isb()
-    a.pacga(0, 0, 1)
-    a.msr(sr.APGAKeyLo_EL1, 2)
-    a.msr(sr.APGAKeyHi_EL1, 3)
-    a.isb()
-    a.ret()
 
 
 def assemble() -> Assembler:

@@ -55,15 +55,18 @@ from vel2.lang import (
 
 __all__ = (
     "GIGABYTE",
+    "NORMAL",
     "PAGE",
     "READ_WRITE",
     "WINDOWS",
+    "entry_of",
     "from_vel1",
     "init",
     "invalidate",
     "load",
     "refill",
     "unmap",
+    "window_of",
 )
 
 VNCR_SLOT = slot(sr.VNCR_EL2)

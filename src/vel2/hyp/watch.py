@@ -22,6 +22,7 @@ __all__ = (
     "INTERRUPTS",
     "PLAIN_ERET",
     "PROBE",
+    "PROBE_AT_END",
     "PSCI",
     "RANGES",
     "REGISTER_GROUPS",
@@ -38,12 +39,14 @@ __all__ = (
 TRACE = 1 << 0
 """Into the ring (`event`)."""
 PROBE = 1 << 1
-"""To a probe that is linked in."""
-HOOK = 1 << 2
+"""To a probe that is called before anything is done (`probe`)."""
+PROBE_AT_END = 1 << 2
+"""To a probe that is called when the trap is done."""
+HOOK = 1 << 3
 """To a hook, which may decide what comes of it."""
-BY_REGISTER = 1 << 3
+BY_REGISTER = 1 << 4
 """Of EC 0x18: only the registers and instructions in `Watch.groups`."""
-BY_PC = 1 << 4
+BY_PC = 1 << 5
 """Only from the addresses `Watch.pc_low` up to `Watch.pc_low + Watch.pc_span`, which is one of
 them."""
 

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from vel2.arch.esr import EC
 from vel2.arch.sysregs import ESR_EL2
 from vel2.control.counters import TrapCount
 from vel2.control.guest import Kernel
+from vel2.control.probes import Probe
 from vel2.control.vm import Vm
 from vel2.errors import UserError
 from vel2.explain.register import key_named
@@ -72,6 +73,8 @@ class Machine:
         self.vm = vm
         self.vcpus = tuple(Vcpu(self, index) for index in range(vm.request.smp))
         self._starts_paused = paused
+        has_started = vm.probes.is_running
+        vm.probes.is_running = lambda: has_started() and not self._paused
         self._stub: GdbStub | None = None
         self._running: Running | None = None
         self._paused = False
@@ -180,6 +183,20 @@ class Machine:
         else:
             raise UserError(f"nobody said which kernel {level} runs; give kernel=.")
         return symbols_of_level(self.vcpus[vcpu], level, image)
+
+    # Probes: functions that L0 calls at traps (`docs/probes.md`).
+
+    def add_probe(self, function: Callable[..., None], **where: Any) -> Probe:
+        """Have L0 call a function of the subset at traps, from the next one on; at any time.
+
+        :param where: `trap`, `sysreg`, `access`, `level`, `pc`, `at`, as of `place_of`.
+        :raises UserError: when it may do what no probe may, with the place; nothing has changed.
+        """
+        return self.vm.probes.add(function, **where)
+
+    def probe(self, **where: Any) -> Callable[[Callable[..., None]], Probe]:
+        """Make a probe of the function below: `@machine.probe(trap="ERET")`."""
+        return lambda function: self.add_probe(function, **where)
 
     # Stopping and going on.
 

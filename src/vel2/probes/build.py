@@ -5,7 +5,7 @@ Nothing of a machine is touched here: what is refused is refused before anything
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, cast
@@ -14,7 +14,7 @@ from vel2.arch.bits import TrapKey
 from vel2.arch.esr import EC, ISS_SYS64, ESR_ELx
 from vel2.hyp.records import SYNC, Trap
 from vel2.hyp.state import Vcpu, Vm, VncrPage
-from vel2.lang import SubsetError, resident, u64
+from vel2.lang import SP, Assembler, SubsetError, resident, u64
 from vel2.lang.confined import Finding, Region, Rules, check_code, confine
 from vel2.lang.elf import ObjectCode, read_object
 from vel2.lang.ir import Module
@@ -27,14 +27,27 @@ from vel2.lang.verify import verify_module
 from vel2.probes.maps import Map, map_at
 from vel2.probes.place import Place
 
-__all__ = ("OPERATIONS_MAX", "Compiled", "compile_probe", "link_probe")
+__all__ = (
+    "ALIGNMENT",
+    "CHAIN_BYTES",
+    "CHAIN_MAX",
+    "OPERATIONS_MAX",
+    "Compiled",
+    "compile_probe",
+    "link_chain",
+    "link_probe",
+)
 
 OPERATIONS_MAX = 4096
 """Of the IR, in the longest way through a probe: about as many instructions."""
+STACK_MAX = 1024
+"""In bytes. L0 has 32 KiB for each pcpu, and calls probes from near its end."""
 MODE, OPTIMIZATION = "hardware", 2
 ENTRY = "called"
 ALIGNMENT = 64
 """Probes begin on cache lines of their own."""
+CHAIN_MAX, CHAIN_BYTES = 16, 256
+"""So many probes are called one after the other, by code of so many bytes."""
 
 VM = Region("the Vm", Vm.size)
 VNCR_PAGE = Region("the VNCR page", VncrPage.size)
@@ -102,7 +115,12 @@ def compile_probe(function: Callable[..., None], place: Place) -> Compiled:
     layout = str(aarch64_machine(MODE, OPTIMIZATION).target_data)
     text = ProbeWriter(module).write(AARCH64, layout)
     code = read_object(compile_aarch64(text, MODE, OPTIMIZATION).elf)
-    check_code(code)
+    stack = check_code(code)
+    if stack > STACK_MAX:
+        raise Source(function).refuse(
+            f"{function.__name__}() takes {stack:,} bytes of stack, and a probe has {STACK_MAX:,}:"
+            " use fewer variables at once"
+        )
     return Compiled(function.__name__, place, code, maps, found.operations)
 
 
@@ -220,8 +238,9 @@ def maps_of(module: Module, functions: Mapping[FunctionType, Any]) -> dict[str, 
         for instruction in function.instructions():
             symbol = str(instruction.attributes[0]) if instruction.op == "symbol" else ""
             each = map_at(symbol)
-            if each is not None:
-                found[each.name or variables.get(symbol, symbol)] = each
+            if each is not None and each not in found.values():
+                name = each.name or variables.get(symbol, symbol)
+                found[f"{name}.{symbol}" if name in found else name] = each
     return found
 
 
@@ -240,3 +259,27 @@ def link_probe(compiled: Compiled, address: int, maps: Mapping[Map, int]) -> tup
     layout.align(ALIGNMENT)
     layout.patch(places)
     return layout.flat(address), layout.symbols[ENTRY]
+
+
+def link_chain(entries: Sequence[int], address: int) -> bytes:
+    """Give code that calls several probes with the same arguments, for its place."""
+    a = Assembler("chain", alignment=ALIGNMENT)
+    a.sub(SP, SP, 32)
+    a.stp(19, 20, SP, 0)
+    a.str(30, SP, 16)
+    a.mov(19, 0)
+    a.mov(20, 1)
+    for number in range(len(entries)):
+        a.mov(0, 19)
+        a.mov(1, 20)
+        a.bl(f"probe.{number}")
+    a.ldp(19, 20, SP, 0)
+    a.ldr(30, SP, 16)
+    a.add(SP, SP, 32)
+    a.ret()
+    layout = Layout(address)
+    for number, entry in enumerate(entries):
+        layout.define(f"probe.{number}", entry, "another probe")
+    layout.add_assembler(a)
+    layout.patch({})
+    return layout.flat(address)

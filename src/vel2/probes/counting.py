@@ -3,7 +3,6 @@
 `shows` says what an index, key or row is (`maps.SHOWN`), so that it can be shown as such.
 """
 
-from vel2.errors import UserError
 from vel2.lang import (
     PA,
     Struct,
@@ -17,7 +16,7 @@ from vel2.lang import (
     u64,
     vload,
 )
-from vel2.probes.maps import NUMBER, Map, Reading, Row, sized
+from vel2.probes.maps import NUMBER, Map, Reading, Row, power_of_two, sized
 
 __all__ = ("Counters", "Hash", "Histogram")
 
@@ -84,12 +83,7 @@ class Hash(Map):
     """Counts by a key of 64 bits; keys that find no place any more are drops."""
 
     def __init__(self, capacity: int, shows: str = NUMBER, name: str | None = None) -> None:
-        size = sized("a Hash", capacity)
-        if size & (size - 1):
-            raise UserError(
-                f"a Hash cannot have {capacity} entries; give a power of two, such as"
-                f" {1 << size.bit_length()}."
-            )
+        size = power_of_two("a Hash", capacity)
 
         class Entry(Struct):
             key = scalar(u64)
@@ -109,6 +103,10 @@ class Hash(Map):
                 fetch_add_u64(PA(address_of(memory) + key_0_at), n)
                 return
             place = (u64(key * MULTIPLIER) >> 32) & (size - 1)
+            first = memory.entries[place]
+            if vload(first, "key") == key:
+                fetch_add_u64(PA(address_of(first) + count_at), n)
+                return
             for _ in range(TRIES):
                 entry = memory.entries[place]
                 found = vload(entry, "key")

@@ -29,7 +29,7 @@ from vel2.errors import UserError
 from vel2.lang import Struct
 from vel2.lang.placed import Placed
 
-__all__ = ("NUMBER", "PC", "Map", "Reading", "Row", "map_at", "sized")
+__all__ = ("NUMBER", "PC", "Map", "Reading", "Row", "map_at", "power_of_two", "sized")
 
 _numbers = itertools.count()
 _made: "WeakValueDictionary[str, Map]" = WeakValueDictionary()
@@ -95,12 +95,16 @@ class Reading:
     """A map's contents, live.
 
     :ivar columns: what `rows` has. :ivar shows: what the first of these is (`SHOWN`).
+    :ivar is_result: whether it is worth showing when all is done. :ivar names: names addresses, if
+        somebody knows them.
     """
 
     columns: tuple[str, ...] = ()
+    is_result = True
 
     def __init__(self, memory: Any, shows: str = NUMBER) -> None:
         self._memory, self.shows = memory, shows
+        self.names: Callable[[int], object | None] = lambda address: None
 
     @property
     def drops(self) -> int:
@@ -113,7 +117,8 @@ class Reading:
 
     def text(self, key: int) -> str:
         """Write a key as what it is."""
-        return SHOWN[self.shows](key)
+        name = self.names(key) if self.shows == PC else None
+        return SHOWN[self.shows](key) if name is None else str(name)
 
     def result(self) -> dict[str, Any]:
         """Give the contents for JSON; a key that has a name comes with it."""
@@ -139,3 +144,17 @@ def sized(what: str, count: int) -> int:
     if not isinstance(count, int) or not 1 <= count <= ENTRIES_MAX:
         raise UserError(f"{what} cannot have {count} entries; give 1 to {ENTRIES_MAX:,}.")
     return count
+
+
+def power_of_two(what: str, count: int) -> int:
+    """Require a number of entries that is a power of two.
+
+    :raises UserError: when a map cannot have so many.
+    """
+    size = sized(what, count)
+    if size & (size - 1):
+        raise UserError(
+            f"{what} cannot have {count} entries; give a power of two, such as"
+            f" {1 << size.bit_length()}."
+        )
+    return size

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from vel2.errors import UserError
 from vel2.hyp.layout import MAX_PCPUS
 from vel2.hyp.state import Vcpu
 from vel2.lang import (
@@ -18,7 +17,7 @@ from vel2.lang import (
     u64,
     vstore,
 )
-from vel2.probes.maps import Map, Reading, Row, sized
+from vel2.probes.maps import Map, Reading, Row, power_of_two, sized
 
 __all__ = ("Last", "Scratch")
 
@@ -30,12 +29,7 @@ class Last(Map):
     """The last records that each vCPU has left, of up to four numbers."""
 
     def __init__(self, count: int, name: str | None = None) -> None:
-        size = sized("Last", count)
-        if size & (size - 1):
-            raise UserError(
-                f"Last cannot keep {count} records; give a power of two, such as"
-                f" {1 << size.bit_length()}."
-            )
+        size = power_of_two("Last", count)
 
         class Record(Struct):
             ticket = scalar(u64)
@@ -146,6 +140,7 @@ class ScratchReading(Reading):
     """The notes, live."""
 
     columns = ("vcpu", "index", "value")
+    is_result = False
 
     def rows(self) -> list[Row]:
         """Give those that are not 0."""

@@ -82,7 +82,7 @@ def place_of(
     if key is not None:
         if ec not in (None, EC.SYS64) or kind is not None:
             raise UserError(f"{sysreg} traps as SYS64 and not as {trap}; leave one of the two out.")
-        ec = int(EC.SYS64)
+        ec, kind = int(EC.SYS64), SYNC
     if isinstance(pc, int):
         pc = (pc, pc + 4)
     return Place(

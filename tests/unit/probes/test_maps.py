@@ -118,7 +118,7 @@ def test_the_largest_number_has_a_bucket() -> None:
             "a Hash cannot have 100 entries; give a power of two, such as 128.",
         ),
         (lambda: Hash(1 << 17), "a Hash cannot have 131072 entries; give 1 to 65,536."),
-        (lambda: Last(3), "Last cannot keep 3 records; give a power of two, such as 4."),
+        (lambda: Last(3), "Last cannot have 3 entries; give a power of two, such as 4."),
     ],
 )
 def test_sizes_that_no_map_has(make: Callable[[], Map], sentence: str) -> None:

@@ -228,6 +228,35 @@ def test_a_probe_that_calls_itself_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_calls_that_go_too_deep_are_refused(tmp_path: Path) -> None:
+    source = "def g0(n: u64) -> u64:\n    return n\n"
+    for depth in range(1, 40):
+        source += f"def g{depth}(n: u64) -> u64:\n    return g{depth - 1}(u64(n * n))\n"
+    module = load(tmp_path, source + HEAD + "    counts.add(g39(trap.pc))\n", HEADER)
+    with pytest.raises(SubsetError, match=r"g\d+\(\) is called 16 calls deep: a probe has little"):
+        compile_probe(module.f, Place())
+
+
+def test_a_probe_that_takes_too_much_stack_is_refused(tmp_path: Path) -> None:
+    """Show it with many values that are all needed at the end."""
+    lines = [f"    v{n} = u64(trap.pc * {2 * n + 3}) ^ vcpu.x[{n % 31}]" for n in range(160)]
+    lines += ["    by_key.add(v0)"]
+    mixed = " ^ ".join(f"u64(v{n} * vcpu.x[{n % 31}])" for n in range(160))
+    lines += [f"    counts.add({mixed})"]
+    module = load(tmp_path, HEAD + "\n".join(lines) + "\n", HEADER)
+    with pytest.raises(SubsetError) as caught:
+        compile_probe(module.f, Place())
+    assert "bytes of stack, and a probe has 1,024" in caught.value.sentence
+
+
+def test_maps_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    source = "other = Counters(8, name='counts')\n" + HEAD + "    counts.add(1)\n    other.add(1)\n"
+    module = load(tmp_path, source, HEADER)
+    maps = compile_probe(module.f, Place()).maps
+    assert [each.struct.size for each in maps.values()] == [72, 72]
+    assert list(maps) == ["counts", f"counts.{module.other.symbol}"]
+
+
 SIGNATURES = {
     "(vcpu: Vcpu) -> None": "f() takes Vcpu: a probe takes (trap: Trap, vcpu: Vcpu, what: u64), or"
     " the first of these",

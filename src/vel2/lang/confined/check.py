@@ -30,6 +30,8 @@ from vel2.lang.lines import shown_path
 from vel2.lang.subset import SubsetError
 from vel2.lang.types import WORD_BITS
 
+DEPTH_MAX = 16
+"""So many functions may be under way at once."""
 WORK_MAX = 400_000
 """So many operations are looked at for one root, before it is refused as too large."""
 LOADS = {"load", "read"}
@@ -68,7 +70,7 @@ class _Confining:
 
     def __init__(self, module: Module, root: Function, rules: Rules, subject: Function) -> None:
         self.module, self.root, self.rules, self.subject = module, root, rules, subject
-        self.known: dict[tuple[Function, Arguments], Finding] = {}
+        self.known: dict[tuple[Function, Arguments], Finding | SubsetError] = {}
         self.calls: list[tuple[Function, Location | None]] = []
         self.work = 0
 
@@ -127,12 +129,23 @@ class _Confining:
                     f"{function.name}() is machine code, which nothing is known of:"
                     f" {self.rules.purpose} calls functions of the subset only",
                 )
+            if len(self.calls) >= DEPTH_MAX:
+                self.refuse(
+                    place,
+                    f"{function.name}() is called {DEPTH_MAX} calls deep: {self.rules.purpose} has"
+                    " little stack, so call less deeply",
+                )
             self.calls.append((function, place))
             try:
                 self.known[key] = self._look_at(function, arguments)
+            except SubsetError as error:  # it would be the same the next time
+                self.known[key] = error
             finally:
                 self.calls.pop()
-        return self.known[key]
+        found = self.known[key]
+        if isinstance(found, SubsetError):
+            raise found
+        return found
 
     def _look_at(self, function: Function, arguments: Arguments) -> Finding:
         start: State = dict(zip(function.parameters, arguments, strict=True))
