@@ -97,6 +97,7 @@ class Campaign:
             "ahead": all(row.ahead for row in self.configurations),
             "level": max(row.level for row in self.configurations),
             "depth": max(row.depth for row in self.configurations),
+            "probes": sorted({each for row in self.configurations for each in row.probes}),
             "qemu": str(require_qemu()[1]),
             "clock": self.clock.name,
             "n": self.count,

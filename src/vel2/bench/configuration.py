@@ -22,6 +22,7 @@ class Configuration:
     :ivar level: the guest that is measured, of `LEVELS`. Below L3 there is one more Linux with KVM:
         L1, which gives L2 the virtual EL2 of the kind `el2`.
     :ivar depth: how many vel2s there are, one in the other, below L1.
+    :ivar probes: what L0 calls at traps, as `FILE.py[:NAME]`; none where vel2 is not L0.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Configuration:
     ahead: bool = True
     level: int = 2
     depth: int = 1
+    probes: tuple[str, ...] = ()
 
     @property
     def nested(self) -> bool:

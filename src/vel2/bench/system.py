@@ -25,6 +25,7 @@ from vel2.machine.loader import KernelImage
 from vel2.machine.memory import RAM_BASE
 from vel2.machine.outcome import ExitReason, MachineExit
 from vel2.pack.nested import nest
+from vel2.probes.source import load_probes
 
 __all__ = (
     "L0_FATAL",
@@ -144,6 +145,10 @@ def system(
             arguments += log.arguments
         request = request_of(configuration, guest, deterministic, arguments)
         session = stack.enter_context(contextlib.closing(launch(request)))
+        if isinstance(session, Vm):
+            for text in configuration.probes:
+                for function in load_probes(text):
+                    session.probes.add(function)
         stack.enter_context(session)
         yield Running(session, log.take if log else counters_of(session))
 

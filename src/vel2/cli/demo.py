@@ -11,6 +11,7 @@ from vel2.cli.guests import progress_bars
 from vel2.cli.kernels import fetch_missing, find_kernel
 from vel2.cli.levels import Inner, inner_levels
 from vel2.cli.options import VmOptions, vm_options
+from vel2.cli.probing import add_probes, name_addresses, probe_option, put_probes, show_probes
 from vel2.cli.provenance import run_of_request
 from vel2.cli.report import Report, print_guests, print_traps
 from vel2.cli.streams import say
@@ -45,6 +46,7 @@ QEMU_L1_BYTES = 512 << 20
     help="What L1 starts L2 with: vel2's own small program, or Debian's QEMU.",
 )
 @click.option("--quiet", is_flag=True, help="Leave out L2's kernel messages; a little faster.")
+@probe_option
 @vm_options(default_timeout=TIMEOUT_S)
 @click.pass_context
 def demo(
@@ -53,6 +55,7 @@ def demo(
     l2: str,
     vmm: str,
     quiet: bool,
+    probes: tuple[str, ...],
     machine: VmOptions,
 ) -> None:
     """Boot Linux at virtual EL2 and let its KVM start a Linux guest.
@@ -86,11 +89,15 @@ def demo(
     request = machine.request(guest)
     report = Report({"run": run_of_request(request, machine)})
     with closing(launch(request)) as session:
+        added = add_probes(session, probes)
         ended = watch(session, report, machine)
         report.put_boot_times()
         judge_parallel(report, machine.smp)
         inner = inner_levels(session, machine.depth)
         show(report, session, inner, machine)
+        name_addresses(session, added)
+        show_probes(Terminal(machine.is_result_on_stdout), added)
+        put_probes(report, added)
         conclude(context, report, session, ended, machine.json_file, expect_l2=True, inner=inner)
 
 

@@ -32,6 +32,7 @@ __all__ = (
     "L2_PREFIX",
     "Report",
     "Tree",
+    "plain_table",
     "print_guests",
     "print_locks",
     "print_traps",
@@ -47,7 +48,7 @@ MARKER_LIMIT = 4096
 """Names that a report has at most, and characters of a name and its value."""
 
 HOST_PLACES = frozenset(
-    {"run", "exit_code", "ended", "seconds", "traps", "inner", "locks", "fatal"}
+    {"run", "exit_code", "ended", "seconds", "traps", "inner", "locks", "fatal", "probes"}
 )
 """What the host says of a run, and no guest can."""
 

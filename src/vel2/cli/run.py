@@ -23,6 +23,7 @@ from vel2.cli.options import (
     initrd_option,
     vm_options,
 )
+from vel2.cli.probing import add_probes, name_addresses, probe_option, put_probes, show_probes
 from vel2.cli.provenance import run_of_request
 from vel2.cli.report import Report, print_locks, print_traps
 from vel2.cli.streams import SCREEN, fresh_line, say
@@ -102,6 +103,7 @@ STDIN, STDOUT, STDERR = 0, 1, 2
     help="Send standard input, no terminal, once the console has text that matches.",
 )
 @click.option("--traps", is_flag=True, help="Say in the end what trapped to EL2.")
+@probe_option
 @vm_options(default_timeout=None)
 @click.argument("qemu_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- QEMU-ARGS]...")
 @click.pass_context
@@ -120,6 +122,7 @@ def run(
     on_eof: str,
     type_after: re.Pattern[str] | None,
     traps: bool,
+    probes: tuple[str, ...],
     machine: VmOptions,
     qemu_arguments: tuple[str, ...],
 ) -> None:
@@ -165,6 +168,7 @@ def run(
     request = machine.request(guest, disks=disks, net=net, qemu_arguments=qemu_arguments)
     report = Report({"run": run_of_request(request, machine)})
     with blaming(qemu_arguments), closing(launch(request)) as session:
+        added = add_probes(session, probes)
         session.console.on_line(report.take)
         if not machine.native:
             session.console.on_line(KvmMode(append))
@@ -176,6 +180,11 @@ def run(
             fresh_line()
             print_traps(Terminal(to_stderr=True), session.traps(), session.sysreg_traps())
             print_locks(Terminal(to_stderr=True), session.locks())
+        name_addresses(session, added)
+        if added:
+            fresh_line()
+            show_probes(Terminal(to_stderr=True), added)
+        put_probes(report, added)
         conclude(context, report, session, ended, machine.json_file, inner=inner)
 
 

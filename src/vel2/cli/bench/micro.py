@@ -11,6 +11,7 @@ from vel2.cli.bench.options import ONLY, SMP, Asked, asking, clock_options, spli
 from vel2.cli.bench.tables import cell_text, host_text, print_columns
 from vel2.cli.contradictions import refuse_contradictions
 from vel2.cli.options import depth_option
+from vel2.cli.probing import probe_option
 from vel2.cli.terminal import Terminal
 
 if TYPE_CHECKING:  # it brings in the compiler, and most commands do not need it
@@ -40,9 +41,16 @@ SCALES = (
     help="The guest that is measured: 3 is a guest of L2, a Linux in a virtual EL2 of L1's KVM.",
 )
 @depth_option
+@probe_option
 @clock_options(rounds=1)
 def micro(
-    asked: Asked, smp: int, level: int, depth: int, clock: "Clock", only: tuple[str, ...]
+    asked: Asked,
+    smp: int,
+    level: int,
+    depth: int,
+    probes: tuple[str, ...],
+    clock: "Clock",
+    only: tuple[str, ...],
 ) -> None:
     """Measure what single operations of L2, or of L3, cost.
 
@@ -59,6 +67,7 @@ def micro(
       vel2 bench --deterministic         instructions only: every run is the same
       vel2 bench --level 3 --deterministic --only hypercall
       vel2 bench --depth 2 --deterministic --configs vhe-nv2,nvhe-nv2
+      vel2 bench --deterministic --only hypercall --probe by_pc.py
     """  # noqa: D301
     from vel2.bench.configuration import nested_deeper
     from vel2.bench.micro import compare_operations
@@ -66,7 +75,7 @@ def micro(
 
     refuse_contradictions(click.get_current_context(), (("level", "depth"),))
     rows, lacking = nested_deeper(asked.configurations, level, depth)
-    asked = replace(asked, configurations=rows)
+    asked = replace(asked, configurations=tuple(replace(row, probes=probes) for row in rows))
     payload = build_payload(asked.count, split_names(only), clock.counts, vcpus=smp)
     result = compare_operations(asked.campaign(clock), payload, lacking)
     terminal, columns = asked.terminal, result.tree["configurations"]
