@@ -142,20 +142,23 @@ def test_two_deterministic_runs_with_probes_are_equal(
 
 
 def test_probes_come_and_go_while_two_vcpus_trap() -> None:
-    """Show that nothing is lost, and nothing breaks, while the machine runs on."""
-    with vel2.boot(kernel="6.12", smp=2) as machine:
+    """Show that each is in force at once, and gone at once, and that the machine runs on."""
+    with vel2.boot(kernel="6.12", cpus=2) as machine:
         machine.wait_for("L1# ")
-        machine.type("while :; do cat /proc/self/stat > /dev/null; done & l2\n")
-        machine.wait_for("L2# |L2 |login|Welcome|#")
+        machine.type("for n in 1 2; do (while :; do cat /proc/uptime; done > /dev/null) & done\n")
         kept = machine.add_probe(count_vcpu)
+        free = machine.vm.probes._code.free_bytes
         for number in range(100):
             probe = machine.add_probe(count_class if number % 2 else count_pc)
             assert probe.is_linked
             probe.remove()
         assert machine.vm.state.probes.refused == 0
         assert machine.vm.fatal is None
-        assert kept.maps["by_vcpu"].rows()
-        assert len(machine.vm.probes.probes) == 1
+        assert [vcpu for vcpu, _ in kept.maps["by_vcpu"].rows()] == [0, 1]
+        assert not machine.vm.probes._clear_away()
+        assert machine.vm.probes._code.free_bytes == free
+        machine.type("echo still $((40 + 2))\n")
+        machine.wait_for("still 42")
 
 
 def test_a_probe_that_is_refused_leaves_the_machine_running() -> None:

@@ -97,7 +97,7 @@ class Leaving:
 
 
 class ProbeSet:
-    """The probes of one machine.
+    """The probes of one machine; any thread may use it.
 
     :ivar probes: those that are in it. :ivar is_running: says whether it runs, so that it makes
         sense to wait for a trap.
@@ -115,6 +115,7 @@ class ProbeSet:
         self._readings: dict[Map, Reading] = {}
         self._users: dict[Map, int] = {}
         self._leaving: list[Leaving] = []
+        self._lock = threading.RLock()
         self.probes: list[Probe] = []
         self.is_running = is_running
 
@@ -131,6 +132,12 @@ class ProbeSet:
         """
         place = place or (place_of(**where) if where else marked_place(function) or Place())
         compiled = compile_probe(function, place)
+        with self._lock:
+            return self._add(compiled)
+
+    def _add(self, compiled: Compiled) -> Probe:
+        """Put a probe that has been compiled into the machine."""
+        place = compiled.place
         self._make_room(place.site, REQUESTS_TO_ADD)
         piece, code = self._take(compiled)
         self._post(NOWHERE, 0, piece.code, code)
@@ -147,13 +154,14 @@ class ProbeSet:
 
         :raises UserError: when it is not in this machine.
         """
-        if probe not in self.probes:
-            raise UserError(f"the probe {probe.name} is not in this machine (any more).")
-        self._make_room(None, 1)
-        self.probes.remove(probe)
-        self._call(probe.place.site, probe)
-        self._wait(lambda: not self._clear_away())
-        self._watch()
+        with self._lock:
+            if probe not in self.probes:
+                raise UserError(f"the probe {probe.name} is not in this machine (any more).")
+            self._make_room(None, 1)
+            self.probes.remove(probe)
+            self._call(probe.place.site, probe)
+            self._wait(lambda: not self._clear_away())
+            self._watch()
 
     def of_site(self, site: str) -> list[Probe]:
         """Give the probes of a site, in the order in which they are called."""
@@ -207,7 +215,8 @@ class ProbeSet:
         state = self.state
 
         def has_room() -> bool:
-            return int(state.posted) - int(state.done) <= REQUESTS - requests
+            waiting = int(state.posted) - int(state.done)
+            return waiting <= REQUESTS - requests and self._chains.free_bytes >= CHAIN_BYTES
 
         self._clear_away()
         if not has_room():

@@ -192,6 +192,8 @@ class Machine:
         :param where: `trap`, `sysreg`, `access`, `level`, `pc`, `at`, as of `place_of`.
         :raises UserError: when it may do what no probe may, with the place; nothing has changed.
         """
+        if self.vm.machine.exit is not None:
+            raise UserError(f"the machine has ended: {self.vm.machine.exit}.")
         return self.vm.probes.add(function, **where)
 
     def probe(self, **where: Any) -> Callable[[Callable[..., None]], Probe]:

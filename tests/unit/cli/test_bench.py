@@ -11,7 +11,7 @@ from vel2.cli.bench.group import bench
 from vel2.cli.main import vel2
 
 OPTIONS = {
-    "micro": {"only", "peers", "clock", "smp", "level", "depth"},
+    "micro": {"only", "peers", "clock", "smp", "level", "depth", "probes"},
     "macro": {"l2", "huge_pages", "smp", "peers", "clock"},
     "growth": {"peers", "clock"},
     "profile": {"only", "peers"},
