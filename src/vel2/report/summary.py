@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from vel2.arch.bits import trap_key_from_iss
 from vel2.arch.esr import ISS_SYS64, ESR_ELx
@@ -239,11 +240,16 @@ class Maker:
 
 
 def _access(event: Event, function: str) -> Access:
-    if not is_access(event):
-        return Access(function, cause_of(event))
-    iss = ESR_ELx.ISS.get(event.esr)
+    return _access_of(function, cause_of(event), event.esr if is_access(event) else 0)
+
+
+@lru_cache(maxsize=1 << 16)
+def _access_of(function: str, cause: str, esr: int) -> Access:
+    if esr == 0:
+        return Access(function, cause)
+    iss = ESR_ELx.ISS.get(esr)
     is_read = bool(ISS_SYS64.Direction.get(iss)) and ISS_SYS64.Op0.get(iss) != 1
-    return Access(function, cause_of(event), trap_key_from_iss(iss), is_read, True)
+    return Access(function, cause, trap_key_from_iss(iss), is_read, True)
 
 
 def ranked(tallies: dict[tuple[str, str], Tally], limit: int) -> Iterator[tuple[str, str, Tally]]:
