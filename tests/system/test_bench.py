@@ -122,6 +122,49 @@ def test_vcpus_call_each_other(tmp_path: Path) -> None:
     assert kinds["WFX vEL1"] > 0, "and somebody slept"
 
 
+DEEP = ("--deterministic", "--only", "hypercall", "--timeout", "1700")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_l3_calls_its_hypervisor(tmp_path: Path) -> None:
+    """An exit of L3 by way of two KVMs: L1 is left as often as at the machine's real EL2."""
+    result, _ = bench(tmp_path, *DEEP, "--level", "3", "--configs", "native,vhe-nv2,vhe-nv")
+    assert result["level"] == 3 and list(result["not_available"])[-1] == "vhe-nv"
+    native, nested = (
+        result["configurations"][name]["operations"]["hypercall"] for name in ("native", "vhe-nv2")
+    )
+    assert native["l1_exits_per_op"] == nested["l1_exits_per_op"] == 1
+    kinds = nested["usual_traps_by_kind"]
+    # Each time L1 comes back by an ERET.
+    assert kinds["ERET vEL2"] == native["usual_traps"]
+    assert kinds["HVC64 vEL1"] == kinds["ERET vEL1"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        # Changes of context of an inner vel2: controls, and the timers of a VHE guest.
+        ("vhe-nv2", {"MDCR_EL2": 2, "CNTHCTL_EL2": 2, "CPTR_EL2": 2, "CNTP_CTL_EL0": 2}),
+        ("nvhe-nv2", {"MDCR_EL2": 4, "CNTHCTL_EL2": 4, "CPTR_EL2": 4}),
+    ],
+)
+def test_an_exit_in_vel2_in_vel2(tmp_path: Path, name: str, more: dict[str, int]) -> None:
+    """Every trap of the inner vel2 is an exit and an ERET; the rest is what its docs name."""
+    one, two = (
+        bench(tmp_path, *DEEP, "--depth", depth, "--configs", name)[0]["configurations"][name]
+        for depth in ("1", "2")
+    )
+    before, after = (column["operations"]["hypercall"] for column in (one, two))
+    kinds, kinds_before = after["usual_traps_by_kind"], before["usual_traps_by_kind"]
+    assert kinds["ERET vEL2"] == before["usual_traps"]
+    for kind, count in more.items():
+        assert kinds[kind] == count + kinds_before.get(kind, 0), kind
+    assert after["usual_traps"] >= 2 * before["usual_traps"] + sum(more.values())
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("clock", ["--deterministic", "--host-time"])

@@ -1,13 +1,13 @@
-"""Measure how an exit's cost grows with guests, memory, list registers in use, and vCPUs."""
+"""Measure how an exit's cost grows with guests, memory, interrupts, vCPUs, and vel2s in vel2."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vel2.bench.campaign import Campaign, Result
 from vel2.bench.configuration import Configuration
 from vel2.bench.growth.guest import build_growth_guest
-from vel2.bench.growth.points import CURVES, NAMES, POINTS, VCPUS_POINTS
+from vel2.bench.growth.points import CURVES, DEPTH_POINTS, NAMES, POINTS, VCPUS_POINTS, Point
 from vel2.bench.growth.program import GUEST_PATH, build_growth_program
 from vel2.bench.guest import L1Guest
 from vel2.bench.layout import MAX_COUNT
@@ -30,7 +30,8 @@ class GrowthRequest:
     """What to run, and how.
 
     :ivar n: how many exits are measured at each point.
-    :ivar timeout: seconds of host time for the whole run.
+    :ivar timeout: seconds of host time for each boot.
+    :ivar depth: how many vel2s there are at most in the curve over depth; it needs two.
     """
 
     configuration: Configuration
@@ -38,6 +39,7 @@ class GrowthRequest:
     n: int
     deterministic: bool = True
     timeout: float = 600.0
+    depth: int = 1
 
 
 def growth_guest(request: GrowthRequest) -> L1Guest:
@@ -51,28 +53,36 @@ def growth_guest(request: GrowthRequest) -> L1Guest:
 
 
 def measure_growth(request: GrowthRequest) -> dict[str, Part]:
-    """Boot once, and once for each number of vCPUs; give the figures of each point, by its name.
+    """Boot once, and once for each number of vCPUs and vel2s; give each point's figures by name.
 
     :raises MeasureError: when the run did not get to its end.
     """
     guest = growth_guest(request)
     how = request.deterministic, request.timeout
     parts = measure_parts(request.configuration, guest, NAMES, *how)
-    return parts | {point.name: measure_vcpus(request, point.x) for point in VCPUS_POINTS}
+    parts |= {point.name: measure_hypercall(request, vcpus=point.x) for point in VCPUS_POINTS}
+    depths = depth_points(request.depth) if request.configuration.nv is not None else ()
+    return parts | {point.name: measure_hypercall(request, depth=point.x) for point in depths}
 
 
-def measure_vcpus(request: GrowthRequest, vcpus: int) -> Part:
-    """Boot with so many vCPUs; give what a hypercall costs when all make them, and L0's locks.
+def depth_points(depth: int) -> tuple[Point, ...]:
+    """Give the points of the curve over depth; there is none with one vel2 only."""
+    return tuple(point for point in DEPTH_POINTS if point.x <= depth) if depth > 1 else ()
+
+
+def measure_hypercall(request: GrowthRequest, vcpus: int = 1, depth: int = 1) -> Part:
+    """Boot with so many vCPUs and vel2s; give what a hypercall costs when all make them.
 
     :raises MeasureError: when the run did not get to its end.
     """
     name = "hypercall" if vcpus == 1 else "hypercall_all"
+    row = replace(request.configuration, depth=depth)
     count = min(request.n, MAX_COUNT)
     payload = build_payload(max(FEWEST, count), [name], request.deterministic, vcpus=vcpus)
     locks: list[LockTime] = []
     found = measure(
         MicroRequest(
-            request.configuration,
+            row,
             request.kernel,
             payload,
             request.deterministic,
@@ -83,31 +93,34 @@ def measure_vcpus(request: GrowthRequest, vcpus: int) -> Part:
     return Part(found.count, found.ticks, found.traps, found.l1_exits, tuple(locks))
 
 
-def compare_growth(campaign: Campaign) -> Result:
-    """Measure the curves in each configuration."""
+def compare_growth(campaign: Campaign, depth: int = 1) -> Result:
+    """Measure the curves in each configuration.
+
+    :param depth: where the curve over depth ends.
+    """
 
     def once(row: Configuration, counts: bool) -> Mapping[str, Part]:
         return measure_growth(
-            GrowthRequest(row, campaign.kernel, campaign.count, counts, campaign.timeout)
+            GrowthRequest(row, campaign.kernel, campaign.count, counts, campaign.timeout, depth)
         )
 
     found = campaign.measure(once)
-    result = campaign.result(found, macro_column, curves=curves_tree())
+    result = campaign.result(found, macro_column, curves=curves_tree(depth))
     add_ratios(result.tree["configurations"], campaign.rows)
     return result
 
 
-def curves_tree() -> dict[str, Any]:
+def curves_tree(depth: int = 1) -> dict[str, Any]:
     """Say for JSON what the curves are; a point's figures are those of its operation."""
+    points = (*POINTS, *VCPUS_POINTS, *depth_points(depth))
     return {
         curve.name: {
             "grows": curve.grows,
             "costs": curve.costs,
             "points": [
-                {"x": point.x, "operation": point.name}
-                for point in (*POINTS, *VCPUS_POINTS)
-                if point.curve is curve
+                {"x": point.x, "operation": point.name} for point in points if point.curve is curve
             ],
         }
         for curve in CURVES
+        if any(point.curve is curve for point in points)
     }

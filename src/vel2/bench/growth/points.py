@@ -1,7 +1,8 @@
 """The points of the growth curves: what grows, how far, and what is measured at each.
 
 Shared by the program in L1, which sets each point up, and by the host, which draws the curves. The
-curve over vCPUs is not the program's: each of its points is a boot, with the payload of `micro`.
+curves over vCPUs and depth are not the program's: each of their points is a boot, with the payload
+of `micro`.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from vel2.guests.l2tree import L2_UART_BASE
 __all__ = (
     "ASK",
     "CURVES",
+    "DEPTH_POINTS",
     "HYPERCALLS",
     "NAMES",
     "POINTS",
@@ -32,6 +34,7 @@ GUESTS = (1, 2, 8, 24, 32, 48)
 MEMORY_MIB = (1, 4, 16, 64, 256)
 LIST_REGISTERS = (0, 1, 2, 3, 4, 8)
 VCPUS = (1, 2, 4, 8)
+DEPTHS = (1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ OF_PROGRAM = (
     Curve("list_registers", "interrupts pending in L2", "hypercall", LIST_REGISTERS),
 )
 OF_VCPUS = Curve("vcpus", "vCPUs of L2, all at it at once", "hypercall", VCPUS)
-CURVES = (*OF_PROGRAM, OF_VCPUS)
+OF_DEPTH = Curve("depth", "vel2s, one in the other", "hypercall", DEPTHS)
+CURVES = (*OF_PROGRAM, OF_VCPUS, OF_DEPTH)
 
 
 @dataclass(frozen=True)
@@ -74,3 +78,4 @@ POINTS = tuple(Point(curve, x) for curve in OF_PROGRAM for x in curve.points)
 NAMES = tuple(point.name for point in POINTS)
 """An index of this is `Mark.operation`."""
 VCPUS_POINTS = tuple(Point(OF_VCPUS, x) for x in VCPUS)
+DEPTH_POINTS = tuple(Point(OF_DEPTH, x) for x in DEPTHS)

@@ -49,15 +49,15 @@ def print_scale(scale: Scale, terminal: Terminal) -> None:
 def texts_of(columns: "Tree", names: Sequence[str], scale: Scale) -> dict[str, list[str]]:
     """Write the figures of each column, in the order of `names`."""
     return {
-        name: [cell_text(column["operations"].get(each), scale) for each in names]
-        for name, column in columns.items()
+        name: [cell_text(column, each, scale) for each in names] for name, column in columns.items()
     }
 
 
-def cell_text(cell: "Tree | None", scale: Scale) -> str:
+def cell_text(column: "Tree", name: str, scale: Scale) -> str:
     """Write a cost and its ratio."""
+    cell = column["operations"].get(name)
     if cell is None:
-        return "failed"
+        return "-" if column["error"] is None else "failed"
     cost, ratio = cell[scale.cost], cell[scale.ratio]
     if cost is None:
         return "-"
