@@ -16,7 +16,18 @@ from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import DESC_TABLE, GRANULE_4K, LAST_LEVEL, Stage1Leaf
 from vel2.arch.nesting import Kind, Level
 from vel2.arch.vncr import VNCR_PAGE
-from vel2.check.hostile import Campaign, End, Ended, Rig, Where, describe, make_program, minimise
+from vel2.check.hostile import (
+    COMBINATIONS,
+    Campaign,
+    End,
+    Ended,
+    Rig,
+    Where,
+    describe,
+    make_program,
+    minimise,
+    run_campaign,
+)
 from vel2.check.hostile.campaign import todo
 from vel2.check.hostile.encodings import A32, COMPUTE, MEMORY, Group
 from vel2.check.hostile.harness import build_harness
@@ -284,6 +295,15 @@ def test_a_campaign_takes_each_seed_in_each_combination() -> None:
         for nv in ("nv2", "nv")
         for own in ("", f"+{nv}")
     ]
+
+
+def test_each_combination_runs_however_short_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(campaign: Campaign, rig: Rig, seed: int) -> Ended:
+        return replace(ended(seed, End.ENDED, 1), where=rig.where)
+
+    monkeypatch.setattr("vel2.check.hostile.campaign.run_one", run)
+    found = list(run_campaign(Campaign(3, seconds=0, jobs=1)))
+    assert [each.where for each in found] == list(COMBINATIONS)
 
 
 class Task:

@@ -30,7 +30,8 @@ class Campaign:
     """What to run.
 
     :ivar seed: of the first program; the next ones count up from it.
-    :ivar events, seconds, programs: when to stop, whatever comes first; None is no limit.
+    :ivar events, seconds, programs: when to stop, whatever comes first; None is no limit. Time does
+        not keep a combination from its first program.
     :ivar bursts: how many bursts of each program.
     :ivar only: one burst alone.
     """
@@ -74,19 +75,21 @@ def run_campaign(campaign: Campaign) -> Iterator[Ended]:
     """Run programs, and yield how each ended."""
     rigs = [Rig(where, campaign.deterministic) for where in campaign.combinations]
     began = time.monotonic()
-    events = 0
+    events = begun = 0
     work = todo(campaign, rigs)
     with ThreadPoolExecutor(campaign.jobs) as pool:
         running: set[Future[Ended]] = set()
         try:
             while True:
                 late = campaign.seconds is not None and time.monotonic() - began > campaign.seconds
+                late = late and begun >= len(rigs)
                 enough = campaign.events is not None and events >= campaign.events
                 while len(running) < campaign.jobs and not late and not enough:
                     task = next(work, None)
                     if task is None:
                         break
                     running.add(pool.submit(task))
+                    begun += 1
                 if not running:
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
