@@ -176,6 +176,8 @@ ROOTS = (
     trap.handle_irq,
     trap.handle_serror,
     trap.handle_sync,
+    trap.handle_watched_interrupt,
+    trap.handle_watched_sync,
     walk.guest_stage2,
 )
 """Every resident function that a test runs; they become one native module."""

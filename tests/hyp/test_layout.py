@@ -83,6 +83,10 @@ def test_the_vectors_can_reach_the_vcpu() -> None:
     for name in ("pc", "trap.pc"):
         assert Vcpu.offset_of(name) <= 504
         assert Vcpu.offset_of(name.replace("pc", "pstate")) == Vcpu.offset_of(name) + 8
+    for name in ("observe.pc_low", "observe.pc_span", "observe.anybody"):
+        assert Vcpu.offset_of(name) < 32760 and Vcpu.offset_of(name) % 8 == 0
+    assert Vcpu.offset_of("observe.groups") < 4096, "LDRB's offset, on top of the group's number"
+    assert Vcpu.offset_of("observe.classes") < 32760
     for name in ("slow_eret", "vel2.vncr_page", "pcpu.mdscr", "counters.fast_eret"):
         assert Vcpu.offset_of(name) < 32760 and Vcpu.offset_of(name) % 8 == 0
 

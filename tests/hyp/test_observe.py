@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.hyp.rig import BIG_RAM_BASE, Rig, fresh_rig
-from tests.hyp.test_ahead import CLEAR_SET, CNTHCTL, PC, UNDEFINED, mrs, run
+from tests.hyp.test_ahead import (
+    CLEAR_SET,
+    CNTHCTL,
+    CODE,
+    PC,
+    UNDEFINED,
+    WRITE_BACK,
+    mrs,
+    syndrome,
+    write_code,
+)
 from tests.hyp.test_trap import L2_PAGE, READ_ID, esr_of, l2_machine, machine, page
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register, trap_key_from_iss
 from vel2.arch.esr import EC, FSC, ESR_ELx
+from vel2.arch.psci import SYSTEM_OFF
 from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp import event, trap, watch
-from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2
+from vel2.hyp.records import IRQ
+from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu
 from vel2.trace.schema import EVENT_BYTES, Event, Flag, Kind, Place, Result, Vector
 
 RING_OFFSET = 0x6_0000
@@ -27,7 +41,7 @@ def watched(rig: Rig, slots: int = 16) -> Rig:
     ring = rig.vcpu.ring
     ring.base, ring.slots = rig.l0_base + RING_OFFSET, slots
     for number in range(watch.CLASSES):
-        rig.vcpu.observe.classes[number] = watch.TRACE
+        rig.vcpu.observe.classes[number] = watch.TRACE | watch.SWITCHES
     rig.vm.filter.kinds = rig.vm.filter.sources = ALL
     return rig
 
@@ -59,7 +73,7 @@ def test_each_class_is_seen_once_as_it_was(ec: int, l2: bool) -> None:
     rig.vcpu.trap.pc, rig.vcpu.trap.pstate = rig.vcpu.pc, rig.vcpu.pstate
     before = list(rig.vcpu.counters.by_ec)
     iss = 0x7 if ec != EC.DABT_SAME else FSC.SYNC_EXTERNAL
-    rig.run(trap.handle_sync, rig.vcpu, esr_of(ec, iss))
+    rig.run(trap.handle_watched_sync, rig.vcpu, esr_of(ec, iss))
     (seen,) = (each for each in events(rig) if each.kind == Kind.TRAP)
     assert (seen.vector, seen.esr, seen.pc) == (Vector.SYNC, esr_of(ec, iss), 0x1000)
     assert seen.source == (Place.L2_EL1 if l2 else Place.L1_EL2)
@@ -76,22 +90,42 @@ def test_each_class_is_seen_once_as_it_was(ec: int, l2: bool) -> None:
         assert seen.syndrome == rig[sr.ESR_EL1]
 
 
-def test_nothing_is_seen_while_nobody_watches() -> None:
+def test_nothing_is_seen_that_nobody_wants() -> None:
     """Not by one bit of the ring, in either life."""
     rig = watched(machine(True))
     for number in range(watch.CLASSES):
         rig.vcpu.observe.classes[number] = 0
-    rig.run(trap.handle_sync, rig.vcpu, esr_of(EC.HVC64))
+    rig.run(trap.handle_watched_sync, rig.vcpu, esr_of(EC.HVC64))
     assert (rig.vcpu.ring.head, rig.vcpu.ring.numbered, rig.vcpu.seen.wanted) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("ec", range(64))
+def test_a_watched_trap_ends_as_any(ec: int) -> None:
+    """All of the machine but what is seen of it is the same, whoever watches."""
+    rig = watched(l2_machine(page(BIG_RAM_BASE)))
+    iss = 0x7 if ec != EC.DABT_SAME else FSC.SYNC_EXTERNAL
+    start = rig.state()
+    rig.prepare(trap.handle_watched_sync, rig.vcpu, esr_of(ec, iss))
+    seen = rig.state()
+    rig.put_back(start)
+    rig.prepare(trap.handle_sync, rig.vcpu, esr_of(ec, iss))
+    plain = rig.state()
+    for state in (seen, plain):
+        offset = rig.vcpu._offset
+        for name, size in (("seen", watch.Seen.size), ("ring", watch.Ring.size)):
+            first = offset + Vcpu.offset_of(name)
+            state.parts[0][first : first + size] = bytes(size)
+        state.parts[0][RING_OFFSET : RING_OFFSET + 16 * EVENT_BYTES] = bytes(16 * EVENT_BYTES)
+    assert seen.parts[0] == plain.parts[0]
 
 
 @pytest.mark.parametrize("rt", [5, 31])
 def test_what_an_access_wrote_and_read_is_seen(rt: int) -> None:
     rig = watched(machine(False))
     rig.vcpu.x[5] = value = 0x1234 if rt == 5 else 0
-    rig.run(trap.handle_sync, rig.vcpu, access(sr.TPIDR_EL2, rt, False))
+    rig.run(trap.handle_watched_sync, rig.vcpu, access(sr.TPIDR_EL2, rt, False))
     rig.vcpu.x[5] = 0xBAD
-    rig.run(trap.handle_sync, rig.vcpu, access(sr.TPIDR_EL2, rt, True))
+    rig.run(trap.handle_watched_sync, rig.vcpu, access(sr.TPIDR_EL2, rt, True))
     wrote, read = events(rig)
     assert (wrote.value, wrote.flags & (Flag.HAS_VALUE | Flag.READ)) == (value, Flag.HAS_VALUE)
     assert (read.value, read.flags & (Flag.HAS_VALUE | Flag.READ)) == (
@@ -106,7 +140,6 @@ def test_a_read_is_seen_although_what_follows_overwrites_its_register() -> None:
     rig = watched(fresh_rig())
     rig.vcpu.e2h = 0
     rig.vcpu.vel2.memory[CNTHCTL] = 3
-    rig.vcpu.trap.pc = PC
     run(rig, CLEAR_SET)
     ahead, read = events(rig)
     assert (ahead.kind, ahead.pc, ahead.detail) == (Kind.AHEAD, PC + 8, sr.CNTHCTL_EL2.trap_key)
@@ -118,7 +151,7 @@ def test_an_exit_and_the_switch_that_comes_with_it() -> None:
     rig = watched(l2_machine(page(BIG_RAM_BASE)))
     vttbr = rig.slot(sr.VTTBR_EL2)
     rig.vcpu.trap.pc, rig.vcpu.trap.pstate = 0x1000, 0
-    rig.run(trap.handle_irq, rig.vcpu)
+    rig.run(trap.handle_watched_interrupt, rig.vcpu, IRQ)
     exit_, switch = events(rig)
     assert (exit_.vector, exit_.result, exit_.source) == (
         Vector.IRQ,
@@ -133,7 +166,7 @@ def test_an_exit_and_the_switch_that_comes_with_it() -> None:
 def test_a_step_behind_an_instruction_is_part_of_its_trap() -> None:
     rig = watched(machine(False))
     rig.vcpu.pstate = rig.vcpu.trap.pstate = 0b0101 | SPSR_ELx.SS.mask
-    rig.run(trap.handle_sync, rig.vcpu, READ_ID)
+    rig.run(trap.handle_watched_sync, rig.vcpu, READ_ID)
     (seen,) = events(rig)
     assert (seen.result, seen.flags & Flag.STEPPED) == (Result.HANDLED, Flag.STEPPED)
     assert ESR_ELx.EC.get(seen.syndrome) in (EC.SOFTSTEP_LOWER, EC.SOFTSTEP_SAME)
@@ -149,7 +182,7 @@ def test_no_event_is_overwritten_and_each_lost_one_is_counted(taken: list[int]) 
     waiting = lost = 0
     for number, count in enumerate(taken):
         rig.vcpu.trap.pc = 0x1000 + number
-        rig.prepare(trap.handle_sync, rig.vcpu, esr_of(EC.SYS64, 1 << 22))
+        rig.prepare(trap.handle_watched_sync, rig.vcpu, esr_of(EC.SYS64, 1 << 22))
         waiting, lost = (waiting + 1, lost) if waiting < 4 else (waiting, lost + 1)
         for _ in range(min(count, waiting)):
             start = ring.base + (ring.tail & 3) * EVENT_BYTES - rig.l0_base
@@ -165,59 +198,44 @@ def test_no_event_is_overwritten_and_each_lost_one_is_counted(taken: list[int]) 
 
 def test_a_ring_without_slots_takes_nothing() -> None:
     rig = watched(machine(False), slots=0)
-    rig.run(trap.handle_sync, rig.vcpu, esr_of(EC.HVC64))
+    rig.run(trap.handle_watched_sync, rig.vcpu, esr_of(EC.HVC64))
     assert (rig.vcpu.ring.head, rig.vcpu.ring.lost) == (0, 1)
-
-
-def only_registers(rig: Rig, *registers: type[Register]) -> None:
-    """Have nothing traced but accesses to some registers, as the host writes it."""
-    classes = rig.vcpu.observe.classes
-    for number in range(watch.CLASSES):
-        classes[number] = 0
-    for context in (CONTEXT_VEL2, CONTEXT_VEL1):
-        classes[context * watch.CLASSES_PER_CONTEXT + EC.SYS64] = watch.TRACE | watch.BY_REGISTER
-    classes[watch.AHEAD] = watch.TRACE
-    rig.vm.filter.by_register = 1
-    for register in registers:
-        group, crm = register.trap_key >> 4, register.trap_key & 15
-        rig.vcpu.observe.groups[group] = 1
-        rig.vm.filter.registers[group] |= 1 << crm
 
 
 @pytest.mark.parametrize("asked", [sr.TPIDR_EL2, sr.VBAR_EL2, sr.CNTHCTL_EL2, sr.ICC_BPR1_EL1])
 def test_only_the_registers_that_are_asked_for(asked: type[Register]) -> None:
-    """One of the same group, which the first look lets through, is told apart by the second."""
+    """One of the same group, which the vectors let through, is told apart; and done ahead, too."""
     rig = watched(fresh_rig())
     rig.vcpu.e2h = 0
-    only_registers(rig, asked)
+    rig.vm.filter.by_register = 1
+    rig.vm.filter.registers[asked.trap_key >> 4] = 1 << (asked.trap_key & 15)
     for register in (sr.TPIDR_EL2, sr.VBAR_EL2, sr.RVBAR_EL2, sr.ICC_CTLR_EL1):
         run(rig, (mrs(register, 1), UNDEFINED))
     run(rig, CLEAR_SET)
-    seen = {each.detail or sysreg_key(each.esr) for each in events(rig)}
-    assert seen == ({asked.trap_key} if asked is not sr.ICC_BPR1_EL1 else set())
+    found = {each.detail or trap_key_from_iss(each.esr & 0x1FF_FFFF) for each in events(rig)}
+    assert found == ({asked.trap_key} if asked is not sr.ICC_BPR1_EL1 else set())
 
 
-def sysreg_key(esr: int) -> int:
-    """Give the trap key of an access."""
-    return trap_key_from_iss(esr & 0x1FF_FFFF)
+def run(rig: Rig, words: Sequence[int]) -> None:
+    """Trap on the first word at `PC`, with the others behind it."""
+    write_code(rig, PC, words)
+    rig[sr.PAR_EL1] = CODE | WRITE_BACK
+    rig.vcpu.pc = rig.vcpu.trap.pc = PC
+    rig.vcpu.pstate = rig.vcpu.trap.pstate = 0b0101
+    rig.run(trap.handle_watched_sync, rig.vcpu, syndrome(words[0]))
 
 
 @pytest.mark.parametrize(
     ("pc", "seen"), [(0xFFF, False), (0x1000, True), (0x1010, True), (0x1011, False)]
 )
-@pytest.mark.parametrize("exact", [False, True], ids=["first look", "second look"])
-def test_only_from_the_addresses_that_are_asked_for(exact: bool, pc: int, seen: bool) -> None:
+def test_only_from_the_addresses_that_are_asked_for(pc: int, seen: bool) -> None:
     rig = watched(machine(False))
-    observe, chosen = rig.vcpu.observe, rig.vm.filter
-    if exact:
-        chosen.range_count = 2
-        chosen.ranges[0].low, chosen.ranges[0].span = 0x10_0000, 3
-        chosen.ranges[1].low, chosen.ranges[1].span = 0x1000, 0x10
-    else:
-        observe.classes[EC.HVC64] |= watch.BY_PC
-        observe.pc_low, observe.pc_span = 0x1000, 0x10
+    chosen = rig.vm.filter
+    chosen.range_count = 2
+    chosen.ranges[0].low, chosen.ranges[0].span = 0x10_0000, 3
+    chosen.ranges[1].low, chosen.ranges[1].span = 0x1000, 0x10
     rig.vcpu.trap.pc = pc
-    rig.run(trap.handle_sync, rig.vcpu, esr_of(EC.HVC64))
+    rig.run(trap.handle_watched_sync, rig.vcpu, esr_of(EC.HVC64))
     assert len(events(rig)) == seen
 
 
@@ -238,13 +256,13 @@ def test_who_ran_is_told_by_l1s_controls(hcr: int, pstate: int, place: Place) ->
     rig[sr.HCR_EL2] = rig[sr.HCR_EL2] | hcr & sr.HCR_EL2.NV.mask
     rig.vcpu.trap.pstate = pstate
     rig.vm.filter.sources = 1 << place
-    rig.run(trap.handle_sync, rig.vcpu, esr_of(EC.HVC64))
+    rig.run(trap.handle_watched_sync, rig.vcpu, esr_of(EC.HVC64))
     assert [each.source for each in events(rig)] == [place, place]
     rig = watched(machine(True, hcr))
     rig.vcpu.trap.pstate = pstate
     rig.vm.filter.sources = ALL & ~(1 << place)
     rig[sr.HCR_EL2] = rig[sr.HCR_EL2] | hcr & sr.HCR_EL2.NV.mask
-    rig.run(trap.handle_sync, rig.vcpu, esr_of(EC.HVC64))
+    rig.run(trap.handle_watched_sync, rig.vcpu, esr_of(EC.HVC64))
     assert events(rig) == []
 
 
@@ -256,3 +274,32 @@ def test_an_eret_that_the_vectors_did() -> None:
     (seen,) = events(rig)
     assert (seen.kind, seen.source, seen.target) == (Kind.ERET, Place.L1_EL2, Place.L1_EL2_EL0)
     assert (seen.pc, seen.next_pc) == (0x5000, 0x6000)
+
+
+def test_a_timer_that_is_left_enabled() -> None:
+    rig = watched(l2_machine(page(BIG_RAM_BASE)))
+    rig[sr.CNTV_CTL_EL0], rig[sr.CNTV_CVAL_EL0] = 1, ALL
+    rig.run(trap.handle_watched_sync, rig.vcpu, esr_of(EC.HVC64))
+    (timer,) = (each for each in events(rig) if each.kind == Kind.TIMER)
+    assert (timer.detail, timer.ipa, timer.value & 1) == (1, ALL, 1)
+
+
+def test_a_fill_and_a_call_to_the_firmware() -> None:
+    rig = watched(l2_machine(page(BIG_RAM_BASE)))
+    rig.vcpu.trap.pc = rig.vcpu.pc
+    rig.run(trap.handle_watched_sync, rig.vcpu, esr_of(EC.DABT_LOWER, FSC.TRANSLATION | 3))
+    fill, trapped = events(rig)
+    assert (fill.kind, fill.ipa, fill.value, fill.detail) == (
+        Kind.FILL,
+        L2_PAGE,
+        BIG_RAM_BASE,
+        3,
+    )
+    assert rig.vcpu.counters.shadow_fills == 1
+    assert (trapped.kind, trapped.result) == (Kind.TRAP, Result.RESUMED)
+    rig = watched(machine(False))
+    rig.vcpu.x[0], rig.vcpu.x[1] = SYSTEM_OFF, 7
+    rig.run(trap.handle_watched_sync, rig.vcpu, esr_of(EC.SMC64))
+    call, last = events(rig)
+    assert (call.kind, call.detail, call.value) == (Kind.PSCI, SYSTEM_OFF, 7)
+    assert last.kind == Kind.TRAP, "the guest does not come back, and its trap is seen all the same"

@@ -1,8 +1,8 @@
 """A trap comes in by one door and goes out by one: no handler touches PC, PSTATE or a record.
 
 What is told here of the source is what tracing, probes and hooks stand on: whatever L0 does for a
-guest passes `trap.begin` and `trap.deliver`, with `observe` right behind each, or the one place in
-the vectors that returns at once.
+guest passes `trap.begin` and `trap.deliver`, with `observe` right behind each if somebody watches,
+or the one place in the vectors that returns at once.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SETS_PSTATE = {
     "start.reset_vcpu": "reset",
 }
 HANDLERS = {"trap.handle_sync", "trap.handle_irq", "trap.handle_fiq", "trap.handle_serror"}
-INTERRUPTS = {"trap.handle_irq", "trap.handle_fiq"}
+WATCHED = {"trap.handle_watched_sync", "trap.handle_watched_interrupt"}
 CALLERS = {
     "exception.take_to_running_el1": {"exception.take_exception", "exception.take_to_vel2"},
     "exception.take_to_vel2": {"exception.take_exception"},
@@ -51,17 +51,18 @@ CALLERS = {
     "exception.step_back": {"trap.deliver"},
     "exception.go_on": {"exception.step_over", "ahead.done_ahead"},
     "ahead.done_ahead": {"ahead.run"},
-    "trap.begin": {*HANDLERS - INTERRUPTS, "trap.handle_interrupt"},
-    "trap.deliver": {"trap.end"},
-    "trap.end": {*HANDLERS - INTERRUPTS, "trap.handle_interrupt"},
-    "trap.handle_interrupt": INTERRUPTS,
-    "trap.decided": {*HANDLERS - INTERRUPTS, "trap.handle_interrupt"},
-    "observe.begin": {"trap.decided"},
-    "observe.end": {"trap.end"},
+    "trap.begin": HANDLERS | WATCHED,
+    "trap.deliver": HANDLERS | {"trap.handle_watched_sync"},
+    "observe.begin": WATCHED,
+    "observe.end": WATCHED,
+    "observe.end_for_good": {"power.turn_off", "smc.stop_machine"},
 }
 """Who may call what ends a trap, or begins one."""
 WRITERS = {
-    "trap": {"trap.begin", "trap.handle_sync", "abort.from_vel1", "abort.from_vel2"},
+    "trap": {
+        *("trap.begin", "trap.handle_sync", "trap.handle_watched_sync"),
+        *("abort.from_vel1", "abort.from_vel2"),
+    },
     "exception": {
         *("answer.give", "answer.give_with_far", "answer.give_stage2_fault"),
         *("answer.interrupt", "answer.serror"),

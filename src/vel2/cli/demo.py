@@ -16,6 +16,7 @@ from vel2.cli.provenance import run_of_request
 from vel2.cli.report import Report, print_guests, print_traps
 from vel2.cli.streams import say
 from vel2.cli.terminal import Terminal
+from vel2.cli.tracing import TraceOptions, trace_options
 from vel2.control.guest import Kernel
 from vel2.control.launch import launch
 from vel2.control.session import Session
@@ -48,6 +49,7 @@ QEMU_L1_BYTES = 512 << 20
 @click.option("--quiet", is_flag=True, help="Leave out L2's kernel messages; a little faster.")
 @probe_option
 @vm_options(default_timeout=TIMEOUT_S)
+@trace_options
 @click.pass_context
 def demo(
     context: click.Context,
@@ -57,6 +59,7 @@ def demo(
     quiet: bool,
     probes: tuple[str, ...],
     machine: VmOptions,
+    tracing: TraceOptions,
 ) -> None:
     """Boot Linux at virtual EL2 and let its KVM start a Linux guest.
 
@@ -72,6 +75,7 @@ def demo(
       vel2 demo --smp 4                  L1 and L2 with four CPUs each
       vel2 demo --deterministic          count instructions; every run is the same
       vel2 demo --depth 2                the same guests in vel2 in vel2
+      vel2 demo --trace demo.trace       write each trap and switch into a file
       vel2 demo --native                 the same guests without vel2, to compare
     """  # noqa: D301
     if vmm == "qemu" and machine.memory_bytes < QEMU_L1_BYTES:
@@ -86,11 +90,14 @@ def demo(
         f"{L1_BOOTARGS} job={L1_JOBS[vmm]}",
     )
     say(announcement(l1, l2, machine))
-    request = machine.request(guest)
-    report = Report({"run": run_of_request(request, machine)})
+    request = tracing.request(machine.request(guest))
+    made = run_of_request(request, machine)
+    report = Report({"run": made})
     with closing(launch(request)) as session:
         added = add_probes(session, probes)
-        ended = watch(session, report, machine)
+        kernels = {"L1": str(find_kernel(l1)), "L2": str(find_kernel(l2))}
+        with tracing.tracing(session, made, kernels):
+            ended = watch(session, report, machine)
         report.put_boot_times()
         judge_parallel(report, machine.smp)
         inner = inner_levels(session, machine.depth)

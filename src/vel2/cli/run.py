@@ -28,6 +28,7 @@ from vel2.cli.provenance import run_of_request
 from vel2.cli.report import Report, print_locks, print_traps
 from vel2.cli.streams import SCREEN, fresh_line, say
 from vel2.cli.terminal import Terminal
+from vel2.cli.tracing import TraceOptions, trace_options
 from vel2.control.guest import Firmware, Guest, Raw
 from vel2.control.initrd import kernel_guest
 from vel2.control.launch import launch
@@ -105,6 +106,7 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 @click.option("--traps", is_flag=True, help="Say in the end what trapped to EL2.")
 @probe_option
 @vm_options(default_timeout=None)
+@trace_options
 @click.argument("qemu_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- QEMU-ARGS]...")
 @click.pass_context
 def run(
@@ -124,6 +126,7 @@ def run(
     traps: bool,
     probes: tuple[str, ...],
     machine: VmOptions,
+    tracing: TraceOptions,
     qemu_arguments: tuple[str, ...],
 ) -> None:
     """Boot a kernel, firmware or a raw binary at virtual EL2, its console on this terminal.
@@ -141,6 +144,7 @@ def run(
       vel2 run --kernel 6.12 --initrd root.cpio --append console=ttyAMA0
       vel2 run --kernel ./Image --memory 512M --timeout 60 --json result.json
       vel2 run --kernel 6.12 --native          the same machine without vel2
+      vel2 run --kernel 6.12 --trace l1.trace --only sysreg:HCR_EL2
       vel2 run --el2 nvhe --kernel xen-4.20 --append dom0_mem=512M \\
         --domain dom0,kernel=6.12,ramdisk=root.cpio,append=console=hvc0
       vel2 run --firmware u-boot --disk disk.img --net user
@@ -165,8 +169,11 @@ def run(
         raw = RawImage(tuple(LoadedFile.read(text) for text in loads), entry)
         raw.check(machine.memory_bytes)
         guest = Raw(raw, append)
-    request = machine.request(guest, disks=disks, net=net, qemu_arguments=qemu_arguments)
-    report = Report({"run": run_of_request(request, machine)})
+    request = tracing.request(
+        machine.request(guest, disks=disks, net=net, qemu_arguments=qemu_arguments)
+    )
+    made = run_of_request(request, machine)
+    report = Report({"run": made})
     with blaming(qemu_arguments), closing(launch(request)) as session:
         added = add_probes(session, probes)
         session.console.on_line(report.take)
@@ -174,7 +181,9 @@ def run(
             session.console.on_line(KvmMode(append))
         if until is not None:
             stop_at(session, until)
-        ended = attend(session, machine, Typing(AtEof(on_eof), type_after))
+        kernels = {} if kernel is None else {"L1": str(kernel)}
+        with tracing.tracing(session, made, kernels):
+            ended = attend(session, machine, Typing(AtEof(on_eof), type_after))
         inner = inner_levels(session, machine.depth)
         if traps and session.traps():
             fresh_line()

@@ -20,6 +20,7 @@ from vel2.lang import Image
 from vel2.machine.gicframes import its_control, redistributors
 from vel2.machine.memmap import MemoryMap, RegionKind
 from vel2.machine.memory import RAM_BASE, GuestMemory, format_size
+from vel2.trace.schema import EVENT_BYTES
 
 __all__ = ("L0", "MAX_CPUS", "FatalStop", "Orders", "check_l1")
 
@@ -61,7 +62,7 @@ class Orders:
     """What L0 is to do, on whatever machine.
 
     :ivar l1_bytes: L1's memory. :ivar cpus: L1's. :ivar el2, nv, ahead, recursion, shows_vhe: as of
-        `Request`.
+        `Request`. :ivar ring_slots: for how many events each pcpu has room, a power of two or 0.
     """
 
     l1_bytes: int
@@ -71,6 +72,7 @@ class Orders:
     ahead: bool = True
     recursion: bool = False
     shows_vhe: bool = False
+    ring_slots: int = 0
 
 
 def check_l1(memory_bytes: int, cpus: int) -> None:
@@ -97,7 +99,9 @@ class L0:
         self.memory = memory
         self.orders = orders
         self.base = RAM_BASE + orders.l1_bytes
-        self.size = layout.l0_bytes(orders.l1_bytes)
+        self._rings = self.base + layout.l0_bytes(orders.l1_bytes)
+        rings = layout.rings_bytes(orders.cpus, orders.ring_slots)
+        self.size = layout.l0_bytes(orders.l1_bytes) + rings
         self.image: Image = image.build(self.base)
 
     def install(self, memory_map: MemoryMap, first: Start) -> int:
@@ -132,6 +136,9 @@ class L0:
         config.gic = self.base + layout.GIC_OFFSET
         config.pcpus = self.base + layout.PCPU_OFFSET
         config.cpu_count = orders.cpus
+        for index, vcpu in enumerate(self.vcpus):
+            vcpu.ring.base = self._rings + index * orders.ring_slots * EVENT_BYTES
+            vcpu.ring.slots = orders.ring_slots
         config.ram_base = RAM_BASE
         config.ram_end = RAM_BASE + orders.l1_bytes
 

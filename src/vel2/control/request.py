@@ -9,9 +9,10 @@ from vel2.machine.config import DEFAULT_CPU
 from vel2.machine.devices import Disk, device_arguments
 from vel2.machine.loader import KernelImage
 
-__all__ = ("Request", "cpu_for")
+__all__ = ("DEFAULT_RING_SLOTS", "Request", "cpu_for")
 
 DEFAULT_MEMORY_BYTES = 2 << 30
+DEFAULT_RING_SLOTS = 1 << 16
 
 
 LINUX = re.compile(r"(\d+)\.(\d+)")
@@ -52,6 +53,8 @@ class Request:
     :ivar deterministic: time counts instructions and seeds are fixed: a run repeats bit for bit.
     :ivar disks: virtio disks. :ivar net: `user` for a network of QEMU's own.
     :ivar ahead: whether one trap may do several accesses of L1 (`hyp.ahead`); off to compare.
+    :ivar ring_slots: room for so many events of each CPU, a power of two, until the host has taken
+        them (`control.tracing`). It is part of the machine's memory, which a page used costs.
     :ivar qemu_arguments: appended to QEMU's command line as they are.
     """
 
@@ -68,6 +71,7 @@ class Request:
     disks: tuple[Disk, ...] = ()
     net: str | None = None
     ahead: bool = True
+    ring_slots: int = DEFAULT_RING_SLOTS
     qemu_arguments: tuple[str, ...] = ()
 
     @property

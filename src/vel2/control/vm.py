@@ -48,7 +48,8 @@ class Vm(Session):
         l1_bytes = request.memory_bytes
         check_l1(l1_bytes, request.smp)
         self.l0_base = RAM_BASE + l1_bytes
-        self.l0_bytes = layout.l0_bytes(l1_bytes)
+        rings = layout.rings_bytes(request.smp, request.ring_slots)
+        self.l0_bytes = layout.l0_bytes(l1_bytes) + rings
         self._watch: Watch | None = None
         self._hang: Hang | None = None
         super().__init__(request)
@@ -76,6 +77,7 @@ class Vm(Session):
             ahead=request.ahead,
             recursion=request.recursion,
             shows_vhe=request.shows_vhe,
+            ring_slots=request.ring_slots,
         )
         self.l0 = L0(self.memory, orders)
         self.probes = ProbeSet(self.memory, self.l0, self._is_running)

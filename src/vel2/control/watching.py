@@ -9,10 +9,10 @@ from vel2.hyp.records import FIQ, IRQ, SERROR, SYNC
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu
 from vel2.hyp.watch import (
     BY_PC,
-    BY_REGISTER,
     CLASSES_PER_CONTEXT,
     INTERRUPTS,
     PLAIN_ERET,
+    REGISTER_GROUPS,
 )
 from vel2.probes.place import Place
 
@@ -23,6 +23,7 @@ KINDS = (SYNC, IRQ, FIQ, SERROR)
 KIND_STEP = 0x40
 ALL_CLASSES = frozenset(range(PLAIN_ERET + 1))
 """Of traps."""
+ACCESSES = frozenset(context * CLASSES_PER_CONTEXT + EC.SYS64 for context in CONTEXTS)
 
 
 def classes_of(place: Place) -> frozenset[int]:
@@ -45,8 +46,8 @@ def classes_of(place: Place) -> frozenset[int]:
 def watch(vcpus: Sequence[Vcpu], who: int, classes: Iterable[int]) -> None:
     """Have L0 come to one who watches (a bit of `hyp.watch`) at the traps of some classes only.
 
-    Who else watches is left as it is. That they want a class only by register or address does not
-    hold for all any more; each asks for itself as well.
+    Who else watches is left as it is. That they want a class only by address does not hold for
+    all any more; each asks for itself as well.
     """
     wanted = frozenset(classes)
     for vcpu in vcpus:
@@ -55,6 +56,19 @@ def watch(vcpus: Sequence[Vcpu], who: int, classes: Iterable[int]) -> None:
             before = found[number]
             after = before & ~who
             if number in wanted:
-                after = before & ~(BY_REGISTER | BY_PC) | who
+                after = before & ~BY_PC | who
             if after != before:
                 found[number] = after
+        show_anybody(vcpu, who, wanted)
+
+
+def show_anybody(vcpu: Vcpu, who: int, wanted: frozenset[int]) -> None:
+    """Let the vectors look at all, and at accesses to all registers if any are wanted."""
+    observe = vcpu.observe
+    if wanted & ACCESSES:
+        for group in range(REGISTER_GROUPS):
+            observe.groups[group] = 1
+    if wanted:
+        observe.anybody |= who
+    else:
+        observe.anybody &= ~who

@@ -33,8 +33,8 @@ from vel2.hyp.fallible import try_at_s1e1r
 from vel2.hyp.layout import PAGE_MASK
 from vel2.hyp.pcpu import UNPROFITABLE
 from vel2.hyp.state import LEVEL_NV2, Vcpu, vm_of
-from vel2.hyp.watch import AHEAD, TRACE
-from vel2.lang import PA, inline, load_u32, mrs, msr, resident, u64
+from vel2.hyp.watch import AHEAD
+from vel2.lang import PA, cold, inline, load_u32, mrs, msr, resident, u64
 
 __all__ = ("BUDGET", "run")
 
@@ -106,12 +106,18 @@ def access(vcpu: Vcpu, insn: u64, key: u64, place: u64) -> bool:
     return True
 
 
+@cold
+def seen_ahead(vcpu: Vcpu, insn: u64) -> None:
+    """Let the tracer see an access that has been done ahead."""
+    rt = SystemRegisterMove.Rt.get(insn)
+    event.ahead(vcpu, key_of(insn), insn & IS_MRS != 0, a64.read(vcpu, rt))
+
+
 @inline
-def done_ahead(vcpu: Vcpu, insn: u64, key: u64) -> None:
+def done_ahead(vcpu: Vcpu, insn: u64) -> None:
     """End an access that has been done without a trap of its own, as `trap.deliver` ends a trap."""
-    if event.wanted(vcpu, AHEAD) & TRACE:
-        rt = SystemRegisterMove.Rt.get(insn)
-        event.ahead(vcpu, key, insn & IS_MRS != 0, a64.read(vcpu, rt))
+    if event.wanted(vcpu, AHEAD) != 0:
+        seen_ahead(vcpu, insn)
     go_on(vcpu)
 
 
@@ -144,7 +150,7 @@ def run(vcpu: Vcpu) -> None:
             place = places.place_of(key)
             if not access(vcpu, insn, key, place):
                 break
-            done_ahead(vcpu, insn, key)
+            done_ahead(vcpu, insn)
             if not has_nv2 or place & places.ABSORBED == 0:
                 won = u64(won + 1)
                 paid = u64(done - won)

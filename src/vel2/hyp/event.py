@@ -1,8 +1,5 @@
 """Events: whether anybody wants one, and how it gets into the ring of its pcpu.
 
-`wanted` is on the path of every trap, a load and a branch while nobody watches. `asked` is on that
-of the traps of a class that somebody wants: a few instructions, in which most filters end.
-
 An event is stored where `vel2.trace.schema` has its columns, and published by a store-release of
 `Ring.head`. The host takes events while the machine runs, and is never waited for. A guest reaches
 neither: rings lie in L0's memory, and what a guest does is only ever a value in a column.
@@ -16,9 +13,9 @@ from vel2.hyp.hcr import STAGE2_ON, l1_hcr
 from vel2.hyp.homes import slot
 from vel2.hyp.layout import PAGE_SHIFT
 from vel2.hyp.outcome import Outcome
-from vel2.hyp.records import IRQ, SYNC, TO_VEL2
+from vel2.hyp.records import IRQ, SYNC
 from vel2.hyp.state import CONTEXT_VEL2, Vcpu, page_of, vm_of
-from vel2.hyp.watch import BY_PC, BY_REGISTER, RANGES, Ring
+from vel2.hyp.watch import GROUP_BITS, RANGES, Ring
 from vel2.lang import (
     PA,
     address_of,
@@ -37,8 +34,8 @@ from vel2.trace.schema import EVENT_BYTES, Flag, Kind, Place, Result
 __all__ = (
     "VTTBR_SLOT",
     "ahead",
-    "asked",
     "happened",
+    "outcome_of",
     "returned",
     "switched",
     "trapped",
@@ -48,9 +45,11 @@ __all__ = (
 
 HEAD = Ring.offset_of("head")
 VTTBR_SLOT = slot(sr.VTTBR_EL2)
+CNTV_CTL_SLOT, CNTV_CVAL_SLOT = slot(sr.CNTV_CTL_EL0), slot(sr.CNTV_CVAL_EL0)
+CNTP_CTL_SLOT, CNTP_CVAL_SLOT = slot(sr.CNTP_CTL_EL0), slot(sr.CNTP_CVAL_EL0)
 GROUP_LSB = TrapKey.CRm.width
 ISS_GROUP_LSB = ISS_SYS64.CRn.lsb
-ISS_GROUP_ONES = (1 << ISS_SYS64.Op0.msb - ISS_SYS64.CRn.lsb + 1) - 1
+ISS_GROUP_ONES = (1 << GROUP_BITS) - 1
 """op0, op2, op1 and CRn stand side by side in a syndrome, in the order of a trap key."""
 WORDS = EVENT_BYTES // 8
 KIND_STEP = IRQ - SYNC
@@ -71,18 +70,8 @@ VCPU_LSB, VECTOR_LSB, RESULT_LSB, SOURCE_LSB, TARGET_LSB, FLAGS_LSB = (
 
 @inline
 def wanted(vcpu: Vcpu, number: u64) -> u64:
-    """Give who wants the events of a class (`watch`); 0 nearly always."""
+    """Give who wants the events of a class that are no trap (`watch`); 0 nearly always."""
     return vcpu.observe.classes[number]
-
-
-@inline
-def asked(vcpu: Vcpu, who: u64, esr: u64) -> bool:
-    """Whether anybody may want this trap of a class that somebody wants."""
-    if who & BY_REGISTER:
-        return vcpu.observe.groups[esr >> ISS_GROUP_LSB & ISS_GROUP_ONES] != 0
-    if who & BY_PC:
-        return u64(vcpu.trap.pc - vcpu.observe.pc_low) <= vcpu.observe.pc_span
-    return True
 
 
 @resident
@@ -162,7 +151,7 @@ def happened(vcpu: Vcpu, kind: u64, ipa: u64, value: u64, detail: u64) -> None:
     source = place_of(vcpu, vcpu.context, vcpu.pstate, hcr)
     if not wants(vcpu, kind, source, vcpu.pc):
         return
-    found = open_slot(vcpu, kind | source << SOURCE_LSB)
+    found = open_slot(vcpu, u64(kind | source << SOURCE_LSB))
     if found == 0:
         return
     now = mrs(sr.CNTPCT_EL0)
@@ -176,7 +165,7 @@ def happened(vcpu: Vcpu, kind: u64, ipa: u64, value: u64, detail: u64) -> None:
     publish(vcpu)
 
 
-@cold
+@resident
 def ahead(vcpu: Vcpu, key: u64, is_read: bool, value: u64) -> None:
     """Record an access that is done ahead of its trap; PC is on it."""
     if not wants_key(vcpu, key >> GROUP_LSB, TrapKey.CRm.get(key)):
@@ -225,26 +214,69 @@ def store_way(vcpu: Vcpu, found: u64) -> None:
     store_u64(PA(found + NEXT_PSTATE), vcpu.pstate)
 
 
-@inline
-def result_of(vcpu: Vcpu, outcome: Outcome) -> u64:
-    """Say what came of a trap (`schema.Result`)."""
-    if outcome == Outcome.RESUME:
-        return Result.RESUMED
-    if outcome == Outcome.SKIP or outcome == Outcome.AHEAD:
+@resident
+def result_of(vcpu: Vcpu) -> u64:
+    """Say what came of a trap that has been delivered (`schema.Result`), by what it changed."""
+    trap = vcpu.trap
+    if was_stepped(vcpu):
         return Result.HANDLED
-    if outcome == Outcome.RETURN:
-        return Result.RETURNED
-    if vcpu.exception.target == TO_VEL2:
+    if vcpu.counters.forwarded != vcpu.seen.forwarded:
         return Result.FORWARDED
-    return Result.INJECTED
+    if vcpu.counters.injected != vcpu.seen.injected:
+        return Result.INJECTED
+    if trap.kind == SYNC and ESR_ELx.EC.get(trap.esr) == EC.ERET:
+        return Result.RETURNED
+    if vcpu.pc == trap.pc:
+        return Result.RESUMED
+    return Result.HANDLED
 
 
 @resident
-def trapped(vcpu: Vcpu, outcome: Outcome) -> None:
+def outcome_of(vcpu: Vcpu) -> u64:
+    """Give the `Outcome` that a trap which has been delivered amounts to."""
+    result = result_of(vcpu)
+    if result == Result.RESUMED:
+        return Outcome.RESUME
+    if result == Result.HANDLED:
+        return Outcome.SKIP
+    if result == Result.RETURNED:
+        return Outcome.RETURN
+    return Outcome.EXCEPTION
+
+
+@inline
+def was_stepped(vcpu: Vcpu) -> bool:
+    """Whether a software step exception has followed an instruction that L0 has done."""
+    taken = vcpu.counters.forwarded != vcpu.seen.forwarded
+    if vcpu.counters.injected != vcpu.seen.injected:
+        taken = True
+    return (
+        taken
+        and vcpu.trap.pstate & SPSR_ELx.SS.mask != 0
+        and is_step(vcpu.exception.syndrome)
+        and not is_step(vcpu.trap.esr)
+    )
+
+
+@inline
+def is_step(esr: u64) -> bool:
+    """Whether a syndrome is that of a Software Step exception."""
+    ec = ESR_ELx.EC.get(esr)
+    return ec == EC.SOFTSTEP_LOWER or ec == EC.SOFTSTEP_SAME
+
+
+@resident
+def trapped(vcpu: Vcpu) -> None:
     """Record a trap that has been delivered."""
     trap = vcpu.trap
-    result = result_of(vcpu, outcome)
+    result = result_of(vcpu)
     flags = vcpu.seen.flags
+    value = vcpu.seen.value
+    if result == Result.HANDLED and vcpu.seen.is_read != 0:
+        flags = flags | Flag.HAS_VALUE | Flag.READ
+        value = vcpu.seen.read
+    if was_stepped(vcpu):
+        flags = flags | Flag.STEPPED
     head = u64(trap.kind // KIND_STEP << VECTOR_LSB | result << RESULT_LSB | flags << FLAGS_LSB)
     found = common(vcpu, Kind.TRAP, head)
     if found == 0:
@@ -255,7 +287,7 @@ def trapped(vcpu: Vcpu, outcome: Outcome) -> None:
         store_u64(PA(found + FAR), trap.far)
     if flags & Flag.IPA_VALID:
         store_u64(PA(found + IPA), u64(sr.HPFAR_EL2.FIPA.get(trap.hpfar) << PAGE_SHIFT))
-    store_u64(PA(found + VALUE), vcpu.seen.value)
+    store_u64(PA(found + VALUE), value)
     if (result >= Result.FORWARDED and result <= Result.INJECTED) or flags & Flag.STEPPED:
         if vcpu.exception.has_syndrome != 0:
             store_u64(PA(found + SYNDROME), vcpu.exception.syndrome)
@@ -264,9 +296,28 @@ def trapped(vcpu: Vcpu, outcome: Outcome) -> None:
 
 @resident
 def switched(vcpu: Vcpu) -> None:
-    """Record a context switch that came with a trap."""
+    """Record a context switch that came with a trap, and the timers that were left behind."""
     if wants(vcpu, Kind.SWITCH, vcpu.seen.source, vcpu.trap.pc):
         if common(vcpu, Kind.SWITCH, 0) != 0:
+            publish(vcpu)
+    if vcpu.context == CONTEXT_VEL2:
+        page = page_of(vcpu)
+        virtual, physical = page.slot[CNTV_CTL_SLOT], page.slot[CNTP_CTL_SLOT]
+        left_behind(vcpu, 1, virtual, page.slot[CNTV_CVAL_SLOT])
+        left_behind(vcpu, 0, physical, page.slot[CNTP_CVAL_SLOT])
+
+
+@resident
+def left_behind(vcpu: Vcpu, is_virtual: u64, ctl: u64, cval: u64) -> None:
+    """Record a timer of vEL1 that was enabled when it was left."""
+    if ctl & sr.CNTV_CTL_EL0.ENABLE.mask == 0 or vcpu.e2h == 0:
+        return  # with E2H=0 the timers are hardware's own, and go on
+    if wants(vcpu, Kind.TIMER, vcpu.seen.source, vcpu.trap.pc):
+        found = common(vcpu, Kind.TIMER, 0)
+        if found != 0:
+            store_u64(PA(found + IPA), cval)
+            store_u64(PA(found + VALUE), ctl)
+            store_u64(PA(found + DETAIL), is_virtual)
             publish(vcpu)
 
 

@@ -13,6 +13,8 @@ ROOTS = (
     trap.handle_fiq,
     trap.handle_serror,
     trap.handle_bad_vector,
+    trap.handle_watched_sync,
+    trap.handle_watched_interrupt,
     event.returned,
 )
 """What the assembly calls; everything else is reached from here."""

@@ -2,9 +2,11 @@
 
 L0 owns one block of RAM above L1's: 2 MiB of image (mapped read-only and executable at EL2), the
 `Vm`, one block per pcpu (stack, `Vcpu`, VNCR page), what the SMMU reads, the maps of probes, what
-the GIC reads and writes by itself, and the pool of translation table pages. The host fills in the
-image and the `Vm` before the machine starts and reads the rest while it runs.
+the GIC reads and writes by itself, the pool of translation table pages, and rings for events. The
+host fills in the image and the `Vm` before the machine starts and reads the rest while it runs.
 """
+
+from vel2.trace.schema import EVENT_BYTES
 
 __all__ = (
     "BLOCK_BYTES",
@@ -42,6 +44,7 @@ __all__ = (
     "l0_bytes",
     "l1_bytes",
     "pool_bytes",
+    "rings_bytes",
 )
 
 PAGE_SHIFT = 12
@@ -103,8 +106,13 @@ def pool_bytes(l1_memory_bytes: int) -> int:
 
 
 def l0_bytes(l1_memory_bytes: int) -> int:
-    """Size L0's whole block for an L1 with `l1_memory_bytes` of RAM."""
+    """Size L0's block, without rings, for an L1 with `l1_memory_bytes` of RAM."""
     return POOL_OFFSET + pool_bytes(l1_memory_bytes)
+
+
+def rings_bytes(cpus: int, slots: int) -> int:
+    """Size the rings for events, which follow the pool, as whole blocks: one for each pcpu."""
+    return -(-cpus * slots * EVENT_BYTES // BLOCK_BYTES) * BLOCK_BYTES
 
 
 def l1_bytes(memory_bytes: int) -> int:

@@ -4,23 +4,22 @@
             may decide the outcome, which then comes in the place of L0's own handler's;
     end     the outcome has been delivered: the guest goes on at `Vcpu.pc`.
 
-`trap` asks first (`event.wanted`, `event.asked`), so nothing here is reached while nobody watches.
-The tracer's events go to the ring (`event`), probes are called in both places (`probe`).
+The vectors ask first (`watch`), so nothing here is reached while nobody watches. The tracer's
+events go to the ring (`event`), probes are called in both places (`probe`).
 """
 
 from vel2.arch import sysregs as sr
 from vel2.arch.a64 import ZR
 from vel2.arch.esr import EC, ISS_DABT, ISS_SYS64, ESR_ELx
-from vel2.arch.pstate import SPSR_ELx
 from vel2.hyp import event, probe
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.records import SYNC
 from vel2.hyp.state import Vcpu, page_of
-from vel2.hyp.watch import HOOK, PROBE, PROBE_AT_END, TRACE
+from vel2.hyp.watch import PROBE, PROBE_AT_END, SWITCHES, TRACE
 from vel2.lang import cold, inline, mrs, u64
 from vel2.trace.schema import Flag
 
-__all__ = ("begin", "end")
+__all__ = ("begin", "end", "end_for_good")
 
 IS_READ = ISS_SYS64.Direction.mask
 WITH_IPA = (EC.IABT_LOWER, EC.DABT_LOWER)
@@ -55,59 +54,58 @@ def validity(vcpu: Vcpu) -> u64:
     return flags
 
 
-@inline
-def is_done(outcome: Outcome) -> bool:
-    """Whether the instruction that trapped has been done."""
-    return outcome == Outcome.SKIP or outcome == Outcome.AHEAD
-
-
 @cold
 def begin(vcpu: Vcpu, who: u64) -> Outcome:
     """Let those see a trap that begins who want it.
 
     Probes come first: what another one does to the vCPU is not what trapped.
 
-    :param who: of `event.wanted`.
+    :param who: of `Watch.classes`.
     :return: what is to come of it; NOBODY leaves it to L0's handler.
     """
     if who & PROBE:
         probe.run(vcpu, probe.AT_BEGIN, 0)
     vcpu.seen.wanted = who & ~PROBE
-    if who & (TRACE | HOOK):
-        note(vcpu, who)
+    if vcpu.seen.wanted != 0:
+        note(vcpu)
     return Outcome.NOBODY
 
 
 @inline
-def note(vcpu: Vcpu, who: u64) -> None:
+def note(vcpu: Vcpu) -> None:
     """Keep of a trap what its end does not know any more."""
     seen = vcpu.seen
     seen.began = mrs(sr.CNTPCT_EL0)
     seen.hcr = mrs(sr.HCR_EL2)
     seen.vttbr = page_of(vcpu).slot[event.VTTBR_SLOT]
     seen.source = event.place_of(vcpu, vcpu.trap.context, vcpu.trap.pstate, seen.hcr)
-    seen.flags = 0
+    seen.forwarded, seen.injected = vcpu.counters.forwarded, vcpu.counters.injected
+    seen.flags = validity(vcpu)
     seen.value = 0
-    if who & TRACE:
-        seen.flags = validity(vcpu)
-        if is_access(vcpu) and vcpu.trap.esr & IS_READ == 0:
+    seen.is_read = 0
+    if is_access(vcpu):
+        if vcpu.trap.esr & IS_READ:
+            seen.is_read = 1
+        else:
             seen.flags = seen.flags | Flag.HAS_VALUE
             seen.value = access_value(vcpu)
 
 
 @cold
-def end(vcpu: Vcpu, outcome: Outcome) -> None:
+def end(vcpu: Vcpu) -> None:
     """Take note of a trap that has been delivered."""
-    if vcpu.seen.wanted & TRACE:
-        if is_access(vcpu) and vcpu.trap.esr & IS_READ and is_done(outcome):
-            vcpu.seen.flags = vcpu.seen.flags | Flag.HAS_VALUE | Flag.READ
-            vcpu.seen.value = vcpu.seen.read
-        if is_done(outcome) and vcpu.trap.pstate & SPSR_ELx.SS.mask:
-            vcpu.seen.flags = vcpu.seen.flags | Flag.STEPPED
-        if event.wants_trap(vcpu):
-            event.trapped(vcpu, outcome)
-        if vcpu.context != vcpu.trap.context:
-            event.switched(vcpu)
+    if vcpu.seen.wanted & TRACE and event.wants_trap(vcpu):
+        event.trapped(vcpu)
+    if vcpu.seen.wanted & SWITCHES and vcpu.context != vcpu.trap.context:
+        event.switched(vcpu)
     if vcpu.seen.wanted & PROBE_AT_END:
-        probe.run(vcpu, probe.AT_END, outcome)
+        probe.run(vcpu, probe.AT_END, event.outcome_of(vcpu))
+    vcpu.seen.wanted = 0
+
+
+@cold
+def end_for_good(vcpu: Vcpu) -> None:
+    """Take note of a trap out of which the guest does not come back: what it does not live to."""
+    if vcpu.seen.wanted & TRACE and event.wants_trap(vcpu):
+        event.trapped(vcpu)
     vcpu.seen.wanted = 0

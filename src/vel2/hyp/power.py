@@ -26,6 +26,7 @@ from vel2.arch.psci import (
     ON_PENDING,
     SUCCESS,
 )
+from vel2.hyp import observe
 from vel2.hyp.firmware import firmware_call
 from vel2.hyp.lock import acquire, release
 from vel2.hyp.pcpu import OFF, ON, PENDING, Power
@@ -134,6 +135,8 @@ def turn_off(vcpu: Vcpu) -> u64:
     vcpu.shadow = 0
     release(vm.stage2.lock)
     store_release_u64(state_of(vcpu), OFF)
+    if vcpu.seen.wanted != 0:
+        observe.end_for_good(vcpu)
     firmware_call(CPU_OFF, 0, 0, 0)
     store_release_u64(state_of(vcpu), ON)
     count_online(vm, 1)

@@ -21,11 +21,13 @@ says of devices holds whatever L1 does to FWB. An L1 that changes FWB owes a TLB
 from vel2.arch import sysregs as sr
 from vel2.arch.descriptors import LAST_LEVEL, Stage2Leaf
 from vel2.hyp import pool, stage2
+from vel2.hyp.event import happened, wanted
 from vel2.hyp.hcr import HCR_SLOT, STAGE2_ON
 from vel2.hyp.homes import slot
 from vel2.hyp.layout import PAGE_SHIFT
 from vel2.hyp.lock import acquire, release
 from vel2.hyp.state import SHADOW_CONTEXTS, Stage2, Vcpu, Vm, page_of, vcpu_at, vm_of
+from vel2.hyp.watch import FILL
 from vel2.lang import (
     IPA,
     L2IPA,
@@ -41,6 +43,7 @@ from vel2.lang import (
     store_u64,
     u64,
 )
+from vel2.trace.schema import Kind
 
 __all__ = (
     "INCREMENT",
@@ -194,6 +197,8 @@ def fill(vcpu: Vcpu, ipa: L2IPA, canonical: u64) -> bool:
     leaf = leaf | combined_attributes(found.memattr, found.sh, found.xn, found.s2ap, canonical)
     leaf = leaf | stage2.leaf_type(level)
     vcpu.counters.shadow_fills = u64(vcpu.counters.shadow_fills + 1)
+    if wanted(vcpu, FILL) != 0:
+        happened(vcpu, Kind.FILL, u64(ipa & ~offset_mask), leaf & stage2.ADDRESS, level)
     mapped = stage2.map_leaf(vm, context, IPA(ipa & ~offset_mask), level, leaf, found.shift)
     if mapped == stage2.Mapped.NO_TABLE:
         pool.empty(vm, context)

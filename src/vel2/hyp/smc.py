@@ -26,13 +26,16 @@ from vel2.arch.psci import (
     PowerState,
     PowerStateExtended,
 )
-from vel2.hyp import power
+from vel2.hyp import observe, power
 from vel2.hyp.answer import forward
+from vel2.hyp.event import happened, wanted
 from vel2.hyp.firmware import firmware_call
 from vel2.hyp.hcr import l1_hcr
 from vel2.hyp.outcome import Outcome, Stop
 from vel2.hyp.state import Vcpu, vm_of
+from vel2.hyp.watch import PSCI
 from vel2.lang import U32_MAX, inline, resident, u64
+from vel2.trace.schema import Kind
 
 __all__ = ("from_vel1", "local", "stop_machine")
 
@@ -64,6 +67,8 @@ IMMEDIATE = ISS_HVC.imm16.mask
 def stop_machine(vcpu: Vcpu, reason: u64, function: u64) -> None:
     """Note why and ask the firmware to end the machine; it does not come back."""
     vm_of(vcpu).post_mortem.stop_reason = reason
+    if vcpu.seen.wanted != 0:
+        observe.end_for_good(vcpu)
     firmware_call(function, 0, 0, 0)
 
 
@@ -128,7 +133,10 @@ def local(vcpu: Vcpu) -> Outcome:
     if vcpu.trap.esr & IMMEDIATE:
         vcpu.x[0] = NOT_SUPPORTED
     else:
-        vcpu.x[0] = call(vcpu, vcpu.x[0] & FUNCTION_MASK)
+        function = vcpu.x[0] & FUNCTION_MASK
+        if wanted(vcpu, PSCI) != 0:
+            happened(vcpu, Kind.PSCI, 0, vcpu.x[1], function)
+        vcpu.x[0] = call(vcpu, function)
     return Outcome.SKIP
 
 

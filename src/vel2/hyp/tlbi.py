@@ -26,13 +26,16 @@ from vel2.arch.insn import TLBI, SysInsn
 from vel2.arch.operands import TLBI_IPA, TLBI_RANGE
 from vel2.hyp import pool, power, shadow, vncr
 from vel2.hyp.answer import undefined
+from vel2.hyp.event import happened, wanted
 from vel2.hyp.hcr import is_vhe_host
 from vel2.hyp.homes import slot
 from vel2.hyp.layout import PAGE_SHIFT
 from vel2.hyp.lock import acquire, release
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.state import Stage2, Vcpu, Vm, page_of, vm_of
+from vel2.hyp.watch import UNMAP
 from vel2.lang import L2IPA, dsb_ish, inline, isb, mrs, msr, resident, sysop, u64
+from vel2.trace.schema import Kind
 
 __all__ = (
     "TRAPPED_AT_MOST",
@@ -237,11 +240,14 @@ def unmap_from(vcpu: Vcpu, vm: Vm, context: Stage2, first: u64, end: u64) -> Non
     """
     address = first
     while address < end:
+        part = address
         address = shadow.unmap(vm, context, L2IPA(address), end)
         if context.unflushed != 0:
             context.unflushed = 0
             vcpu.counters.shadow_unmaps = u64(vcpu.counters.shadow_unmaps + 1)
             pool.flush(context)
+            if wanted(vcpu, UNMAP) != 0:
+                happened(vcpu, Kind.UNMAP, part, context.guest_vttbr, u64(address - part))
         if address < end:
             release(vm.stage2.lock)
             acquire(vm.stage2.lock)

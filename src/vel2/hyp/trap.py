@@ -20,7 +20,6 @@ from vel2.hyp.answer import (
     serror,
     undefined,
 )
-from vel2.hyp.event import asked, wanted
 from vel2.hyp.exception import is_el0, return_from_vel2, step_back, step_over, take_exception
 from vel2.hyp.hcr import TGE, l1_hcr
 from vel2.hyp.outcome import Fatal, Outcome, Stop
@@ -28,9 +27,18 @@ from vel2.hyp.records import FIQ, IRQ, SERROR, SYNC, TO_RUNNING_EL1, TO_VEL2
 from vel2.hyp.selectors import l1_mdcr
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, vm_of
 from vel2.hyp.watch import CLASSES_PER_CONTEXT, INTERRUPTS
-from vel2.lang import inline, mrs, resident, u32, u64
+from vel2.lang import cold, inline, mrs, resident, u32, u64
 
-__all__ = ("fatal", "handle_bad_vector", "handle_fiq", "handle_irq", "handle_serror", "handle_sync")
+__all__ = (
+    "fatal",
+    "handle_bad_vector",
+    "handle_fiq",
+    "handle_irq",
+    "handle_serror",
+    "handle_sync",
+    "handle_watched_interrupt",
+    "handle_watched_sync",
+)
 
 HCD = sr.HCR_EL2.HCD.mask
 KIND_STEP = 0x40
@@ -134,25 +142,15 @@ def begin(vcpu: Vcpu, kind: u64, context: u64, esr: u64) -> None:
     vcpu.trap.esr = esr
 
 
-@inline
-def decided(vcpu: Vcpu, who: u64) -> Outcome:
-    """Let those see a trap who may want it (`watch`); NOBODY leaves it to L0's own handler."""
-    if who != 0 and asked(vcpu, who, vcpu.trap.esr):
-        return observe.begin(vcpu, who)
-    return Outcome.NOBODY
-
-
-@inline
-def end(vcpu: Vcpu, who: u64, outcome: Outcome) -> None:
-    """Deliver what came of a trap, and let those see it who wanted it."""
-    deliver(vcpu, outcome)
-    if who != 0 and vcpu.seen.wanted != 0:
-        observe.end(vcpu, outcome)
-
-
-@inline
-def dispatch(vcpu: Vcpu, context: u64, ec: u64) -> Outcome:
-    """Have the class's row of the table answer a synchronous exception."""
+@resident
+def handle_sync(vcpu: Vcpu, esr: u64) -> None:
+    """Handle a synchronous exception from a lower EL."""
+    context = vcpu.context
+    ec = ESR_ELx.EC.get(esr)
+    index = class_of(context, esr)
+    vcpu.counters.by_ec[index] = u64(vcpu.counters.by_ec[index] + 1)
+    vcpu.trap.far = mrs(sr.FAR_EL2)
+    begin(vcpu, SYNC, context, esr)
     outcome = Outcome.NOBODY
     if context == CONTEXT_VEL2:
         for row in ANSWERED_VEL2:
@@ -162,23 +160,7 @@ def dispatch(vcpu: Vcpu, context: u64, ec: u64) -> Outcome:
         for row in ANSWERED_VEL1:
             if ec == row.ec:
                 outcome = row.vel1(vcpu)
-    return outcome
-
-
-@resident
-def handle_sync(vcpu: Vcpu, esr: u64) -> None:
-    """Handle a synchronous exception from a lower EL."""
-    context = vcpu.context
-    ec = ESR_ELx.EC.get(esr)
-    index = u64(context * CLASSES_PER_CONTEXT + ec)
-    vcpu.counters.by_ec[index] = u64(vcpu.counters.by_ec[index] + 1)
-    vcpu.trap.far = mrs(sr.FAR_EL2)
-    begin(vcpu, SYNC, context, esr)
-    who = wanted(vcpu, index)
-    outcome = decided(vcpu, who)
-    if outcome == Outcome.NOBODY:
-        outcome = dispatch(vcpu, context, ec)
-    end(vcpu, who, outcome)
+    deliver(vcpu, outcome)
 
 
 @resident
@@ -186,7 +168,8 @@ def handle_irq(vcpu: Vcpu) -> None:
     """Handle a physical IRQ. It is never ours: only vEL1 with L1's HCR_EL2.IMO sends it here."""
     context = vcpu.context
     vcpu.counters.irq[context] = u64(vcpu.counters.irq[context] + 1)
-    handle_interrupt(vcpu, IRQ, context)
+    begin(vcpu, IRQ, context, 0)
+    deliver(vcpu, physical_interrupt(vcpu, IRQ))
 
 
 @resident
@@ -194,24 +177,8 @@ def handle_fiq(vcpu: Vcpu) -> None:
     """Handle a physical FIQ, as an IRQ."""
     context = vcpu.context
     vcpu.counters.fiq[context] = u64(vcpu.counters.fiq[context] + 1)
-    handle_interrupt(vcpu, FIQ, context)
-
-
-@inline
-def class_of(kind: u64, context: u64) -> u64:
-    """Give the class of an interrupt or SError (`watch`)."""
-    return u64(INTERRUPTS + kind // KIND_STEP + context)
-
-
-@inline
-def handle_interrupt(vcpu: Vcpu, kind: u32, context: u64) -> None:
-    """Handle a physical interrupt that has been counted."""
-    begin(vcpu, kind, context, 0)
-    who = wanted(vcpu, class_of(kind, context))
-    outcome = decided(vcpu, who)
-    if outcome == Outcome.NOBODY:
-        outcome = physical_interrupt(vcpu, kind)
-    end(vcpu, who, outcome)
+    begin(vcpu, FIQ, context, 0)
+    deliver(vcpu, physical_interrupt(vcpu, FIQ))
 
 
 @resident
@@ -223,11 +190,46 @@ def handle_serror(vcpu: Vcpu) -> None:
     context = vcpu.context
     vcpu.counters.serror[context] = u64(vcpu.counters.serror[context] + 1)
     begin(vcpu, SERROR, context, mrs(sr.ESR_EL2))
-    who = wanted(vcpu, class_of(SERROR, context))
-    outcome = decided(vcpu, who)
+    deliver(vcpu, serror(vcpu, vcpu.trap.esr))
+
+
+@inline
+def class_of(context: u64, esr: u64) -> u64:
+    """Give the class of a synchronous exception (`watch`), which is its place in `by_ec`."""
+    return u64(context * CLASSES_PER_CONTEXT + ESR_ELx.EC.get(esr))
+
+
+@cold
+def handle_watched_sync(vcpu: Vcpu, esr: u64) -> None:
+    """Handle a synchronous exception that somebody may want to see, as `handle_sync` does."""
+    vcpu.trap.far = mrs(sr.FAR_EL2)
+    begin(vcpu, SYNC, vcpu.context, esr)
+    index = class_of(vcpu.context, esr)
+    outcome = observe.begin(vcpu, vcpu.observe.classes[index])
     if outcome == Outcome.NOBODY:
-        outcome = serror(vcpu, vcpu.trap.esr)
-    end(vcpu, who, outcome)
+        handle_sync(vcpu, esr)
+    else:
+        vcpu.counters.by_ec[index] = u64(vcpu.counters.by_ec[index] + 1)
+        deliver(vcpu, outcome)
+    observe.end(vcpu)
+
+
+@cold
+def handle_watched_interrupt(vcpu: Vcpu, kind: u64) -> None:
+    """Handle an interrupt or SError that somebody may want to see. Nobody decides it but L0."""
+    esr = u64(0)
+    if kind == SERROR:
+        esr = mrs(sr.ESR_EL2)
+    begin(vcpu, kind, vcpu.context, esr)
+    index = u64(INTERRUPTS + kind // KIND_STEP + vcpu.context)
+    observe.begin(vcpu, vcpu.observe.classes[index])
+    if kind == IRQ:
+        handle_irq(vcpu)
+    elif kind == FIQ:
+        handle_fiq(vcpu)
+    else:
+        handle_serror(vcpu)
+    observe.end(vcpu)
 
 
 @inline

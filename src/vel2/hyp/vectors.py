@@ -16,7 +16,19 @@ from vel2.hyp.homes import slot
 from vel2.hyp.layout import PCPU_OFFSET, VCPU_IN_PCPU, VM_OFFSET
 from vel2.hyp.state import Vcpu
 from vel2.hyp.stubs import STUB_BYTES, calls, fallible_calls
-from vel2.hyp.watch import BY_PC, HOOK, PLAIN_ERET, PROBE, PROBE_AT_END
+from vel2.hyp.watched import (
+    ALL_BUT_LAST,
+    FAST_ERET,
+    PC,
+    X,
+    save_guest,
+    save_pc,
+    seen_eret,
+    seen_sync,
+    watched_eret,
+    watched_interrupt,
+    watched_sync,
+)
 from vel2.lang.asm import SP, Assembler
 
 __all__ = ("assemble",)
@@ -29,31 +41,6 @@ HANDLERS = {
     LOWER_AARCH64_FIQ: "handle_fiq",
     LOWER_AARCH64_SERROR: "handle_serror",
 }
-X = Vcpu.offset_of("x")
-PC = Vcpu.offset_of("pc")
-FAST_ERET = Vcpu.offset_of("counters.fast_eret")
-OBSERVED_ERET = Vcpu.offset_of(f"observe.classes[{PLAIN_ERET}]")
-PC_LOW, PC_SPAN = Vcpu.offset_of("observe.pc_low"), Vcpu.offset_of("observe.pc_span")
-TRAP_PC = Vcpu.offset_of("trap.pc")
-PSTATE = Vcpu.offset_of("pstate")
-ALL_BUT_LAST = range(0, 30, 2)
-
-
-def save_guest(a: Assembler) -> None:
-    """Store the GPRs, PC and PSTATE of the guest; x0 becomes the `Vcpu`."""
-    for n in ALL_BUT_LAST:
-        a.stp(n, n + 1, SP, X + 8 * n)
-    save_pc(a)
-
-
-def save_pc(a: Assembler) -> None:
-    """Store x30, PC and PSTATE: where the guest is, and in the record of the trap."""
-    a.str(30, SP, X + 8 * 30)
-    a.mrs(2, sr.ELR_EL2)
-    a.mrs(3, sr.SPSR_EL2)
-    a.stp(2, 3, SP, PC)
-    a.stp(2, 3, SP, TRAP_PC)
-    a.add(0, SP, 0)
 
 
 def vectors(a: Assembler) -> None:
@@ -114,9 +101,7 @@ def plain_eret(a: Assembler) -> None:
     a.ldr(1, SP, FAST_ERET)
     a.add(1, 1, 1)
     a.str(1, SP, FAST_ERET)
-    a.ldr(1, SP, OBSERVED_ERET)
-    a.cbnz(1, "watched_eret")
-    a.label("eret_unseen")
+    watched_eret(a)
     a.msr(sr.SPSR_EL2, 0)
     a.mrs(1, sr.ELR_EL1)
     a.msr(sr.ELR_EL2, 1)
@@ -131,41 +116,6 @@ def plain_eret(a: Assembler) -> None:
     a.b("to_handle_sync")
 
 
-def watched_eret(a: Assembler) -> None:
-    """Emit an ERET that somebody may want to see: x0 = SPSR_EL2 for it, x1 = who (`watch`).
-
-    The tracer sees it done, and then it is done as all traps are. Probes and hooks see it at
-    `trap.begin`, as a trap of class ERET: it has not been counted as this one then.
-    """
-    a.label("watched_eret")
-    a.tst(1, PROBE | PROBE_AT_END | HOOK)
-    a.b_cond("ne", "eret_for_probe")
-    a.tbz(1, BY_PC.bit_length() - 1, "eret_seen")
-    a.mrs(2, sr.ELR_EL2)
-    a.ldr(3, SP, PC_LOW)
-    a.sub(2, 2, rm=3)
-    a.ldr(3, SP, PC_SPAN)
-    a.cmp(2, rm=3)
-    a.b_cond("hi", "eret_unseen")
-    a.label("eret_seen")
-    for n in ALL_BUT_LAST[2:]:
-        a.stp(n, n + 1, SP, X + 8 * n)
-    a.str(30, SP, X + 8 * 30)
-    a.mrs(2, sr.ELR_EL2)
-    a.mrs(3, sr.SPSR_EL2)
-    a.stp(2, 3, SP, TRAP_PC)
-    a.mrs(2, sr.ELR_EL1)
-    a.stp(2, 0, SP, PC)
-    a.add(0, SP, 0)
-    a.bl("returned")
-    a.b("resume")
-    a.label("eret_for_probe")
-    a.ldr(1, SP, FAST_ERET)
-    a.sub(1, 1, 1)
-    a.str(1, SP, FAST_ERET)
-    a.b("eret_is_not_plain")
-
-
 def slow_paths(a: Assembler) -> None:
     """Emit the way through the resident code and back into the guest, for each exception."""
     a.label("to_handle_sync")
@@ -173,6 +123,7 @@ def slow_paths(a: Assembler) -> None:
         a.stp(n, n + 1, SP, X + 8 * n)
     a.mov(1, 0)
     save_pc(a)
+    watched_sync(a)
     a.bl("handle_sync")
     a.label("resume")
     a.ldp(0, 1, SP, PC)
@@ -182,9 +133,11 @@ def slow_paths(a: Assembler) -> None:
         a.ldp(n, n + 1, SP, X + 8 * n)
     a.ldr(30, SP, X + 8 * 30)
     a.eret()
-    for handler in HANDLERS.values():
+    seen_sync(a)
+    for number, handler in HANDLERS.items():
         a.label(f"to_{handler}")
         save_guest(a)
+        watched_interrupt(a, handler, VECTOR_BYTES * (number - LOWER_AARCH64_SYNC))
         a.bl(handler)
         a.b("resume")
     same_el_sync(a)
@@ -271,7 +224,7 @@ def assemble() -> Assembler:
     a.b("entry")
     vectors(a)
     plain_eret(a)
-    watched_eret(a)
+    seen_eret(a)
     slow_paths(a)
     entry(a)
     secondary_entry(a)

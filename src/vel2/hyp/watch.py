@@ -1,12 +1,15 @@
 """Who watches what: the tables that say which events anybody wants, and where events go.
 
-Tracing, probes and hooks are off nearly always, and then cost three instructions a trap. So each
-event has a class, a number below `CLASSES`: context and exception class of a synchronous exception,
-as in `Counters.by_ec`, the kind of an interrupt, or one of the events that are no trap. The class's
-word in `Vcpu.observe.classes` is 0 while nobody wants it. Else it says who does (`TRACE`, `PROBE`,
-`HOOK`) and how narrowly (`BY_REGISTER`, `BY_PC`); the host writes it at any time. What is wanted is
-asked in steps, the cheapest first (`event.asked`). The narrowing is for all who want the class
-together, so it lets through what any of them wants; each then asks for itself.
+Tracing, probes and hooks are off nearly always, and then cost two instructions a trap: the vectors
+look whether anybody watches at all (`Watch.anybody`). If so they look whether anybody wants this
+trap, which for one that nobody wants takes ten instructions at most. Only then the trap takes the
+way through `trap.handle_watched_sync`, where `observe` sees it.
+
+Each event has a class, a number below `CLASSES`: context and exception class of a synchronous
+exception, as in `Counters.by_ec`, the kind of an interrupt, or one of the events that are no trap.
+Its word in `Watch.classes` says who wants it: `TRACE`, `SWITCHES`, `PROBE`, `HOOK`. Accesses to
+registers (EC 0x18) are looked for in `Watch.groups` alone. What the tables let through is what any
+of them wants; each then asks for itself. The host writes all of it, at any time.
 """
 
 from vel2.lang import Struct, array, scalar, u8, u16, u64
@@ -14,10 +17,10 @@ from vel2.lang import Struct, array, scalar, u8, u16, u64
 __all__ = (
     "AHEAD",
     "BY_PC",
-    "BY_REGISTER",
     "CLASSES",
     "CLASSES_PER_CONTEXT",
     "FILL",
+    "GROUP_BITS",
     "HOOK",
     "INTERRUPTS",
     "PLAIN_ERET",
@@ -26,8 +29,7 @@ __all__ = (
     "PSCI",
     "RANGES",
     "REGISTER_GROUPS",
-    "SWITCH",
-    "TIMER",
+    "SWITCHES",
     "TRACE",
     "UNMAP",
     "Filter",
@@ -44,11 +46,11 @@ PROBE_AT_END = 1 << 2
 """To a probe that is called when the trap is done."""
 HOOK = 1 << 3
 """To a hook, which may decide what comes of it."""
-BY_REGISTER = 1 << 4
-"""Of EC 0x18: only the registers and instructions in `Watch.groups`."""
+SWITCHES = 1 << 4
+"""A context switch that comes with it, into the ring."""
 BY_PC = 1 << 5
-"""Only from the addresses `Watch.pc_low` up to `Watch.pc_low + Watch.pc_span`, which is one of
-them."""
+"""Not of EC 0x18: only from `Watch.pc_low` up to `Watch.pc_low + Watch.pc_span`, which is one of
+the addresses."""
 
 CLASSES_PER_CONTEXT = 64
 """The class of a synchronous exception is context * CLASSES_PER_CONTEXT + EC."""
@@ -57,20 +59,21 @@ INTERRUPTS = 2 * CLASSES_PER_CONTEXT
 PLAIN_ERET = INTERRUPTS + 8
 """An ERET that the vectors do at once."""
 AHEAD = PLAIN_ERET + 1
-SWITCH = PLAIN_ERET + 2
-FILL = PLAIN_ERET + 3
-UNMAP = PLAIN_ERET + 4
-TIMER = PLAIN_ERET + 5
-PSCI = PLAIN_ERET + 6
+FILL = PLAIN_ERET + 2
+UNMAP = PLAIN_ERET + 3
+PSCI = PLAIN_ERET + 4
 CLASSES = PSCI + 1
 
-REGISTER_GROUPS = 1 << 12
+GROUP_BITS = 12
+REGISTER_GROUPS = 1 << GROUP_BITS
 """op0, op2, op1 and CRn of a trap key make a group of 16, one for each CRm."""
 
 
 class Watch(Struct):
     """What is wanted of one vCPU. The host writes it, while the machine runs; L0 only reads."""
 
+    anybody = scalar(u64)
+    """Bits of who watches at all. 0: nobody, whatever else is written here."""
     groups = array(u8, REGISTER_GROUPS)
     """[trap key >> 4]: not 0 if a register or instruction of the group is wanted."""
     pc_low = scalar(u64)
@@ -108,9 +111,12 @@ class Seen(Struct):
     """What `observe.begin` keeps of a trap until its end. Its pcpu alone uses it."""
 
     wanted = scalar(u64)
-    """Who wants the trap that L0 is in, as `Watch.classes` says it; 0 between traps."""
+    """Who wants the trap that L0 is in, as `Watch.classes` says it; 0 in others."""
     began = scalar(u64)
     """CNTPCT_EL0."""
+    forwarded = scalar(u64)
+    injected = scalar(u64)
+    """The counters when it began."""
     hcr = scalar(u64)
     """HCR_EL2 as it was when the guest trapped."""
     vttbr = scalar(u64)
@@ -120,8 +126,12 @@ class Seen(Struct):
     read = scalar(u64)
     """What the last trapped MRS read, whoever watches (`sysreg.set_target_register`): what is done
     ahead of the next trap may overwrite the register."""
+    is_read = scalar(u64)
+    """It is an MRS."""
     value = scalar(u64)
+    """What an MSR or SYS carries."""
     flags = scalar(u64)
+    """`trace.schema.Flag`."""
 
 
 class Ring(Struct):

@@ -38,6 +38,11 @@ _ATOMIC = {"swap": "xchg", "fetch_add": "add"}
 ATTRIBUTES = 'nounwind noimplicitfloat null_pointer_is_valid "no-builtins"'
 
 
+def convention(function: Function) -> str:
+    """Say how a function is called: one that is cold keeps nearly all registers for its caller."""
+    return "preserve_mostcc " if function.cold else ""
+
+
 class HardwareWriter:
     """Writes a module for the machine itself.
 
@@ -111,7 +116,8 @@ class HardwareWriter:
         scope = ""
         if function.location is not None and self.has_lines:
             scope = f" !dbg {self.debug.subprogram(function.name, function.location)}"
-        self.lines.append(f"define {linkage} {result} {rest} {attributes}{scope} {{")
+        head = f"{linkage} {convention(function)}{result} {rest}"
+        self.lines.append(f"define {head} {attributes}{scope} {{")
         self.lines.append("slots:")
         for local in (*function.parameters, *function.locals):
             self.line(f"{self.slot(local)} = alloca {_TYPES[local.kind]}, align 8")
@@ -396,9 +402,10 @@ class HardwareWriter:
             for local, arg in zip(callee.parameters, instruction.args, strict=True)
         )
         if callee.result is None:
-            self.line(f"call void @{callee.name}({arguments})")
+            self.line(f"call {convention(callee)}void @{callee.name}({arguments})")
         else:
-            self.result(instruction, f"call {_RETURN[callee.result]} @{callee.name}({arguments})")
+            what = f"{convention(callee)}{_RETURN[callee.result]} @{callee.name}({arguments})"
+            self.result(instruction, f"call {what}")
 
     def _op_jump(self, instruction: Instruction) -> None:
         (target,) = instruction.attributes

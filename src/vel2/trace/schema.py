@@ -76,7 +76,7 @@ class Kind(IntEnum):
     UNMAP = 6
     """Leaves taken out of the shadow stage 2."""
     TIMER = 7
-    """A timer of L1's guest was left running or asserted, or stopped, while vEL2 runs."""
+    """A timer of L1's guest was enabled when the guest was left."""
     PSCI = 8
     """A call of L1 to the firmware."""
 
@@ -284,7 +284,7 @@ USES: dict[Kind, dict[str, str]] = {
     Kind.FILL: {"ipa": "of L2", "value": "PA of the leaf", "detail": "level of the leaf"},
     Kind.UNMAP: {"ipa": "the first of L2", "value": "VTTBR_EL2 of the shadow", "detail": "bytes"},
     Kind.TIMER: {"ipa": "its CVAL", "value": "its CTL", "detail": "0: physical, 1: virtual"},
-    Kind.PSCI: {"value": "what it returned", "detail": "function identifier"},
+    Kind.PSCI: {"value": "its first argument", "detail": "function identifier"},
 }
 """What each kind has beside `EVERY`, and what it means there where the column does not say."""
 
