@@ -118,8 +118,13 @@ def collect_parts(
         part = found[name]
         if seen is not None:
             mark = seen.get(name)
-            if mark is None or (mark.count, mark.ticks) != (part.count, part.ticks):
-                raise MeasureError(f"{name} was seen other than reported.")
+            if mark is None:
+                raise MeasureError(f"{name} was reported and not seen.")
+            if (mark.count, mark.ticks) != (part.count, part.ticks):
+                raise MeasureError(
+                    f"{name} was seen other than reported: {mark.count} in {mark.ticks} ticks,"
+                    f" reported as {part.count} in {part.ticks}."
+                )
             part = replace(part, traps=mark.traps)
         parts[name] = part
     return parts

@@ -102,8 +102,12 @@ def test_what_is_printed_and_what_is_seen_have_to_agree() -> None:
     lines["l2.fork"] = f"2 30 {(1 << 64) - 1}"
     assert collect_parts(printed(lines), POWERED_OFF, PARTS, None, "L2")["l2.fork"].l1_exits is None
     lines["l2.fork"] = "2 31 4"
-    with pytest.raises(MeasureError, match=r"l2\.fork was seen other than reported"):
+    said = r"l2\.fork was seen other than reported: 2 in 30 ticks, reported as 2 in 31\."
+    with pytest.raises(MeasureError, match=said):
         collect_parts(printed(lines), POWERED_OFF, PARTS, seen, "L2")
+    without = {name: part for name, part in seen.items() if name != "l2.fork"}
+    with pytest.raises(MeasureError, match=r"l2\.fork was reported and not seen\."):
+        collect_parts(printed(lines), POWERED_OFF, PARTS, without, "L2")
     del lines["l2.fork"]
     with pytest.raises(MeasureError, match="L2 did not get to its end: the guest powered off"):
         collect_parts(printed(lines), POWERED_OFF, PARTS, seen, "L2")
