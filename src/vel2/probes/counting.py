@@ -80,43 +80,44 @@ class CountersReading(Reading):
 
 
 class Hash(Map):
-    """Counts by a key of 64 bits; keys that find no place any more are drops."""
+    """Counts by a key of 64 bits; keys that find no place any more are drops.
+
+    Key 0 has a place of its own, and one key less finds room than it has entries.
+    """
 
     def __init__(self, capacity: int, shows: str = NUMBER, name: str | None = None) -> None:
         size = power_of_two("a Hash", capacity)
 
         class Entry(Struct):
-            key = scalar(u64)
             count = scalar(u64)
+            key = scalar(u64)
 
         class Memory(Struct):
-            drops = scalar(u64)
-            of_key_0 = scalar(u64)
-            """A key of 0 marks a free entry, so it has a place of its own."""
             entries = array(Entry, size)
+            """The first one is that of key 0, which marks the others as free."""
+            drops = scalar(u64)
 
-        count_at, key_0_at = Entry.offset_of("count"), Memory.offset_of("of_key_0")
+        key_at, drops_at = Entry.offset_of("key"), Memory.offset_of("drops")
 
         @resident
         def add(memory: Memory, key: u64, n: u64 = 1) -> None:
-            if key == 0:
-                fetch_add_u64(PA(address_of(memory) + key_0_at), n)
-                return
             place = (u64(key * MULTIPLIER) >> 32) & (size - 1)
             first = memory.entries[place]
             if vload(first, "key") == key:
-                fetch_add_u64(PA(address_of(first) + count_at), n)
+                fetch_add_u64(PA(address_of(first)), n)
                 return
             for _ in range(TRIES):
                 entry = memory.entries[place]
                 found = vload(entry, "key")
-                if found == 0:
-                    found = compare_exchange_u64(PA(address_of(entry)), 0, key)
-                if found == 0 or found == key:
-                    fetch_add_u64(PA(address_of(entry) + count_at), n)
+                if found == 0 and place != 0:
+                    found = compare_exchange_u64(PA(address_of(entry) + key_at), 0, key)
+                    if found == 0:
+                        found = key
+                if found == key:
+                    fetch_add_u64(PA(address_of(entry)), n)
                     return
                 place = u64(place + 1) & (size - 1)
-            fetch_add_u64(PA(address_of(memory)), 1)
+            fetch_add_u64(PA(address_of(memory) + drops_at), 1)
 
         super().__init__(Memory, {"add": add}, name, shows)
 
@@ -142,9 +143,7 @@ class HashReading(Reading):
     def items(self) -> list[tuple[int, int]]:
         """Give keys and counts, the largest count first."""
         found = [(int(each.key), int(each.count)) for each in self._memory.entries]
-        found = [(key, n) for key, n in found if key and n]
-        if self._memory.of_key_0:
-            found.append((0, int(self._memory.of_key_0)))
+        found = [(key, n) for key, n in found if n]
         return sorted(found, key=lambda item: (-item[1], item[0]))
 
     def __getitem__(self, key: int) -> int:
