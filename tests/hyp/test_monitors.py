@@ -14,8 +14,8 @@ from tests.hyp.rig import Rig, init_id_registers
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Encoding, Register
 from vel2.arch.esr import EC, ESR_ELx
-from vel2.hyp import context, monitors, selectors, trap
-from vel2.hyp.homes import in_memory
+from vel2.hyp import context, finegrained, monitors, selectors, trap
+from vel2.hyp.homes import in_memory, slot
 from vel2.hyp.mdscr import QUIET_WRITES
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, GUEST_VHE, LEVEL_NV
 
@@ -26,6 +26,8 @@ MDCR = sr.MDCR_EL2
 MDCR_INDEX = in_memory(MDCR)
 TYPER = sr.PMEVTYPER_EL0
 BCR, WCR = sr.DBGBCR_EL1, sr.DBGWCR_EL1
+MDSCR, MDE = sr.MDSCR_EL1, sr.MDSCR_EL1.MDE.mask
+MDSCR_SLOT = slot(MDSCR)
 FIRST_BIT = st.sampled_from((0, 1))
 UNDEF = ESR_ELx.compose(EC=EC.UNKNOWN, IL=1)
 EL1H, EL0T = 0b0101, 0
@@ -183,6 +185,11 @@ def test_a_vm_without_counters_in_use_pays_nothing() -> None:
     )
 
 
+def debug(rig: Rig) -> None:
+    """Have L1 turn breakpoints and watchpoints on."""
+    rig[MDSCR] = rig.vcpu.pcpu.mdscr = rig.page.slot[MDSCR_SLOT] = MDE
+
+
 def where_l1_matches(value: int) -> set[int]:
     """At which Non-secure ELs HMC, SSC and PMC (or PAC) of L1 match."""
     if BCR.SSC.get(value) == 0b10:
@@ -202,6 +209,7 @@ def where_hardware_matches(value: int) -> set[int]:
 def test_a_breakpoint_matches_where_l1_says(value: int, index: int, e2h: int, tde: int) -> None:
     """Show it for any control of an address breakpoint or watchpoint, in both contexts."""
     rig = fresh()
+    debug(rig)
     rig.vcpu.e2h = e2h
     rig.vcpu.vel2.memory[MDCR_INDEX] = MDCR.TDE.put(tde)
     value &= 0xFFFF_FFFF
@@ -224,6 +232,138 @@ def test_a_breakpoint_matches_where_l1_says(value: int, index: int, e2h: int, td
         assert real & keeps == value & keeps
         switch(rig)
     assert rig.vcpu.pcpu.moving_selectors >> 32 == 0 or BCR.E.get(value)
+
+
+# --- breakpoints and watchpoints that L1 reaches without a trap ---------------------------------
+
+HDFGRTR, HDFGWTR = sr.HDFGRTR_EL2, sr.HDFGWTR_EL2
+CONTROLS: tuple[type[Register], ...] = (
+    *sr.DBGBCRn_EL1[:BREAKPOINTS],
+    *sr.DBGWCRn_EL1[:WATCHPOINTS],
+)
+
+
+def debugged() -> Rig:
+    """Give a VHE L1 with L0's fine-grained traps, and MDSCR_EL1 not trapping any more."""
+    rig = fresh()
+    rig.vcpu.e2h = 1
+    for register, traps in finegrained.OWN.items():
+        rig[register] = traps
+    rig.vcpu.pcpu.mdscr_traps = 0
+    return rig
+
+
+def fine(rig: Rig, register: type[Register], read: bool) -> bool:
+    """Whether one of L0's fine-grained bits traps an access."""
+    controls, family = (HDFGRTR, HDFGWTR)[not read], f"{register.name[:6]}n_EL1"
+    return bool(controls.field(family if family in FAMILIES else register.name).get(rig[controls]))
+
+
+FAMILIES = ("DBGBCRn_EL1", "DBGWCRn_EL1")
+
+
+def set_control(rig: Rig, register: type[Register], value: int) -> None:
+    """Do what L1's MSR does."""
+    if fine(rig, register, False):
+        assert write(rig, register, value)
+    else:
+        rig[register] = value
+
+
+def control(rig: Rig, register: type[Register]) -> int:
+    """Do what L1's MRS does."""
+    return read(rig, register) if fine(rig, register, True) else rig[register]
+
+
+def set_mdscr(rig: Rig, value: int) -> None:
+    """Do what an MSR does: at vEL2 it is a store unless it traps."""
+    if fine(rig, MDSCR, False):
+        assert write(rig, MDSCR, value)
+    elif rig.vcpu.context == CONTEXT_VEL2:
+        rig.page.slot[MDSCR_SLOT] = value
+    else:
+        rig[MDSCR] = value
+
+
+def test_many_accesses_trap_once() -> None:
+    """Show that L1 then has hardware's, with its own values, until the context changes."""
+    rig = debugged()
+    raw = BCR.compose(E=1, HMC=1, PMC=1, BAS=15)
+    assert write(rig, CONTROLS[0], raw)
+    assert not any(fine(rig, register, read) for register in CONTROLS for read in (True, False))
+    assert rig[CONTROLS[0]] == raw
+    assert fine(rig, MDSCR, False), "MDE turned on must be seen"
+    switch(rig)
+    assert all(fine(rig, register, read) for register in CONTROLS for read in (True, False))
+    assert rig[CONTROLS[0]] != raw, "which has no EL2"
+    assert read(rig, CONTROLS[0]) == raw
+    switch(rig)
+    assert fine(rig, CONTROLS[0], True), "and again only when L1 wants it"
+
+
+@pytest.mark.parametrize("why", ["hardware", "page", "vEL1", "no FEAT_NV2"])
+def test_they_go_on_trapping_where_one_could_match_unseen(why: str) -> None:
+    rig = debugged()
+    if why == "hardware":
+        debug(rig)
+        rig.page.slot[MDSCR_SLOT] = 0
+    elif why == "page":
+        rig.page.slot[MDSCR_SLOT] = MDE
+    elif why == "vEL1":
+        switch(rig)
+    else:
+        rig.vm.config.nv_level = LEVEL_NV
+    for register in CONTROLS:
+        assert read(rig, register) == 0
+    assert fine(rig, CONTROLS[0], True) and fine(rig, CONTROLS[0], False)
+
+
+def check_debug(rig: Rig, written: dict[type[Register], int]) -> None:
+    """Require that what can match does so where L1 says, and that each reads as it was written."""
+    el = 2 if rig.vcpu.context == CONTEXT_VEL2 else 1
+    pending = el == 2 and rig.page.slot[MDSCR_SLOT] & MDE
+    is_open = not fine(rig, CONTROLS[0], False)
+    assert not (is_open and pending), "L1 turned MDE on, and hardware does not know"
+    for register in CONTROLS:
+        real, l1 = rig[register], written.get(register, 0)
+        if rig[MDSCR] & MDE:
+            matches = where_l1_matches(l1) if BCR.E.get(l1) else set()
+            expected = ({1} if el in matches else set()) | ({0} & matches)
+            assert where_hardware_matches(real) == expected, register
+    before = rig.state()
+    for register in CONTROLS:
+        assert control(rig, register) == written.get(register, 0)
+        rig.put_back(before)
+
+
+CONTROL_BITS = BCR.compose(E=1, PMC=3, BAS=15, HMC=1, SSC=3)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_breakpoints_match_where_l1_says_after_any_sequence(seed: int) -> None:
+    """Show it for random accesses, MDSCR_EL1 and counters in both contexts, trapped or not."""
+    rig = debugged()
+    chance = random.Random(seed)
+    written: dict[type[Register], int] = {}
+    opened = 0
+    for _ in range(80):
+        what = chance.randrange(8)
+        register = chance.choice(CONTROLS)
+        if what < 4:
+            value = chance.getrandbits(32) & CONTROL_BITS
+            set_control(rig, register, value)
+            written[register] = value
+        elif what == 4:
+            assert control(rig, register) == written.get(register, 0)
+        elif what == 5:
+            set_mdscr(rig, chance.choice((0, 0, MDE)))
+        elif what == 6:
+            assert write(rig, sr.PMCR_EL0, chance.getrandbits(1) | N << 11)
+        else:
+            switch(rig)
+        opened += not fine(rig, CONTROLS[0], False)
+        check_debug(rig, written)
+    assert opened > 5
 
 
 CONTEXT_TYPES = [
@@ -250,6 +390,7 @@ def test_context_breakpoints_compare_what_l1_means(
 ) -> None:
     """Show for each type which register of hardware it compares, or that it never matches."""
     rig = fresh()
+    debug(rig)
     rig.vcpu.e2h = e2h
     rig.vcpu.vel2.memory[MDCR_INDEX] = MDCR.TDE.mask
     bt, with_e2h, without, vel1 = row

@@ -139,6 +139,9 @@ def test_l3_calls_its_hypervisor(tmp_path: Path) -> None:
     # Each time L1 comes back by an ERET.
     assert kinds["ERET vEL2"] == native["usual_traps"]
     assert kinds["HVC64 vEL1"] == kinds["ERET vEL1"] == 1
+    # Once in a visit, however many of them there are (`hyp.breakpoints`).
+    debug = sum(count for kind, count in kinds.items() if kind.startswith(("DBGBCR", "DBGWCR")))
+    assert debug <= kinds["ERET vEL2"]
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ through L0, so L0 always knows which context runs.
 """
 
 from vel2.arch import sysregs as sr
-from vel2.hyp import controls, finegrained, gic, hcrx, optional, selectors, stage2, sve, timer
+from vel2.hyp import breakpoints, controls, finegrained, gic, hcrx, optional, stage2, sve, timer
 from vel2.hyp.homes import ALWAYS, slot
 from vel2.hyp.state import (
     CONTEXT_VEL1,
@@ -99,10 +99,11 @@ def load_vel1_registers(vcpu: Vcpu) -> None:
 def load_mdscr(vcpu: Vcpu) -> None:
     """Give hardware the MDSCR_EL1 of the page, and see the next write if it may matter at once."""
     wanted = page_of(vcpu).slot[MDSCR_SLOT]
+    if wanted & DEBUGS != 0:
+        breakpoints.withdraw(vcpu)
+        finegrained.trap_mdscr(vcpu)
     msr(sr.MDSCR_EL1, wanted)
     vcpu.pcpu.mdscr = wanted
-    if wanted & DEBUGS != 0:
-        finegrained.trap_mdscr(vcpu)
 
 
 @inline
@@ -171,7 +172,7 @@ def setup_cpu_context(vcpu: Vcpu) -> None:
         hcrx.load_for_vel1(vcpu)
         timer.load_vel1_timers(vcpu)
         gic.load_vel1_interface(vcpu)
-    selectors.load_for_context(vcpu)
+    breakpoints.load_for_context(vcpu)
 
 
 @resident

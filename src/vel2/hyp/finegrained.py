@@ -24,10 +24,12 @@ from vel2.lang import inline, mrs, msr, resident, u64
 __all__ = (
     "asks",
     "clear_for_vel2",
+    "let_debug_through",
     "load_for_vel1",
     "release_mdscr",
     "reset",
     "stop_trapping_mdscr",
+    "trap_debug",
     "trap_mdscr",
 )
 
@@ -99,6 +101,8 @@ BITS = tuple(ROUTES[key] for key in KEYS)
 
 
 MDSCR_TRAP = sr.HDFGWTR_EL2.MDSCR_EL1.mask
+DEBUG_READS = sr.HDFGRTR_EL2.compose(DBGBCRn_EL1=1, DBGWCRn_EL1=1)
+DEBUG_WRITES = sr.HDFGWTR_EL2.compose(DBGBCRn_EL1=1, DBGWCRn_EL1=1)
 
 
 @resident
@@ -120,6 +124,20 @@ def stop_trapping_mdscr(vcpu: Vcpu) -> None:
     if vcpu.pcpu.mdscr_traps != 0:
         vcpu.pcpu.mdscr_traps = 0
         msr(sr.HDFGWTR_EL2, mrs(sr.HDFGWTR_EL2) & ~MDSCR_TRAP)
+
+
+@inline
+def let_debug_through() -> None:
+    """Let vEL2 reach breakpoint and watchpoint controls without a trap (`breakpoints`)."""
+    msr(sr.HDFGRTR_EL2, mrs(sr.HDFGRTR_EL2) & ~u64(DEBUG_READS))
+    msr(sr.HDFGWTR_EL2, mrs(sr.HDFGWTR_EL2) & ~u64(DEBUG_WRITES))
+
+
+@inline
+def trap_debug() -> None:
+    """Let accesses to breakpoint and watchpoint controls trap again."""
+    msr(sr.HDFGRTR_EL2, mrs(sr.HDFGRTR_EL2) | DEBUG_READS)
+    msr(sr.HDFGWTR_EL2, mrs(sr.HDFGWTR_EL2) | DEBUG_WRITES)
 
 
 @resident

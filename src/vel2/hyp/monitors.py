@@ -16,7 +16,7 @@ When an access of vEL1 comes here, L1's own controls have already had their chan
 
 from vel2.arch import sysregs as sr
 from vel2.arch.bits import Register
-from vel2.hyp import finegrained, routing, selectors
+from vel2.hyp import breakpoints, finegrained, routing, selectors
 from vel2.hyp.answer import UNDEFINED_SYNDROME
 from vel2.hyp.controls import MDCR_INDEX
 from vel2.hyp.exception import is_el0
@@ -148,7 +148,9 @@ def read(vcpu: Vcpu, key: u64) -> u64:
         return read_pmu(vcpu, key)
     if vm_of(vcpu).probed.selectors >> index & 1 == 0:
         return 0
-    return vcpu.selectors[index]
+    value = vcpu.selectors[index]
+    breakpoints.note_access(vcpu, index)
+    return value
 
 
 @resident
@@ -180,6 +182,7 @@ def write(vcpu: Vcpu, key: u64, value: u64) -> None:
         write_pmu(vcpu, key, value)
     elif vm_of(vcpu).probed.selectors >> index & 1 != 0:
         selectors.write(vcpu, index, value)
+        breakpoints.note_access(vcpu, index)
 
 
 @resident

@@ -40,6 +40,8 @@ class Pcpu(Struct):
     """MDCR_EL2 while vEL2 runs."""
     moving_selectors = scalar(u64)
     """Which of `Vcpu.selectors` it holds otherwise in vEL2 than in vEL1, as a mask."""
+    debug_is_l1s = scalar(u64)
+    """Its breakpoint and watchpoint controls are L1's, which reaches them without a trap."""
 
 
 class Guesses(Struct):

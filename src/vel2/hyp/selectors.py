@@ -13,6 +13,8 @@ two contexts: only those are written at a change of context, so a VM that does n
 for one test. Without FEAT_FGT, MDCR_EL2.TPM traps all of the PMU instead, and the debug registers
 are L1's as they are.
 
+While L1 reaches breakpoints and watchpoints without a trap, `breakpoints` has them, and not this.
+
 What can not be had: a breakpoint that compares VMIDs or CONTEXTIDR_EL2 never matches; hardware's
 are L0's. (While vEL2 runs hardware's CONTEXTIDR_EL1 is L1's CONTEXTIDR_EL2, but the two are
 compared with different halves of DBGBVR<n>_EL1.)
@@ -31,17 +33,19 @@ __all__ = (
     "ALL_COUNTERS",
     "CYCLE",
     "CYCLE_BIT",
+    "DEBUG",
     "FILTERS",
     "FIRST_BREAKPOINT",
     "FIRST_WATCHPOINT",
     "MDCR",
     "SELECTORS",
     "TYPER",
+    "debug_there",
     "debugs",
     "guest_counters",
     "index_of",
     "l1_mdcr",
-    "load_for_context",
+    "load",
     "refresh",
     "reset",
     "write",
@@ -193,16 +197,12 @@ def load(vcpu: Vcpu, which: u64) -> None:
                 msr(row.register, debug_in(vcpu, row.index, vcpu.context))
 
 
-@inline
-def load_for_context(vcpu: Vcpu) -> None:
-    """Give hardware what differs from the context before."""
-    if vcpu.pcpu.moving_selectors != 0:
-        load(vcpu, vcpu.pcpu.moving_selectors)
-
-
 @resident
 def enabled(vcpu: Vcpu) -> u64:
-    """Mask the selectors of counters, breakpoints and watchpoints that are enabled."""
+    """Mask the selectors of counters, breakpoints and watchpoints that are enabled.
+
+    While L1 reaches the last two without a trap, no change of theirs matters.
+    """
     found = u64(0)
     exists = vm_of(vcpu).probed.selectors
     if exists & ALL_COUNTERS != 0:
@@ -212,6 +212,8 @@ def enabled(vcpu: Vcpu) -> u64:
             found = counters & of_guest
         if l1_mdcr(vcpu) & MDCR.HPME.mask != 0:
             found = found | counters & ~of_guest
+    if vcpu.pcpu.debug_is_l1s != 0:
+        return found
     for index in range(FIRST_BREAKPOINT, SELECTORS):
         if exists >> index & 1 != 0 and vcpu.selectors[index] & BCR.E.mask != 0:
             found = found | u64(1 << index)
@@ -220,8 +222,8 @@ def enabled(vcpu: Vcpu) -> u64:
 
 @resident
 def debugs(vcpu: Vcpu) -> bool:
-    """Whether a breakpoint or watchpoint is enabled."""
-    return enabled(vcpu) & ~ALL_COUNTERS != 0
+    """Whether a breakpoint or watchpoint is enabled, or may be."""
+    return vcpu.pcpu.debug_is_l1s != 0 or enabled(vcpu) & ~ALL_COUNTERS != 0
 
 
 @inline
@@ -241,6 +243,8 @@ def refresh(vcpu: Vcpu) -> None:
         for index in range(SELECTORS):
             if active >> index & 1 != 0 and differs(vcpu, index):
                 moving = moving | u64(1 << index)
+    if vcpu.pcpu.debug_is_l1s != 0:
+        moving = moving | debug_there(vcpu)
     vcpu.pcpu.moving_selectors = moving
     load(vcpu, active)
     if active & ~ALL_COUNTERS != 0:
@@ -256,6 +260,12 @@ def write(vcpu: Vcpu, index: u64, value: u64) -> None:
             vcpu.selectors[index] = mrs(row.register) & ~row.active | value & row.active
     load(vcpu, u64(1 << index))
     refresh(vcpu)
+
+
+@inline
+def debug_there(vcpu: Vcpu) -> u64:
+    """Mask the breakpoints and watchpoints that there are."""
+    return vm_of(vcpu).probed.selectors & ~ALL_COUNTERS
 
 
 @resident
