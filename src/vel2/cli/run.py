@@ -145,6 +145,7 @@ def run(
       vel2 run --kernel ./Image --memory 512M --timeout 60 --json result.json
       vel2 run --kernel 6.12 --native          the same machine without vel2
       vel2 run --kernel 6.12 --trace l1.trace --only sysreg:HCR_EL2
+      vel2 run --kernel 6.12 --report run.html  a page about what trapped
       vel2 run --el2 nvhe --kernel xen-4.20 --append dom0_mem=512M \\
         --domain dom0,kernel=6.12,ramdisk=root.cpio,append=console=hvc0
       vel2 run --firmware u-boot --disk disk.img --net user
@@ -181,7 +182,8 @@ def run(
             session.console.on_line(KvmMode(append))
         if until is not None:
             stop_at(session, until)
-        kernels = {} if kernel is None else {"L1": str(kernel)}
+        # What `l2` in the small system starts is the same kernel.
+        kernels = {} if kernel is None else dict.fromkeys(("L1", "L2"), str(kernel))
         with tracing.tracing(session, made, kernels):
             ended = attend(session, machine, Typing(AtEof(on_eof), type_after))
         inner = inner_levels(session, machine.depth)

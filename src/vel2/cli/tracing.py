@@ -14,6 +14,7 @@ from vel2.cli.streams import say
 from vel2.control.request import DEFAULT_RING_SLOTS, Request
 from vel2.control.session import Session
 from vel2.errors import UserError
+from vel2.scratch import scratch
 from vel2.trace.filters import Wanted, parse
 from vel2.trace.recording import About, End, Recorder
 
@@ -26,39 +27,63 @@ RING_MAX = 1 << 24
 class TraceOptions:
     """What the command line says about a trace, checked.
 
-    :ivar file: where it goes; None for no trace. :ivar only: the terms as they were given.
-    :ivar slots: events for which each ring has room.
+    :ivar file: where it goes; None for no trace, or one that only the report is made of.
+    :ivar only: the terms as they were given. :ivar slots: events for which each ring has room.
+    :ivar report: where a page about the run goes; None for no page.
     """
 
     file: Path | None
     only: tuple[str, ...]
     wanted: Wanted
     slots: int
+    report: Path | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether L0 is to be traced."""
+        return self.file is not None or self.report is not None
 
     def request(self, request: Request) -> Request:
         """Give the machine rings of the size that was asked for.
 
         :raises UserError: when there is no L0 to trace.
         """
-        if self.file is None:
+        if not self.is_wanted:
             return request
         if request.native:
-            raise UserError("--trace is of what L0 does, and with --native there is none.")
+            option = "--report" if self.file is None else "--trace"
+            raise UserError(f"{option} is of what L0 does, and with --native there is none.")
         return replace(request, ring_slots=self.slots)
 
     @contextmanager
     def tracing(
         self, session: Session, run: Mapping[str, Any], kernels: Mapping[str, str]
     ) -> Iterator[None]:
-        """Trace what runs inside, if a trace was asked for; say in the end what is missing."""
-        if self.file is None:
+        """Trace what runs inside, if that was asked for; say in the end what is missing.
+
+        Then write the page about it.
+        """
+        if not self.is_wanted:
             yield
             return
+        with scratch() as folder:
+            path = self.file or folder / "trace"
+            with self._into(path, session, run, kernels):
+                yield
+            if self.report is not None:
+                from vel2.cli.trace.report import write_page
+
+                write_page(path, self.report)
+
+    @contextmanager
+    def _into(
+        self, path: Path, session: Session, run: Mapping[str, Any], kernels: Mapping[str, str]
+    ) -> Iterator[None]:
         from vel2.control.tracing import Tracer  # they bring in the compiler
         from vel2.control.vm import Vm
 
         assert isinstance(session, Vm)
-        with open_for_trace(self.file) as file:
+        with open_for_trace(path) as file:
             into = TraceFile(file, session, self.only, run, kernels)
             with Tracer(session, into.write, self.wanted) as tracer:
                 yield
@@ -67,16 +92,16 @@ class TraceOptions:
                     into.end(tracer.lost, session)
                 except OSError as error:
                     tracer.error = error
-        self._say(tracer.taken, sum(tracer.lost), tracer.error)
+        self._say(path, tracer.taken, sum(tracer.lost), tracer.error)
 
-    def _say(self, taken: int, lost: int, error: OSError | None) -> None:
+    def _say(self, path: Path, taken: int, lost: int, error: OSError | None) -> None:
         if error is not None:
             say(
-                f"{self.file} could not be written any further ({error.strerror}): it has the first"
+                f"{path} could not be written any further ({error.strerror}): it has the first"
                 f" {taken:,} events, and no end."
             )
-        else:
-            say(f"{self.file} has {taken:,} events.")
+        elif self.file is not None:
+            say(f"{path} has {taken:,} events.")
         if lost:
             say(
                 f"{lost:,} events were lost, because the rings were full; give --trace-ring more"
@@ -132,18 +157,19 @@ class TraceFile:
 
 
 def read_trace_options(
-    *, trace: Path | None, only: tuple[str, ...], trace_ring: int
+    *, trace: Path | None, only: tuple[str, ...], trace_ring: int, report: Path | None
 ) -> TraceOptions:
     """Check the values of the options of `trace_options`, which have these names.
 
     :raises UserError: when a filter is none, or there is nothing to filter.
     """
-    if only and trace is None:
+    if only and trace is None and report is None:
         raise UserError("--only says what --trace FILE has in it; give a FILE.")
     if trace_ring & (trace_ring - 1):
         raise UserError(f"--trace-ring {trace_ring} is no power of two; give one, such as 65536.")
     require_writable(trace, "the trace")
-    return TraceOptions(trace, only, parse(only), trace_ring)
+    require_writable(report, "the report")
+    return TraceOptions(trace, only, parse(only), trace_ring, report)
 
 
 trace_options = gathered(
@@ -168,5 +194,11 @@ trace_options = gathered(
         show_default=True,
         metavar="EVENTS",
         help="Room for so many events of each CPU until they are written.",
+    ),
+    click.option(
+        "--report",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Write a page about the run: what trapped where and why, and what it cost.",
     ),
 )
