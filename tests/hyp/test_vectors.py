@@ -86,19 +86,21 @@ class After:
     called: bool
     registers: list[int]
     system: dict[int, int]
+    steps: int
+    """Instructions until then."""
 
 
-def run_vector(system: dict[int, int]) -> After:
+def run_vector(system: dict[int, int], called: str) -> After:
     """Take a synchronous exception from a guest with `HELD` in its registers, SP the `Vcpu`."""
     uc, symbols = machine(), linked().symbols
     uc.reg_write_batch(list(zip(GENERAL, HELD, strict=True)))
     uc.reg_write(arm64.UC_ARM64_REG_SP, VCPU)
     pc = symbols["vectors"] + VECTOR_BYTES * LOWER_AARCH64_SYNC
-    for _ in range(STEPS):
+    for steps in range(STEPS):
         word = int.from_bytes(uc.mem_read(pc, 4), "little")
-        if word == ERET or pc == symbols["handle_sync"]:
+        if word == ERET or pc == symbols[called]:
             registers = [uc.reg_read(name) for name in GENERAL]
-            return After(word != ERET, registers, system)
+            return After(word != ERET, registers, system, steps)
         key, rt = word & 0x000F_FFE0, word & 31
         if word & SYSTEM_MASK == MRS:
             uc.reg_write(GENERAL[rt], system[key])
@@ -130,7 +132,7 @@ class State:
     page_mdscr: int
 
 
-def by_assembly(state: State) -> After:
+def by_assembly(state: State, called: str = "handle_sync") -> After:
     """Run the vector."""
     put(VCPU + Vcpu.offset_of("slow_eret"), state.slow)
     put(VCPU + Vcpu.offset_of("vel2.vncr_page"), PAGE)
@@ -146,7 +148,8 @@ def by_assembly(state: State) -> After:
             name(sr.ELR_EL1): TARGET,
             name(sr.ELR_EL2): TRAPPED,
             name(sr.SPSR_EL2): 0b0101,
-        }
+        },
+        called,
     )
 
 
@@ -215,3 +218,40 @@ def test_any_state(
 ) -> None:
     """Show the same for any flags, other exceptions, and an MDSCR_EL1 that is not loaded yet."""
     check(State(esr, flags | mode, tge, slow, mdscr, page_mdscr))
+
+
+ANYBODY = VCPU + Vcpu.offset_of("observe.anybody")
+ASKED = 2
+"""Instructions by which the vectors ask whether anybody watches."""
+MOST_FOR_NOTHING = 10
+
+
+@pytest.mark.parametrize("esr", list(OTHERS), ids=hex)
+def test_a_trap_that_a_filter_does_not_want_costs_ten_instructions(esr: int) -> None:
+    """Ten more than without any look, two of which are there while nobody watches."""
+    state = State(esr, spsr=0, tge=0, slow=SLOW_VEL1, mdscr=0, page_mdscr=0)
+    unwatched = by_assembly(state)
+    put(ANYBODY, 1)
+    try:
+        watched = by_assembly(state)
+    finally:
+        put(ANYBODY, 0)
+    assert unwatched.called and watched.called
+    assert watched.steps - unwatched.steps + ASKED <= MOST_FOR_NOTHING
+
+
+@pytest.mark.parametrize("esr", list(OTHERS), ids=hex)
+def test_a_trap_that_is_wanted_goes_another_way(esr: int) -> None:
+    """Its class has a mark; an access, its group of registers."""
+    state = State(esr, spsr=0, tge=0, slow=SLOW_VEL1, mdscr=0, page_mdscr=0)
+    is_access = ESR_ELx.EC.get(esr) == EC.SYS64
+    mark = "observe.groups[0]" if is_access else f"observe.classes[{ESR_ELx.EC.get(esr)}]"
+    put(ANYBODY, 1)
+    put(VCPU + Vcpu.offset_of(mark), 1)
+    put(VCPU + Vcpu.offset_of("context"), CONTEXT_VEL2)
+    try:
+        after = by_assembly(state, "handle_watched_sync")
+    finally:
+        put(ANYBODY, 0)
+        put(VCPU + Vcpu.offset_of(mark), 0)
+    assert after.called
