@@ -152,11 +152,7 @@ def run(
       vel2 run --load hypervisor.bin@0x40080000 --entry 0x40080000
     """  # noqa: D301
     check_qemu_arguments(qemu_arguments)
-    if [kernel, firmware, entry].count(None) != 2 or (entry is None) != (not loads):
-        raise UserError(
-            "what to boot is a --kernel, a --firmware, or files by --load with an --entry; give"
-            " one of them."
-        )
+    check_one_guest(kernel, firmware, loads, entry)
     guest: Guest
     if kernel is not None:
         guest = guest_of(kernel, initrd, append, disks, domains, machine)
@@ -167,9 +163,7 @@ def run(
     else:
         assert entry is not None
         refuse_kernels_own("other files go into memory by --load", initrd, domains)
-        raw = RawImage(tuple(LoadedFile.read(text) for text in loads), entry)
-        raw.check(machine.memory_bytes)
-        guest = Raw(raw, append)
+        guest = raw_guest(loads, entry, append, machine)
     request = tracing.request(
         machine.request(guest, disks=disks, net=net, qemu_arguments=qemu_arguments)
     )
@@ -197,6 +191,30 @@ def run(
             show_probes(Terminal(to_stderr=True), added)
         put_probes(report, added)
         conclude(context, report, session, ended, machine.json_file, inner=inner)
+
+
+def check_one_guest(
+    kernel: Path | None, firmware: Path | None, loads: Sequence[str], entry: int | None
+) -> None:
+    """Require one thing to boot.
+
+    :raises UserError: when there is none, or several.
+    """
+    if [kernel, firmware, entry].count(None) != 2 or (entry is None) != (not loads):
+        raise UserError(
+            "what to boot is a --kernel, a --firmware, or files by --load with an --entry; give"
+            " one of them."
+        )
+
+
+def raw_guest(loads: Sequence[str], entry: int, append: str, machine: VmOptions) -> Raw:
+    """Make a guest of files as they are.
+
+    :raises UserError: when one cannot be had, or does not fit.
+    """
+    raw = RawImage(tuple(LoadedFile.read(text) for text in loads), entry)
+    raw.check(machine.memory_bytes)
+    return Raw(raw, append)
 
 
 def check_qemu_arguments(arguments: Sequence[str]) -> None:
