@@ -16,7 +16,7 @@ from vel2.hyp.outcome import Outcome
 from vel2.hyp.records import SYNC
 from vel2.hyp.state import Vcpu, page_of
 from vel2.hyp.watch import PROBE, PROBE_AT_END, SWITCHES, TRACE
-from vel2.lang import cold, inline, mrs, u64
+from vel2.lang import cold, inline, mrs, resident, u64
 from vel2.trace.schema import Flag
 
 __all__ = ("begin", "end", "end_for_good")
@@ -54,7 +54,7 @@ def validity(vcpu: Vcpu) -> u64:
     return flags
 
 
-@cold
+@resident
 def begin(vcpu: Vcpu, who: u64) -> Outcome:
     """Let those see a trap that begins who want it.
 
@@ -91,7 +91,7 @@ def note(vcpu: Vcpu) -> None:
             seen.value = access_value(vcpu)
 
 
-@cold
+@resident
 def end(vcpu: Vcpu) -> None:
     """Take note of a trap that has been delivered."""
     if vcpu.seen.wanted & TRACE and event.wants_trap(vcpu):

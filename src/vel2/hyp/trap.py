@@ -27,7 +27,7 @@ from vel2.hyp.records import FIQ, IRQ, SERROR, SYNC, TO_RUNNING_EL1, TO_VEL2
 from vel2.hyp.selectors import l1_mdcr
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, vm_of
 from vel2.hyp.watch import CLASSES_PER_CONTEXT, INTERRUPTS
-from vel2.lang import cold, inline, mrs, resident, u32, u64
+from vel2.lang import inline, mrs, resident, u32, u64
 
 __all__ = (
     "fatal",
@@ -199,7 +199,7 @@ def class_of(context: u64, esr: u64) -> u64:
     return u64(context * CLASSES_PER_CONTEXT + ESR_ELx.EC.get(esr))
 
 
-@cold
+@resident
 def handle_watched_sync(vcpu: Vcpu, esr: u64) -> None:
     """Handle a synchronous exception that somebody may want to see, as `handle_sync` does."""
     vcpu.trap.far = mrs(sr.FAR_EL2)
@@ -214,7 +214,7 @@ def handle_watched_sync(vcpu: Vcpu, esr: u64) -> None:
     observe.end(vcpu)
 
 
-@cold
+@resident
 def handle_watched_interrupt(vcpu: Vcpu, kind: u64) -> None:
     """Handle an interrupt or SError that somebody may want to see. Nobody decides it but L0."""
     esr = u64(0)
