@@ -53,6 +53,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "1 << 3": OWN_WORDS,
     },
     "timer": {"1 << 63": "the sign of 64 bits"},
+    "watch": dict.fromkeys(("1 << 2", "1 << 3", "1 << 4", "1 << 5"), OWN_WORDS),
     "vectors": {"VECTOR_BYTES = 0x80": "the size of a vector"},
 }
 SIZES_AND_PLACES = {"layout"}

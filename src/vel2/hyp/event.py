@@ -36,6 +36,7 @@ __all__ = (
     "ahead",
     "happened",
     "outcome_of",
+    "place_of",
     "returned",
     "switched",
     "trapped",

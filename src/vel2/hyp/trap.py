@@ -41,7 +41,7 @@ __all__ = (
 )
 
 HCD = sr.HCR_EL2.HCD.mask
-KIND_STEP = 0x40
+KIND_STEP = (FIQ - IRQ) // 2
 """An interrupt's class (`watch`) is its kind by this: two for each, one for each context."""
 STEPPED = ESR_ELx.IL.mask | ISS_SOFTSTEP.compose(ISV=1, IFSC=FSC.DEBUG)
 
