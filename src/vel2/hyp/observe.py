@@ -19,7 +19,7 @@ from vel2.hyp.watch import PROBE, PROBE_AT_END, SWITCHES, TRACE
 from vel2.lang import cold, inline, mrs, resident, u64
 from vel2.trace.schema import Flag
 
-__all__ = ("begin", "end", "end_for_good")
+__all__ = ("begin", "end", "end_for_good", "probe_begin")
 
 IS_READ = ISS_SYS64.Direction.mask
 WITH_IPA = (EC.IABT_LOWER, EC.DABT_LOWER)
@@ -54,6 +54,12 @@ def validity(vcpu: Vcpu) -> u64:
     return flags
 
 
+@inline
+def probe_begin(vcpu: Vcpu) -> None:
+    """Let a probe see a trap that begins."""
+    probe.run(vcpu, probe.AT_BEGIN, 0)
+
+
 @resident
 def begin(vcpu: Vcpu, who: u64) -> Outcome:
     """Let those see a trap that begins who want it.
@@ -64,7 +70,7 @@ def begin(vcpu: Vcpu, who: u64) -> Outcome:
     :return: what is to come of it; NOBODY leaves it to L0's handler.
     """
     if who & PROBE:
-        probe.run(vcpu, probe.AT_BEGIN, 0)
+        probe_begin(vcpu)
     vcpu.seen.wanted = who & ~PROBE
     if vcpu.seen.wanted != 0:
         note(vcpu)

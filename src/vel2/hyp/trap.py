@@ -26,7 +26,7 @@ from vel2.hyp.outcome import Fatal, Outcome, Stop
 from vel2.hyp.records import FIQ, IRQ, SERROR, SYNC, TO_RUNNING_EL1, TO_VEL2
 from vel2.hyp.selectors import l1_mdcr
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, vm_of
-from vel2.hyp.watch import CLASSES_PER_CONTEXT, INTERRUPTS
+from vel2.hyp.watch import CLASSES_PER_CONTEXT, INTERRUPTS, PROBE
 from vel2.lang import inline, mrs, resident, u32, u64
 
 __all__ = (
@@ -205,7 +205,12 @@ def handle_watched_sync(vcpu: Vcpu, esr: u64) -> None:
     vcpu.trap.far = mrs(sr.FAR_EL2)
     begin(vcpu, SYNC, vcpu.context, esr)
     index = class_of(vcpu.context, esr)
-    outcome = observe.begin(vcpu, vcpu.observe.classes[index])
+    who = vcpu.observe.classes[index]
+    if who == PROBE:  # it decides nothing, and has nothing to do with the end
+        observe.probe_begin(vcpu)
+        handle_sync(vcpu, esr)
+        return
+    outcome = observe.begin(vcpu, who)
     if outcome == Outcome.NOBODY:
         handle_sync(vcpu, esr)
     else:
