@@ -20,6 +20,8 @@ HYP = Path(vel2.hyp.__file__).parent
 REASONS = {
     "a64.bit_mask": "doubles, from 2 at least to 64",
     "lock.acquire": "each who came before is L0 on another pcpu, which has bounds of its own",
+    "hook.ask": "each turn is an errand of the host's, which ends the question when it likes",
+    "hook.wait": "the host answers: it knows who waits, and is the only one who is waited for",
     "tlbi.unmap_from": "each turn does all or `shadow.PART` entries; the lock is free in between",
     "stage2.map_identity": "moves by the block just mapped, to the end of a region of the host's",
 }

@@ -52,7 +52,7 @@ CALLERS = {
     "exception.go_on": {"exception.step_over", "ahead.done_ahead"},
     "ahead.done_ahead": {"ahead.run"},
     "trap.begin": HANDLERS | WATCHED,
-    "trap.deliver": HANDLERS | {"trap.handle_watched_sync"},
+    "trap.deliver": HANDLERS | WATCHED,
     "observe.begin": WATCHED,
     "observe.end": WATCHED,
     "observe.end_for_good": {"power.turn_off", "smc.stop_machine"},

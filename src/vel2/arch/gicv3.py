@@ -17,6 +17,9 @@ REDISTRIBUTOR_FRAMES = 2
 """In GICv3; a redistributor of GICv4 has two more, for virtual LPIs."""
 ID_REGISTERS = 0xFFD0
 """Offset of the identification registers (PIDR, CIDR), the same in every frame that has any."""
+ISPENDR = 0x0200
+"""Offset of GICD_ISPENDR<n>, a bit for each INTID, and of GICR_ISPENDR0 in SGI_base."""
+FIRST_SPI, LAST_SPI = 32, 1019
 FIRST_LPI = 8192
 MAX_LPI_BITS = 16
 """Bits of an INTID that is an LPI on this machine (GICD_TYPER.IDbits + 1)."""

@@ -14,6 +14,7 @@ from vel2.errors import UserError
 from vel2.hyp import ahead, image, layout, start
 from vel2.hyp import state as resident
 from vel2.hyp.gicstate import Gic
+from vel2.hyp.mailbox import Mailbox
 from vel2.hyp.outcome import Fatal, Stop
 from vel2.hyp.pcpu import ON
 from vel2.lang import Image
@@ -176,6 +177,11 @@ class L0:
         """One vCPU's state, live."""
         base = self.base + layout.PCPU_OFFSET + index * layout.PCPU_BYTES + layout.VCPU_IN_PCPU
         return resident.Vcpu(self.memory.window(base, resident.Vcpu.size))
+
+    def mailbox(self, index: int) -> Mailbox:
+        """One vCPU's mailbox, live."""
+        base = self.base + layout.PCPU_OFFSET + index * layout.PCPU_BYTES + layout.MAILBOX_IN_PCPU
+        return Mailbox(self.memory.window(base, Mailbox.size))
 
     @property
     def vcpus(self) -> list[resident.Vcpu]:

@@ -52,6 +52,8 @@ class Request:
     :ivar cpu: QEMU's `-cpu`, for a guest that takes all of it; under vel2 it has FEAT_NV2.
     :ivar deterministic: time counts instructions and seeds are fixed: a run repeats bit for bit.
     :ivar disks: virtio disks. :ivar net: `user` for a network of QEMU's own.
+    :ivar doorbell: whether L0 can ask the host about a trap (`hyp.mailbox`): the machine has its
+        second UART, which no guest sees.
     :ivar ahead: whether one trap may do several accesses of L1 (`hyp.ahead`); off to compare.
     :ivar ring_slots: room for so many events of each CPU, a power of two, until the host has taken
         them (`control.tracing`). It is part of the machine's memory, which a page used costs.
@@ -70,6 +72,7 @@ class Request:
     deterministic: bool = False
     disks: tuple[Disk, ...] = ()
     net: str | None = None
+    doorbell: bool = False
     ahead: bool = True
     ring_slots: int = DEFAULT_RING_SLOTS
     qemu_arguments: tuple[str, ...] = ()

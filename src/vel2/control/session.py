@@ -58,6 +58,7 @@ class Session(ABC):
             deterministic=request.deterministic,
             firmware=request.guest.flash,
             start_paused=True,
+            doorbell=request.doorbell,
             extra_arguments=request.machine_arguments,
         )
 

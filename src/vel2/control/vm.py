@@ -4,6 +4,7 @@ Everything is in place before the machine starts: the kernel, initrd and device 
 bottom of RAM, L0's block above L1's part. L0 is entered at real EL2 and enters L1 at virtual EL2.
 """
 
+import time
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -21,10 +22,11 @@ from vel2.control.watch import Hang, Progress, Watch, progress
 from vel2.errors import UserError
 from vel2.hyp import layout
 from vel2.hyp import state as resident
+from vel2.hyp.mailbox import FREE
 from vel2.hyp.outcome import Stop
 from vel2.lang import Image
 from vel2.machine.admission import admit_devices
-from vel2.machine.memmap import read_memory_map
+from vel2.machine.memmap import RegionKind, read_memory_map
 from vel2.machine.memory import RAM_BASE
 from vel2.machine.outcome import MachineExit
 from vel2.machine.qemu import MachineConfig
@@ -84,6 +86,11 @@ class Vm(Session):
         return self.l0.install(self._map, start)
 
     @property
+    def distributor(self) -> int:
+        """The address of the GIC's distributor, which is L1's."""
+        return self._map.of(RegionKind.GIC_DISTRIBUTOR)[0].base
+
+    @property
     def image(self) -> Image:
         """L0's code."""
         return self.l0.image
@@ -119,7 +126,14 @@ class Vm(Session):
         return self._watch is not None and self.machine.exit is None
 
     def _progress(self, cpu: int) -> Progress | None:
-        return progress(self.vcpu(cpu), self.state.stage2.pool_used)
+        found = progress(self.vcpu(cpu), self.state.stage2.pool_used)
+        # Who waits for a hook of the host's waits as long as that takes, and is no hang of L0's.
+        excuse = time.monotonic_ns() if self.waits_for_hook(cpu) else 0
+        return None if found is None else (*found, excuse)
+
+    def waits_for_hook(self, cpu: int) -> bool:
+        """Whether a vCPU stands in L0 until the host says what is to become of its trap."""
+        return int(self.l0.mailbox(cpu).turn) != FREE
 
     def _name_of(self, pc: int) -> str:
         """Name a place of L0, with its source line where there is one."""

@@ -78,9 +78,9 @@ def interrupt(vcpu: Vcpu, kind: u32) -> Outcome:
 
 
 @inline
-def serror(vcpu: Vcpu, syndrome: u64) -> Outcome:
-    """Give vEL2 an SError."""
-    outcome = give(vcpu, TO_VEL2, syndrome)
+def serror(vcpu: Vcpu, target: u8, syndrome: u64) -> Outcome:
+    """Give a target an SError."""
+    outcome = give(vcpu, target, syndrome)
     vcpu.exception.kind = SERROR
     return outcome
 

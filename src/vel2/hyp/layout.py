@@ -1,9 +1,10 @@
 """Where everything of L0 lives, as offsets from the base of L0's memory.
 
 L0 owns one block of RAM above L1's: 2 MiB of image (mapped read-only and executable at EL2), the
-`Vm`, one block per pcpu (stack, `Vcpu`, VNCR page), what the SMMU reads, the maps of probes, what
-the GIC reads and writes by itself, the pool of translation table pages, and rings for events. The
-host fills in the image and the `Vm` before the machine starts and reads the rest while it runs.
+`Vm`, one block per pcpu (stack, `Vcpu`, mailbox, VNCR page), what the SMMU reads, the maps of
+probes, what the GIC reads and writes by itself, the pool of translation table pages, and rings for
+events. The host fills in the image and the `Vm` before the machine starts and reads the rest while
+it runs.
 """
 
 from vel2.trace.schema import EVENT_BYTES
@@ -20,6 +21,7 @@ __all__ = (
     "ITS_QUEUE_BYTES",
     "ITS_QUEUE_IN_GIC",
     "ITTS_IN_GIC",
+    "MAILBOX_IN_PCPU",
     "MAX_PCPUS",
     "PAGE_BYTES",
     "PAGE_MASK",
@@ -41,6 +43,7 @@ __all__ = (
     "VM_OFFSET",
     "VNCR_IN_PCPU",
     "VNCR_TABLES_OFFSET",
+    "WANTED_IN_VM",
     "l0_bytes",
     "l1_bytes",
     "pool_bytes",
@@ -60,6 +63,8 @@ PROBE_CODE_OFFSET = IMAGE_OFFSET + IMAGE_MAX_BYTES
 PROBE_CODE_BYTES = BLOCK_BYTES - IMAGE_MAX_BYTES
 VM_OFFSET = BLOCK_BYTES
 VM_MAX_BYTES = 0x1_0000
+WANTED_IN_VM = 0x8000
+"""Which traps hooks of the host's want (`mailbox.Wanted`): above the `Vm`, in its part."""
 PCPU_OFFSET = VM_OFFSET + VM_MAX_BYTES
 PCPU_BYTES = 0x10_0000
 MAX_PCPUS = 8
@@ -67,6 +72,8 @@ MAX_PCPUS = 8
 STACK_BYTES = 0x8000
 VCPU_IN_PCPU = STACK_BYTES
 """The `Vcpu` sits right above the stack: SP_EL2 points at it whenever a guest runs."""
+MAILBOX_IN_PCPU = 0xE_0000
+"""Where a vCPU that waits for a hook and the host find each other (`mailbox`)."""
 VNCR_IN_PCPU = 0xF_0000
 
 SMMU_OFFSET = PCPU_OFFSET + MAX_PCPUS * PCPU_BYTES

@@ -11,11 +11,11 @@ events go to the ring (`event`), probes are called in both places (`probe`).
 from vel2.arch import sysregs as sr
 from vel2.arch.a64 import ZR
 from vel2.arch.esr import EC, ISS_DABT, ISS_SYS64, ESR_ELx
-from vel2.hyp import event, probe
+from vel2.hyp import event, hook, probe
 from vel2.hyp.outcome import Outcome
 from vel2.hyp.records import SYNC
 from vel2.hyp.state import Vcpu, page_of
-from vel2.hyp.watch import PROBE, PROBE_AT_END, SWITCHES, TRACE
+from vel2.hyp.watch import HOOK, PROBE, PROBE_AT_END, SWITCHES, TRACE
 from vel2.lang import cold, inline, mrs, resident, u64
 from vel2.trace.schema import Flag
 
@@ -74,6 +74,8 @@ def begin(vcpu: Vcpu, who: u64) -> Outcome:
     vcpu.seen.wanted = who & ~PROBE
     if vcpu.seen.wanted != 0:
         note(vcpu)
+    if who & HOOK:
+        return hook.consult(vcpu)
     return Outcome.NOBODY
 
 

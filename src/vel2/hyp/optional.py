@@ -10,7 +10,7 @@ from vel2.hyp.homes import OPTIONAL
 from vel2.hyp.state import Vcpu, Vm, id_index, page_of, vm_of
 from vel2.lang import inline, mrs, msr, resident
 
-__all__ = ("init", "load_vel2", "save_vel2", "to_vel1", "to_vel2")
+__all__ = ("ROWS", "init", "load_vel2", "save_vel2", "to_vel1", "to_vel2")
 
 ROWS = tuple((1 << number, row) for number, row in enumerate(OPTIONAL))
 """With the bit of each in `Probed.optional`."""

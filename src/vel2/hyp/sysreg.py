@@ -21,9 +21,10 @@ from vel2.hyp.outcome import Outcome
 from vel2.hyp.places import AHEAD, action_of, place_of
 from vel2.hyp.records import TO_RUNNING_EL1
 from vel2.hyp.state import Vcpu, page_of, vm_of
+from vel2.hyp.syndrome import key_of
 from vel2.lang import inline, msr, resident, u32, u64
 
-__all__ = ("from_vel1", "from_vel2", "key_of")
+__all__ = ("from_vel1", "from_vel2")
 
 IS_READ = ISS_SYS64.Direction.mask
 OP0_INSTRUCTION = 1
@@ -32,18 +33,6 @@ CRN_AT = AT.S1E1R.encoding.CRn
 AT_CRM = (AT.S1E1R.encoding.CRm, AT.S1E1RP.encoding.CRm)
 ACTLR_SLOT = slot(sr.ACTLR_EL1)
 SVE_TRAPPED_BY_NV = (sr.ZCR_EL2.trap_key, sr.ZCR_EL12.trap_key)
-
-
-@inline
-def key_of(iss: u64) -> u64:
-    """Give the trap key (op0:op2:op1:CRn:CRm) of an EC 0x18 syndrome."""
-    return u64(
-        TrapKey.op0.put(ISS_SYS64.Op0.get(iss))
-        | TrapKey.op2.put(ISS_SYS64.Op2.get(iss))
-        | TrapKey.op1.put(ISS_SYS64.Op1.get(iss))
-        | TrapKey.CRn.put(ISS_SYS64.CRn.get(iss))
-        | TrapKey.CRm.put(ISS_SYS64.CRm.get(iss))
-    )
 
 
 @inline

@@ -190,7 +190,7 @@ def handle_serror(vcpu: Vcpu) -> None:
     context = vcpu.context
     vcpu.counters.serror[context] = u64(vcpu.counters.serror[context] + 1)
     begin(vcpu, SERROR, context, mrs(sr.ESR_EL2))
-    deliver(vcpu, serror(vcpu, vcpu.trap.esr))
+    deliver(vcpu, serror(vcpu, TO_VEL2, vcpu.trap.esr))
 
 
 @inline
@@ -221,14 +221,16 @@ def handle_watched_sync(vcpu: Vcpu, esr: u64) -> None:
 
 @resident
 def handle_watched_interrupt(vcpu: Vcpu, kind: u64) -> None:
-    """Handle an interrupt or SError that somebody may want to see. Nobody decides it but L0."""
+    """Handle an interrupt or SError that somebody may want to see; a hook may decide it."""
     esr = u64(0)
     if kind == SERROR:
         esr = mrs(sr.ESR_EL2)
     begin(vcpu, kind, vcpu.context, esr)
     index = u64(INTERRUPTS + kind // KIND_STEP + vcpu.context)
-    observe.begin(vcpu, vcpu.observe.classes[index])
-    if kind == IRQ:
+    outcome = observe.begin(vcpu, vcpu.observe.classes[index])
+    if outcome != Outcome.NOBODY:
+        deliver(vcpu, outcome)
+    elif kind == IRQ:
         handle_irq(vcpu)
     elif kind == FIQ:
         handle_fiq(vcpu)

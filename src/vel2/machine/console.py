@@ -73,6 +73,7 @@ class Console:
         self._close_listeners: list[Callable[[], None]] = []
         self._send: Callable[[bytes], None] | None = None
         self._closed = False
+        self._interruption: Exception | None = None
         self._typed = 0
         self._log: BinaryIO | None = None
         if log is not None:
@@ -173,11 +174,19 @@ class Console:
                 match = compiled.search(ESCAPES.sub("", text))
                 if match is not None:
                     return match
+                if self._interruption is not None:
+                    raise self._interruption
                 if self._closed:
                     raise ConsoleClosed(f"the machine ended before it wrote {compiled.pattern!r}")
                 remaining = deadline - time.monotonic()
                 if remaining <= 0 or not self._changed.wait(remaining):
                     raise ConsoleTimeout(f"no {compiled.pattern!r} within {timeout:g} s")
+
+    def interrupt(self, error: Exception | None) -> None:
+        """Have everyone who waits for text get `error` instead, until this is called with None."""
+        with self._changed:
+            self._interruption = error
+            self._changed.notify_all()
 
     @property
     def position(self) -> int:

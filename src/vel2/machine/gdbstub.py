@@ -32,6 +32,7 @@ CHUNK = 0x800
 ESCAPE, ESCAPED_BY = b"}", 0x20
 INTERRUPT = b"\x03"
 REGISTER = re.compile(r'<reg name="([^"]+)" bitsize="\d+"(?: regnum="(\d+)")?')
+WATCHED = re.compile(r"[ar]?watch:([0-9a-f]+);")
 STOPPED = re.compile(r"thread:p[0-9a-f]+\.([0-9a-f]+);")
 INCLUDED = re.compile(r'<xi:include href="([^"]+)"')
 
@@ -79,7 +80,8 @@ def attach(monitor: Monitor, near: socket.socket, chardev: str) -> "GdbStub":
 class GdbStub:
     """One connection. All of it is for a stopped machine; `step` and `run` stop it again.
 
-    :ivar is_gone: the machine has ended.
+    :ivar is_gone: the machine has ended. :ivar watched: the address whose access ended the last
+        `run`, None when it was no watchpoint.
     """
 
     def __init__(self, near: socket.socket) -> None:
@@ -89,6 +91,7 @@ class GdbStub:
         self._thread = -1
         self._physical = False
         self.is_gone = False
+        self.watched: int | None = None
         self.ask("qSupported:multiprocess+;vContSupported+")
         self.ask("?")
         self._numbers = self._describe()
@@ -158,6 +161,7 @@ class GdbStub:
     def step(self, cpu: int) -> None:
         """Let one CPU execute one instruction, the others none; no interrupt is taken."""
         self.ask(f"vCont;s:p1.{cpu + 1:x}")
+        self._thread = -1
 
     def run(self, cpus: Iterable[int] | None, timeout: float) -> int | None:
         """Let CPUs run until one meets a breakpoint; give which, None when there was no time left.
@@ -176,6 +180,9 @@ class GdbStub:
         except KeyboardInterrupt:
             self._interrupt()
             raise
+        self._thread = -1  # QEMU has chosen the CPU that stopped
+        watched = WATCHED.search(answer)
+        self.watched = int(watched[1], 16) if watched else None
         found = STOPPED.search(answer)
         if found is None:
             self.is_gone = True

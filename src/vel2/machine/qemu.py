@@ -88,6 +88,9 @@ class Machine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._ended = threading.Event()
+        self._attention = threading.Event()
+        """Set when it has ended, and when who waits for that is to hear of something else."""
+        self._interruption: Exception | None = None
         self._began = 0.0
 
     # What users call.
@@ -153,12 +156,23 @@ class Machine:
         :raises Exception: what a listener of the console or the monitor raised; that ended the
             machine.
         """
-        if not self._ended.wait(timeout):
+        woken = self._attention.wait(timeout)
+        if self._interruption is not None and not self._ended.is_set():
+            raise self._interruption
+        if not woken:
             self.stop(ExitReason.TIMEOUT)
         if self._failure is not None:
             raise self._failure
         assert self._exit is not None
         return self._exit
+
+    def interrupt(self, error: Exception | None) -> None:
+        """Have who waits for the end get `error` instead, until this is called with None."""
+        self._interruption = error
+        if error is not None:
+            self._attention.set()
+        elif not self._ended.is_set():
+            self._attention.clear()
 
     def poll(self, timeout: float = 0) -> MachineExit | None:
         """Wait at most `timeout` seconds for the end; None when the machine still runs."""
@@ -233,6 +247,7 @@ class Machine:
                 detail = f"vel2 let go of it: {self._failure}"
                 self._exit = MachineExit(ExitReason.DIED, detail, 0, seconds)
             self._ended.set()
+            self._attention.set()
 
     async def _run(self, qemu: str) -> None:
         self._loop = asyncio.get_running_loop()
@@ -243,6 +258,8 @@ class Machine:
             far_ends = [console_far, control_far, stack.enter_context(debug_far)]
             if self.config.doorbell:
                 self._doorbell, doorbell_far = socket.socketpair()
+                # As few bytes as possible wait in it: beyond, the CPU that writes one does.
+                doorbell_far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
                 far_ends.append(stack.enter_context(doorbell_far))
             self.command = self._arguments(qemu, [far.fileno() for far in far_ends])
             process = await asyncio.create_subprocess_exec(

@@ -2,7 +2,7 @@
 
 from vel2.arch.esr import EC, ISS_SYS64, ESR_ELx
 from vel2.hyp.records import SYNC, Trap
-from vel2.hyp.sysreg import key_of
+from vel2.hyp.syndrome import key_of
 from vel2.lang import inline, u64
 
 __all__ = ("class_of", "is_read", "is_register", "register_of")

@@ -196,3 +196,17 @@ def test_a_log_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         console.feed(piece)
     console.close()
     assert log.read_bytes() == b"123456789a" + LOG_END
+
+
+def test_who_waits_can_be_told_something_else() -> None:
+    console = Console()
+    console.feed(b"here\n")
+    told = RuntimeError("a hook has failed")
+    threading.Timer(0, console.interrupt, [told]).start()
+    with pytest.raises(RuntimeError, match="a hook has failed"):
+        console.wait_for("there", 30)
+    # What has come is found all the same.
+    assert console.wait_for("here", 30)
+    console.interrupt(None)
+    with pytest.raises(ConsoleTimeout):
+        console.wait_for("there", 0)
