@@ -7,6 +7,7 @@ makes a hypercall for each; L1 answers by an ERET. All tables are made here, by 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from vel2.arch import sysregs as sr
@@ -32,6 +33,9 @@ VTCR = sr.VTCR_EL2.compose(T0SZ=BITS39, SL0=1, PS=2)
 TCR_OF_L2 = sr.TCR_EL1.compose(T0SZ=BITS39, EPD1=1, IPS=2)
 HCR_OF_L1 = sr.HCR_EL2.compose(VM=1, RW=1, IMO=1, FMO=1, AMO=1, TWI=1)
 VMID = 5
+L2_DEVICE = 0x20_0000
+"""An IPA of L2's where L1 has put nothing, and how far it is from `L2_VA` at its VA."""
+Code = Callable[[Assembler], None]
 
 
 class Guest(NamedTuple):
@@ -41,10 +45,14 @@ class Guest(NamedTuple):
     entry: int
 
 
-def nested_guest(*, vhe: bool = True) -> Guest:
-    """Make the guest for one kind of virtual EL2."""
-    memory = [(L1_CODE, _l1(vhe)), (STAGE2_ROOT, _stage2())]
-    memory += [(L2_MEMORY + L2_CODE, _l2()), (L2_MEMORY + L2_ROOT, _stage1())]
+def nested_guest(*, vhe: bool = True, l1: Code | None = None, l2: Code | None = None) -> Guest:
+    """Make the guest for one kind of virtual EL2.
+
+    :param l1: what L1's vectors hold instead; offsets are of its vector table.
+    :param l2: what L2 executes instead.
+    """
+    memory = [(L1_CODE, _l1(vhe, l1 or _answer)), (STAGE2_ROOT, _stage2())]
+    memory += [(L2_MEMORY + L2_CODE, _l2(l2 or _call)), (L2_MEMORY + L2_ROOT, _stage1())]
     memory.append((L2_MEMORY + SIGNATURE_OFFSET, SIGNATURE.to_bytes(8, "little")))
     return Guest(tuple(memory), L1_CODE)
 
@@ -53,8 +61,15 @@ def _code(assembler: Assembler, base: int) -> bytes:
     return link_image(base, [assembler], align=16).data
 
 
-def _l1(vhe: bool) -> bytes:
-    """L1: set L2 up, and answer its hypercalls for ever."""
+def _answer(a: Assembler) -> None:
+    """L1: count what L2 wants, and let it go on."""
+    a.org(0x400)  # the vector of synchronous exceptions from a lower level
+    a.add(20, 20, 1)
+    a.eret()
+
+
+def _l1(vhe: bool, vectors: Code) -> bytes:
+    """L1: set L2 up, and deal with its exceptions for ever."""
     a = Assembler("l1", alignment=0x800)
 
     def write(register: type[Register], value: int) -> None:
@@ -63,9 +78,7 @@ def _l1(vhe: bool) -> bytes:
 
     hcr = HCR_OF_L1 | (sr.HCR_EL2.E2H.mask if vhe else 0)
     a.b(".begin")
-    a.org(0x400)  # the vector of synchronous exceptions from a lower level
-    a.add(20, 20, 1)
-    a.eret()
+    vectors(a)
     a.org(0x800)
     a.label(".begin")
     write(sr.HCR_EL2, hcr)
@@ -84,14 +97,18 @@ def _l1(vhe: bool) -> bytes:
     return _code(a, L1_CODE)
 
 
-def _l2() -> bytes:
+def _call(a: Assembler) -> None:
     """L2: count and call."""
-    a = Assembler("l2")
     a.mov_imm(19, 0)
     a.label(".again")
     a.add(19, 19, 1)
     a.hvc(HYPERCALL)
     a.b(".again")
+
+
+def _l2(code: Code) -> bytes:
+    a = Assembler("l2", alignment=0x800)
+    code(a)
     return _code(a, L2_VA + L2_CODE)
 
 
@@ -109,4 +126,5 @@ def _stage2() -> bytes:
 def _stage1() -> bytes:
     block = Stage1Leaf.compose(VALID=1, AF=1, SH=3)
     root = Stage1Table.compose(VALID=1, TYPE=1) | L2_LEVEL2
-    return _table({L2_VA >> 30: root}) + _table({0: block})
+    # The second block leads where stage 2 has nothing.
+    return _table({L2_VA >> 30: root}) + _table({0: block, 1: block | L2_DEVICE})

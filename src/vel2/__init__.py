@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from vel2.errors import LaunchError, UserError
     from vel2.guests.symbols import RunningKernel
     from vel2.inspect.boot import boot
+    from vel2.inspect.failing import HookError
+    from vel2.inspect.hooked import Answer, HookedTrap
+    from vel2.inspect.hooks import Hook
+    from vel2.inspect.points import Hit, Point
     from vel2.inspect.traces import Trace
     from vel2.inspect.value import Value
     from vel2.inspect.vcpu import Vcpu
@@ -28,8 +32,14 @@ __version__ = "0.2.0.dev0"
 
 __all__ = (
     "EC",
+    "Answer",
+    "Hit",
+    "Hook",
+    "HookError",
+    "HookedTrap",
     "LaunchError",
     "Machine",
+    "Point",
     "RunningKernel",
     "Trace",
     "Trap",
@@ -42,9 +52,15 @@ __all__ = (
 )
 
 HOMES = {
+    "Answer": "vel2.inspect.hooked",
+    "Hit": "vel2.inspect.points",
+    "Hook": "vel2.inspect.hooks",
+    "HookError": "vel2.inspect.failing",
+    "HookedTrap": "vel2.inspect.hooked",
     "EC": "vel2.arch.esr",
     "LaunchError": "vel2.errors",
     "Machine": "vel2.inspect.vm",
+    "Point": "vel2.inspect.points",
     "RunningKernel": "vel2.guests.symbols",
     "Trace": "vel2.inspect.traces",
     "Trap": "vel2.inspect.vm",

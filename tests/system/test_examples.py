@@ -92,6 +92,24 @@ def test_who_writes_hcr(trace: str) -> None:
     assert "HCR_EL2" in text and "TGE" in text
 
 
+def test_device_for_l2() -> None:
+    lines = run("device_for_l2.py").splitlines()
+    assert lines == [
+        "L2 reads 21 degrees",
+        "L2 stores 1 at offset 0x0, 4 bytes",
+        "L2 reads 70 degrees",
+    ]
+
+
+def test_serror_in_l2() -> None:
+    lines = run("serror_in_l2.py").splitlines()
+    assert re.fullmatch(r"an SError instead of: vCPU 0 at vel1, pc 0x[0-9a-f]+: .*", lines[0])
+    # EC 0x2f, IL, IDS: what was injected is what L2's kernel names.
+    assert lines[1] == "L2: SError Interrupt on CPU0, code 0x00000000bf000000"
+    assert lines[2].startswith("L2: Kernel panic - not syncing: Asynchronous SError Interrupt")
+    assert lines[3].startswith("L1 lives, 6.12")
+
+
 def test_every_example_has_a_test() -> None:
     own = Path(__file__).read_text()
     missing = [path.name for path in EXAMPLES.glob("*.py") if f'run("{path.name}"' not in own]

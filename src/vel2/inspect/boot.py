@@ -93,6 +93,7 @@ def boot(
         deterministic=deterministic,
         disks=used,
         net=net,
+        doorbell=True,
         ahead=ahead,
         qemu_arguments=tuple(qemu_arguments),
     )

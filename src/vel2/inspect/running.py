@@ -28,6 +28,7 @@ ERET = 0xD69F_03E0
 EL2 = 2 << 2
 WORD = 4
 SOON_S = 0.001
+SLICE_S = 0.05
 SETTLE_S = 20.0
 """For all vCPUs to leave L0, whose visits take microseconds."""
 
@@ -36,12 +37,16 @@ class Running:
     """Runs a stopped machine to points, by QEMU's gdb server.
 
     :param forget: called whenever anything has run.
+    :param check: called when what ran has stopped; it raises what is to be told of that.
     """
 
-    def __init__(self, vm: Vm, stub: GdbStub, forget: Callable[[], None]) -> None:
+    def __init__(
+        self, vm: Vm, stub: GdbStub, forget: Callable[[], None], check: Callable[[], None]
+    ) -> None:
         self._vm = vm
         self._stub = stub
         self._forget = forget
+        self._check = check
         data, base = vm.image.data, vm.l0_base
         self._returns = frozenset(
             base + offset
@@ -66,20 +71,25 @@ class Running:
                     self._step(cpu)
                 continue
             with self._breaking(self._returns):
-                stopped = self._run(busy, deadline)
-            if stopped is None:
+                stopped = self._stub_run(busy, min(deadline, time.monotonic() + SLICE_S))
+            # Some may not return: they have begun to wait for a hook, and are seen as such.
+            if stopped is None and time.monotonic() > deadline:
                 raise UserError(
                     f"vCPU {busy[0]} does not leave L0 within {SETTLE_S:g} s, and cannot be looked"
                     " at there."
                 )
 
     def _in_l0(self) -> list[int]:
-        """Give the vCPUs that are at EL2 and not off; L0 itself starts on the first one."""
+        """Give the vCPUs that are at EL2, and not off, or waiting there for a hook of the host's.
+
+        L0 itself starts on the first one.
+        """
         state = self._vm.state
         return [
             cpu
             for cpu in range(self._vm.request.smp)
             if self._stub.general(cpu).pstate & PSTATE_EL == EL2
+            and not self._vm.waits_for_hook(cpu)
             and (int(self._vm.vcpu(cpu).power.state) != OFF or (cpu == 0 and state.online == 0))
         ]
 
@@ -96,6 +106,21 @@ class Running:
             self.settle()
         finally:
             config.ahead = budget
+
+    def until_hooked(self, cpu: int, wanted: bool) -> None:
+        """Run a vCPU that is in L0 alone, until it waits for the host (`hyp.mailbox`), or does not.
+
+        It stays in L0.
+
+        :raises UserError: when it does not come to that.
+        """
+        deadline = time.monotonic() + SETTLE_S
+        with self._breaking(self._returns):
+            while self._vm.waits_for_hook(cpu) != wanted:
+                self._stub_run([cpu], time.monotonic() + SLICE_S)
+                if time.monotonic() > deadline:
+                    word = "come to" if wanted else "leave"
+                    raise UserError(f"vCPU {cpu} does not {word} a hook within {SETTLE_S:g} s.")
 
     def until_return(self, condition: Callable[[], bool], timeout: float) -> bool:
         """Run until a condition holds behind a trap; give whether it came to that in time."""
@@ -155,6 +180,11 @@ class Running:
 
     def _run(self, cpus: Iterable[int] | None, deadline: float) -> int | None:
         """Run until a breakpoint; None when the time is over."""
+        stopped = self._stub_run(cpus, deadline)
+        self._check()
+        return stopped
+
+    def _stub_run(self, cpus: Iterable[int] | None, deadline: float) -> int | None:
         try:
             return self._stub.run(cpus, max(SOON_S, deadline - time.monotonic()))
         except MachineGone as error:

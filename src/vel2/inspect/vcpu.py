@@ -13,9 +13,15 @@ from vel2.control.counters import TrapCount, sysreg_traps, traps
 from vel2.errors import UserError
 from vel2.explain.register import find_register
 from vel2.hyp import layout
+from vel2.hyp.mailbox import Order
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, VncrPage
 from vel2.hyp.state import Vcpu as State
 from vel2.inspect.frozen import CONTEXTS, Frozen
+from vel2.inspect.hooked import PC as HOOKED_PC
+from vel2.inspect.hooked import PSTATE as HOOKED_PSTATE
+from vel2.inspect.hooked import X as HOOKED_X
+from vel2.inspect.injection import inject
+from vel2.inspect.mailbox import Box
 from vel2.inspect.memory import LevelMemory
 from vel2.inspect.registers import Hardware, VirtualEL1, VirtualEL2
 from vel2.inspect.tables import Fault
@@ -32,6 +38,7 @@ __all__ = ("Vcpu",)
 
 INSTRUCTION_BYTES = 4
 ENTRY_BYTES = 8
+X_COUNT = 31
 EL_SHIFT = 2
 LEFT_BY_EXCEPTION: dict[int, tuple[type[Register], ...]] = {
     CONTEXT_VEL2: (sr.ESR_EL2, sr.SPSR_EL2, sr.ELR_EL2),
@@ -84,6 +91,11 @@ class Vcpu:
 
     @pc.setter
     def pc(self, value: int) -> None:
+        self.require_paused()
+        if (box := self.machine.box_of(self.index)) is not None:
+            box.state[HOOKED_PC] = value
+            self.changed()
+            return
         self.machine.stub.write_general(self.index, PC, value)
         self.changed()
 
@@ -104,7 +116,11 @@ class Vcpu:
         """
         if not 0 <= number < len(self.general.x) or not 0 <= value < 1 << 64:
             raise UserError(f"x{number} cannot be {value:#x}; there are x0 to x30, of 64 bits.")
-        self.machine.stub.write_general(self.index, number, value)
+        self.require_paused()
+        if (box := self.machine.box_of(self.index)) is not None:
+            box.state[HOOKED_X + number] = value
+        else:
+            self.machine.stub.write_general(self.index, number, value)
         self.changed()
 
     @property
@@ -183,6 +199,23 @@ class Vcpu:
         self.require_paused()
         self.machine.step(self.index)
 
+    def inject(
+        self,
+        what: str | int,
+        level: str | None = None,
+        *,
+        far: int | None = None,
+        ipa: int | None = None,
+        iss: int | None = None,
+    ) -> None:
+        """Have it take an exception before its next instruction; then it is at that vector.
+
+        :param what: `undefined`, `abort`, `serror`, or a whole ESR_ELx, as of `HookedTrap.inject`.
+        :raises UserError: at EL0, and when that level cannot take it now.
+        """
+        self.require_paused()
+        inject(self, what, level, far=far, ipa=ipa, iss=iss)
+
     # What the other parts of this room ask.
 
     def place(self, path: str) -> tuple[int, int]:
@@ -207,10 +240,12 @@ class Vcpu:
         return CONTEXTS[name]
 
     def require_paused(self) -> None:
-        """Refuse to look at what moves.
+        """Refuse to look at what moves. What waits for the hook that looks does not.
 
         :raises UserError: while the machine runs, and of a vCPU that is off.
         """
+        if self.machine.serves(self.index):
+            return
         self.machine.require_paused()
         if not self.is_on:
             raise UserError(f"vCPU {self.index} is off; L1 has not turned it on (PSCI CPU_ON).")
@@ -245,9 +280,19 @@ class Vcpu:
     def general(self) -> General:
         """The general registers."""
         self.require_paused()
+        if self._general is None and (box := self.machine.box_of(self.index)) is not None:
+            self._general = self._hooked_general(box)
         if self._general is None:
             self._general = self.machine.stub.general(self.index)
         return self._general
+
+    def _hooked_general(self, box: Box) -> General:
+        """Take the general registers from where L0 keeps them while it deals with a trap."""
+        pstate = int(box.state[HOOKED_PSTATE])
+        uses_sp_el0 = not pstate & PSTATE_SP
+        stack = self.hardware(sr.SP_EL0.trap_key if uses_sp_el0 else sr.SP_EL1.trap_key)
+        x = tuple(int(word) for word in box.state[HOOKED_X : HOOKED_X + X_COUNT])
+        return General(x, stack or 0, int(box.state[HOOKED_PC]), pstate)
 
     def hardware(self, key: int) -> int | None:
         """Read one of hardware's registers by trap key; None if QEMU does not show it."""
@@ -259,6 +304,8 @@ class Vcpu:
         register = sr.by_key(key)
         if register is None:
             return None
+        if (box := self.machine.box_of(self.index)) is not None:
+            return self._hooked_hardware(box, register)
         handler = bool(self.general.pstate & PSTATE_SP)
         # The stack pointer in use is in no register that QEMU keeps for system registers.
         if register is sr.SP_EL1 and handler and self._hardware_el == 1:
@@ -268,6 +315,16 @@ class Vcpu:
         stub = self.machine.stub
         name = qemu_name(register, stub.names)
         return None if name is None else stub.system(self.index, name)
+
+    def _hooked_hardware(self, box: Box, register: type[Register]) -> int | None:
+        """Read one of hardware's registers of a vCPU that stands in L0, at EL2."""
+        if self.machine.serves(self.index):
+            if not box.has_shown:
+                self.machine.hooks.errand(box, Order.SHOW)
+                box.has_shown = True
+            return box.shown(register.trap_key)
+        name = qemu_name(register, self.machine.stub.names)
+        return None if name is None else self.machine.stub.system(self.index, name)
 
     @property
     def _hardware_el(self) -> int:
@@ -296,11 +353,30 @@ class Vcpu:
         self._general = None
 
     def execute_msr(self, register: type[Register], value: int) -> None:
-        """Have the vCPU execute an MSR where it stands.
+        """Have the vCPU execute an MSR where it stands; one that waits for a hook, L0 for it.
 
         :raises UserError: when it is at EL0, or the instruction is not the next one that it does.
         """
+        if (box := self.machine.box_of(self.index)) is not None:
+            self._write_hooked(box, register, value)
+            return
         self._execute(register, value, is_read=False)
+
+    def _write_hooked(self, box: Box, register: type[Register], value: int) -> None:
+        """Have L0 write a register for a vCPU whose trap it is dealing with.
+
+        :raises UserError: when it cannot, or nobody serves the vCPU.
+        """
+        if not self.machine.serves(self.index):
+            raise UserError(
+                f"vCPU {self.index} waits in a hook; {register.name} can be written by the hook, or"
+                " when the machine has been resumed and paused again."
+            )
+        box.ask_for(register.trap_key, value)
+        if not self.machine.hooks.errand(box, Order.WRITE):
+            raise UserError(f"L0 does not write {register.name} for {self.level}, in a hook.")
+        box.has_shown = False
+        self.changed()
 
     def execute_mrs(self, name: str) -> Value:
         """Have the vCPU execute an MRS where it stands, at its own level; give what that read.
@@ -312,6 +388,11 @@ class Vcpu:
         """
         register = find_register(name)
         self.require_paused()
+        if self.machine.box_of(self.index) is not None:
+            raise UserError(
+                f"vCPU {self.index} stands in L0, in a hook, where it executes nothing of the"
+                f" guest's; read vcpu.vel2.{name}, vcpu.l2.{name} or vcpu.hw.{name}."
+            )
         view = self.vel2 if self.context == CONTEXT_VEL2 else self.l2
         return Value(view.layout_of(register), self._execute(register, 0, is_read=True))
 

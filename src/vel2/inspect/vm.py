@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ from vel2.guests.naming import find_kernel
 from vel2.guests.symbols import RunningKernel
 from vel2.hyp.state import CONTEXT_VEL2
 from vel2.inspect.frozen import CONTEXTS
+from vel2.inspect.hookable import Hookable
+from vel2.inspect.hooks import Hooks
+from vel2.inspect.mailbox import Box
+from vel2.inspect.points import Points
 from vel2.inspect.running import Running
 from vel2.inspect.symbols import symbols_of_level
 from vel2.inspect.value import Value
@@ -62,7 +67,7 @@ class Trap:
         )
 
 
-class Machine:
+class Machine(Hookable):
     """One machine; `vel2.boot` makes it. A context manager: entered it starts, left it ends.
 
     :ivar vm: the launcher's session, which has what is not here. :ivar vcpus: one `Vcpu` for each
@@ -77,6 +82,9 @@ class Machine:
         vm.probes.is_running = lambda: has_started() and not self._paused
         self._stub: GdbStub | None = None
         self._running: Running | None = None
+        self._hooks: Hooks | None = None
+        self._points: Points | None = None
+        self.stopping = threading.RLock()
         self._paused = False
         self._heard_from = 0
 
@@ -87,12 +95,16 @@ class Machine:
 
         :raises UserError: when it cannot be started.
         """
-        self.vm.hold = self._starts_paused
+        self.vm.hold = self._starts_paused or bool(self._points)
         try:
             self.vm.__enter__()
-            if self._starts_paused:
+            if self._hooks is not None:
+                self._hooks.start()
+            if self.vm.hold:
                 self._paused = True
                 self._settle()
+            if self.is_paused and not self._starts_paused:
+                self.resume()
         except BaseException:
             self.close()
             raise
@@ -120,6 +132,7 @@ class Machine:
 
     def wait(self, timeout: float | None = None) -> MachineExit:
         """Wait until the guest ends it; when `timeout` seconds have passed, end it."""
+        self.check_hooks()
         if self.is_paused:
             self.resume()
         return self.vm.wait(timeout)
@@ -205,14 +218,17 @@ class Machine:
     @property
     def is_paused(self) -> bool:
         """Whether it stands still, so that it can be looked into."""
-        return self._paused and self.vm.machine.exit is None
+        is_flown = self._points is not None and self._points.is_flying
+        return self._paused and not is_flown and self.vm.machine.exit is None
 
     def pause(self) -> None:
         """Stop all vCPUs, each outside of L0.
 
         :raises UserError: when the machine has ended, or is somebody else's to debug.
         """
-        if self._paused:
+        if self._points is not None and self._points.is_flying:
+            self._points.land()
+        elif self._paused:
             return
         try:
             self.vm.monitor.pause()
@@ -221,10 +237,21 @@ class Machine:
         self._paused = True
         self._settle()
 
+    def halt(self) -> None:
+        """Stop it, whoever runs it: somebody who waits at the gdb server finds it stopped."""
+        if self._paused:
+            self.vm.monitor.pause()
+        else:
+            self.pause()
+
     def resume(self) -> None:
-        """Let it run on."""
+        """Let it run on, and L0 deal with the traps for which hooks have failed."""
         self.require_paused()
         self._forget()
+        self.forget_failures()
+        if self._points:
+            self._points.fly()
+            return
         self._paused = False
         try:
             self.vm.monitor.resume()
@@ -300,6 +327,11 @@ class Machine:
     def step(self, vcpu: int) -> None:
         """Execute one instruction of a vCPU, and what L0 does for it."""
         self.require_paused()
+        if self.box_of(vcpu) is not None:
+            raise UserError(
+                f"vCPU {vcpu} waits in a hook, before L0 has done anything about its trap; resume"
+                " the machine first."
+            )
         self.running.step(vcpu)
 
     # Its memory.
@@ -322,15 +354,20 @@ class Machine:
     def write(self, pa: int, data: bytes) -> None:
         """Write L1's RAM at a physical address; code that has run is translated anew.
 
-        :raises UserError: when no RAM of L1's is there, or the machine runs.
+        :raises UserError: when no RAM of L1's is there, or the machine runs, unless a hook writes.
         """
-        self.require_paused()
+        serving = None if self._hooks is None else self._hooks.serving
+        if serving is None or self.is_paused:
+            self.require_paused()
         if not self.memory.base <= pa <= self.vm.l0_base - len(data):
             raise UserError(
                 f"nothing is written to pa={pa:#x}: L1's RAM is {self.memory.base:#x} to"
                 f" {self.vm.l0_base:#x}."
             )
-        self.stub.write(pa, data)
+        if serving is not None and not self.is_paused:
+            self.hooks.store(serving, pa, data)
+        else:
+            self.stub.write(pa, data)
         self._forget()
 
     # What the other parts of this room ask.
@@ -351,7 +388,7 @@ class Machine:
     def running(self) -> Running:
         """What runs it to a point."""
         if self._running is None:
-            self._running = Running(self.vm, self.stub, self._forget)
+            self._running = Running(self.vm, self.stub, self._forget, self.check_hooks)
         return self._running
 
     def is_on(self, index: int) -> bool:
@@ -365,8 +402,18 @@ class Machine:
         """
         if self.vm.machine.exit is not None:
             raise UserError(f"the machine has ended: {self.vm.machine.exit}.")
-        if not self._paused:
+        if not self.is_paused:
             raise UserError("the machine runs; pause it first: with machine.paused(): ...")
+
+    def now_runs(self) -> None:
+        """Note that somebody has let it run."""
+        self._forget()
+        self._paused = False
+
+    def now_stands(self) -> None:
+        """Note that what ran has stopped: whatever was known of it is old."""
+        self._forget()
+        self._paused = True
 
     def _settle(self) -> None:
         try:
@@ -375,8 +422,22 @@ class Machine:
             self._paused = False
             raise
 
+    @property
+    def has_started(self) -> bool:
+        """Whether there is a machine yet."""
+        return self.vm.machine.pid is not None
+
+    def serves(self, index: int) -> bool:
+        """Whether this thread runs the hook that a vCPU waits for, on a machine that runs."""
+        return self._hooks is not None and self._hooks.is_mine(index) and not self.is_paused
+
+    def box_of(self, index: int) -> Box | None:
+        """Give the mailbox of a vCPU that waits for a hook; None of another."""
+        return None if self._hooks is None else self._hooks.box_of(index)
+
     def _let_run(self) -> None:
         if self.is_paused:
+            self.check_hooks()
             raise UserError("the machine is paused, and writes nothing; resume it first.")
 
     def _forget(self) -> None:

@@ -14,19 +14,22 @@ OPTIONS = {
     "micro": {"only", "peers", "clock", "smp", "level", "depth", "probes"},
     "macro": {"l2", "huge_pages", "smp", "peers", "clock"},
     "growth": {"peers", "clock"},
+    "hooks": {"load"},
     "profile": {"only", "peers"},
     "explain": {"operation", "markdown_file"},
     "report": {"files"},
 }
 """What each command has that not all measurements have."""
 CLOCK = {"rounds", "deterministic", "host_time"}
+ALONE = {"report": {"html_file"}, "hooks": {"count", "json_file"}}
+"""What those have that measure nothing, or no operation of L2's."""
 COMMON = {"l1", "el2", "nv", "configs", "no_ahead", "count", "timeout", "html_file", "json_file"}
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_command_has_the_options_that_mean_something_with_it(name: str) -> None:
     own = OPTIONS[name] | (CLOCK if "clock" in OPTIONS[name] else set())
-    common = {"html_file"} if name == "report" else COMMON
+    common = ALONE.get(name, COMMON)
     found = {parameter.name for parameter in bench.commands[name].params}
     assert found == common | own - {"clock"}
 

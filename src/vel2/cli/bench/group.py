@@ -6,6 +6,7 @@ import click
 
 from vel2.cli.bench.explain import explain
 from vel2.cli.bench.growth import growth
+from vel2.cli.bench.hooks import hooks
 from vel2.cli.bench.macro import macro
 from vel2.cli.bench.micro import micro
 from vel2.cli.bench.profile import profile
@@ -61,11 +62,12 @@ def bench() -> None:
       vel2 bench --peer kvm              Linux's KVM as L0 beside vel2
       vel2 bench macro --el2 vhe         boot, processes, memory
       vel2 bench growth --el2 vhe        more guests, more memory, more interrupts
+      vel2 bench hooks                   how long a vCPU waits for a hook in Python
       vel2 bench profile --configs vhe-nv2 --only hypercall
       vel2 bench explain hypercall --markdown hypercall.md
       vel2 bench report micro.json macro.json --html report.html
     """  # noqa: D301
 
 
-for command in (micro, macro, growth, profile, explain, report):
+for command in (micro, macro, growth, hooks, profile, explain, report):
     bench.add_command(command)
