@@ -1,10 +1,12 @@
 """The options by which `run` and `demo` trace, and the file they trace into."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -15,8 +17,10 @@ from vel2.control.request import DEFAULT_RING_SLOTS, Request
 from vel2.control.session import Session
 from vel2.errors import UserError
 from vel2.scratch import scratch
-from vel2.trace.filters import Wanted, parse
 from vel2.trace.recording import About, End, Recorder
+
+if TYPE_CHECKING:  # it brings in the registers
+    from vel2.trace.filters import Wanted
 
 __all__ = ("TraceOptions", "trace_options")
 
@@ -169,6 +173,8 @@ def read_trace_options(
         raise UserError(f"--trace-ring {trace_ring} is no power of two; give one, such as 65536.")
     require_writable(trace, "the trace")
     require_writable(report, "the report")
+    from vel2.trace.filters import parse
+
     return TraceOptions(trace, only, parse(only), trace_ring, report)
 
 

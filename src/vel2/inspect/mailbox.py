@@ -60,7 +60,8 @@ class Box:
 
     :ivar words: it, as words. :ivar state: the vCPU's own words (`hyp.state.Vcpu`).
     :ivar served: how many of its questions have been taken up. :ivar is_reserved: no hook is to be
-        asked; `heard` says that it has rung then.
+        asked; `heard` says that it has rung then. :ivar has_rung: its errand is done, and was heard
+        while another vCPU's was waited for.
     """
 
     def __init__(self, vm: Vm, cpu: int) -> None:
@@ -72,6 +73,7 @@ class Box:
         self.served = 0
         self.has_shown = False
         self.is_reserved = False
+        self.has_rung = False
         self.heard = threading.Event()
 
     @property
@@ -127,6 +129,7 @@ class Doorbell:
         self._boxes = boxes
         self._serve = serve
         self._rest = int(boxes[0].words[RINGS]) - 1
+        self._left = 0
 
     def heard(self) -> int | None:
         """Wait for a ring; give whose it is, or None when the machine has ended."""
@@ -134,26 +137,33 @@ class Doorbell:
             data = self._near.recv(1)
         except OSError:
             return None
+        self._left = self._rest
         return data[0] if data else None
 
     def let_go(self) -> None:
-        """Take the rest of a ring: the CPU that stands in it runs on, to look at its order."""
-        left = self._rest
+        """Take what is left of a ring: the CPU that stands in it runs on, to look at its order.
+
+        Only one can stand in a ring, because under `deterministic` one CPU runs at a time.
+        """
         with contextlib.suppress(OSError):  # the machine has ended
-            while left and (data := self._near.recv(left)):
-                left -= len(data)
+            while self._left and (data := self._near.recv(self._left)):
+                self._left -= len(data)
 
     def errand(self, box: Box, order: Order) -> int:
         """Have a waiting vCPU do something, and give its result. Others may be served meanwhile.
 
+        A hook that serves one of those may have errands too, and hear this one's ring.
+
         :raises UserError: when the machine ends before it is done.
         """
+        box.has_rung = False
         box.order(order)
         self.let_go()
         while (cpu := self.heard()) is not None:
-            if cpu == box.cpu and box.words[TURN] == ASKED:
+            if cpu != box.cpu or box.words[TURN] != ASKED:
+                self._serve(cpu)
+            if box.has_rung or cpu == box.cpu:
                 return int(box.words[RESULT])
-            self._serve(cpu)
         raise UserError(f"the machine has ended while vCPU {box.cpu} waited in a hook.")
 
 

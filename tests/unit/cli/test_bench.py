@@ -13,7 +13,7 @@ from vel2.cli.main import vel2
 OPTIONS = {
     "micro": {"only", "peers", "clock", "smp", "level", "depth", "probes"},
     "macro": {"l2", "huge_pages", "smp", "peers", "clock"},
-    "growth": {"peers", "clock"},
+    "growth": {"peers", "clock", "depth"},
     "hooks": {"load"},
     "profile": {"only", "peers"},
     "explain": {"operation", "markdown_file"},

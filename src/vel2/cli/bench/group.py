@@ -62,7 +62,7 @@ def bench() -> None:
       vel2 bench --peer kvm              Linux's KVM as L0 beside vel2
       vel2 bench macro --el2 vhe         boot, processes, memory
       vel2 bench growth --el2 vhe        more guests, more memory, more interrupts
-      vel2 bench hooks                   how long a vCPU waits for a hook in Python
+      vel2 bench hooks                   how long a vCPU waits for one in Python
       vel2 bench profile --configs vhe-nv2 --only hypercall
       vel2 bench explain hypercall --markdown hypercall.md
       vel2 bench report micro.json macro.json --html report.html
