@@ -46,8 +46,16 @@ def known_places(draw: st.DrawFn) -> tuple[Known, int]:
 def holds(known: Known | None, value: int) -> bool:
     """Whether a value is one of those that are known."""
     assert known is not None
-    offset = value - BASE if known.region is not None else value
-    return known.low <= offset <= known.high and offset % known.step == 0
+    if known.region is None:
+        return known.low <= value <= known.high and value % known.step == 0
+    # An offset is an integer; the address that it gives is a word, and wraps.
+    offset = known.low + (value - BASE - known.low) % (WORD_MASK + 1)
+    return offset <= known.high and offset % known.step == 0
+
+
+def test_an_address_may_wrap() -> None:
+    b = Known(0, BASE + 1, None, 1)
+    assert holds(computed("sub", [Known(0, 0, REGION, 1), b]), WORD_MASK)
 
 
 @pytest.mark.parametrize("op", [*ARITHMETIC, *COMPARISONS])

@@ -25,11 +25,17 @@ ALLOWED: dict[str, dict[str, str]] = {
         "IMPDEF_C9 = 0b1_1110_0111": "a set of CRm, by bit",
         "IMPDEF_C10 = 0b1_0001_0011": "a set of CRm, by bit",
     },
+    "errand": {
+        "box.value & 255": "the part of a word that is stored",
+        "box.value & 4294967295": "the part of a word that is stored",
+    },
     "exception": {
         "FROM_CURRENT_SPX = 0x200": VECTOR,
         "FROM_LOWER_AARCH64 = 0x400": VECTOR,
         "FROM_LOWER_AARCH32 = 0x600": VECTOR,
     },
+    "hook": {"key & 63": "a bit of a set that has a word for each 64"},
+    "mailbox": {"1 << 16": "a size: as many as there are trap keys"},
     "places": {
         "1 << 11": "a size: as many blocks as there are keys without CRm",
         "key >> 4": "an index of the table, whose blocks have an entry for each CRm",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,8 @@ class LocalArchive:
 
     path: Path
     packages: dict[str, list[str]] = field(default_factory=dict)
+    home: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="vel2-gpg-")))
+    """gpg's own folder. Its agent's socket is there, whose path may have 107 characters."""
 
     @property
     def uri(self) -> str:
@@ -32,9 +35,7 @@ class LocalArchive:
 
     def gpg(self, *arguments: str) -> None:
         assert GPG is not None
-        home = self.path / "gnupg"
-        home.mkdir(mode=0o700, exist_ok=True)
-        command = [GPG, "--homedir", str(home), "--batch", "--quiet", "--yes", "--no-tty"]
+        command = [GPG, "--homedir", str(self.home), "--batch", "--quiet", "--yes", "--no-tty"]
         subprocess.run(
             [*command, "--pinentry-mode", "loopback", "--passphrase", "", *arguments],
             check=True,
@@ -47,11 +48,11 @@ class LocalArchive:
         self.gpg("--output", str(self.keyring), "--export")
 
     def close(self) -> None:
-        """End the agent that gpg started."""
+        """End the agent that gpg started, and remove its folder."""
         agent = shutil.which("gpgconf")
         if agent is not None:
-            home = str(self.path / "gnupg")
-            subprocess.run([agent, "--homedir", home, "--kill", "all"], check=False)
+            subprocess.run([agent, "--homedir", str(self.home), "--kill", "all"], check=False)
+        shutil.rmtree(self.home, ignore_errors=True)
 
     def add(
         self,
