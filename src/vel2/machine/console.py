@@ -61,6 +61,7 @@ class Console:
 
     def __init__(self, log: Path | None = None) -> None:
         self._changed = threading.Condition()
+        self._telling = threading.Lock()
         self._history = bytearray()
         self._dropped = 0
         self._partial = bytearray()
@@ -86,9 +87,20 @@ class Console:
 
     # What users call.
 
-    def on_bytes(self, listener: Callable[[bytes, float], None]) -> None:
-        """Call `listener(data, time)` for each arrival, on the machine's service thread."""
-        self._byte_listeners.append(listener)
+    def on_bytes(self, listener: Callable[[bytes, float], None], *, replay: bool = False) -> None:
+        """Call `listener(data, time)` for each arrival, on the machine's service thread.
+
+        :param replay: first call it with what has been received; nothing comes twice or is missed.
+        """
+        with self._changed:
+            if replay and self._history:
+                listener(bytes(self._history), time.monotonic())
+            self._byte_listeners.append(listener)
+
+    def settle(self) -> None:
+        """Wait until the listeners have been told of all that `wait_for` could have seen."""
+        with self._telling:
+            pass
 
     def on_line(self, listener: Callable[[Line], None]) -> None:
         """Call `listener(line)` for each complete line, on the machine's service thread."""
@@ -215,6 +227,10 @@ class Console:
 
     def feed(self, data: bytes) -> None:
         """Take bytes that the guest wrote."""
+        with self._telling:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
         now = time.monotonic()
         self._write_log(data)
         with self._changed:
@@ -225,8 +241,9 @@ class Console:
                 self._dropped += excess
             lines = self._split(data, now)
             self._keep(lines)
+            listeners = tuple(self._byte_listeners)
             self._changed.notify_all()
-        for listener in tuple(self._byte_listeners):
+        for listener in listeners:
             listener(data, now)
         for line in lines:
             for line_listener in tuple(self._line_listeners):

@@ -262,11 +262,10 @@ class _Link:
         self._sleeper, self._waker = socket.socketpair()
         self._waker.setblocking(False)
         self._former_waker: int | None = None
-        if replay:
-            self._waiting.add(console.data)
+        self._replay = replay
 
     def __enter__(self) -> "_Link":
-        self._console.on_bytes(self._arrived)
+        self._console.on_bytes(self._arrived, replay=self._replay)
         self._console.on_close(self._wake)
         if threading.current_thread() is threading.main_thread():
             # A signal between two instructions of Python, right before it waits, would otherwise be
@@ -301,6 +300,8 @@ class _Link:
         assert self._typing.after is not None
         with contextlib.suppress(ConsoleClosed):
             self._console.wait_for(self._typing.after, threading.TIMEOUT_MAX)
+            # What it waited for is shown before the end of input may end the machine.
+            self._console.settle()
             self._may_type.set()
             self._wake()
 
@@ -308,13 +309,13 @@ class _Link:
         """Move bytes both ways; see `interact`."""
         has_input = True
         while True:
-            closed = self._console.closed
+            closed, may_type = self._console.closed, self._may_type.is_set()
             while data := self._waiting.take():
                 screen.write(data)
             if closed:
                 return False
             sources: list[int | socket.socket] = [self._sleeper]
-            if has_input and self._may_type.is_set():
+            if has_input and may_type:
                 sources.append(self._stdin)
             ready, _, _ = select.select(sources, [], [])
             if self._sleeper in ready:

@@ -210,3 +210,18 @@ def test_who_waits_can_be_told_something_else() -> None:
     console.interrupt(None)
     with pytest.raises(ConsoleTimeout):
         console.wait_for("there", 0)
+
+
+def test_who_listens_late_hears_everything_once() -> None:
+    console, heard = Console(), bytearray()
+
+    def feed() -> None:
+        for number in range(2000):
+            console.feed(b"%d," % number)
+
+    feeding = threading.Thread(target=feed)
+    feeding.start()
+    console.wait_for("99,", LIMIT_S)
+    console.on_bytes(lambda data, time: heard.extend(data), replay=True)
+    feeding.join(LIMIT_S)
+    assert heard == console.data

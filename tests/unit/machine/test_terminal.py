@@ -204,6 +204,23 @@ def test_input_waits_for_the_guest() -> None:
     assert piped.end() == [False]
 
 
+def test_the_text_that_lets_input_through_is_shown_before_its_end_ends_all() -> None:
+    """A listener that is slow keeps the terminal from hearing of the text for a while."""
+    piped, slow = Piped(Typing(AtEof.END, re.compile("> "))), threading.Event()
+    piped.console.on_bytes(lambda data, time: slow.wait(LIMIT_S) and None)
+    piped.type(b"")
+    piped.thread.start()
+    feeding = threading.Thread(target=piped.console.feed, args=(b"> ",))
+    feeding.start()
+    assert piped.console.wait_for("> ", LIMIT_S)
+    piped.thread.join(0.2)
+    assert piped.left == []
+    slow.set()
+    piped.thread.join(LIMIT_S)
+    feeding.join(LIMIT_S)
+    assert (os.read(piped.out, 100), piped.end()) == (b"> ", [True])
+
+
 def test_input_that_nobody_waits_for_is_not_sent() -> None:
     piped = Piped(Typing(AtEof.END, re.compile("never")))
     piped.type(b"keys")
