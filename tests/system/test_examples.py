@@ -25,11 +25,15 @@ def guests() -> None:
 
 @pytest.fixture(scope="module")
 def trace(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Record a demo with FEAT_NV alone, where L1's every access to EL2 traps."""
-    path = tmp_path_factory.mktemp("examples") / "demo.trace"
-    options = ("--memory", "512M", "--quiet", "--nv", "nv", "--trace", str(path))
+    """Record a demo."""
+    return record(tmp_path_factory.mktemp("examples") / "demo.trace")
+
+
+def record(path: Path, *options: str) -> str:
+    """Record a demo into a file."""
     vel2 = Path(sys.executable).parent / "vel2"
-    done = subprocess.run([vel2, "demo", *options], capture_output=True, timeout=2 * LIMIT_S)
+    command = (vel2, "demo", "--memory", "512M", "--quiet", *options, "--trace", str(path))
+    done = subprocess.run(command, capture_output=True, timeout=2 * LIMIT_S)
     assert done.returncode == 0, done.stderr
     return str(path)
 
@@ -86,8 +90,10 @@ def test_exit_latency(trace: str) -> None:
     assert max(line.count("#") for line in lines) == 50
 
 
-def test_who_writes_hcr(trace: str) -> None:
-    text = run("who_writes_hcr.py", trace)
+@pytest.mark.slow
+def test_who_writes_hcr(tmp_path: Path) -> None:
+    """With FEAT_NV alone L1's every access to EL2 traps: more than a million events."""
+    text = run("who_writes_hcr.py", record(tmp_path / "nv.trace", "--nv", "nv"))
     assert re.search(r"^\w*activate_traps\w*: [\d,]+ times 0x[0-9a-f]+$", text, re.M)
     assert "HCR_EL2" in text and "TGE" in text
 
