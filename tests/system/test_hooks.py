@@ -157,7 +157,8 @@ def test_a_register_is_what_the_hook_says(kind: str) -> None:
             once(trap.vcpu.x[25])
 
     with machine:
-        assert once.wait() == [0xABCD]
+        # On a loaded machine L2 calls again before this thread comes.
+        assert set(once.wait()) == {0xABCD}
 
 
 @pytest.mark.parametrize("kind", KINDS)
