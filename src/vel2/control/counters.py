@@ -9,7 +9,7 @@ from vel2.arch.bits import encoding_from_trap_key
 from vel2.arch.esr import EC
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu
 
-__all__ = ("TrapCount", "class_name", "sysreg_traps", "trap_name", "traps")
+__all__ = ("INTERRUPTS", "TrapCount", "class_name", "sysreg_traps", "trap_name", "traps")
 
 INTERRUPTS = {"irq": "IRQ", "fiq": "FIQ", "serror": "SError"}
 CONTEXT_NAMES = {CONTEXT_VEL2: "vEL2", CONTEXT_VEL1: "vEL1"}

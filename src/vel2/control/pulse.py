@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from vel2.arch import sysregs as sr
 from vel2.arch.esr import EC
-from vel2.control.counters import class_name, trap_name
+from vel2.control.counters import INTERRUPTS, class_name, trap_name
 from vel2.control.l0 import L0
 from vel2.hyp.pcpu import ON
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, VncrPage
@@ -24,7 +24,6 @@ __all__ = ("EVENTS", "LEVELS", "Pulse", "Reading", "Timer", "VcpuReading", "look
 LEVELS = {CONTEXT_VEL2: "vEL2", CONTEXT_VEL1: "vEL1"}
 EVENTS = ("to_vel1", "to_vel2", "forwarded", "injected", "ahead", "shadow_fills", "shadow_unmaps")
 """Counters of `Counters` that are no traps."""
-INTERRUPTS = {"irq": "IRQ", "fiq": "FIQ", "serror": "SError"}
 CTL = sr.CNTV_CTL_EL0
 TIMER_SLOTS = {
     "virtual": (CNTV_CTL_SLOT, CNTV_CVAL_SLOT),

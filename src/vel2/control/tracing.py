@@ -22,6 +22,7 @@ from vel2.arch.esr import EC
 from vel2.control.vm import Vm
 from vel2.errors import UserError
 from vel2.hyp import watch
+from vel2.hyp.records import FIQ, IRQ, SERROR
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu
 from vel2.machine.qmp import MonitorError
 from vel2.trace.filters import Wanted
@@ -37,6 +38,7 @@ CONTEXT_OF: dict[Place, int] = {
     for place in Place
     if place != Place.L0
 }
+INTERRUPTS = {Vector.IRQ: IRQ, Vector.FIQ: FIQ, Vector.SERROR: SERROR}
 CLASS_OF_KIND = {
     Kind.ERET: watch.PLAIN_ERET,
     Kind.AHEAD: watch.AHEAD,
@@ -220,12 +222,12 @@ def write_classes(vcpu: Vcpu, wanted: Wanted, every_access: bool) -> None:
                 index = context * watch.CLASSES_PER_CONTEXT + number
                 others = observe.classes[index]
                 observe.classes[index] |= bits | switches | (0 if others else narrow)
-        for vector in (Vector.IRQ, Vector.FIQ, Vector.SERROR):
+        for vector, kind in INTERRUPTS.items():
             bits = watch.TRACE if vector in wanted.vectors else 0
-            observe.classes[watch.INTERRUPTS + 2 * vector + context] |= bits | switches
-    for kind, number in CLASS_OF_KIND.items():
-        if kind in wanted.kinds:
-            observe.classes[number] |= watch.TRACE | (narrow if kind == Kind.ERET else 0)
+            observe.classes[watch.class_of_interrupt(kind, context)] |= bits | switches
+    for event, number in CLASS_OF_KIND.items():
+        if event in wanted.kinds:
+            observe.classes[number] |= watch.TRACE | (narrow if event == Kind.ERET else 0)
     if every_access or switches:
         for group in range(watch.REGISTER_GROUPS):
             observe.groups[group] = 1

@@ -10,9 +10,9 @@ from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu
 from vel2.hyp.watch import (
     BY_PC,
     CLASSES_PER_CONTEXT,
-    INTERRUPTS,
     PLAIN_ERET,
     REGISTER_GROUPS,
+    class_of_interrupt,
 )
 from vel2.probes.place import Place
 
@@ -20,7 +20,6 @@ __all__ = ("ALL_CLASSES", "classes_of", "watch")
 
 CONTEXTS = (CONTEXT_VEL2, CONTEXT_VEL1)
 KINDS = (SYNC, IRQ, FIQ, SERROR)
-KIND_STEP = 0x40
 ALL_CLASSES = frozenset(range(PLAIN_ERET + 1))
 """Of traps."""
 ACCESSES = frozenset(context * CLASSES_PER_CONTEXT + EC.SYS64 for context in CONTEXTS)
@@ -34,7 +33,7 @@ def classes_of(place: Place) -> frozenset[int]:
     for context in contexts:
         for kind in kinds:
             if kind != SYNC:
-                found.add(INTERRUPTS + kind // KIND_STEP + context)
+                found.add(int(class_of_interrupt(kind, context)))
                 continue
             ecs = range(CLASSES_PER_CONTEXT) if place.ec is None else (place.ec,)
             found.update(context * CLASSES_PER_CONTEXT + ec for ec in ecs)

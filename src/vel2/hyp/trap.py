@@ -26,7 +26,7 @@ from vel2.hyp.outcome import Fatal, Outcome, Stop
 from vel2.hyp.records import FIQ, IRQ, SERROR, SYNC, TO_RUNNING_EL1, TO_VEL2
 from vel2.hyp.selectors import l1_mdcr
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2, Vcpu, vm_of
-from vel2.hyp.watch import CLASSES_PER_CONTEXT, INTERRUPTS, PROBE
+from vel2.hyp.watch import CLASSES_PER_CONTEXT, PROBE, class_of_interrupt
 from vel2.lang import inline, mrs, resident, u32, u64
 
 __all__ = (
@@ -41,8 +41,6 @@ __all__ = (
 )
 
 HCD = sr.HCR_EL2.HCD.mask
-KIND_STEP = (FIQ - IRQ) // 2
-"""An interrupt's class (`watch`) is its kind by this: two for each, one for each context."""
 STEPPED = ESR_ELx.IL.mask | ISS_SOFTSTEP.compose(ISV=1, IFSC=FSC.DEBUG)
 
 
@@ -226,7 +224,7 @@ def handle_watched_interrupt(vcpu: Vcpu, kind: u64) -> None:
     if kind == SERROR:
         esr = mrs(sr.ESR_EL2)
     begin(vcpu, kind, vcpu.context, esr)
-    index = u64(INTERRUPTS + kind // KIND_STEP + vcpu.context)
+    index = class_of_interrupt(kind, vcpu.context)
     outcome = observe.begin(vcpu, vcpu.observe.classes[index])
     if outcome != Outcome.NOBODY:
         deliver(vcpu, outcome)

@@ -12,7 +12,8 @@ registers (EC 0x18) are looked for in `Watch.groups` alone. What the tables let 
 of them wants; each then asks for itself. The host writes all of it, at any time.
 """
 
-from vel2.lang import Struct, array, scalar, u8, u16, u64
+from vel2.hyp.records import IRQ, SYNC
+from vel2.lang import Struct, array, inline, scalar, u8, u16, u64
 
 __all__ = (
     "AHEAD",
@@ -22,7 +23,6 @@ __all__ = (
     "FILL",
     "GROUP_BITS",
     "HOOK",
-    "INTERRUPTS",
     "PLAIN_ERET",
     "PROBE",
     "PROBE_AT_END",
@@ -36,6 +36,7 @@ __all__ = (
     "Ring",
     "Seen",
     "Watch",
+    "class_of_interrupt",
 )
 
 TRACE = 1 << 0
@@ -55,7 +56,9 @@ the addresses."""
 CLASSES_PER_CONTEXT = 64
 """The class of a synchronous exception is context * CLASSES_PER_CONTEXT + EC."""
 INTERRUPTS = 2 * CLASSES_PER_CONTEXT
-"""From here on, by context, those of IRQ; then FIQ, then SError: kind // 0x40 + context."""
+"""From here on, by context, those of IRQ; then FIQ, then SError (`class_of_interrupt`)."""
+KIND_STEP = (IRQ - SYNC) // 2
+"""Between the kinds of exceptions (`records`) by the number of contexts."""
 PLAIN_ERET = INTERRUPTS + 8
 """An ERET that the vectors do at once."""
 AHEAD = PLAIN_ERET + 1
@@ -67,6 +70,12 @@ CLASSES = PSCI + 1
 GROUP_BITS = 12
 REGISTER_GROUPS = 1 << GROUP_BITS
 """op0, op2, op1 and CRn of a trap key make a group of 16, one for each CRm."""
+
+
+@inline
+def class_of_interrupt(kind: u64, context: u64) -> u64:
+    """Give the class of an interrupt or SError by its kind (`records`)."""
+    return u64(INTERRUPTS + kind // KIND_STEP + context)
 
 
 class Watch(Struct):

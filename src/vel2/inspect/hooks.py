@@ -30,8 +30,7 @@ from vel2.explain.register import key_named
 from vel2.hyp.mailbox import MAX_RANGES, Order
 from vel2.hyp.records import SYNC
 from vel2.hyp.state import CONTEXT_VEL1, CONTEXT_VEL2
-from vel2.hyp.watch import CLASSES_PER_CONTEXT, HOOK, PLAIN_ERET
-from vel2.hyp.watch import INTERRUPTS as CLASS_OF_INTERRUPT
+from vel2.hyp.watch import CLASSES_PER_CONTEXT, HOOK, PLAIN_ERET, class_of_interrupt
 from vel2.inspect.failing import Function, HookError
 from vel2.inspect.hooked import OWN, Answer, HookedTrap, X
 from vel2.inspect.mailbox import POLLED, SUMMONED, Box, Doorbell, open_boxes, wanted_of
@@ -67,9 +66,7 @@ class Wish:
         """Give the classes of events (`hyp.watch`) that such traps are of."""
         for context in self.contexts:
             yield from (context * CLASSES_PER_CONTEXT + ec for ec in self.classes)
-            yield from (
-                CLASS_OF_INTERRUPT + 2 * (kind >> KIND_SHIFT) + context for kind in self.interrupts
-            )
+            yield from (int(class_of_interrupt(kind, context)) for kind in self.interrupts)
         if CONTEXT_VEL2 in self.contexts and EC.ERET in self.classes:
             yield PLAIN_ERET
 
