@@ -1,49 +1,20 @@
 """The instructions of payload `shared`: where the second CPU starts, and the guest it runs."""
 
-from vel2.arch import sysregs as sr
-from vel2.arch.pstate import PSTATE_DAIF, M_EL1h
-from vel2.check.payloads.layout import PAGE_BYTES
-from vel2.check.payloads.library.assembly import LOWER_AARCH64_SYNC
-from vel2.lang import SP, Assembler
-from vel2.runtime.bare import vector_table
+from vel2.check.payloads.library.watcher import TURNS, VALUE, emit_start
+from vel2.lang import Assembler
 
 WINDOW = 0x1_2345_6000
 """Where the guest looks: the one page that the first CPU maps now here and now there."""
-VALUE, TURNS = 0, 8
-"""Where in its record the guest stores what it saw, and then how often it has looked."""
 
 
 def emit(a: Assembler) -> None:
-    """Emit `shared_start`: x0 is the page with the CPU's record and stack."""
-    vector_table(a, "shared_vectors", lambda number: _slot(a, number))
-    a.label("shared_start")
-    a.mov_imm(1, PAGE_BYTES)
-    a.add(1, 0, rm=1)
-    a.mov(SP, 1)
-    a.mov(19, 0)
-    a.adr_symbol(1, "shared_vectors")
-    a.msr(sr.VBAR_EL2, 1)
-    a.isb()
-    a.bl("shared_second")
-    a.adr_symbol(1, "l2_watch")
-    a.msr(sr.ELR_EL2, 1)
-    a.mov_imm(1, PSTATE_DAIF | M_EL1h)
-    a.msr(sr.SPSR_EL2, 1)
+    """Emit `shared_start` and the guest (`library.watcher`)."""
+    emit_start(a, "shared")
+    a.label("shared_guest")
     a.mov_imm(0, WINDOW)
-    a.mov(2, 19)
-    a.movz(3, 0)
-    a.eret()
-    a.label("l2_watch")
+    a.label("shared_look")
     a.ldr(1, 0)
     a.str(1, 2, VALUE)
     a.add(3, 3, 1)
     a.str(3, 2, TURNS)
-    a.b("l2_watch")
-
-
-def _slot(a: Assembler, number: int) -> None:
-    """Emit a vector: what the guest may not reach now is tried again, all else is the end."""
-    if number == LOWER_AARCH64_SYNC:
-        a.eret()
-    else:
-        a.b("power_off")
+    a.b("shared_look")

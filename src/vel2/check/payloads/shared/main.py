@@ -14,8 +14,9 @@ from vel2.check.payloads.layout import ARENA, MEMORY_END, PAGE_BYTES, Parameters
 from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect, finish
 from vel2.check.payloads.library.controls import use_stage2
 from vel2.check.payloads.library.tables import S2_NORMAL, entry_of, identity_table
+from vel2.check.payloads.library.watcher import FRESH, STALE, VALUE, clear, turns, wait_for
 from vel2.check.payloads.psci.second import pause, psci_call
-from vel2.check.payloads.shared.code import TURNS, VALUE, WINDOW
+from vel2.check.payloads.shared.code import WINDOW
 from vel2.lang import (
     PA,
     Struct,
@@ -33,14 +34,12 @@ from vel2.lang import (
     symbol_address,
     sysop,
     u64,
-    yield_,
 )
 
 VMID = 11
 ROUNDS = 150
 RECORD = ARENA
 PAGES = (ARENA + 2 * PAGE_BYTES, ARENA + 3 * PAGE_BYTES)
-STALE, FRESH = 0xBAD0_0000, 0xF00D_0000
 LEAF = S2_NORMAL | 0b11
 WINDOW_PAGE = WINDOW >> 12
 RANGE_OF_TWO = TLBI_RANGE.compose(BaseADDR=WINDOW_PAGE, TG=1)
@@ -48,7 +47,7 @@ RANGE_OF_TWO = TLBI_RANGE.compose(BaseADDR=WINDOW_PAGE, TG=1)
 
 
 class Watcher(Struct):
-    """What the guest tells (`code`), and what its hypervisor needs."""
+    """What the guest tells (`library.watcher`), and what its hypervisor needs."""
 
     value = scalar(u64)
     turns = scalar(u64)
@@ -63,19 +62,6 @@ def shared_second(page: u64) -> None:
     msr(sr.HCR_EL2, record.hcr)
     isb()
     use_stage2(record.root, VMID)
-
-
-@resident
-def turns() -> u64:
-    """Give how often the guest has looked."""
-    return load_acquire_u64(PA(RECORD + TURNS))
-
-
-@resident
-def wait_for(count: u64) -> None:
-    """Wait until the guest has looked so often."""
-    while turns() < count:
-        yield_()
 
 
 @resident
@@ -103,15 +89,15 @@ def move(state: State, entry: u64, turn: u64) -> None:
         page, other = other, page
     store_u64(PA(entry), 0)
     invalidate(turn)
-    before = turns()
+    before = turns(RECORD)
     store_u64(PA(other), STALE | turn)
     store_u64(PA(page), FRESH | turn)
     pause()
-    ran_on = u64(turns() > u64(before + 1))
+    ran_on = u64(turns(RECORD) > u64(before + 1))
     expect(state, bytes_address(b"ran-on\0"), ran_on, 0)
     store_u64(PA(entry), page | LEAF)
     dsb_sy()
-    wait_for(u64(turns() + 3))
+    wait_for(RECORD, u64(turns(RECORD) + 3))
     seen = load_acquire_u64(PA(RECORD + VALUE))
     expect(state, bytes_address(b"seen\0"), seen, FRESH | turn)
 
@@ -120,8 +106,7 @@ def move(state: State, entry: u64, turn: u64) -> None:
 def shared_main(state: State, parameters: Parameters) -> None:
     """Run the payload."""
     record = at(Watcher, RECORD)
-    for offset in range(0, PAGE_BYTES, 8):
-        store_u64(PA(RECORD + offset), 0)
+    clear(RECORD)
     root = identity_table(state, MEMORY_END, S2_NORMAL)
     entry = entry_of(state, root, WINDOW, 3)
     record.hcr = mrs(sr.HCR_EL2)
@@ -131,7 +116,7 @@ def shared_main(state: State, parameters: Parameters) -> None:
     begin(state, bytes_address(b"on\0"), NO_SUBJECT)
     answer = psci_call(CPU_ON_64, 1, symbol_address("shared_start"), RECORD)
     expect(state, bytes_address(b"seen\0"), answer, SUCCESS)
-    wait_for(10)
+    wait_for(RECORD, 10)
     end(state)
     begin(state, bytes_address(b"moves\0"), NO_SUBJECT)
     for turn in range(ROUNDS):

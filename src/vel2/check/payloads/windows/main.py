@@ -16,8 +16,8 @@ from vel2.check.payloads.library.checks import NO_SUBJECT, begin, end, expect, f
 from vel2.check.payloads.library.controls import HCR_BASE, has_e2h, set_hcr
 from vel2.check.payloads.library.stage1 import own_stage1, own_stage1_on
 from vel2.check.payloads.library.tables import S1_NORMAL, entry_of
+from vel2.check.payloads.library.watcher import FRESH, STALE, VALUE, clear, turns, wait_for
 from vel2.check.payloads.psci.second import pause, psci_call
-from vel2.check.payloads.windows.code import TURNS, VALUE
 from vel2.lang import (
     PA,
     Struct,
@@ -36,7 +36,6 @@ from vel2.lang import (
     symbol_address,
     sysop,
     u64,
-    yield_,
 )
 
 CPUS = 4
@@ -47,7 +46,6 @@ PAGES = ARENA + 16 * PAGE_BYTES
 """Two for each guest."""
 WINDOWS = 0x12_3456_7000
 """VNCR_EL2 of the first guest."""
-STALE, FRESH = 0xBAD0_0000, 0xF00D_0000
 LEAF = S1_NORMAL | 0b11
 OFFSETS = {row.name: row.offset for row in VNCR_PAGE}
 READ, WRITTEN = OFFSETS["VTTBR_EL2"], OFFSETS["TPIDR_EL2"]
@@ -60,7 +58,7 @@ FORMS = 5
 
 
 class Watcher(Struct):
-    """What a guest tells (`code`), and what its hypervisor needs."""
+    """What a guest tells (`library.watcher`), and what its hypervisor needs."""
 
     value = scalar(u64)
     turns = scalar(u64)
@@ -94,19 +92,6 @@ def window_of(guest: u64) -> u64:
 
 
 @resident
-def turns(guest: u64) -> u64:
-    """Give how often a guest has looked."""
-    return load_acquire_u64(PA(record_of(guest) + TURNS))
-
-
-@resident
-def wait_for(guest: u64, count: u64) -> None:
-    """Wait until a guest has looked so often."""
-    while turns(guest) < count:
-        yield_()
-
-
-@resident
 def invalidate(window: u64, turn: u64) -> None:
     """Take an address of EL2's regime from the TLBs of all CPUs, by one of the forms."""
     number = window >> 12 & PAGE_NUMBER
@@ -133,25 +118,26 @@ def invalidate(window: u64, turn: u64) -> None:
 @resident
 def move(state: State, entry: u64, guest: u64, turn: u64) -> None:
     """Do one round with one guest."""
+    record = record_of(guest)
     page = u64(PAGES + 2 * guest * PAGE_BYTES)
     other = u64(page + PAGE_BYTES)
     if turn & 1 != 0:
         page, other = other, page
     store_u64(PA(entry), 0)
     invalidate(window_of(guest), turn)
-    before = turns(guest)
+    before = turns(record)
     store_u64(PA(other + READ), STALE | turn)
     store_u64(PA(other + WRITTEN), UNTOUCHED)
     store_u64(PA(page + READ), FRESH | turn)
     store_u64(PA(page + WRITTEN), UNTOUCHED)
     pause()
-    ran_on = u64(turns(guest) > u64(before + 1))
+    ran_on = u64(turns(record) > u64(before + 1))
     expect(state, bytes_address(b"ran-on\0"), ran_on, 0)
     expect(state, bytes_address(b"written\0"), load_u64(PA(other + WRITTEN)), UNTOUCHED)
     store_u64(PA(entry), page | LEAF)
     dsb_sy()
-    wait_for(guest, u64(turns(guest) + 3))
-    seen = load_acquire_u64(PA(record_of(guest) + VALUE))
+    wait_for(record, u64(turns(record) + 3))
+    seen = load_acquire_u64(PA(record + VALUE))
     expect(state, bytes_address(b"seen\0"), seen, FRESH | turn)
     is_written = u64(load_u64(PA(page + WRITTEN)) != UNTOUCHED)
     expect(state, bytes_address(b"writes\0"), is_written, 1)
@@ -164,8 +150,7 @@ def windows_main(state: State, parameters: Parameters) -> None:
     set_hcr(HCR_BASE)
     isb()
     for guest in range(GUESTS):
-        for offset in range(0, PAGE_BYTES, 8):
-            store_u64(PA(record_of(guest) + offset), 0)
+        clear(record_of(guest))
         record = at(Watcher, record_of(guest))
         record.hcr = mrs(sr.HCR_EL2)
         record.root = root
@@ -177,7 +162,7 @@ def windows_main(state: State, parameters: Parameters) -> None:
         start = symbol_address("windows_start")
         answer = psci_call(CPU_ON_64, u64(guest + 1), start, record_of(guest))
         expect(state, bytes_address(b"answer\0"), answer, SUCCESS)
-        wait_for(guest, 10)
+        wait_for(record_of(guest), 10)
         end(state)
     begin(state, bytes_address(b"moves\0"), NO_SUBJECT)
     for turn in range(ROUNDS):
