@@ -145,6 +145,21 @@ def publish(vcpu: Vcpu) -> None:
     store_release_u64(PA(address_of(vcpu.ring) + HEAD), u64(vcpu.ring.head + 1))
 
 
+@resident
+def open_moment(vcpu: Vcpu, head: u64, hcr: u64, value: u64, detail: u64) -> u64:
+    """Begin an event that takes no time, as `open_slot` does, with what all of these have."""
+    found = open_slot(vcpu, head)
+    if found != 0:
+        now = mrs(sr.CNTPCT_EL0)
+        store_u64(PA(found + BEGAN), now)
+        store_u64(PA(found + ENDED), now)
+        store_u64(PA(found + VALUE), value)
+        store_u64(PA(found + HCR), hcr)
+        store_u64(PA(found + VTTBR), page_of(vcpu).slot[VTTBR_SLOT])
+        store_u64(PA(found + DETAIL), detail)
+    return found
+
+
 @cold
 def happened(vcpu: Vcpu, kind: u64, ipa: u64, value: u64, detail: u64) -> None:
     """Record what is no trap, for `wanted` has said that somebody wants it."""
@@ -152,18 +167,10 @@ def happened(vcpu: Vcpu, kind: u64, ipa: u64, value: u64, detail: u64) -> None:
     source = place_of(vcpu, vcpu.context, vcpu.pstate, hcr)
     if not wants(vcpu, kind, source, vcpu.pc):
         return
-    found = open_slot(vcpu, u64(kind | source << SOURCE_LSB))
-    if found == 0:
-        return
-    now = mrs(sr.CNTPCT_EL0)
-    store_u64(PA(found + BEGAN), now)
-    store_u64(PA(found + ENDED), now)
-    store_u64(PA(found + IPA), ipa)
-    store_u64(PA(found + VALUE), value)
-    store_u64(PA(found + HCR), hcr)
-    store_u64(PA(found + VTTBR), page_of(vcpu).slot[VTTBR_SLOT])
-    store_u64(PA(found + DETAIL), detail)
-    publish(vcpu)
+    found = open_moment(vcpu, u64(kind | source << SOURCE_LSB), hcr, value, detail)
+    if found != 0:
+        store_u64(PA(found + IPA), ipa)
+        publish(vcpu)
 
 
 @resident
@@ -178,18 +185,11 @@ def ahead(vcpu: Vcpu, key: u64, is_read: bool, value: u64) -> None:
     flags = u64(Flag.HAS_VALUE)
     if is_read:
         flags = flags | Flag.READ
-    found = open_slot(vcpu, u64(Kind.AHEAD | source << SOURCE_LSB | flags << FLAGS_LSB))
-    if found == 0:
-        return
-    now = mrs(sr.CNTPCT_EL0)
-    store_u64(PA(found + BEGAN), now)
-    store_u64(PA(found + ENDED), now)
-    store_u64(PA(found + PC), vcpu.pc)
-    store_u64(PA(found + VALUE), value)
-    store_u64(PA(found + HCR), hcr)
-    store_u64(PA(found + VTTBR), page_of(vcpu).slot[VTTBR_SLOT])
-    store_u64(PA(found + DETAIL), key)
-    publish(vcpu)
+    head = u64(Kind.AHEAD | source << SOURCE_LSB | flags << FLAGS_LSB)
+    found = open_moment(vcpu, head, hcr, value, key)
+    if found != 0:
+        store_u64(PA(found + PC), vcpu.pc)
+        publish(vcpu)
 
 
 @resident
